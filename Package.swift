@@ -1,0 +1,60 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: GPL-2.0-only
+import PackageDescription
+
+// The shipped libtdpmmu.so is built in Embedded Swift, which cannot be imported
+// by normal modules; tests build the same sources in normal mode.
+let embedded = Context.environment["TDPMMU_EMBEDDED"] == "1"
+
+// The walls of docs/DESIGN.md, bottom to top: a module may use those below it.
+let library: [SwiftSetting] = embedded
+    ? [.enableExperimentalFeature("Embedded"),
+       .unsafeFlags(["-wmo", "-enforce-exclusivity=unchecked"])]
+    : []
+
+let products: [Product] = [
+    .library(name: "tdpmmu-objects", type: .static, targets: ["ABI"]),
+]
+
+let modules: [Target] = [
+    .systemLibrary(name: "CTDPMMU", path: "include"),
+    .target(name: "CPlatform", dependencies: ["CTDPMMU"]),
+    .target(name: "Sync", dependencies: ["CTDPMMU", "CPlatform"], swiftSettings: library),
+    .target(name: "RCU", dependencies: ["Sync"], swiftSettings: library),
+    .target(name: "PageTable", dependencies: ["RCU"], swiftSettings: library),
+    .target(name: "MMU", dependencies: ["PageTable"], swiftSettings: library),
+    .target(name: "Rig", dependencies: ["MMU"], swiftSettings: library),
+    .target(name: "ABI", dependencies: ["Rig"], swiftSettings: library),
+]
+
+// The command line is a client of the built libtdpmmu.so, like any C program.
+let buildDirectory = Context.packageDirectory + "/build"
+let client: [LinkerSetting] = [
+    .linkedLibrary("tdpmmu"), .linkedLibrary("z"),
+    .unsafeFlags(["-L", buildDirectory, "-Xlinker", "-rpath", "-Xlinker", "$ORIGIN",
+                  "-Xlinker", "-rpath", "-Xlinker", buildDirectory]),
+]
+
+let tools: [Target] = embedded ? [] : [
+    .systemLibrary(name: "CZlib", path: "Sources/CZlib"),
+    .executableTarget(
+        name: "tdpmmuctl",
+        dependencies: ["CTDPMMU", "CZlib",
+                       .product(name: "ArgumentParser", package: "swift-argument-parser")],
+        linkerSettings: client),
+    .testTarget(name: "tdpmmuctlTests", dependencies: ["tdpmmuctl"]),
+    .testTarget(name: "SyncTests", dependencies: ["Sync"]),
+    .testTarget(name: "RCUTests", dependencies: ["RCU"]),
+    .testTarget(name: "PageTableTests", dependencies: ["PageTable"]),
+    .testTarget(name: "MMUTests", dependencies: ["MMU", "Rig"]),
+]
+
+let package = Package(
+    name: "libtdpmmu",
+    products: products,
+    dependencies: embedded ? [] : [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+    ],
+    targets: modules + tools,
+    swiftLanguageModes: [.v6]
+)

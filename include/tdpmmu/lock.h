@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * mmu_lock: a fair reader-writer lock that knows whether somebody waits for it
+ * and whether the calling thread holds it.
+ */
+#ifndef TDPMMU_LOCK_H
+#define TDPMMU_LOCK_H
+
+#include "types.h"
+
+TDPMMU_BEGIN_DECLS
+
+/*
+ * All-zero is an unlocked lock.  A thread may hold any number of locks; it may
+ * take the same lock for read again while it holds it for read.
+ */
+typedef struct tdpmmu_rwlock {
+    uint32_t state;    /* bit 31 held for write, bit 30 a writer waits, 29:0 readers */
+    uint32_t sleepers; /* threads asleep on state */
+    uint64_t owner;    /* id of the thread that holds it for write, 0 if none */
+} rwlock_t;
+
+/* Set to the unlocked state.  Nobody may hold or wait for it. */
+void tdpmmu_rwlock_init(struct tdpmmu_rwlock *lock);
+
+/*
+ * Take for read.  Waits while a writer holds it or waits for it.  A thread that
+ * holds it for write gets a warning and no lock.  Follows read_lock().
+ */
+void tdpmmu_read_lock(struct tdpmmu_rwlock *lock);
+
+/* Release one read hold; a warning if this thread has none. */
+void tdpmmu_read_unlock(struct tdpmmu_rwlock *lock);
+
+/*
+ * Take for write.  A thread that already holds it, for read or for write, gets
+ * a warning and no lock (in the kernel: a deadlock).  Follows write_lock().
+ */
+void tdpmmu_write_lock(struct tdpmmu_rwlock *lock);
+
+/* Release the write hold; a warning if this thread does not have it. */
+void tdpmmu_write_unlock(struct tdpmmu_rwlock *lock);
+
+/*
+ * Is another thread waiting for this lock?  A hint, right at some moment during
+ * the call.  Follows rwlock_needbreak().
+ */
+bool tdpmmu_rwlock_needbreak(struct tdpmmu_rwlock *lock);
+
+/* Does the calling thread hold the lock for read / for write? */
+bool tdpmmu_read_lock_held(struct tdpmmu_rwlock *lock);
+bool tdpmmu_write_lock_held(struct tdpmmu_rwlock *lock);
+
+TDPMMU_END_DECLS
+
+/* The kernel's words for them; define TDPMMU_NO_LOCK_MACROS to do without. */
+#ifndef TDPMMU_NO_LOCK_MACROS
+#define read_lock(lock) tdpmmu_read_lock(lock)
+#define read_unlock(lock) tdpmmu_read_unlock(lock)
+#define write_lock(lock) tdpmmu_write_lock(lock)
+#define write_unlock(lock) tdpmmu_write_unlock(lock)
+#define rwlock_needbreak(lock) tdpmmu_rwlock_needbreak(lock)
+#endif
+
+#endif

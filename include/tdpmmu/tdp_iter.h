@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPTEs seen from outside, and the iterator that walks them. */
+#ifndef TDPMMU_TDP_ITER_H
+#define TDPMMU_TDP_ITER_H
+
+#include "types.h"
+
+TDPMMU_BEGIN_DECLS
+
+/* What a non-present entry holds, and one that somebody is about to replace. */
+#define SHADOW_NONPRESENT_VALUE (UINT64_C(1) << 63)
+#define FROZEN_SPTE (SHADOW_NONPRESENT_VALUE | UINT64_C(0x5a0))
+
+/* Bits that mean the same in EPT and NPT, so these need no VM. */
+bool is_shadow_present_pte(uint64_t spte);   /* bit 11 */
+bool is_large_pte(uint64_t spte);            /* bit 7: a leaf above 4K */
+bool is_last_spte(uint64_t spte, int level); /* a leaf, if present */
+bool is_frozen_spte(uint64_t spte);
+bool is_writable_pte(uint64_t spte);         /* bit 1 */
+kvm_pfn_t spte_to_pfn(uint64_t spte);        /* bits 51:12 */
+
+/* These depend on the VM's masks; false for a NULL kvm. */
+bool is_mmio_spte(struct kvm *kvm, uint64_t spte);
+bool is_accessed_spte(struct kvm *kvm, uint64_t spte);
+bool is_dirty_spte(struct kvm *kvm, uint64_t spte);
+bool is_executable_pte(struct kvm *kvm, uint64_t spte);
+
+/* The slot generation (19 bits) and the gfn that an MMIO SPTE carries. */
+uint64_t get_mmio_spte_generation(uint64_t spte);
+gfn_t get_mmio_spte_gfn(struct kvm *kvm, uint64_t spte);
+
+/*
+ * The table a present non-leaf SPTE points to, or NULL for a leaf, a non-present
+ * SPTE, or an address that is none of the library's tables.  RCU for as long as
+ * the result is used.  Follows spte_to_child_pt().
+ */
+tdp_ptep_t spte_to_child_pt(uint64_t spte, int level);
+
+/* Header of the table an SPTE sits in / of the table at a host-physical address; or NULL. */
+struct kvm_mmu_page *sptep_to_sp(const uint64_t *sptep);
+struct kvm_mmu_page *to_shadow_page(hpa_t hpa);
+
+/*
+ * A pre-order walk: a table's entry is visited before the entries below it.
+ * The caller owns the struct; read it, and leave writing to the functions.
+ */
+struct tdp_iter {
+    gfn_t next_last_level_gfn; /* what the walk wants to reach next */
+    gfn_t yielded_gfn;         /* next_last_level_gfn when the walk last yielded */
+    tdp_ptep_t pt_path[PT64_ROOT_MAX_LEVEL]; /* tables from the root down, by level - 1 */
+    tdp_ptep_t sptep;          /* the current entry */
+    gfn_t gfn;                 /* first gfn it covers */
+    int root_level;
+    int min_level;             /* lowest level to visit */
+    int level;                 /* of the current entry */
+    int as_id;                 /* of the root */
+    uint64_t old_spte;         /* the entry's value when last read */
+    bool valid;                /* false once the walk is over */
+    bool yielded;              /* mmu_lock was dropped: the next step restarts */
+};
+
+/*
+ * Begin at the entry that covers next_last_level_gfn, at the root level.
+ * root_pt: a root table (sp->spt); root_level: its level; min_level: 1 to
+ * root_level.  Bad arguments or no RCU reader (nor Lock W): a warning, and
+ * iter->valid is false.  Follows tdp_iter_start().
+ */
+void tdp_iter_start(struct tdp_iter *iter, uint64_t *root_pt, int root_level, int min_level,
+                    gfn_t next_last_level_gfn);
+
+/*
+ * One step: down if there is a table below, else aside, else up; after a yield,
+ * restart.  Clears iter->valid at the end.  RCU, unbroken since tdp_iter_start()
+ * or tdp_iter_restart().  Follows tdp_iter_next().
+ */
+void tdp_iter_next(struct tdp_iter *iter);
+
+/*
+ * Walk again from the root to next_last_level_gfn: after RCU was left, nothing
+ * else in the iterator may be used.  Follows tdp_iter_restart().
+ */
+void tdp_iter_restart(struct tdp_iter *iter);
+
+/* The root table of the walk, or NULL.  Follows tdp_iter_root_pt(). */
+tdp_ptep_t tdp_iter_root_pt(struct tdp_iter *iter);
+
+TDPMMU_END_DECLS
+
+/*
+ * Every entry, present or not, from level root_level down to min_level, whose
+ * range begins below end: gfns [start, end).  iter is a struct tdp_iter.
+ */
+#define for_each_tdp_pte_min_level(iter, root, root_level, min_level, start, end)        \
+    for (tdp_iter_start(&(iter), (root), (root_level), (min_level), (start));            \
+         (iter).valid && (iter).gfn < (end); tdp_iter_next(&(iter)))
+
+#define for_each_tdp_pte(iter, root, root_level, start, end) \
+    for_each_tdp_pte_min_level(iter, root, root_level, PG_LEVEL_4K, start, end)
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The TDP MMU's operations. */
+#ifndef TDPMMU_TDP_MMU_H
+#define TDPMMU_TDP_MMU_H
+
+#include "types.h"
+#include "vm.h"
+
+TDPMMU_BEGIN_DECLS
+
+/*
+ * Set up the TDP MMU of a VM: no roots, no tables.  tdpmmu_create_vm() has done
+ * it; call it to use a VM again after kvm_mmu_uninit_tdp_mmu().
+ * 0, -EINVAL, -EBUSY (already set up).  No lock.
+ */
+int kvm_mmu_init_tdp_mmu(struct kvm *kvm);
+
+/*
+ * Take the TDP MMU down: drop the vCPUs' roots, invalidate and zap all roots,
+ * wait for their memory with rcu_barrier(), and warn if a root or a table is
+ * left.  Faults give -EINVAL from here on.  No lock, not in RCU.
+ */
+void kvm_mmu_uninit_tdp_mmu(struct kvm *kvm);
+
+/* Roots ------------------------------------------------------------------ */
+
+/*
+ * A valid root with the vCPU's role (level, address space, A/D), found or made.
+ * The caller owns one reference to it.  Its host-physical address, or
+ * INVALID_PAGE (NULL vcpu, no TDP MMU, no memory).  No lock: takes R itself.
+ */
+hpa_t kvm_tdp_mmu_get_vcpu_root_hpa(struct kvm_vcpu *vcpu);
+
+/*
+ * Take a reference, unless the count is already zero: a dying root stays dead.
+ * RCU or any mmu_lock.  Follows kvm_tdp_mmu_get_root().
+ */
+bool kvm_tdp_mmu_get_root(struct kvm_mmu_page *root);
+
+/*
+ * Drop a reference.  The last one unlinks the root and frees it after a grace
+ * period.  The last reference of a valid root, or a root of another VM: a
+ * warning, no effect.  Any lock or none.
+ */
+void kvm_tdp_mmu_put_root(struct kvm *kvm, struct kvm_mmu_page *root);
+
+/*
+ * Give the vCPU a valid root for its address space, if it has none or its root
+ * has been invalidated.  0, -EINVAL, -ENOMEM.  No lock.
+ */
+int kvm_mmu_load(struct kvm_vcpu *vcpu);
+
+/* Drop the vCPU's root, if any.  No lock. */
+void kvm_mmu_unload(struct kvm_vcpu *vcpu);
+
+/* The vCPU's root, or NULL; it may have been invalidated. */
+struct kvm_mmu_page *tdpmmu_vcpu_root(struct kvm_vcpu *vcpu);
+
+/* Mark every root invalid: no fault and no vCPU uses it any more.  Lock W. */
+void kvm_tdp_mmu_invalidate_all_roots(struct kvm *kvm);
+
+/*
+ * Zap each invalidated root and drop the MMU's own reference to it.  No lock:
+ * takes R itself, yields.
+ */
+void kvm_tdp_mmu_zap_invalidated_roots(struct kvm *kvm);
+
+/* Both of these in a row: what deleting a slot does.  No lock. */
+void kvm_mmu_zap_all_fast(struct kvm *kvm);
+
+/* Zap every root, also invalid ones, at all gfns, then flush.  Lock W. */
+void kvm_tdp_mmu_zap_all(struct kvm *kvm);
+
+/* Faults ----------------------------------------------------------------- */
+
+/*
+ * Handle one fault of the vCPU at gpa.  error_code: PFERR_*.  pfn: the host page
+ * of the gpa itself, or KVM_PFN_NOSLOT for MMIO.  map_writable: may the host
+ * page be written.  max_level: the largest level at which the host maps pfn;
+ * alignment, slot bounds and dirty logging may lower it.  prefault: the guest
+ * did not ask (Accessed stays clear).
+ *
+ * RET_PF_FIXED, RET_PF_SPURIOUS (nothing to change), RET_PF_RETRY (met a frozen
+ * entry, lost a race, or the vCPU has no valid root: kvm_mmu_load()),
+ * RET_PF_EMULATE (MMIO, or a write to a read-only slot), -EFAULT (KVM_PFN_ERR_*),
+ * -EHWPOISON, -EINVAL, -ENOMEM (table_limit).  Lock R; enters RCU itself.  Any
+ * number of vCPUs at once.  Follows kvm_tdp_mmu_map().
+ */
+int kvm_tdp_mmu_map(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code, bool map_writable,
+                    int max_level, kvm_pfn_t pfn, bool prefault);
+
+/*
+ * The whole fault path: slot, gfn_to_pfn callback, lock R, kvm_tdp_mmu_map().
+ * RET_PF_RETRY asks for kvm_mmu_load() and another try.  As above, and
+ * RET_PF_EMULATE for a gpa beyond MAXPHYADDR.  No lock, not in RCU.
+ */
+int kvm_tdp_mmu_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code);
+
+/*
+ * Copy the SPTEs that a walk to addr (bytes) meets into sptes[level], up to
+ * sptes[5]; levels not reached stay untouched.  *root_level: the root's level.
+ * Returns the level of the last one, or -EINVAL.  RCU only; no lock.
+ * Follows kvm_tdp_mmu_get_walk().
+ */
+int kvm_tdp_mmu_get_walk(struct kvm_vcpu *vcpu, gpa_t addr, uint64_t *sptes, int *root_level);
+
+/* Zapping ---------------------------------------------------------------- */
+
+/*
+ * Zap leaves and whole tables inside [start, end) under one root.  Returns
+ * whether the caller must flush [start, end); tables that were unlinked have
+ * been flushed already, inside RCU.  can_yield: let others have mmu_lock when
+ * they want it.  Lock W.  Follows zap_gfn_range() of Linux 5.12.
+ */
+bool zap_gfn_range(struct kvm *kvm, struct kvm_mmu_page *root, gfn_t start, gfn_t end,
+                   bool can_yield);
+
+/* The same under every valid root of both address spaces, yielding.  Lock W. */
+bool kvm_tdp_mmu_zap_gfn_range(struct kvm *kvm, gfn_t start, gfn_t end);
+
+/*
+ * Zap leaves only, under every valid root of both address spaces; tables stay.
+ * flush: is a flush pending already?  Returns whether one is now.  Lock W, yields.
+ */
+bool kvm_tdp_mmu_zap_leafs(struct kvm *kvm, gfn_t start, gfn_t end, bool flush);
+
+/*
+ * Memory notifier: zap leaves of a range of a slot under ALL roots of its
+ * address space; invalid ones too, but no flush on their account.  flush and
+ * return as above.  Lock W; yields if range->may_block.
+ */
+bool kvm_tdp_mmu_unmap_gfn_range(struct kvm *kvm, const struct kvm_gfn_range *range, bool flush);
+
+TDPMMU_END_DECLS
+
+#endif

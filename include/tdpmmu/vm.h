@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Virtual machines, virtual CPUs, memory slots, callbacks, counters. */
+#ifndef TDPMMU_VM_H
+#define TDPMMU_VM_H
+
+#include <linux/kvm.h>
+
+#include "lock.h"
+#include "types.h"
+
+TDPMMU_BEGIN_DECLS
+
+#define KVM_ADDRESS_SPACE_NUM 2 /* 0 normal, 1 SMM */
+#define KVM_USER_MEM_SLOTS 32764
+
+/* A virtual machine.  What a test must reach is visible, the rest private. */
+struct kvm {
+    struct tdpmmu_rwlock mmu_lock; /* protects the page tables; outermost but for the slots lock */
+};
+
+/*
+ * One memory slot.  Immutable while visible: a change publishes a new one and
+ * frees the old after an RCU grace period, so hold RCU while you look at one.
+ */
+struct kvm_memory_slot {
+    gfn_t base_gfn;
+    uint64_t npages;
+    uint64_t userspace_addr; /* host virtual address of the first byte */
+    uint32_t flags;          /* KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY */
+    uint16_t id;
+    uint16_t as_id;
+};
+
+/* Part of a slot, as memory notifiers and zap operations name it. */
+struct kvm_gfn_range {
+    const struct kvm_memory_slot *slot; /* a slot of this VM; its address space is meant */
+    gfn_t start;                        /* inclusive */
+    gfn_t end;                          /* exclusive */
+    bool may_block;                     /* may the operation yield mmu_lock? */
+};
+
+/* Which check spoke.  The text names the particulars. */
+enum tdpmmu_warning_kind {
+    TDPMMU_WARN_ARGUMENT = 1, /* a caller passed something that cannot be */
+    TDPMMU_WARN_LOCK = 2,     /* a lock or RCU reader is missing, or held twice */
+    TDPMMU_WARN_SPTE = 3,     /* an SPTE change that must never happen */
+    TDPMMU_WARN_LEAK = 4,     /* something is left that should be gone */
+    TDPMMU_WARN_RCU = 5,      /* misuse of RCU */
+};
+
+struct tdpmmu_warning {
+    enum tdpmmu_warning_kind kind;
+    const char *function; /* the entry point or check, e.g. "zap_gfn_range" */
+    const char *text;     /* one sentence; both strings are static */
+    uint64_t value[2];    /* the numbers the sentence is about, or 0 */
+};
+
+/* Called for every warning, from the thread that caused it, locks held as they are. */
+typedef void (*tdpmmu_warn_fn)(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning);
+
+/*
+ * What a rig brings.  Each callback may be NULL: the default is named.  None may
+ * call back into the library, except for read-only functions and RCU readers.
+ */
+struct tdpmmu_ops {
+    size_t size; /* sizeof(struct tdpmmu_ops) of the caller */
+    /*
+     * gfn -> pfn for a fault in a slot.  Set *writable to whether the host lets
+     * the page be written, and *max_level to the largest level at which the host
+     * maps it contiguously (in: KVM_MAX_HUGEPAGE_LEVEL).  Returns a pfn or
+     * KVM_PFN_ERR_*.  No lock held, RCU not held.
+     * Default: the frame of the slot's userspace_addr, folded below MAXPHYADDR;
+     * writable unless the slot is read-only; any level.
+     */
+    kvm_pfn_t (*gfn_to_pfn)(void *ctx, struct kvm *kvm, const struct kvm_memory_slot *slot,
+                            gfn_t gfn, bool write, bool *writable, int *max_level);
+    /*
+     * Every CPU must forget translations for gfns [start, start + npages) in
+     * all address spaces; start 0 and npages UINT64_MAX means everything.
+     * Called inside RCU when tables were unlinked.  Default: nothing.
+     */
+    void (*flush_tlb)(void *ctx, struct kvm *kvm, gfn_t start, uint64_t npages);
+    /*
+     * An SPTE changed from old_spte to new_spte.  shared: under lock R, where
+     * calls of several threads interleave.  Default: nothing.
+     */
+    void (*spte_changed)(void *ctx, struct kvm *kvm, int as_id, gfn_t gfn, int level,
+                         uint64_t old_spte, uint64_t new_spte, bool shared);
+    /* Should a long operation let others have mmu_lock now?  Default: no. */
+    bool (*need_resched)(void *ctx, struct kvm *kvm);
+    /* Default: the process-wide handler. */
+    tdpmmu_warn_fn warn;
+};
+
+/*
+ * Options of a VM.  Set size, leave the rest zero for the defaults.  A size
+ * larger than the library knows is accepted while the unknown tail is zero.
+ */
+struct tdpmmu_vm_config {
+    size_t size;           /* sizeof(struct tdpmmu_vm_config) of the caller */
+    uint32_t vendor;       /* enum tdpmmu_vendor */
+    uint32_t root_level;   /* 4 or 5; 0 means 4 */
+    uint32_t maxphyaddr;   /* host-physical address bits, 36 to 52; 0 means 46 */
+    uint32_t ad_disabled;  /* 1: the CPU has no Accessed and Dirty bits (EPT only) */
+    uint64_t table_limit;  /* most page-table pages alive at once; 0: no limit */
+    const struct tdpmmu_ops *ops; /* copied; NULL for the defaults */
+    void *ops_ctx;         /* handed to each callback */
+};
+
+/*
+ * Make a VM with its TDP MMU initialised.  config NULL: the defaults.
+ * NULL with errno EINVAL (bad size or value), E2BIG (unknown option set),
+ * ENOMEM.  No lock.
+ */
+struct kvm *tdpmmu_create_vm(const struct tdpmmu_vm_config *config);
+
+/*
+ * Destroy a VM: its vCPUs first, then slots, tables and roots, after a last
+ * rcu_barrier().  No other thread may use it.  A warning for each thing that is
+ * still in use.  NULL is ignored.  No lock, not in RCU.
+ */
+void tdpmmu_destroy_vm(struct kvm *kvm);
+
+/*
+ * Make vCPU vcpu_id (0 to 4095).  NULL with errno EINVAL, EEXIST, ENOMEM.
+ * One thread at a time may drive a vCPU.  No lock.
+ */
+struct kvm_vcpu *tdpmmu_create_vcpu(struct kvm *kvm, int vcpu_id);
+
+/* Drop the vCPU's root and free it.  NULL is ignored.  No lock, not in RCU. */
+void tdpmmu_destroy_vcpu(struct kvm_vcpu *vcpu);
+
+/* The vCPU's VM, its id, its address space, or NULL / -EINVAL for NULL. */
+struct kvm *tdpmmu_vcpu_kvm(struct kvm_vcpu *vcpu);
+int tdpmmu_vcpu_id(struct kvm_vcpu *vcpu);
+int tdpmmu_vcpu_as_id(struct kvm_vcpu *vcpu);
+
+/*
+ * Let the vCPU run in address space as_id (1: it is in SMM).  Drops its root;
+ * kvm_mmu_load() gets the right one.  0 or -EINVAL.  No lock.
+ */
+int tdpmmu_vcpu_set_as_id(struct kvm_vcpu *vcpu, int as_id);
+
+/*
+ * Add, delete (memory_size 0), move or change the flags of a slot, as the
+ * KVM_SET_USER_MEMORY_REGION ioctl: region->slot is the id with the address
+ * space in bits 31:16; addresses and size are bytes and 4 KiB aligned.  Delete
+ * and move invalidate and zap all roots first (kvm_mmu_zap_all_fast).  MMIO
+ * SPTEs made before are stale afterwards: the generation moves.
+ * 0, -EINVAL (NULL, unaligned, wraps, beyond MAXPHYADDR, bad id or flags, resize,
+ * read-only flag changed, nothing to delete), -EEXIST (overlaps another slot),
+ * -ENOMEM.  No lock, not in RCU.  Follows __kvm_set_memory_region().
+ */
+int kvm_set_memory_region(struct kvm *kvm, const struct kvm_userspace_memory_region *region);
+
+/*
+ * The slot that holds gfn (address space 0, or the vCPU's), or the slot with an
+ * id, or NULL.  RCU for as long as the result is used.
+ */
+const struct kvm_memory_slot *gfn_to_memslot(struct kvm *kvm, gfn_t gfn);
+const struct kvm_memory_slot *kvm_vcpu_gfn_to_memslot(struct kvm_vcpu *vcpu, gfn_t gfn);
+const struct kvm_memory_slot *tdpmmu_id_to_memslot(struct kvm *kvm, int as_id, int id);
+
+/* Generation of an address space's slots; MMIO SPTEs carry its low 19 bits. */
+uint64_t tdpmmu_memslots_generation(struct kvm *kvm, int as_id);
+
+/*
+ * Tell every CPU to forget translations: all, or gfns [gfn, gfn + npages).
+ * Calls the flush_tlb callback and counts.  Any lock.
+ */
+void kvm_flush_remote_tlbs(struct kvm *kvm);
+void kvm_flush_remote_tlbs_range(struct kvm *kvm, gfn_t gfn, uint64_t npages);
+
+/* Counters of one VM, since its creation unless said otherwise. */
+struct tdpmmu_stats {
+    uint64_t pages_4k;       /* leaves mapped now, by level */
+    uint64_t pages_2m;
+    uint64_t pages_1g;
+    uint64_t tables;         /* page-table pages alive now: roots, tables, strays */
+    uint64_t tables_stray;   /* of these, unlinked and waiting for a grace period */
+    uint64_t roots;          /* roots listed now */
+    uint64_t faults;         /* calls of kvm_tdp_mmu_map() that walked */
+    uint64_t faults_fixed;
+    uint64_t faults_spurious;
+    uint64_t faults_retried;
+    uint64_t faults_emulated;
+    uint64_t mmio_sptes;     /* MMIO SPTEs installed */
+    uint64_t spte_changes;   /* calls of the spte_changed hook, callback or not */
+    uint64_t tlb_flushes;    /* remote flushes asked for */
+    uint64_t yields;         /* times a walk let go of mmu_lock */
+    uint64_t warnings;
+};
+
+/*
+ * Copy the counters; size is sizeof(struct tdpmmu_stats) of the caller, who gets
+ * what fits.  A snapshot of each counter, not of all at one moment.
+ * 0 or -EINVAL.  Any lock.
+ */
+int tdpmmu_get_stats(struct kvm *kvm, struct tdpmmu_stats *stats, size_t size);
+
+/*
+ * Process-wide handler for warnings that no VM's own handler takes.  NULL
+ * restores the default, one line on stderr.  Not while another thread may warn.
+ */
+void tdpmmu_set_warn_handler(tdpmmu_warn_fn warn, void *ctx);
+
+/* "0.1.0". */
+const char *tdpmmu_version(void);
+
+TDPMMU_END_DECLS
+
+#endif
