@@ -116,8 +116,7 @@ union kvm_mmu_page_role {
  * arithmetic (sptep_to_sp()).  Fields are for reading; the library writes them.
  */
 struct kvm_mmu_page {
-    struct kvm_mmu_page *next;    /* root list; lock W or tdp_mmu_pages_lock, readers RCU */
-    struct kvm_mmu_page *prev;    /* the same */
+    struct kvm_mmu_page *next;    /* root list; written under the pages lock, readers RCU */
     uint64_t *spt;                /* the 512 SPTEs */
     gfn_t gfn;                    /* first gfn the table covers */
     struct kvm *kvm;              /* owner; NULL while the page is free */
@@ -130,7 +129,7 @@ struct kvm_mmu_page {
     bool tdp_mmu_scheduled_root_to_zap; /* invalidated, the MMU's reference not yet dropped */
     uint8_t tdpmmu_state;         /* private */
     uint32_t tdpmmu_private32;
-    uint64_t tdpmmu_private[5];
+    uint64_t tdpmmu_private[7];
 };
 
 
