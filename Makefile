@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The two commands that do everything: `make demo` and `make check`.
+# `make help` lists the rest.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+BINDIR ?= $(PREFIX)/bin
+PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+DESTDIR ?=
+
+SWIFT ?= swift
+SECONDS_TORTURE ?= 10
+export SWIFT
+
+B := build
+SONAME := libtdpmmu.so.1
+LIBRARY := $(B)/$(SONAME)
+VERSION := $(shell awk '/define TDPMMU_VERSION_(MAJOR|MINOR|PATCH)/ {v = v sep $$3; sep = "."} END {print v}' include/tdpmmu/types.h)
+HEADERS := $(wildcard include/*.h include/tdpmmu/*.h)
+SOURCES := $(shell find Sources include -type f 2>/dev/null) Package.swift
+LIBRARY_SOURCES := $(filter-out Sources/tdpmmuctl/% Sources/CZlib/%,$(SOURCES))
+# Where the Swift toolchain lives; asked only by the targets that need it.
+TOOLCHAIN = $(shell scripts/toolchain.sh)
+# SwiftPM would take CC for its own clang.
+SWIFT_BUILD := env -u CC $(SWIFT) build -c release
+EMBEDDED_BUILD := TDPMMU_EMBEDDED=1 $(SWIFT_BUILD)
+# No path of the building machine belongs into what is shipped.
+PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
+
+.PHONY: all demo check lib tools install uninstall symbols torture clean help need \
+	check-headers check-symbols check-library check-c check-swift check-traces check-readme \
+	check-install check-torture check-tsan check-asan check-valgrind
+
+all: lib tools
+
+help:
+	@echo 'make              libtdpmmu.so.1 and tdpmmuctl, in build/'
+	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
+	@echo 'make check        every test; installs missing test packages'
+	@echo 'make check-X      one of them: headers symbols library c torture swift traces readme install'
+	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
+	@echo 'make check-asan   the same under the address sanitizer'
+	@echo 'make check-valgrind  C tests under memcheck'
+	@echo 'make torture      the torture test, $(SECONDS_TORTURE) s (SECONDS_TORTURE=N)'
+	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
+	@echo 'make symbols      write tdpmmu.map from the headers'
+
+need:
+	@sh scripts/need.sh build
+
+# ---- the library ----------------------------------------------------------
+
+lib: need $(LIBRARY) $(B)/libtdpmmu.so
+
+$(LIBRARY): $(LIBRARY_SOURCES) tdpmmu.map Makefile scripts/link.sh scripts/toolchain.sh
+	$(EMBEDDED_BUILD) --product tdpmmu-objects --scratch-path .build-embedded $(PREFIX_MAP)
+	sh scripts/link.sh .build-embedded/release/libtdpmmu-objects.a $@
+
+$(B)/libtdpmmu.so: | $(LIBRARY)
+	ln -sf $(SONAME) $@
+
+symbols:
+	python3 scripts/symbols.py map > tdpmmu.map.new && mv tdpmmu.map.new tdpmmu.map
+
+# ---- the command line -----------------------------------------------------
+
+tools: lib $(B)/tdpmmuctl
+
+$(B)/tdpmmuctl: $(SOURCES) | $(LIBRARY) $(B)/libtdpmmu.so
+	$(SWIFT_BUILD) --product tdpmmuctl --static-swift-stdlib
+	cp .build/release/tdpmmuctl $@
+
+demo: need all
+	@sh scripts/demo.sh
+
+# ---- tests ----------------------------------------------------------------
+
+check:
+	@sh scripts/need.sh check
+	@python3 scripts/check.py
+
+check-headers:
+	@sh scripts/check-headers.sh
+
+check-symbols: lib
+	@python3 scripts/symbols.py check tdpmmu.map $(LIBRARY)
+
+check-library: lib
+	@sh scripts/check-library.sh $(LIBRARY) $(CURDIR)
+
+check-c: lib
+	@python3 scripts/ctests.py plain
+
+check-torture: lib
+	@python3 scripts/ctests.py plain --torture 3
+
+torture: lib
+	@python3 scripts/ctests.py plain --torture $(SECONDS_TORTURE)
+
+check-swift: lib
+	@python3 scripts/swifttests.py
+
+check-traces: all
+	@sh scripts/check-traces.sh
+
+check-readme: lib
+	@sh scripts/check-readme.sh
+
+check-install: all
+	@sh scripts/check-install.sh
+
+check-tsan:
+	@sh scripts/need.sh check
+	$(EMBEDDED_BUILD) --sanitize=thread --product tdpmmu-objects --scratch-path .build-tsan
+	@sh scripts/link.sh .build-tsan/release/libtdpmmu-objects.a $(B)/tsan/$(SONAME) thread
+	@python3 scripts/ctests.py tsan --and-torture 10
+
+check-asan:
+	@sh scripts/need.sh check
+	$(EMBEDDED_BUILD) --sanitize=address --product tdpmmu-objects --scratch-path .build-asan
+	@sh scripts/link.sh .build-asan/release/libtdpmmu-objects.a $(B)/asan/$(SONAME) address
+	@python3 scripts/ctests.py asan --and-torture 10
+
+check-valgrind:
+	@sh scripts/need.sh valgrind
+	@$(MAKE) --no-print-directory lib
+	@python3 scripts/ctests.py valgrind --and-torture 3
+
+# ---- installing -----------------------------------------------------------
+
+INSTALLED = $(LIBDIR)/$(SONAME) $(LIBDIR)/libtdpmmu.so $(PKGCONFIGDIR)/tdpmmu.pc $(BINDIR)/tdpmmuctl \
+	$(patsubst include/%,$(INCLUDEDIR)/%,$(HEADERS)) $(INCLUDEDIR)/tdpmmu/module.modulemap
+
+install: all
+	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(PKGCONFIGDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(INCLUDEDIR)/tdpmmu
+	install -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libtdpmmu.so
+	install -m 755 $(B)/tdpmmuctl $(DESTDIR)$(BINDIR)/tdpmmuctl
+	python3 scripts/set-rpath.py $(DESTDIR)$(BINDIR)/tdpmmuctl $(BINDIR) $(LIBDIR)
+	install -m 644 include/tdpmmu.h $(DESTDIR)$(INCLUDEDIR)/tdpmmu.h
+	install -m 644 $(wildcard include/tdpmmu/*.h) $(DESTDIR)$(INCLUDEDIR)/tdpmmu/
+	sed 's|header "tdpmmu.h"|header "../tdpmmu.h"|' include/module.modulemap \
+		> $(DESTDIR)$(INCLUDEDIR)/tdpmmu/module.modulemap
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+		-e 's|@VERSION@|$(VERSION)|' tdpmmu.pc.in > $(DESTDIR)$(PKGCONFIGDIR)/tdpmmu.pc
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	-rmdir $(DESTDIR)$(INCLUDEDIR)/tdpmmu
+
+clean:
+	rm -rf $(B) .build .build-embedded .build-tsan .build-asan

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Build and run the C tests: every tests-c/test_*.c (cmocka) and, when asked,
+the torture test, against the built library.
+
+ctests.py plain|tsan|asan|valgrind [--torture SECONDS | --and-torture SECONDS]
+          [--only NAME]...
+
+cmocka writes TAP; a program that plans tests and does not report each of them
+(it crashed, it hung, it has none) counts as failed.
+"""
+import argparse
+import concurrent.futures
+import glob
+import os
+import re
+import subprocess
+import sys
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TESTS = os.path.join(TOP, "tests-c")
+TIMEOUT_SECONDS = {"plain": 120, "asan": 240, "tsan": 600, "valgrind": 900}
+# A file may say what more it needs: `/* build: -ldl -O0 */`, in its first lines.
+EXTRA = re.compile(r"/\*\s*build:\s*(.*?)\s*\*/")
+
+
+def toolchain():
+    return subprocess.run(["sh", os.path.join(TOP, "scripts", "toolchain.sh")], check=True,
+                          capture_output=True, text=True).stdout.strip()
+
+
+class Mode:
+    def __init__(self, name):
+        self.name = name
+        self.library = os.path.join(TOP, "build", "" if name in ("plain", "valgrind") else name)
+        self.out = os.path.join(TOP, "build", "tests-" + name)
+        self.compiler = os.environ.get("CC", "cc").split()
+        self.flags, self.wrapper = [], []
+        self.environment = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP")
+        if name in ("tsan", "asan"):
+            root = toolchain()
+            runtime = os.path.join(root, "lib", "swift", "linux")
+            self.compiler = [os.path.join(root, "bin", "clang")]
+            self.flags = ["-fsanitize=" + {"tsan": "thread", "asan": "address"}[name],
+                          "-fno-omit-frame-pointer", "-L", runtime, "-Wl,-rpath," + runtime]
+            if name == "tsan":  # this runtime also watches libdispatch
+                self.flags += ["-ldispatch", "-lBlocksRuntime"]
+            self.environment["TSAN_OPTIONS"] = "halt_on_error=1:exitcode=66:second_deadlock_stack=1"
+            self.environment["ASAN_OPTIONS"] = "detect_leaks=1:exitcode=66"
+            self.environment["ASAN_SYMBOLIZER_PATH"] = os.path.join(root, "bin", "llvm-symbolizer")
+            self.environment["TSAN_SYMBOLIZER_PATH"] = os.path.join(root, "bin", "llvm-symbolizer")
+        if name == "valgrind":
+            self.wrapper = ["valgrind", "--quiet", "--error-exitcode=66", "--leak-check=full",
+                            "--show-leak-kinds=definite,indirect",
+                            "--errors-for-leak-kinds=definite,indirect", "--fair-sched=yes"]
+            suppressions = os.path.join(TESTS, "valgrind.supp")
+            if os.path.exists(suppressions):
+                self.wrapper.append("--suppressions=" + suppressions)
+        self.environment["TDPMMU_TEST_MODE"] = name  # a test may make itself shorter
+
+    def build(self, source):
+        program = os.path.join(self.out, os.path.splitext(os.path.basename(source))[0])
+        with open(source) as file:
+            extra = EXTRA.search(file.read(2000))
+        # Relative to the program, so that the tree can be moved.
+        run_path = os.path.relpath(self.library, self.out)
+        command = self.compiler + [
+            "-std=c11", "-g", "-O1" if self.flags else "-O2", "-D_GNU_SOURCE",
+            "-Wall", "-Wextra", "-Werror", "-I", os.path.join(TOP, "include"), "-I", TESTS,
+            source, "-o", program, "-L", self.library, "-Wl,-rpath,$ORIGIN/" + run_path,
+            "-ltdpmmu", "-lcmocka", "-lpthread"] + self.flags
+        if extra:
+            command += extra.group(1).split()
+        done = subprocess.run(command, capture_output=True, text=True)
+        return program, done.returncode, done.stderr
+
+    def run(self, program, arguments=(), timeout=None):
+        try:
+            done = subprocess.run(self.wrapper + [program, *arguments], env=self.environment,
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                  errors="replace", timeout=timeout or TIMEOUT_SECONDS[self.name])
+            return done.returncode, done.stdout, done.stderr
+        except subprocess.TimeoutExpired as late:
+            def text(data):
+                return (data or b"").decode(errors="replace")
+            return -999, text(late.stdout), text(late.stderr) + "\ntimed out\n"
+
+
+def tail(text, lines=60):
+    return "\n".join("    " + line for line in text.splitlines()[-lines:])
+
+
+def one_file(mode, source):
+    """Returns (name, passed, failed, what to print)."""
+    name = os.path.splitext(os.path.basename(source))[0]
+    program, status, errors = mode.build(source)
+    if status:
+        return name, 0, 1, "does not compile\n" + tail(errors)
+    status, out, err = mode.run(program)
+    planned = sum(int(n) for n in re.findall(r"^1\.\.(\d+)", out, re.M))
+    passed = len(re.findall(r"^ok \d+", out, re.M))
+    skipped = len(re.findall(r"^ok \d+.*# SKIP", out, re.M))
+    failed = len(re.findall(r"^not ok \d+", out, re.M))
+    passed -= skipped
+    notes = ""
+    if planned == 0:
+        failed += 1
+        notes = "ran no test"
+    missing = planned - passed - failed - skipped
+    if missing > 0:
+        failed += missing
+        notes = "%d of %d tests did not report" % (missing, planned)
+    if status and failed == 0:
+        failed += 1
+        notes = "exit status %d" % status
+    if skipped:
+        notes += " (%d skipped)" % skipped
+    if failed:
+        notes += ", exit status %d\n" % status + tail(out + err)
+    return name, passed, failed, notes
+
+
+def torture(mode, seconds):
+    program, status, errors = mode.build(os.path.join(TESTS, "torture_mmu.c"))
+    if status:
+        print("torture_mmu does not compile\n" + tail(errors))
+        return 0, 1
+    status, out, err = mode.run(program, [str(seconds)], timeout=seconds * 20 + 300)
+    print(out, end="")
+    if status:
+        print(tail(err))
+        print("torture_mmu: FAILED, exit status %d" % status)
+    return int(status == 0), int(status != 0)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("mode", choices=sorted(TIMEOUT_SECONDS))
+    parser.add_argument("--torture", type=int)
+    parser.add_argument("--and-torture", type=int)
+    parser.add_argument("--only", action="append")
+    options = parser.parse_args()
+    mode = Mode(options.mode)
+    os.makedirs(mode.out, exist_ok=True)
+    passed = failed = 0
+    if options.torture is None:
+        sources = sorted(glob.glob(os.path.join(TESTS, "test_*.c")))
+        if options.only:
+            sources = [s for s in sources if os.path.basename(s)[:-2] in options.only]
+        if not sources:
+            sys.exit("ctests.py: no tests found")
+        with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+            for name, good, bad, notes in pool.map(lambda s: one_file(mode, s), sources):
+                print("%-16s %3d passed, %d failed  %s" % (name, good, bad, notes), flush=True)
+                passed += good
+                failed += bad
+    seconds = options.torture if options.torture is not None else options.and_torture
+    if seconds is not None:
+        good, bad = torture(mode, seconds)
+        passed += good
+        failed += bad
+    label = "torture" if options.torture is not None else "C tests"
+    if mode.name != "plain":
+        label += " (%s)" % mode.name
+    print("%s: %d passed, %d failed" % (label, passed, failed))
+    sys.exit(1 if failed or not passed else 0)
+
+
+main()

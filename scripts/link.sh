@@ -1,0 +1,29 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Make libtdpmmu.so.1 out of the embedded objects.
+# Usage: link.sh ARCHIVE LIBRARY [thread|address]
+# The plain library refuses undefined names and is stripped, its debug
+# information kept beside it; a sanitizer's library keeps everything.
+# -Bsymbolic-functions, not -Bsymbolic: programs may hold the one copy of the
+# variable tdpmmu_rcu_gp, and the library must then use theirs.
+set -eu
+archive=$1
+library=$2
+sanitizer=${3:-} # its runtime comes with the program
+clang=$(sh "$(dirname "$0")/toolchain.sh")/bin/clang
+soname=libtdpmmu.so.1
+
+mkdir -p "$(dirname "$library")"
+set -- -shared -o "$library.new" -Wl,--whole-archive "$archive" -Wl,--no-whole-archive \
+    -fuse-ld=lld -Wl,--version-script=tdpmmu.map -Wl,-soname,$soname -Wl,-Bsymbolic-functions -Wl,--error-limit=0 -Wl,--gc-sections \
+    -Wl,-z,relro,-z,now -Wl,-z,noexecstack -lpthread
+if [ -n "$sanitizer" ]; then
+    "$clang" "$@"
+else
+    "$clang" "$@" -Wl,--no-undefined -Wl,--as-needed
+    objcopy --only-keep-debug "$library.new" "$library.debug"
+    strip --strip-unneeded "$library.new"
+    objcopy --add-gnu-debuglink="$library.debug" "$library.new"
+fi
+mv "$library.new" "$library"
+ln -sf "$soname" "$(dirname "$library")/libtdpmmu.so"
