@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What Swift cannot say: thread-local data, static memory, system calls, threads.
+ * Private to the library; every cp_ name is hidden in the shared object.
+ * Functions here keep errno as it was.
+ */
+#ifndef CPLATFORM_H
+#define CPLATFORM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../../include/tdpmmu.h"
+
+#pragma GCC visibility push(hidden)
+#pragma clang assume_nonnull begin
+
+/*
+ * Alignment stands at the variables: Swift imports no type aligned to more than 16.
+ */
+
+/* Thread-local data ------------------------------------------------------- */
+
+/* A lock this thread holds for read, and how often. */
+struct cp_hold {
+    struct tdpmmu_rwlock *_Nullable lock;
+    uint64_t count;
+};
+
+/* Read holds kept without allocation; more of them move to the heap. */
+#define CP_INLINE_HOLDS 4
+
+/* A thread's place in the queue of a contended lock; it waits for one at a time. */
+struct cp_waiter {
+    struct cp_waiter *_Nullable next;     /* bucket lock */
+    struct tdpmmu_rwlock *_Nullable lock; /* bucket lock */
+    uint32_t state;             /* atomic, futex: CP_WAITING, CP_ASLEEP, CP_GRANTED */
+    uint32_t writes;            /* 1: wants it for write */
+};
+
+enum { CP_WAITING = 0, CP_ASLEEP = 1, CP_GRANTED = 2 };
+
+/*
+ * A thread's queue of callbacks: two lists, of which the owner appends to
+ * list[select] and the callback worker takes the other.
+ */
+struct cp_callbacks {
+    uint64_t busy;          /* atomic: 1 while the owner appends; owner writes */
+    uint64_t select;        /* atomic: list the owner uses; worker writes */
+    struct rcu_head *_Nullable head[2]; /* atomic: owner, or the worker on the other list */
+    uintptr_t tail[2];      /* address of the last next field, or of head; as head */
+    uintptr_t known;        /* callback function seen last; 0 before the first */
+    uint64_t fences;        /* 1: no membarrier, run full fences */
+    struct cp_callbacks *_Nullable next; /* list of all queues; registry lock */
+    struct cp_callbacks *_Nullable prev;
+};
+
+struct cp_thread {
+    struct cp_callbacks callbacks;
+    uint64_t id;            /* never reused; 0 until asked for */
+    struct cp_hold *_Nullable holds;  /* heap table, or NULL while the inline one is enough */
+    uint32_t hold_count;    /* entries in use */
+    uint32_t hold_capacity; /* of the heap table */
+    struct cp_hold inline_holds[CP_INLINE_HOLDS];
+    struct cp_waiter waiter;
+    uint32_t exiting;       /* the exit handler has run: no more registering */
+    uint32_t late_depth;    /* reader nesting without a registered word */
+    uint32_t in_callback;   /* an RCU callback runs in this thread */
+};
+
+extern __thread struct cp_thread cp_thread_data __attribute__((tls_model("initial-exec")));
+
+static inline struct cp_thread *cp_self(void)
+{
+    return &cp_thread_data;
+}
+
+static inline struct tdpmmu_rcu_reader *cp_reader(void)
+{
+    return &tdpmmu_rcu_self;
+}
+
+/* Addresses of fields, for Swift's atomics. */
+#define CP_FIELD(name, type, field_type, field) \
+    static inline field_type *name(struct type *p) { return &p->field; }
+
+CP_FIELD(cp_reader_word, tdpmmu_rcu_reader, uint64_t, word)
+CP_FIELD(cp_lock_state, tdpmmu_rwlock, uint32_t, state)
+CP_FIELD(cp_lock_sleepers, tdpmmu_rwlock, uint32_t, sleepers)
+CP_FIELD(cp_lock_owner, tdpmmu_rwlock, uint64_t, owner)
+CP_FIELD(cp_waiter_state, cp_waiter, uint32_t, state)
+CP_FIELD(cp_thread_waiter, cp_thread, struct cp_waiter, waiter)
+CP_FIELD(cp_thread_callbacks, cp_thread, struct cp_callbacks, callbacks)
+CP_FIELD(cp_callbacks_busy, cp_callbacks, uint64_t, busy)
+CP_FIELD(cp_callbacks_select, cp_callbacks, uint64_t, select)
+
+static inline struct cp_hold *cp_thread_holds(struct cp_thread *t)
+{
+    return t->holds ? t->holds : t->inline_holds;
+}
+
+static inline uintptr_t *cp_callbacks_head(struct cp_callbacks *q, uint64_t which)
+{
+    return (uintptr_t *)&q->head[which];
+}
+
+static inline uintptr_t *cp_callbacks_tail(struct cp_callbacks *q, uint64_t which)
+{
+    return &q->tail[which];
+}
+
+/* Links of the registry of readers, in the private part of the reader. */
+static inline struct tdpmmu_rcu_reader *_Nullable cp_reader_next(struct tdpmmu_rcu_reader *r)
+{
+    return (struct tdpmmu_rcu_reader *)r->slot[0];
+}
+
+static inline struct tdpmmu_rcu_reader *_Nullable cp_reader_prev(struct tdpmmu_rcu_reader *r)
+{
+    return (struct tdpmmu_rcu_reader *)r->slot[1];
+}
+
+static inline void cp_reader_set_next(struct tdpmmu_rcu_reader *r,
+                                      struct tdpmmu_rcu_reader *_Nullable n)
+{
+    r->slot[0] = (uint64_t)n;
+}
+
+static inline void cp_reader_set_prev(struct tdpmmu_rcu_reader *r,
+                                      struct tdpmmu_rcu_reader *_Nullable n)
+{
+    r->slot[1] = (uint64_t)n;
+}
+
+/* Static memory ----------------------------------------------------------- */
+
+/* Waiters of all locks whose address hashes here, oldest first. */
+struct cp_bucket {
+    uint32_t mutex;
+    struct cp_waiter *_Nullable first; /* mutex */
+    struct cp_waiter *_Nullable last;  /* mutex */
+    uint64_t padding[5];     /* a cache line each */
+};
+
+#define CP_BUCKET_COUNT 64
+extern struct cp_bucket cp_buckets[CP_BUCKET_COUNT];
+
+static inline struct cp_bucket *cp_bucket_at(uint32_t index)
+{
+    return &cp_buckets[index & (CP_BUCKET_COUNT - 1)];
+}
+
+CP_FIELD(cp_bucket_mutex, cp_bucket, uint32_t, mutex)
+
+#define CP_KNOWN_FUNCTIONS 64
+
+/* RCU's process-wide state; who may touch what is in docs/LOCKING.md. */
+struct cp_rcu_state {
+    uint32_t gp_mutex;          /* one grace period at a time */
+    uint32_t registry_mutex;    /* the lists of readers and of queues, late readers, orphans */
+    uint64_t completed;         /* atomic: number of the last grace period that ended */
+    struct tdpmmu_rcu_reader *_Nullable readers;
+    struct tdpmmu_rcu_reader *_Nullable cursor; /* the reader the grace period looks at next */
+    uint64_t reader_count;
+    struct tdpmmu_rcu_reader late;    /* one word for all threads without a place in the list */
+    uint64_t late_count;
+    struct cp_callbacks *_Nullable queues;
+    struct rcu_head *_Nullable orphans_head;    /* callbacks whose thread has gone */
+    uintptr_t orphans_tail;
+    uint64_t orphans;                 /* atomic: 1 if that list is not empty */
+    uintptr_t cookie;                 /* atomic: marks the func field of a queued head */
+    uintptr_t known[CP_KNOWN_FUNCTIONS]; /* atomic: callback functions ever seen */
+    uint64_t padding[8];        /* what follows is not in the enqueuers' cache lines */
+    uint32_t worker;            /* atomic, futex: enum cp_worker */
+    uint32_t worker_mutex;      /* starting and ending the worker */
+    uint32_t engine_mutex;      /* whoever collects and invokes callbacks */
+    uint32_t barriers_wanted;   /* atomic: number of the newest rcu_barrier() */
+    uint32_t barriers_done;     /* atomic, futex */
+    uint32_t exit_hooked;       /* worker_mutex */
+    uint64_t worker_thread;     /* pthread_t; worker_mutex */
+};
+
+/* AWAKE must be 0: one compare tells an enqueuer that there is nothing to do. */
+enum cp_worker { CP_WORKER_AWAKE = 0, CP_WORKER_ASLEEP, CP_WORKER_NONE, CP_WORKER_STOP, CP_WORKER_ENDED };
+
+extern struct cp_rcu_state cp_rcu_data;
+
+static inline struct cp_rcu_state *cp_rcu(void) { return &cp_rcu_data; }
+static inline uint64_t *cp_rcu_gp(void) { return &tdpmmu_rcu_gp; }
+static inline uintptr_t *cp_rcu_known(void) { return cp_rcu_data.known; }
+
+#define CP_RCU(field_type, field) \
+    static inline field_type *cp_rcu_##field(void) { return &cp_rcu_data.field; }
+
+CP_RCU(uint32_t, gp_mutex)
+CP_RCU(uint32_t, registry_mutex)
+CP_RCU(uint64_t, completed)
+CP_RCU(struct tdpmmu_rcu_reader, late)
+CP_RCU(uint64_t, orphans)
+CP_RCU(uintptr_t, cookie)
+CP_RCU(uint32_t, worker)
+CP_RCU(uint32_t, worker_mutex)
+CP_RCU(uint32_t, engine_mutex)
+CP_RCU(uint32_t, barriers_wanted)
+CP_RCU(uint32_t, barriers_done)
+
+/* The head of the orphans and its address, for a list with a tail pointer. */
+static inline uintptr_t *cp_rcu_orphans_head(void) { return (uintptr_t *)&cp_rcu_data.orphans_head; }
+
+/* Words for the process-wide warning handler: function, context. */
+extern uintptr_t cp_warn_words[2];
+static inline uintptr_t *cp_warn_handler(void) { return &cp_warn_words[0]; }
+static inline uintptr_t *cp_warn_context(void) { return &cp_warn_words[1]; }
+
+/* Count of thread ids given out. */
+extern uint64_t cp_last_thread_id;
+static inline uint64_t *cp_thread_ids(void) { return &cp_last_thread_id; }
+
+/* Ordering ---------------------------------------------------------------- */
+
+/* Stops the compiler, not the CPU: the other side runs cp_membarrier(). */
+static inline void cp_signal_fence(void)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline void cp_cpu_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#else
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+
+/*
+ * A full fence in every running thread of the process, and in this one.  Call
+ * only while tdpmmu_rcu_gp lacks TDPMMU_RCU_FENCE.
+ */
+void cp_membarrier(void);
+
+/* Tell a thread sanitizer of an order that rests on fences; else nothing. */
+void cp_tsan_acquire(void *address);
+void cp_tsan_release(void *address);
+
+/*
+ * Under valgrind, declare a word initialised: call_rcu() looks at the func field
+ * of a head that its caller need not have set.
+ */
+extern uint32_t cp_under_valgrind;
+static inline uint32_t cp_under_valgrind_now(void) { return cp_under_valgrind; }
+void cp_valgrind_defined(void *address, size_t bytes);
+
+/* Threads and time -------------------------------------------------------- */
+
+/* Sleep while *word is expected, at most timeout_ns (0: no limit). */
+void cp_futex_wait(uint32_t *word, uint32_t expected, uint64_t timeout_ns);
+void cp_futex_wake(uint32_t *word, int count);
+
+int32_t cp_gettid(void);
+uint64_t cp_monotonic_ns(void);
+void cp_sleep_ns(uint64_t ns);
+void cp_yield(void);
+
+/*
+ * Start a thread with all signals blocked and a small stack.  *thread is for
+ * cp_thread_join() or cp_thread_detach().  0 or a positive errno.
+ */
+int cp_thread_start(uint64_t *thread, void (*body)(void));
+void cp_thread_join(uint64_t thread);
+void cp_thread_detach(uint64_t thread);
+
+/*
+ * Have hook run when the calling thread exits; false if that cannot be had.
+ * One hook for the whole process.
+ */
+bool cp_thread_at_exit(void (*hook)(void));
+
+/* Have the hooks run around fork(); set once.  Run hook at exit(); 0 on success. */
+void cp_set_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+int cp_at_process_exit(void (*hook)(void));
+
+/* Block all signals, and put the mask back. */
+struct cp_signals { uint64_t bits; };
+struct cp_signals cp_signals_block(void);
+void cp_signals_restore(struct cp_signals before);
+
+/* In a forked child: membarrier again, or fences if it is refused now. */
+void cp_membarrier_renew(void);
+
+/* Tests only: have the readers run fences from now on / as the system allows. */
+void cp_test_force_fences(bool force);
+/* Tests only: let cp_thread_start() fail. */
+void cp_test_refuse_threads(bool refuse);
+
+/* Memory ------------------------------------------------------------------ */
+
+void *_Nullable cp_malloc(size_t bytes);
+void cp_free(void *_Nullable address);
+
+void cp_set_errno(int value);
+
+/* One line on stderr. */
+void cp_print_warning(const struct tdpmmu_warning *warning);
+
+#pragma clang assume_nonnull end
+#pragma GCC visibility pop
+
+#endif

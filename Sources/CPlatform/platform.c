@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Thin wrappers of system calls and pthreads. */
+#define _GNU_SOURCE
+#include "cplatform.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CP_TSAN 1
+#endif
+#endif
+
+#ifdef CP_TSAN
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#endif
+
+void cp_tsan_acquire(void *address)
+{
+#ifdef CP_TSAN
+    __tsan_acquire(address);
+#else
+    (void)address;
+#endif
+}
+
+void cp_tsan_release(void *address)
+{
+#ifdef CP_TSAN
+    __tsan_release(address);
+#else
+    (void)address;
+#endif
+}
+
+/* Membarrier -------------------------------------------------------------- */
+
+static bool fences_forced; /* by the environment or a test */
+
+static bool membarrier_register(void)
+{
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+static void set_fences(bool on)
+{
+    uint64_t gp = __atomic_load_n(&tdpmmu_rcu_gp, __ATOMIC_RELAXED);
+
+    gp = on ? gp | TDPMMU_RCU_FENCE : gp & ~TDPMMU_RCU_FENCE;
+    __atomic_store_n(&tdpmmu_rcu_gp, gp, __ATOMIC_RELAXED);
+}
+
+void cp_membarrier_renew(void)
+{
+    int saved = errno;
+
+    if (fences_forced || !membarrier_register())
+        set_fences(true);
+    errno = saved;
+}
+
+void cp_membarrier(void)
+{
+    int saved = errno;
+
+    /* Registered, it cannot fail, except in a sandbox shut after the start. */
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0) {
+        static const char text[] =
+            "libtdpmmu: membarrier was taken away after the start: RCU cannot go on\n";
+        (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+        abort();
+    }
+    errno = saved;
+}
+
+void cp_test_force_fences(bool force)
+{
+    fences_forced = force;
+    set_fences(force || !membarrier_register());
+}
+
+/* Futex ------------------------------------------------------------------- */
+
+void cp_futex_wait(uint32_t *word, uint32_t expected, uint64_t timeout_ns)
+{
+    struct timespec limit = {(time_t)(timeout_ns / 1000000000), (long)(timeout_ns % 1000000000)};
+    int saved = errno;
+
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ns ? &limit : NULL, NULL, 0);
+    errno = saved;
+}
+
+void cp_futex_wake(uint32_t *word, int count)
+{
+    int saved = errno;
+
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+    errno = saved;
+}
+
+/* Time -------------------------------------------------------------------- */
+
+int32_t cp_gettid(void)
+{
+    return (int32_t)syscall(SYS_gettid);
+}
+
+uint64_t cp_monotonic_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+void cp_sleep_ns(uint64_t ns)
+{
+    struct timespec length = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+    int saved = errno;
+
+    nanosleep(&length, NULL);
+    errno = saved;
+}
+
+void cp_yield(void)
+{
+    sched_yield();
+}
+
+/* Threads ----------------------------------------------------------------- */
+
+_Static_assert(sizeof(pthread_t) == sizeof(uint64_t), "a pthread_t is kept in a uint64_t");
+
+struct cp_signals cp_signals_block(void)
+{
+    struct cp_signals before = {0};
+    uint64_t all = ~UINT64_C(0);
+
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before.bits, sizeof(all));
+    return before;
+}
+
+void cp_signals_restore(struct cp_signals before)
+{
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before.bits, NULL, sizeof(before.bits));
+}
+
+static bool threads_refused;
+
+void cp_test_refuse_threads(bool refuse)
+{
+    threads_refused = refuse;
+}
+
+static void *thread_main(void *body)
+{
+    void (*function)(void);
+
+    memcpy(&function, &body, sizeof(function));
+    function();
+    return NULL;
+}
+
+int cp_thread_start(uint64_t *thread, void (*body)(void))
+{
+    /* Callbacks of users run on it, and it holds the program's TLS too. */
+    const size_t stack = 1 << 20;
+    struct cp_signals before;
+    pthread_attr_t attributes;
+    pthread_t made;
+    void *argument;
+    int error;
+
+    if (threads_refused)
+        return EAGAIN;
+    memcpy(&argument, &body, sizeof(argument));
+    error = pthread_attr_init(&attributes);
+    if (error)
+        return error;
+#ifndef CP_TSAN
+    pthread_attr_setstacksize(&attributes, stack);
+#else
+    (void)stack;
+#endif
+    before = cp_signals_block();
+    error = pthread_create(&made, &attributes, thread_main, argument);
+    cp_signals_restore(before);
+    pthread_attr_destroy(&attributes);
+    if (!error)
+        *thread = (uint64_t)made;
+    return error;
+}
+
+void cp_thread_join(uint64_t thread)
+{
+    pthread_join((pthread_t)thread, NULL);
+}
+
+void cp_thread_detach(uint64_t thread)
+{
+    pthread_detach((pthread_t)thread);
+}
+
+static pthread_key_t exit_key;
+static bool exit_key_valid;
+static void (*thread_exit_hook)(void);
+
+static void run_thread_exit_hook(void *unused)
+{
+    void (*hook)(void) = __atomic_load_n(&thread_exit_hook, __ATOMIC_RELAXED);
+
+    (void)unused;
+    if (hook)
+        hook();
+}
+
+bool cp_thread_at_exit(void (*hook)(void))
+{
+    if (!exit_key_valid)
+        return false;
+    __atomic_store_n(&thread_exit_hook, hook, __ATOMIC_RELAXED);
+    return pthread_setspecific(exit_key, &exit_key) == 0;
+}
+
+static void (*fork_prepare)(void);
+static void (*fork_parent)(void);
+static void (*fork_child)(void);
+
+static void run_fork_prepare(void)
+{
+    if (fork_prepare)
+        fork_prepare();
+}
+
+static void run_fork_parent(void)
+{
+    if (fork_parent)
+        fork_parent();
+}
+
+static void run_fork_child(void)
+{
+    cp_membarrier_renew();
+    if (fork_child)
+        fork_child();
+}
+
+void cp_set_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void))
+{
+    fork_prepare = prepare;
+    fork_parent = parent;
+    fork_child = child;
+}
+
+int cp_at_process_exit(void (*hook)(void))
+{
+    return atexit(hook);
+}
+
+void *cp_malloc(size_t bytes)
+{
+    return malloc(bytes);
+}
+
+void cp_free(void *address)
+{
+    free(address);
+}
+
+void cp_set_errno(int value)
+{
+    errno = value;
+}
+
+/* Valgrind ---------------------------------------------------------------- */
+
+/*
+ * Valgrind's client requests: a sequence that does nothing on a CPU (the
+ * rotations add up to 128 bits) and that valgrind recognises.
+ */
+static uint64_t valgrind_request(uint64_t fallback, uint64_t request, uint64_t a, uint64_t b)
+{
+#if defined(__x86_64__)
+    volatile uint64_t arguments[6] = {request, a, b, 0, 0, 0};
+    uint64_t result;
+
+    __asm__ volatile("rolq $3, %%rdi; rolq $13, %%rdi; rolq $61, %%rdi; rolq $51, %%rdi;"
+                     "xchgq %%rbx, %%rbx"
+                     : "=d"(result)
+                     : "a"(arguments), "0"(fallback)
+                     : "cc", "memory");
+    return result;
+#else
+    (void)request, (void)a, (void)b;
+    return fallback;
+#endif
+}
+
+void cp_valgrind_defined(void *address, size_t bytes)
+{
+    const uint64_t memcheck_make_mem_defined = ((uint64_t)'M' << 24) + ((uint64_t)'C' << 16) + 2;
+
+    valgrind_request(0, memcheck_make_mem_defined, (uint64_t)address, bytes);
+}
+
+/* At load ----------------------------------------------------------------- */
+
+/* Early, so that constructors of programs that link this statically may use RCU. */
+__attribute__((constructor(101))) static void at_load(void)
+{
+    const uint64_t running_on_valgrind = 0x1001;
+    const char *fences = getenv("TDPMMU_RCU_FENCES");
+
+    fences_forced = fences && *fences && strcmp(fences, "0") != 0;
+    cp_membarrier_renew();
+    cp_under_valgrind = valgrind_request(0, running_on_valgrind, 0, 0) != 0;
+    exit_key_valid = pthread_key_create(&exit_key, run_thread_exit_hook) == 0;
+    pthread_atfork(run_fork_prepare, run_fork_parent, run_fork_child);
+}

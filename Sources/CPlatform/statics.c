@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The memory that lives as long as its thread or the process. */
+#include "cplatform.h"
+
+__thread struct tdpmmu_rcu_reader tdpmmu_rcu_self
+    __attribute__((tls_model("initial-exec"), aligned(64), visibility("default")));
+
+/* Sequence 1, so that no reader's word is ever 0. */
+uint64_t tdpmmu_rcu_gp __attribute__((aligned(64), visibility("default"))) =
+    TDPMMU_RCU_GP_ONE | 1;
+
+__thread struct cp_thread cp_thread_data
+    __attribute__((tls_model("initial-exec"), aligned(64)));
+
+struct cp_bucket cp_buckets[CP_BUCKET_COUNT] __attribute__((aligned(64)));
+
+/* Bits 62:47 of the cookie are set, which no address has. */
+struct cp_rcu_state cp_rcu_data __attribute__((aligned(64))) = {
+    .worker = CP_WORKER_NONE,
+    .completed = 1,
+    .cookie = (uintptr_t)0x7fffc3a5d0960f69,
+};
+
+uintptr_t cp_warn_words[2];
+uint64_t cp_last_thread_id;
+uint32_t cp_under_valgrind;

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Callbacks from the queues to their end: collect, grace period, invoke.  Run by
+// the worker; by others only while there is no worker.
+import CPlatform
+import CTDPMMU
+import Sync
+import Synchronization
+
+enum CallbackEngine {
+    static var mutex: FutexMutex { FutexMutex(cp_rcu_engine_mutex()) }
+
+    private static var barriersWanted: AtomicWord32 { atomic32(cp_rcu_barriers_wanted()) }
+    private static var barriersDone: AtomicWord32 { atomic32(cp_rcu_barriers_done()) }
+
+    /// Engine mutex held.  Bring everything to an end that is queued now, and answer
+    /// the barriers that were asked for before.
+    static func runOnce() {
+        // Acquire: pairs with the release in rcuBarrier; what was queued before the
+        // barrier is in the queues that we look at next.
+        let barrier = barriersWanted.pointee.load(ordering: .acquiring)
+        let batch = collect()
+        if !batch.isEmpty {
+            GracePeriod.wait()
+            invoke(batch)
+        }
+        // Relaxed: only the holder of the engine mutex writes it.
+        if barriersDone.pointee.load(ordering: .relaxed) != barrier {
+            // Release: pairs with the acquire in rcuBarrier.
+            barriersDone.pointee.store(barrier, ordering: .releasing)
+            cp_futex_wake(cp_rcu_barriers_done(), Int32.max)
+        }
+    }
+
+    /// All that threads have queued up to now, each thread's in its order.
+    private static func collect() -> CallbackList {
+        var batch = CallbackList()
+        registryMutex.lock()
+        forEachQueue { $0.flip() }
+        // Pairs with the light fence in CallbackQueue.append.
+        heavyFence()
+        forEachQueue { $0.take(into: &batch) }
+        Orphans.take(into: &batch)
+        registryMutex.unlock()
+        return batch
+    }
+
+    private static func invoke(_ batch: CallbackList) {
+        let thread = cp_self()
+        thread.pointee.in_callback = 1
+        var link = batch.first
+        while let head = link {
+            link = Head(head.pointee.next)  // the callback may free the head
+            QueuedMark.remove(from: head)(head)
+        }
+        thread.pointee.in_callback = 0
+    }
+
+    /// Is there anything to do?
+    static func hasWork() -> Bool {
+        barriersWanted.pointee.load(ordering: .relaxed)
+            != barriersDone.pointee.load(ordering: .relaxed) || hasCallbacks()
+    }
+
+    static func hasCallbacks() -> Bool {
+        registryMutex.lock()
+        var found = !Orphans.isEmpty
+        forEachQueue { if $0.hasCallbacks() { found = true } }
+        registryMutex.unlock()
+        return found
+    }
+
+    /// Registry mutex held.
+    @inline(__always)
+    private static func forEachQueue(_ body: (CallbackQueue) -> Void) {
+        var link = cp_rcu().pointee.queues
+        while let queue = link {
+            body(CallbackQueue(queue))
+            link = queue.pointee.next
+        }
+    }
+}
+
+/// Wait until every callback queued before the call has run.
+package func rcuBarrier() {
+    if rcuReadLockHeld() {
+        warn(.rcu, "rcu_barrier", "called inside a read-side section: it would wait for itself")
+        return
+    }
+    if cp_self().pointee.in_callback != 0 {
+        warn(.rcu, "rcu_barrier", "called from a callback: it would wait for itself")
+        return
+    }
+    Registry.joinIfNew()
+    // The queues first, the worker second: callbacks that are in no queue have been
+    // taken, by a worker that was awake then and sleeps only when they have run.
+    if !CallbackEngine.hasCallbacks(), Worker.isIdle { return }
+    // Release: pairs with the acquire in runOnce.  Full, as a read-modify-write, against
+    // the worker going to sleep: pairs with the heavy fence in Worker.sleep.
+    let mine = atomic32(cp_rcu_barriers_wanted()).pointee.add(
+        1, ordering: .sequentiallyConsistent).newValue
+    let done = atomic32(cp_rcu_barriers_done())
+    while true {
+        // Acquire: pairs with the release in runOnce.
+        let now = done.pointee.load(ordering: .acquiring)
+        if Int32(bitPattern: now &- mine) >= 0 { return }
+        if !Worker.wake() { continue }  // no worker: the work was done here
+        cp_futex_wait(cp_rcu_barriers_done(), now, 0)
+    }
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Where callbacks wait to be collected: a queue for each thread, to which it
+// appends with plain instructions.
+//
+// A queue has two lists.  The owner appends to list[select]:
+//      busy = 1; light fence; read select; append; busy = 0
+// The collector takes the other list, after it made sure that the owner is not
+// still appending there:
+//      select ^= 1; heavy fence; wait for busy == 0; take the list
+// which is RCU again, with the append as the section: whoever shows busy == 0
+// after the heavy fence will read the new select next time.
+import CPlatform
+import CTDPMMU
+import Sync
+import Synchronization
+
+package typealias RCUCallback = @convention(c) (UnsafeMutablePointer<rcu_head>?) -> Void
+typealias Head = UnsafeMutablePointer<rcu_head>
+
+/// A list of callbacks taken out of queues; owned by one thread.
+struct CallbackList {
+    var first: Head?
+    /// Address of the last element's `next`, nil while the list is empty.
+    private var tail: UnsafeMutablePointer<Head?>?
+
+    init() {
+        first = nil
+        tail = nil
+    }
+
+    var isEmpty: Bool { first == nil }
+
+    /// Append a chain: its first element, and the address of the next field (nil
+    /// in memory) of its last.
+    mutating func append(_ chain: Head, lastNext: UInt) {
+        if let tail { tail.pointee = chain } else { first = chain }
+        tail = UnsafeMutablePointer(bitPattern: lastNext)
+    }
+}
+
+struct CallbackQueue {
+    let queue: UnsafeMutablePointer<cp_callbacks>
+
+    @inline(__always)
+    init(_ queue: UnsafeMutablePointer<cp_callbacks>) { self.queue = queue }
+
+    @inline(__always)
+    static var own: CallbackQueue {
+        CallbackQueue(cp_thread_callbacks(cp_self()))
+    }
+
+    @inline(__always) private var busy: AtomicWord64 { atomic64(cp_callbacks_busy(queue)) }
+    @inline(__always) private var select: AtomicWord64 { atomic64(cp_callbacks_select(queue)) }
+    @inline(__always) private func head(_ which: UInt64) -> AtomicWord {
+        atomicWord(cp_callbacks_head(queue, which))
+    }
+    @inline(__always) private func tail(_ which: UInt64) -> UnsafeMutablePointer<UInt> {
+        cp_callbacks_tail(queue, which)
+    }
+
+    // MARK: The owner
+
+    /// Owner.  `next` of the element is nil.
+    @inline(__always)
+    func append(_ element: Head) {
+        let fences = queue.pointee.fences != 0
+        busy.pointee.store(1, ordering: .relaxed)
+        // Pairs with the heavy fence between flip and take.
+        lightFence(fences: fences)
+        // Acquire: pairs with the release in flip; the list is empty as take left it.
+        let tail = tail(select.pointee.load(ordering: .acquiring))
+        // Relaxed and atomic, because hasCallbacks() looks at a head at any time.
+        AtomicWord(bitPattern: tail.pointee).unsafelyUnwrapped.pointee.store(
+            UInt(bitPattern: element), ordering: .relaxed)
+        tail.pointee = UInt(bitPattern: element)  // `next` is the first field
+        // Release: pairs with the acquire in take.
+        busy.pointee.store(0, ordering: .releasing)
+    }
+
+    /// Owner, registry mutex held: the thread's queue comes into being.
+    func enlist() {
+        queue.pointee.fences = currentGracePeriod().needsFences ? 1 : 0
+        for which: UInt64 in 0..<2 {
+            head(which).pointee.store(0, ordering: .relaxed)
+            tail(which).pointee = UInt(bitPattern: cp_callbacks_head(queue, which))
+        }
+        let state = cp_rcu()
+        queue.pointee.prev = nil
+        queue.pointee.next = state.pointee.queues
+        if let first = state.pointee.queues { first.pointee.prev = queue }
+        state.pointee.queues = queue
+    }
+
+    /// Owner, registry mutex held: the thread goes, its callbacks stay.
+    static func abandonOwn() {
+        let own = CallbackQueue.own
+        guard own.queue.pointee.known != 0 else { return }
+        // The list the collector would take next is the older one.
+        let newer = own.select.pointee.load(ordering: .relaxed)
+        own.moveToOrphans(newer ^ 1)
+        own.moveToOrphans(newer)
+        let (next, previous) = (own.queue.pointee.next, own.queue.pointee.prev)
+        if let next { next.pointee.prev = previous }
+        if let previous { previous.pointee.next = next } else { cp_rcu().pointee.queues = next }
+        own.queue.pointee.known = 0
+    }
+
+    private func moveToOrphans(_ which: UInt64) {
+        let first = head(which).pointee.load(ordering: .relaxed)
+        guard let first = Head(bitPattern: first) else { return }
+        Orphans.append(first, lastNext: tail(which).pointee)
+        head(which).pointee.store(0, ordering: .relaxed)
+        tail(which).pointee = UInt(bitPattern: cp_callbacks_head(queue, which))
+    }
+
+    // MARK: The collector (engine mutex and registry mutex held)
+
+    /// From now on the owner uses the other list.
+    func flip() {
+        // Release: pairs with the acquire in append.
+        select.pointee.store(select.pointee.load(ordering: .relaxed) ^ 1, ordering: .releasing)
+    }
+
+    /// After flip and a heavy fence: move the list that the owner left to `batch`.
+    func take(into batch: inout CallbackList) {
+        let which = select.pointee.load(ordering: .relaxed) ^ 1
+        var pauses = 0
+        // Acquire: pairs with the release in append.
+        while busy.pointee.load(ordering: .acquiring) != 0 {
+            // The owner is inside an append that began before the fence, perhaps
+            // preempted there.  Appends block nowhere.
+            pauses += 1
+            if pauses % 64 == 0 { cp_yield() } else { cp_cpu_relax() }
+        }
+        guard let first = Head(bitPattern: head(which).pointee.load(ordering: .relaxed)) else {
+            return
+        }
+        batch.append(first, lastNext: tail(which).pointee)
+        tail(which).pointee = UInt(bitPattern: cp_callbacks_head(queue, which))
+        // Release: pairs with the acquire in hasCallbacks (rcuBarrier).
+        head(which).pointee.store(0, ordering: .releasing)
+    }
+
+    /// Registry mutex held.  Is anything in the queue?
+    func hasCallbacks() -> Bool {
+        (head(0).pointee.load(ordering: .acquiring) | head(1).pointee.load(ordering: .acquiring))
+            != 0
+    }
+}
+
+/// Callbacks of threads that have exited, or were exiting when they queued them.
+enum Orphans {
+    private static var present: AtomicWord64 { atomic64(cp_rcu_orphans()) }
+
+    /// Registry mutex held.
+    static func append(_ chain: Head, lastNext: UInt) {
+        let state = cp_rcu()
+        if state.pointee.orphans_head == nil {
+            state.pointee.orphans_head = chain
+        } else {
+            UnsafeMutablePointer<Head?>(bitPattern: state.pointee.orphans_tail)
+                .unsafelyUnwrapped.pointee = chain
+        }
+        state.pointee.orphans_tail = lastNext
+        present.pointee.store(1, ordering: .relaxed)
+    }
+
+    /// Registry mutex held.
+    static func take(into batch: inout CallbackList) {
+        let state = cp_rcu()
+        guard let first = state.pointee.orphans_head else { return }
+        batch.append(first, lastNext: state.pointee.orphans_tail)
+        state.pointee.orphans_head = nil
+        present.pointee.store(0, ordering: .relaxed)
+    }
+
+    /// Registry mutex held.
+    static var isEmpty: Bool { cp_rcu().pointee.orphans_head == nil }
+}

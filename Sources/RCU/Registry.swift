@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Which threads a grace period must look at.  A thread joins at its first use of
+// RCU and leaves when it exits; its entry is its own thread-local struct.
+import CPlatform
+import CTDPMMU
+import Sync
+import Synchronization
+
+typealias Reader = UnsafeMutablePointer<tdpmmu_rcu_reader>
+
+enum Registry {
+    /// Put the calling thread on the list, with its word idle.  False if that
+    /// cannot be: it is past its exit handler, or there is no handler to be had.
+    @inline(never)
+    static func join() -> Bool {
+        let thread = cp_self()
+        if thread.pointee.exiting != 0 || !cp_thread_at_exit(threadExits) { return false }
+        ForkSupport.install()
+        // A signal handler that uses RCU must not find the mutex in our hands.
+        let signals = cp_signals_block()
+        registryMutex.lock()
+        let state = cp_rcu()
+        let reader = cp_reader()
+        // At the head, which the cursor of a running grace period has passed:
+        // it need not look, for the mutex shows us all that it waits about.
+        let first = state.pointee.readers
+        cp_reader_set_next(reader, first)
+        cp_reader_set_prev(reader, nil)
+        if let first { cp_reader_set_prev(first, reader) }
+        state.pointee.readers = reader
+        state.pointee.reader_count &+= 1
+        ownWord.pointee.store(ReaderWord.idle.raw, ordering: .relaxed)
+        registryMutex.unlock()
+        cp_signals_restore(signals)
+        return true
+    }
+
+    /// Make sure that the calling thread is on the list, or never can be.
+    @inline(__always)
+    static func joinIfNew() {
+        if ownWord.pointee.load(ordering: .relaxed) == ReaderWord.unregistered.raw { _ = join() }
+    }
+
+    /// Registry mutex held.
+    private static func remove(_ reader: Reader) {
+        let state = cp_rcu()
+        let next = cp_reader_next(reader)
+        let previous = cp_reader_prev(reader)
+        if let next { cp_reader_set_prev(next, previous) }
+        if let previous { cp_reader_set_next(previous, next) } else { state.pointee.readers = next }
+        if state.pointee.cursor == reader { state.pointee.cursor = next }
+        state.pointee.reader_count &-= 1
+    }
+
+    /// The calling thread exits: its memory is about to go.  Destructors that run
+    /// after this one and use RCU go through LateReaders and the orphans.
+    static func leave() {
+        let signals = cp_signals_block()
+        registryMutex.lock()
+        let word = ReaderWord(ownWord.pointee.load(ordering: .relaxed))
+        if word != .unregistered {
+            remove(cp_reader())
+            ownWord.pointee.store(ReaderWord.unregistered.raw, ordering: .relaxed)
+        }
+        CallbackQueue.abandonOwn()
+        cp_self().pointee.exiting = 1
+        registryMutex.unlock()
+        cp_signals_restore(signals)
+        if word.depth != 0 {
+            warn(.rcu, "rcu_read_lock", "a thread exits inside a read-side section", word.depth)
+        }
+    }
+}
+
+func threadExits() { Registry.leave() }
+
+/// Readers without a place on the list, all behind one word: threads whose exit
+/// handler has run, and threads for which there is none.  Slow (a mutex), and a
+/// grace period waits for all of them together; there are next to none.
+enum LateReaders {
+    @inline(never)
+    static func enter() {
+        let thread = cp_self()
+        thread.pointee.late_depth &+= 1
+        if thread.pointee.late_depth != 1 { return }
+        let signals = cp_signals_block()
+        registryMutex.lock()
+        let state = cp_rcu()
+        if state.pointee.late_count == 0 {
+            // The order both ways comes from the mutex, under which the word is scanned.
+            word.pointee.store(currentGracePeriod().raw, ordering: .relaxed)
+        }
+        state.pointee.late_count &+= 1
+        registryMutex.unlock()
+        cp_signals_restore(signals)
+    }
+
+    @inline(never)
+    static func leave() {
+        let thread = cp_self()
+        thread.pointee.late_depth &-= 1
+        if thread.pointee.late_depth != 0 { return }
+        let signals = cp_signals_block()
+        registryMutex.lock()
+        let state = cp_rcu()
+        state.pointee.late_count &-= 1
+        if state.pointee.late_count == 0 {
+            // Release: as in rcuReadUnlock.
+            word.pointee.store(ReaderWord.idle.raw, ordering: .releasing)
+        }
+        registryMutex.unlock()
+        cp_signals_restore(signals)
+    }
+
+    @inline(__always)
+    static var word: AtomicWord64 { atomic64(cp_reader_word(cp_rcu_late())) }
+}

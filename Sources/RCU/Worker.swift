@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The thread that invokes callbacks: started at first use, asleep while there is
+// nothing to do, ended when the process exits.
+import CPlatform
+import CTDPMMU
+import Sync
+import Synchronization
+
+enum Worker {
+    @inline(__always) static var awake: UInt32 { 0 }
+    private static var asleep: UInt32 { 1 }
+    private static var none: UInt32 { 2 }
+    private static var stop: UInt32 { 3 }
+    private static var ended: UInt32 { 4 }
+
+    private static var state: AtomicWord32 { atomic32(cp_rcu_worker()) }
+    private static var mutex: FutexMutex { FutexMutex(cp_rcu_worker_mutex()) }
+
+    /// Asleep with all its work done, or not there with nothing left half done.
+    /// Acquire: pairs with the release in sleep; its callbacks' effects are seen.
+    static var isIdle: Bool {
+        switch state.pointee.load(ordering: .acquiring) {
+        case asleep: return true
+        case awake, stop: return false
+        default:
+            let idle = CallbackEngine.mutex.tryLock()
+            if idle { CallbackEngine.mutex.unlock() }
+            return idle
+        }
+    }
+
+    // MARK: From outside
+
+    /// See to it that what is queued gets done.  True if a worker does it; false if
+    /// there is none, in which case it has been done here, as far as possible.
+    @inline(never)
+    @discardableResult
+    static func wake() -> Bool {
+        switch state.pointee.load(ordering: .relaxed) {
+        case awake: return true
+        case asleep:
+            if state.pointee.compareExchange(
+                expected: asleep, desired: awake, ordering: .relaxed
+            ).exchanged {
+                cp_futex_wake(cp_rcu_worker(), 1)
+            }
+            return true
+        case none:
+            if start() { return true }
+        default: break
+        }
+        workInPlace()
+        return false
+    }
+
+    private static func start() -> Bool {
+        // A callback may come here, and so does a thread that another has overtaken.
+        mutex.lock()
+        defer { mutex.unlock() }
+        guard state.pointee.load(ordering: .relaxed) == none else {
+            return state.pointee.load(ordering: .relaxed) <= asleep
+        }
+        // Set before the start: the worker may be asleep before we are back.
+        state.pointee.store(awake, ordering: .relaxed)
+        var thread: UInt64 = 0
+        if cp_thread_start(&thread, workerMain) != 0 {
+            state.pointee.store(none, ordering: .relaxed)
+            return false
+        }
+        let shared = cp_rcu()
+        shared.pointee.worker_thread = thread
+        if shared.pointee.exit_hooked == 0, cp_at_process_exit(processExits) == 0 {
+            shared.pointee.exit_hooked = 1
+        }
+        return true
+    }
+
+    /// No thread to be had: wait for the grace period ourselves.  Where that cannot
+    /// be, the callbacks stay queued until a later call_rcu() or rcu_barrier().
+    private static func workInPlace() {
+        if rcuReadLockHeld() || cp_self().pointee.in_callback != 0 { return }
+        CallbackEngine.mutex.lock()
+        while CallbackEngine.hasWork() { CallbackEngine.runOnce() }
+        CallbackEngine.mutex.unlock()
+    }
+
+    /// The process exits: end the worker, if it comes to rest soon.  Callbacks that
+    /// are still queued do not run, unless rcu_barrier() asks for them.
+    static func end() {
+        mutex.lock()
+        defer { mutex.unlock() }
+        let roundNS: UInt64 = 500_000
+        for _ in 0..<40 {
+            let seen = state.pointee.load(ordering: .relaxed)
+            if seen != awake, seen != asleep { return }
+            if state.pointee.compareExchange(
+                expected: asleep, desired: stop, ordering: .relaxed
+            ).exchanged {
+                cp_futex_wake(cp_rcu_worker(), 1)
+                cp_thread_join(cp_rcu().pointee.worker_thread)
+                state.pointee.store(ended, ordering: .relaxed)
+                return
+            }
+            cp_sleep_ns(roundNS)
+        }
+        cp_thread_detach(cp_rcu().pointee.worker_thread)
+    }
+
+    // MARK: The thread itself
+
+    static func main() {
+        _ = Registry.join()
+        repeat {
+            CallbackEngine.mutex.lock()
+            while CallbackEngine.hasWork() { CallbackEngine.runOnce() }
+            CallbackEngine.mutex.unlock()
+        } while sleep()
+    }
+
+    /// Sleep until somebody queues something; false if the thread shall end.
+    private static func sleep() -> Bool {
+        // Release: pairs with the acquire in isIdle.
+        state.pointee.store(asleep, ordering: .releasing)
+        // Pairs with the light fence in enqueue and the fence in rcuBarrier.
+        heavyFence()
+        while true {
+            if CallbackEngine.hasWork() {
+                // Relaxed: whoever else changed it, changed it to awake or stop.
+                _ = state.pointee.compareExchange(
+                    expected: asleep, desired: awake, ordering: .relaxed)
+            }
+            let seen = state.pointee.load(ordering: .relaxed)
+            if seen != asleep { return seen != stop }
+            cp_futex_wait(cp_rcu_worker(), asleep, 0)
+        }
+    }
+}
+
+func workerMain() { Worker.main() }
+
+func processExits() { Worker.end() }

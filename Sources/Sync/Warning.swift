@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Warnings: a check that failed, told to a handler instead of a crash.
+import CPlatform
+import CTDPMMU
+import Synchronization
+
+/// Which check spoke; the values of `enum tdpmmu_warning_kind`.
+package enum WarningKind: UInt32 {
+    case argument = 1
+    case lock
+    case spte
+    case leak
+    case rcu
+}
+
+/// The C form of a warning, valid for ever: its strings are static.
+package func makeWarning(
+    _ kind: WarningKind, _ function: StaticString, _ text: StaticString,
+    _ value0: UInt64 = 0, _ value1: UInt64 = 0
+) -> tdpmmu_warning {
+    tdpmmu_warning(
+        kind: tdpmmu_warning_kind(rawValue: kind.rawValue),
+        function: UnsafeRawPointer(function.utf8Start).assumingMemoryBound(to: CChar.self),
+        text: UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self),
+        value: (value0, value1))
+}
+
+/// Give a warning to the process-wide handler.  A VM with a handler of its own
+/// does not come here.
+@inline(never)
+package func warn(
+    _ kind: WarningKind, _ function: StaticString, _ text: StaticString,
+    _ value0: UInt64 = 0, _ value1: UInt64 = 0, kvm: UnsafeMutablePointer<kvm>? = nil
+) {
+    var warning = makeWarning(kind, function, text, value0, value1)
+    // Acquire: pairs with the release in setWarnHandler, for the context.
+    let raw = atomicWord(cp_warn_handler()).pointee.load(ordering: .acquiring)
+    guard let handler = unsafeBitCast(raw, to: tdpmmu_warn_fn?.self) else {
+        cp_print_warning(&warning)
+        return
+    }
+    let context = UnsafeMutableRawPointer(
+        bitPattern: atomicWord(cp_warn_context()).pointee.load(ordering: .relaxed))
+    handler(context, kvm, &warning)
+}
+
+/// Replace the process-wide handler; nil brings back the line on stderr.  Not
+/// while another thread may warn: function and context are two words.
+package func setWarnHandler(_ function: tdpmmu_warn_fn?, _ context: UnsafeMutableRawPointer?) {
+    atomicWord(cp_warn_context()).pointee.store(UInt(bitPattern: context), ordering: .relaxed)
+    // Release: pairs with the acquire in warn.
+    atomicWord(cp_warn_handler()).pointee.store(
+        unsafeBitCast(function, to: UInt.self), ordering: .releasing)
+}
