@@ -61,7 +61,7 @@ enum GracePeriod {
         let next = currentGracePeriod().nextSequence
         // Release: pairs with the acquire in enterSection.
         gracePeriodWord.pointee.store(next.raw, ordering: .releasing)
-        #if !hasFeature(Embedded)
+        #if TDPMMU_TSAN || !hasFeature(Embedded)
         cp_tsan_release(cp_rcu_gp())
         #endif
         // Pairs with the light fence in enterSection.

@@ -46,7 +46,7 @@ private func enterSection(_ word: AtomicWord64) {
     // Pairs with the heavy fence in GracePeriod.begin: either it sees our word, or
     // we see what was unlinked before it.
     lightFence(fences: now.needsFences)
-    #if !hasFeature(Embedded)
+    #if TDPMMU_TSAN || !hasFeature(Embedded)
     // What that pairing gives, in words a thread sanitizer understands.
     cp_tsan_acquire(cp_rcu_gp())
     #endif
