@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The border: what every entry point asks of its caller, and how it says no.
+import CPlatform
+import CTDPMMU
+import MMU
+import PageTable
+import RCU
+import Sync
+
+typealias KVMPointer = UnsafeMutablePointer<kvm>
+typealias PagePointer = UnsafeMutablePointer<kvm_mmu_page>
+
+extension Int32 {
+    static var invalid: Int32 { -EINVAL }
+}
+
+/// A caller's mistake, told once.  Always nil, for `guard let … else`.
+@inline(never)
+func complain(
+    _ kind: WarningKind, _ function: StaticString, _ text: StaticString, _ kvm: KVMPointer? = nil,
+    _ value0: UInt64 = 0, _ value1: UInt64 = 0
+) {
+    if let kvm {
+        VM(kvm).warn(kind, function, text, value0, value1)
+    } else {
+        warn(kind, function, text, value0, value1)
+    }
+}
+
+@inline(__always)
+func checkedVM(_ kvm: KVMPointer?, _ function: StaticString) -> VM? {
+    guard let kvm else {
+        complain(.argument, function, "kvm is NULL")
+        return nil
+    }
+    return VM(kvm)
+}
+
+@inline(__always)
+func checkedVCPU(_ vcpu: OpaquePointer?, _ function: StaticString) -> VCPU? {
+    guard let vcpu else {
+        complain(.argument, function, "vcpu is NULL")
+        return nil
+    }
+    return VCPU(vcpu)
+}
+
+/// A root of this VM, alive.
+func checkedRoot(_ root: PagePointer?, of vm: VM, _ function: StaticString) -> Table? {
+    guard let root else {
+        complain(.argument, function, "root is NULL", vm.kvm)
+        return nil
+    }
+    guard let table = Table(checkedHeader: root), table.isRoot, table.isOwned(by: vm) else {
+        complain(.argument, function, "root is no root of this VM", vm.kvm, UInt64(UInt(bitPattern: root)))
+        return nil
+    }
+    return table
+}
+
+extension Table {
+    func isOwned(by vm: VM) -> Bool {
+        ownerAddress == UInt(bitPattern: vm.kvm)
+    }
+}
+
+extension VM {
+    /// Lock W.
+    @inline(__always)
+    func isLockedForWrite(_ function: StaticString) -> Bool {
+        if lock.isHeldForWrite { return true }
+        complain(.lock, function, "mmu_lock is not held for write", kvm)
+        return false
+    }
+
+    /// Lock R, or the stronger W.
+    @inline(__always)
+    func isLocked(_ function: StaticString) -> Bool {
+        if lock.isHeldForRead || lock.isHeldForWrite { return true }
+        complain(.lock, function, "mmu_lock is not held", kvm)
+        return false
+    }
+
+    /// No lock, not in RCU: the function takes mmu_lock itself or waits.
+    func mayWait(_ function: StaticString) -> Bool {
+        if lock.isHeldForRead || lock.isHeldForWrite {
+            complain(.lock, function, "mmu_lock is held, and the function takes it", kvm)
+            return false
+        }
+        if rcuReadLockHeld() {
+            complain(.lock, function, "called inside an RCU reader, and the function may wait", kvm)
+            return false
+        }
+        return true
+    }
+
+    func isReady(_ function: StaticString) -> Bool {
+        if isSetUp { return true }
+        complain(.argument, function, "the TDP MMU is not set up", kvm)
+        return false
+    }
+
+    /// start <= end, and start inside what the VM can map.
+    func isRange(_ start: gfn_t, _ end: gfn_t, _ function: StaticString) -> Bool {
+        if start <= end && start < gfnLimit.raw { return true }
+        complain(.argument, function, "no range of gfns below MAXPHYADDR (start, end)", kvm, start, end)
+        return false
+    }
+
+    func isAddress(_ gpa: gpa_t, _ function: StaticString) -> Bool {
+        if gpa >> 12 < gfnLimit.raw { return true }
+        complain(.argument, function, "gpa beyond MAXPHYADDR (gpa)", kvm, gpa)
+        return false
+    }
+}

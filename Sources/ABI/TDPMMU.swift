@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// tdp_mmu.h
+import CPlatform
+import CTDPMMU
+import MMU
+import PageTable
+import RCU
+import Sync
+
+@c @implementation
+public func kvm_mmu_init_tdp_mmu(_ kvm: UnsafeMutablePointer<kvm>?) -> Int32 {
+    guard let vm = checkedVM(kvm, "kvm_mmu_init_tdp_mmu") else { return .invalid }
+    return vm.setUp() ? 0 : -EBUSY
+}
+
+@c @implementation
+public func kvm_mmu_uninit_tdp_mmu(_ kvm: UnsafeMutablePointer<kvm>?) {
+    let name: StaticString = "kvm_mmu_uninit_tdp_mmu"
+    guard let vm = checkedVM(kvm, name), vm.isReady(name), vm.mayWait(name) else { return }
+    vm.tearDown()
+}
+
+// Roots -------------------------------------------------------------------
+
+@c @implementation
+public func kvm_tdp_mmu_get_vcpu_root_hpa(_ vcpu: OpaquePointer?) -> hpa_t {
+    let name: StaticString = "kvm_tdp_mmu_get_vcpu_root_hpa"
+    guard let vcpu = checkedVCPU(vcpu, name), vcpu.vm.isReady(name) else { return .max }
+    return vcpu.acquireRoot()?.address ?? .max
+}
+
+@c @implementation
+public func kvm_tdp_mmu_get_root(_ root: UnsafeMutablePointer<kvm_mmu_page>?) -> Bool {
+    guard let root, let table = Table(checkedHeader: root), table.isRoot else {
+        complain(.argument, "kvm_tdp_mmu_get_root", "root is NULL or no root")
+        return false
+    }
+    return table.get()
+}
+
+@c @implementation
+public func kvm_tdp_mmu_put_root(_ kvm: UnsafeMutablePointer<kvm>?, _ root: UnsafeMutablePointer<kvm_mmu_page>?) {
+    let name: StaticString = "kvm_tdp_mmu_put_root"
+    guard let vm = checkedVM(kvm, name), let table = checkedRoot(root, of: vm, name) else { return }
+    if !vm.putRoot(table) {
+        complain(.argument, name, "there is no reference to drop but the MMU's own", kvm,
+                 UInt64(UInt(bitPattern: root)))
+    }
+}
+
+@c @implementation
+public func kvm_mmu_load(_ vcpu: OpaquePointer?) -> Int32 {
+    let name: StaticString = "kvm_mmu_load"
+    guard let vcpu = checkedVCPU(vcpu, name), vcpu.vm.isReady(name), vcpu.vm.mayWait(name) else { return .invalid }
+    return vcpu.load() ? 0 : -ENOMEM
+}
+
+@c @implementation
+public func kvm_mmu_unload(_ vcpu: OpaquePointer?) {
+    checkedVCPU(vcpu, "kvm_mmu_unload")?.unload()
+}
+
+@c @implementation
+public func tdpmmu_vcpu_root(_ vcpu: OpaquePointer?) -> UnsafeMutablePointer<kvm_mmu_page>? {
+    checkedVCPU(vcpu, "tdpmmu_vcpu_root")?.root?.header
+}
+
+@c @implementation
+public func kvm_tdp_mmu_invalidate_all_roots(_ kvm: UnsafeMutablePointer<kvm>?) {
+    let name: StaticString = "kvm_tdp_mmu_invalidate_all_roots"
+    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name) else { return }
+    vm.invalidateAllRoots()
+}
+
+@c @implementation
+public func kvm_tdp_mmu_zap_invalidated_roots(_ kvm: UnsafeMutablePointer<kvm>?) {
+    let name: StaticString = "kvm_tdp_mmu_zap_invalidated_roots"
+    guard let vm = checkedVM(kvm, name), vm.mayWait(name) else { return }
+    vm.zapInvalidatedRoots()
+}
+
+@c @implementation
+public func kvm_mmu_zap_all_fast(_ kvm: UnsafeMutablePointer<kvm>?) {
+    let name: StaticString = "kvm_mmu_zap_all_fast"
+    guard let vm = checkedVM(kvm, name), vm.mayWait(name) else { return }
+    vm.zapAllFast()
+}
+
+@c @implementation
+public func kvm_tdp_mmu_zap_all(_ kvm: UnsafeMutablePointer<kvm>?) {
+    let name: StaticString = "kvm_tdp_mmu_zap_all"
+    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name) else { return }
+    vm.zapAll()
+}
+
+// Faults --------------------------------------------------------------------
+
+extension FaultResult {
+    fileprivate var code: Int32 {
+        switch self {
+        case .retry: Int32(bitPattern: RET_PF_RETRY.rawValue)
+        case .emulate: Int32(bitPattern: RET_PF_EMULATE.rawValue)
+        case .fixed: Int32(bitPattern: RET_PF_FIXED.rawValue)
+        case .spurious: Int32(bitPattern: RET_PF_SPURIOUS.rawValue)
+        case .noMemory: -ENOMEM
+        case .refused: -EINVAL
+        }
+    }
+}
+
+/// What a pfn that is an answer means to the one who faulted.
+private func answer(_ pfn: PFN) -> Int32 {
+    switch pfn {
+    case .readOnlyError: FaultResult.emulate.code
+    case .poisonError: -EHWPOISON
+    default: -EFAULT
+    }
+}
+
+private let writeError: UInt64 = 1 << 1
+
+@c @implementation
+public func kvm_tdp_mmu_map(
+    _ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64, _ map_writable: Bool, _ max_level: Int32,
+    _ pfn: kvm_pfn_t, _ prefault: Bool
+) -> Int32 {
+    let name: StaticString = "kvm_tdp_mmu_map"
+    guard let vcpu = checkedVCPU(vcpu, name) else { return .invalid }
+    let vm = vcpu.vm, page = PFN(pfn)
+    guard vm.isLocked(name), vm.isReady(name), vm.isAddress(gpa, name) else { return .invalid }
+    guard (1...3).contains(max_level) else {
+        complain(.argument, name, "max_level is not 1 to 3 (max_level)", vm.kvm,
+                 UInt64(bitPattern: Int64(max_level)))
+        return .invalid
+    }
+    if page != .noSlot && page.isError { return answer(page) }
+    guard page == .noSlot || pfn <= vm.pfnMask else {
+        complain(.argument, name, "pfn beyond MAXPHYADDR (pfn)", vm.kvm, pfn)
+        return .invalid
+    }
+    return Fault(
+        vcpu: vcpu, gfn: GFN(gpa >> 12), isWrite: error_code & writeError != 0, pfn: page,
+        hostWritable: map_writable, hostLevel: Level(max_level), prefetch: prefault).handle().code
+}
+
+@c @implementation
+public func kvm_tdp_mmu_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64) -> Int32 {
+    let name: StaticString = "kvm_tdp_mmu_page_fault"
+    guard let vcpu = checkedVCPU(vcpu, name) else { return .invalid }
+    let vm = vcpu.vm
+    guard vm.isReady(name), vm.mayWait(name) else { return .invalid }
+    guard gpa >> 12 < vm.gfnLimit.raw else { return FaultResult.emulate.code }
+    let (result, error) = vcpu.pageFault(gfn: GFN(gpa >> 12), isWrite: error_code & writeError != 0)
+    if let error { return answer(error) }
+    return result.code
+}
+
+@c @implementation
+public func kvm_tdp_mmu_get_walk(
+    _ vcpu: OpaquePointer?, _ addr: gpa_t, _ sptes: UnsafeMutablePointer<UInt64>?,
+    _ root_level: UnsafeMutablePointer<Int32>?
+) -> Int32 {
+    let name: StaticString = "kvm_tdp_mmu_get_walk"
+    guard let vcpu = checkedVCPU(vcpu, name) else { return .invalid }
+    guard let sptes, let root_level, let root = vcpu.root else {
+        complain(.argument, name, "sptes or root_level is NULL, or the vCPU has no root", vcpu.vm.kvm)
+        return .invalid
+    }
+    guard vcpu.vm.isAddress(addr, name) else { return .invalid }
+    guard rcuReadLockHeld() else {
+        complain(.lock, name, "called outside an RCU reader", vcpu.vm.kvm)
+        return .invalid
+    }
+    root_level.pointee = root.level.raw
+    return vcpu.walk(to: GFN(addr >> 12), from: root, sptes).raw
+}
+
+// Zapping -------------------------------------------------------------------
+
+@c @implementation
+public func zap_gfn_range(
+    _ kvm: UnsafeMutablePointer<kvm>?, _ root: UnsafeMutablePointer<kvm_mmu_page>?, _ start: gfn_t,
+    _ end: gfn_t, _ can_yield: Bool
+) -> Bool {
+    let name: StaticString = "zap_gfn_range"
+    guard let vm = checkedVM(kvm, name), let table = checkedRoot(root, of: vm, name),
+          vm.isLockedForWrite(name), vm.isRange(start, end, name) else { return false }
+    // Others may drop the root while the lock is yielded.
+    guard table.get() else {
+        complain(.argument, name, "the root is dying", kvm)
+        return false
+    }
+    var flush = false
+    vm.zapRange(table, start: GFN(start), end: GFN(end), canYield: can_yield, flush: &flush)
+    vm.putRoot(table)
+    return flush
+}
+
+@c @implementation
+public func kvm_tdp_mmu_zap_gfn_range(_ kvm: UnsafeMutablePointer<kvm>?, _ start: gfn_t, _ end: gfn_t) -> Bool {
+    let name: StaticString = "kvm_tdp_mmu_zap_gfn_range"
+    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name), vm.isRange(start, end, name)
+    else { return false }
+    return vm.zapRange(start: GFN(start), end: GFN(end))
+}
+
+@c @implementation
+public func kvm_tdp_mmu_zap_leafs(
+    _ kvm: UnsafeMutablePointer<kvm>?, _ start: gfn_t, _ end: gfn_t, _ flush: Bool
+) -> Bool {
+    let name: StaticString = "kvm_tdp_mmu_zap_leafs"
+    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name), vm.isRange(start, end, name)
+    else { return flush }
+    return vm.zapLeafs(start: GFN(start), end: GFN(end), flush: flush)
+}
+
+@c @implementation
+public func kvm_tdp_mmu_unmap_gfn_range(
+    _ kvm: UnsafeMutablePointer<kvm>?, _ range: UnsafePointer<kvm_gfn_range>?, _ flush: Bool
+) -> Bool {
+    let name: StaticString = "kvm_tdp_mmu_unmap_gfn_range"
+    guard let vm = checkedVM(kvm, name) else { return flush }
+    guard let range = range?.pointee else {
+        complain(.argument, name, "range is NULL", kvm)
+        return flush
+    }
+    guard vm.isLockedForWrite(name), vm.isRange(range.start, range.end, name),
+          let addressSpace = vm.addressSpace(of: range, name) else { return flush }
+    return vm.unmapRange(
+        addressSpace: addressSpace, start: GFN(range.start), end: GFN(range.end),
+        mayBlock: range.may_block, flush: flush)
+}
+
+extension VM {
+    /// The address space of a range's slot, without looking into a slot that may
+    /// be another VM's, or freed.
+    fileprivate func addressSpace(of range: kvm_gfn_range, _ function: StaticString) -> Int32? {
+        rcuReadLock()
+        defer { rcuReadUnlock() }
+        for space in Int32(0)..<2 {
+            guard let slot = slot(holding: GFN(range.start), addressSpace: space), slot == range.slot
+            else { continue }
+            if range.end <= slot.pointee.base_gfn + slot.pointee.npages { return space }
+        }
+        complain(.argument, function, "range lies in no slot of this VM (start, end)", kvm, range.start, range.end)
+        return nil
+    }
+}

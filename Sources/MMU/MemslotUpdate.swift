@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
+import CTDPMMU
+import PageTable
+import RCU
+import Sync
+
+/// A slot as a caller wants it, arguments checked for themselves.
+package struct SlotRequest {
+    package var id: UInt16
+    package var addressSpace: Int32
+    package var base: GFN
+    /// 0 deletes.
+    package var pages: UInt64
+    package var userspaceAddress: UInt64
+    package var flags: UInt32
+
+    package init(id: UInt16, addressSpace: Int32, base: GFN, pages: UInt64, userspaceAddress: UInt64, flags: UInt32) {
+        self.id = id
+        self.addressSpace = addressSpace
+        self.base = base
+        self.pages = pages
+        self.userspaceAddress = userspaceAddress
+        self.flags = flags
+    }
+
+    var slot: kvm_memory_slot {
+        kvm_memory_slot(
+            base_gfn: base.raw, npages: pages, userspace_addr: userspaceAddress,
+            flags: flags, id: id, as_id: UInt16(addressSpace))
+    }
+}
+
+package enum SlotError {
+    case none
+    case invalid
+    case overlap
+    case noMemory
+}
+
+/// Frees a slot record or a slot table: both begin with their rcu_head.
+private let freeAfterGracePeriod: @convention(c) (UnsafeMutablePointer<rcu_head>?) -> Void = { head in
+    cp_free_zeroed(head)
+}
+
+extension VM {
+    /// Adds, deletes, moves or re-flags a slot.  No lock, not in RCU.
+    package func setSlot(_ request: SlotRequest) -> SlotError {
+        let mutex = FutexMutex(slotsLock)
+        mutex.lock()
+        defer { mutex.unlock() }
+        let table = slots(request.addressSpace)
+        let index = table.index(ofID: request.id)
+        if request.pages == 0 {
+            return index < 0 ? .invalid : replaceSlot(at: index, by: nil, request.addressSpace, flushing: true)
+        }
+        guard request.base.raw + request.pages <= gfnLimit.raw else { return .invalid }
+        guard index >= 0 else {
+            return table.overlaps(start: request.base, pages: request.pages, except: -1)
+                ? .overlap : addSlot(request)
+        }
+        let old = table[index].slot.pointee
+        let readOnly = UInt32(KVM_MEM_READONLY)
+        guard old.userspace_addr == request.userspaceAddress, old.npages == request.pages,
+              (old.flags ^ request.flags) & readOnly == 0 else { return .invalid }
+        if old.base_gfn != request.base.raw {
+            return table.overlaps(start: request.base, pages: request.pages, except: index)
+                ? .overlap : replaceSlot(at: index, by: request.slot, request.addressSpace, flushing: true)
+        }
+        if old.flags == request.flags { return .none }
+        return replaceSlot(at: index, by: request.slot, request.addressSpace, flushing: false)
+    }
+
+    private func addSlot(_ request: SlotRequest) -> SlotError {
+        guard let record = SlotRecord.make(request.slot) else { return .noMemory }
+        guard let next = successor(of: slots(request.addressSpace), without: -1, adding: record) else {
+            cp_free_zeroed(record)
+            return .noMemory
+        }
+        swap(to: next, request.addressSpace)
+        return .none
+    }
+
+    /// Deleting and moving first make the slot invalid and zap all that was
+    /// mapped through it, so that no fault finds the old place again.
+    private func replaceSlot(
+        at index: Int, by new: kvm_memory_slot?, _ space: Int32, flushing: Bool
+    ) -> SlotError {
+        let old = slots(space)
+        let oldRecord = old[index]
+        var dying = oldRecord.slot.pointee
+        dying.flags |= slotInvalidFlag
+        // All memory first: a change that began must not fail half-way.
+        var plan = ReplacementPlan()
+        guard plan.prepare(self, old, index, new, dying: flushing ? dying : nil) else { return .noMemory }
+        if let transitional = plan.transitional {
+            swap(to: transitional, space)
+            zapAllFast()
+        }
+        swap(to: plan.final.unsafelyUnwrapped, space)
+        callRCU(UnsafeMutableRawPointer(oldRecord).assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
+        if let record = plan.dyingRecord {
+            callRCU(UnsafeMutableRawPointer(record).assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
+        }
+        return .none
+    }
+
+    private struct ReplacementPlan {
+        var newRecord: UnsafeMutablePointer<SlotRecord>?
+        var dyingRecord: UnsafeMutablePointer<SlotRecord>?
+        var transitional: SlotTable?
+        var final: SlotTable?
+
+        /// False, with nothing kept, when there is no memory.
+        mutating func prepare(
+            _ vm: VM, _ old: SlotTable, _ index: Int, _ new: kvm_memory_slot?, dying: kvm_memory_slot?
+        ) -> Bool {
+            if let new { newRecord = SlotRecord.make(new) }
+            if let dying { dyingRecord = SlotRecord.make(dying) }
+            if let dyingRecord {
+                transitional = vm.successor(of: old, without: index, adding: dyingRecord)
+            }
+            final = vm.successor(of: old, without: index, adding: newRecord)
+            if let transitional, let final {
+                final.header.pointee.generation = transitional.generation + 2
+            }
+            let complete = (new == nil || newRecord != nil) && final != nil
+                && (dying == nil || transitional != nil)
+            if !complete {
+                cp_free_zeroed(newRecord)
+                cp_free_zeroed(dyingRecord)
+                cp_free_zeroed(transitional?.header)
+                cp_free_zeroed(final?.header)
+            }
+            return complete
+        }
+    }
+
+    /// A copy of a slot table with one record left out (index, or -1) and one put in.
+    fileprivate func successor(
+        of table: SlotTable, without index: Int, adding record: UnsafeMutablePointer<SlotRecord>?
+    ) -> SlotTable? {
+        let count = table.count - (index < 0 ? 0 : 1) + (record == nil ? 0 : 1)
+        guard let next = SlotTable.make(count: count, generation: table.generation + 2) else { return nil }
+        var added = record
+        var filled = 0
+        for i in 0..<table.count where i != index {
+            if let new = added, new.slot.pointee.base_gfn < table[i].slot.pointee.base_gfn {
+                next[filled] = new
+                filled += 1
+                added = nil
+            }
+            next[filled] = table[i]
+            filled += 1
+        }
+        if let new = added { next[filled] = new }
+        return next
+    }
+
+    /// Publishes a slot table and frees the one before after a grace period.
+    private func swap(to next: SlotTable, _ space: Int32) {
+        let old = slots(space)
+        publish(next, space)
+        callRCU(UnsafeMutableRawPointer(old.header).assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
+        // MMIO SPTEs keep 19 bits: when these wrap, an old one could look fresh.
+        if next.generation & mmioGenerationMask <= 1 { zapAllFast() }
+    }
+}
+
+/// The part of a slot generation that an MMIO SPTE can hold.
+package let mmioGenerationMask: UInt64 = (1 << 19) - 1

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
+import CTDPMMU
+import PageTable
+import RCU
+import Synchronization
+
+/// A slot while it is being deleted or moved: faults must not use it any more.
+package let slotInvalidFlag: UInt32 = 1 << 16
+
+package typealias SlotPointer = UnsafePointer<kvm_memory_slot>
+
+/// One slot in memory: the head that frees it, then what callers see.
+struct SlotRecord {
+    var rcuHead = rcu_head()
+    var slot: kvm_memory_slot
+
+    static func make(_ slot: kvm_memory_slot) -> UnsafeMutablePointer<SlotRecord>? {
+        guard let memory = cp_alloc_zeroed(MemoryLayout<SlotRecord>.size) else { return nil }
+        let record = memory.assumingMemoryBound(to: SlotRecord.self)
+        record.initialize(to: SlotRecord(slot: slot))
+        return record
+    }
+}
+
+extension UnsafeMutablePointer where Pointee == SlotRecord {
+    var slot: SlotPointer {
+        UnsafePointer((UnsafeMutableRawPointer(self) + MemoryLayout<rcu_head>.size)
+            .assumingMemoryBound(to: kvm_memory_slot.self))
+    }
+}
+
+/// All slots of one address space, sorted by base gfn.  Never changed once
+/// published: a change publishes another and frees this after a grace period.
+struct SlotTable {
+    struct Header {
+        var rcuHead = rcu_head()
+        /// Counts the tables of this address space in steps of two; MMIO SPTEs carry it.
+        var generation: UInt64
+        var count: Int
+    }
+
+    let header: UnsafeMutablePointer<Header>
+
+    init(_ header: UnsafeMutablePointer<Header>) { self.header = header }
+
+    static func make(count: Int, generation: UInt64) -> SlotTable? {
+        let bytes = MemoryLayout<Header>.size + count * MemoryLayout<UInt>.stride
+        guard let memory = cp_alloc_zeroed(bytes) else { return nil }
+        let header = memory.assumingMemoryBound(to: Header.self)
+        header.initialize(to: Header(generation: generation, count: count))
+        return SlotTable(header)
+    }
+
+    var count: Int { header.pointee.count }
+    var generation: UInt64 { header.pointee.generation }
+
+    private var records: UnsafeMutablePointer<UnsafeMutablePointer<SlotRecord>> {
+        (UnsafeMutableRawPointer(header) + MemoryLayout<Header>.size)
+            .assumingMemoryBound(to: UnsafeMutablePointer<SlotRecord>.self)
+    }
+
+    subscript(index: Int) -> UnsafeMutablePointer<SlotRecord> {
+        get { records[index] }
+        nonmutating set { records[index] = newValue }
+    }
+
+    /// Slots that begin at or below gfn.
+    private func countBeginning(atOrBelow gfn: GFN) -> Int {
+        var low = 0, high = count
+        while low < high {
+            let middle = (low + high) / 2
+            if records[middle].slot.pointee.base_gfn <= gfn.raw { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    func slot(holding gfn: GFN) -> SlotPointer? {
+        let before = countBeginning(atOrBelow: gfn)
+        guard before > 0 else { return nil }
+        let slot = records[before - 1].slot
+        return gfn.raw - slot.pointee.base_gfn < slot.pointee.npages ? slot : nil
+    }
+
+    /// Index of the slot with an id, or -1.
+    func index(ofID id: UInt16) -> Int {
+        for i in 0..<count where records[i].slot.pointee.id == id { return i }
+        return -1
+    }
+
+    /// Does any slot but the one at `except` hold a gfn of [start, start + pages)?
+    func overlaps(start: GFN, pages: UInt64, except: Int) -> Bool {
+        // Sorted and disjoint: only the last two that begin below the end can reach in.
+        let before = countBeginning(atOrBelow: GFN(start.raw + pages - 1))
+        for i in max(0, before - 2)..<before where i != except {
+            let slot = records[i].slot
+            if slot.pointee.base_gfn + slot.pointee.npages > start.raw { return true }
+        }
+        return false
+    }
+}
+
+extension VM {
+    /// RCU or slotsLock for as long as it is used.
+    func slots(_ addressSpace: Int32) -> SlotTable {
+        // Acquire: pairs with the release that published the table.
+        let word = addressSpace == 0
+            ? state.pointee.normalSlots.load(ordering: .acquiring)
+            : state.pointee.smmSlots.load(ordering: .acquiring)
+        return SlotTable(UnsafeMutablePointer(bitPattern: word).unsafelyUnwrapped)
+    }
+
+    func publish(_ table: SlotTable, _ addressSpace: Int32) {
+        let word = UInt(bitPattern: table.header)
+        // Release: pairs with slots(); a reader sees a complete table.
+        if addressSpace == 0 {
+            state.pointee.normalSlots.store(word, ordering: .releasing)
+        } else {
+            state.pointee.smmSlots.store(word, ordering: .releasing)
+        }
+    }
+
+    /// RCU for as long as the result is used.
+    package func slot(holding gfn: GFN, addressSpace: Int32) -> SlotPointer? {
+        slots(addressSpace).slot(holding: gfn)
+    }
+
+    package func slot(id: UInt16, addressSpace: Int32) -> SlotPointer? {
+        let table = slots(addressSpace)
+        let index = table.index(ofID: id)
+        return index < 0 ? nil : table[index].slot
+    }
+
+    package func slotGeneration(_ addressSpace: Int32) -> UInt64 {
+        rcuReadLock()
+        let generation = slots(addressSpace).generation
+        rcuReadUnlock()
+        return generation
+    }
+
+    func makeSlotTables() -> Bool {
+        // As in the kernel the address spaces count apart: even and odd generations.
+        guard let normal = SlotTable.make(count: 0, generation: 0) else { return false }
+        guard let smm = SlotTable.make(count: 0, generation: 1) else {
+            cp_free_zeroed(normal.header)
+            return false
+        }
+        publish(normal, 0)
+        publish(smm, 1)
+        return true
+    }
+
+    /// Nobody uses the VM any more.
+    func freeSlotTables() {
+        for space in Int32(0)..<2 {
+            let table = slots(space)
+            for i in 0..<table.count { cp_free_zeroed(table[i]) }
+            cp_free_zeroed(table.header)
+        }
+    }
+}

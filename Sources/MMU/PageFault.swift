@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CTDPMMU
+import PageTable
+import RCU
+import Sync
+
+/// What the host says of a guest page.
+private struct HostPage {
+    var pfn: PFN
+    var writable: Bool
+    var level: Level
+}
+
+extension VCPU {
+    /// The whole fault path: slot, host page, lock, map.  gfn is below the limit.
+    /// `errorOf` gets a KVM_PFN_ERR_* that no fault result stands for.
+    package func pageFault(gfn: GFN, isWrite: Bool) -> (result: FaultResult, error: PFN?) {
+        guard let root, !root.role.isInvalid else { return (.retry, nil) }
+        rcuReadLock()
+        let slot = vm.slot(holding: gfn, addressSpace: addressSpace)?.pointee
+        rcuReadUnlock()
+        var page = HostPage(pfn: .noSlot, writable: false, level: .page4K)
+        if var slot {
+            if slot.flags & slotInvalidFlag != 0 { return (.retry, nil) }
+            if isWrite && slot.flags & UInt32(KVM_MEM_READONLY) != 0 { return (.emulate, nil) }
+            page = vm.hostPage(of: gfn, in: &slot, isWrite: isWrite)
+            if page.pfn == .readOnlyError { return (.emulate, nil) }
+            if page.pfn.isError { return (.refused, page.pfn) }
+        }
+        guard vm.lock.readLock() else { return (.refused, nil) }
+        defer { _ = vm.lock.readUnlock() }
+        let fault = Fault(
+            vcpu: self, gfn: gfn, isWrite: isWrite, pfn: page.pfn, hostWritable: page.writable,
+            hostLevel: page.level, prefetch: false)
+        return (fault.handle(), nil)
+    }
+}
+
+extension VM {
+    fileprivate func hostPage(of gfn: GFN, in slot: inout kvm_memory_slot, isWrite: Bool) -> HostPage {
+        var writable = slot.flags & UInt32(KVM_MEM_READONLY) == 0
+        guard let callback = state.pointee.config.ops.gfn_to_pfn else {
+            // The host's virtual frames stand in for physical ones, folded to fit.
+            let frame = (slot.userspace_addr >> 12) &+ (gfn.raw - slot.base_gfn)
+            return HostPage(pfn: PFN(frame & pfnMask), writable: writable, level: .maxHuge)
+        }
+        var level = Level.maxHuge.raw
+        let pfn = callback(
+            state.pointee.config.opsContext, kvm, &slot, gfn.raw, isWrite, &writable, &level)
+        return HostPage(pfn: PFN(pfn), writable: writable, level: Level(max(1, min(level, 3))))
+    }
+
+    /// Largest pfn of this VM.
+    package var pfnMask: UInt64 { (1 &<< UInt64(state.pointee.config.maxPhysicalBits - 12)) - 1 }
+}

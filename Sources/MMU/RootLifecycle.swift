@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CTDPMMU
+import PageTable
+import RCU
+import Sync
+import Synchronization
+
+extension VM {
+    package var isSetUp: Bool { state.pointee.isSetUp.load(ordering: .acquiring) }
+
+    /// kvm_mmu_init_tdp_mmu(): false if it was set up already.
+    package func setUp() -> Bool {
+        // The exchange decides between two callers; it publishes nothing else.
+        !state.pointee.isSetUp.exchange(true, ordering: .acquiringAndReleasing)
+    }
+
+    /// kvm_mmu_uninit_tdp_mmu(): everything goes, and must be gone afterwards.
+    package func tearDown() {
+        guard state.pointee.isSetUp.exchange(false, ordering: .acquiringAndReleasing) else { return }
+        locked(vcpusLock) { forEachListedVCPU { $0.unload() } }
+        zapAllFast()
+        rcuBarrier()
+        let roots = rootCount
+        let tables = tablesAlive
+        if roots != 0 {
+            warn(.leak, "kvm_mmu_uninit_tdp_mmu", "roots are still referenced (roots, tables)", roots, tables)
+        } else if tables != 0 {
+            warn(.leak, "kvm_mmu_uninit_tdp_mmu", "tables are left (tables)", tables)
+        }
+    }
+
+    /// Marks every root invalid: no fault and no vCPU may use it from here on.
+    /// mmu_lock for write.
+    package func invalidateAllRoots() {
+        locked(pagesLock) {
+            var address = state.pointee.firstRoot.load(ordering: .relaxed)
+            while let header = UnsafeMutablePointer<kvm_mmu_page>(bitPattern: address) {
+                let root = Table(header)
+                let role = root.role
+                if !role.isInvalid {
+                    header.pointee.tdp_mmu_scheduled_root_to_zap = true
+                    root.roleWord.pointee.store(role.raw | Role.invalidBit, ordering: .relaxed)
+                }
+                address = root.nextRoot.pointee.load(ordering: .relaxed)
+            }
+        }
+    }
+
+    /// Zaps each invalidated root and drops the MMU's own reference to it.  Takes
+    /// mmu_lock for read.
+    package func zapInvalidatedRoots() {
+        guard lock.readLock() else { return }
+        forEachRoot(.all) { root in
+            guard claimScheduledZap(root) else { return }
+            zapRoot(root, .shared)
+            putRoot(root)
+        }
+        _ = lock.readUnlock()
+    }
+
+    /// Of several threads that zap invalidated roots one gets each root.
+    private func claimScheduledZap(_ root: Table) -> Bool {
+        locked(pagesLock) {
+            guard root.header.pointee.tdp_mmu_scheduled_root_to_zap else { return false }
+            root.header.pointee.tdp_mmu_scheduled_root_to_zap = false
+            return true
+        }
+    }
+
+    /// Everything mapped so far becomes unreachable at once and is zapped without
+    /// stopping faults, which go to new roots.
+    package func zapAllFast() {
+        guard lock.writeLock() else { return }
+        invalidateAllRoots()
+        _ = lock.writeUnlock()
+        zapInvalidatedRoots()
+    }
+}

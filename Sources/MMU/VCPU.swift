@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
+import CTDPMMU
+import PageTable
+import RCU
+import Sync
+import Synchronization
+
+/// A vCPU's state, behind the opaque struct kvm_vcpu.  Its thread writes it.
+package struct VCPUState: ~Copyable {
+    package let kvm: UnsafeMutablePointer<kvm>
+    package let id: Int32
+    /// 0 normal, 1 SMM.
+    var addressSpace: Int32 = 0
+    /// The root it walks (a header's address), or 0; it owns a reference.
+    let root = Atomic<UInt>(0)
+    var cache = TableCache.Storage()
+    /// Next vCPU of the VM, or 0; under vcpusLock.
+    var next: UInt = 0
+
+    init(kvm: UnsafeMutablePointer<kvm>, id: Int32) {
+        self.kvm = kvm
+        self.id = id
+    }
+}
+
+package struct VCPU: Equatable {
+    package let state: UnsafeMutablePointer<VCPUState>
+
+    @inline(__always) package init(_ pointer: OpaquePointer) {
+        state = UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: VCPUState.self)
+    }
+
+    private static var countersOffset: Int { (MemoryLayout<VCPUState>.size + 63) / 64 * 64 }
+
+    package var pointer: OpaquePointer { OpaquePointer(state) }
+
+    @inline(__always) package var vm: VM { VM(state.pointee.kvm) }
+
+    @inline(__always) package var counters: Counters {
+        Counters((UnsafeMutableRawPointer(state) + Self.countersOffset)
+            .assumingMemoryBound(to: Counters.Cell.self))
+    }
+
+    @inline(__always) package var addressSpace: Int32 { state.pointee.addressSpace }
+
+    @inline(__always) package var root: Table? {
+        // Relaxed: the vCPU owns a reference, so what it points to was seen before.
+        UnsafeMutablePointer(bitPattern: state.pointee.root.load(ordering: .relaxed)).map { Table($0) }
+    }
+
+    @inline(__always) var cache: TableCache {
+        TableCache(withUnsafeMutablePointer(to: &state.pointee.cache) { $0 })
+    }
+
+    package enum CreationError {
+        case exists
+        case noMemory
+    }
+
+    package static func make(_ vm: VM, id: Int32) -> (VCPU?, CreationError) {
+        guard let memory = cp_alloc_zeroed(countersOffset + Counters.bytes) else { return (nil, .noMemory) }
+        let vcpu = VCPU(OpaquePointer(memory))
+        vcpu.state.initialize(to: VCPUState(kvm: vm.kvm, id: id))
+        let added = vm.locked(vm.vcpusLock) { () -> Bool in
+            var taken = false
+            vm.forEachListedVCPU { taken = taken || $0.state.pointee.id == id }
+            guard !taken else { return false }
+            vcpu.state.pointee.next = vm.state.pointee.firstVCPU
+            vm.state.pointee.firstVCPU = UInt(bitPattern: vcpu.state)
+            return true
+        }
+        guard added else {
+            cp_free_zeroed(memory)
+            return (nil, .exists)
+        }
+        return (vcpu, .noMemory)
+    }
+
+    package func destroy() {
+        unload()
+        let vm = vm
+        vm.locked(vm.vcpusLock) {
+            vm.counters.absorb(counters)
+            let here = UInt(bitPattern: state)
+            if vm.state.pointee.firstVCPU == here {
+                vm.state.pointee.firstVCPU = state.pointee.next
+            } else {
+                vm.forEachListedVCPU {
+                    if $0.state.pointee.next == here { $0.state.pointee.next = state.pointee.next }
+                }
+            }
+        }
+        cache.drain()
+        state.deinitialize(count: 1)
+        cp_free_zeroed(state)
+    }
+
+    /// Drops its root and goes to another address space.
+    package func setAddressSpace(_ space: Int32) {
+        guard space != addressSpace else { return }
+        unload()
+        state.pointee.addressSpace = space
+    }
+}
+
+extension VM {
+    /// Under vcpusLock.
+    @inline(__always)
+    func forEachListedVCPU(_ body: (VCPU) -> Void) {
+        var address = state.pointee.firstVCPU
+        while let pointer = OpaquePointer(bitPattern: address) {
+            let vcpu = VCPU(pointer)
+            address = vcpu.state.pointee.next
+            body(vcpu)
+        }
+    }
+
+    /// The VM's count and those of its vCPUs.
+    package func total(_ counter: Counter) -> Int64 {
+        locked(vcpusLock) {
+            var sum = counters.read(counter)
+            forEachListedVCPU { sum += $0.counters.read(counter) }
+            return sum
+        }
+    }
+
+    package func destroyVCPUs() {
+        while let pointer = OpaquePointer(bitPattern: locked(vcpusLock) { state.pointee.firstVCPU }) {
+            VCPU(pointer).destroy()
+        }
+    }
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
+import CTDPMMU
+import PageTable
+import RCU
+import Sync
+import Synchronization
+
+/// What a VM is made from, checked by the caller.
+package struct VMConfiguration {
+    package var vendor: Vendor
+    package var rootLevel: Level
+    package var maxPhysicalBits: Int
+    package var adDisabled: Bool
+    /// Most tables alive at once; 0: no limit.
+    package var tableLimit: UInt64
+    package var ops: tdpmmu_ops
+    package var opsContext: UnsafeMutableRawPointer?
+
+    package init(
+        vendor: Vendor, rootLevel: Level, maxPhysicalBits: Int, adDisabled: Bool,
+        tableLimit: UInt64, ops: tdpmmu_ops, opsContext: UnsafeMutableRawPointer?
+    ) {
+        self.vendor = vendor
+        self.rootLevel = rootLevel
+        self.maxPhysicalBits = maxPhysicalBits
+        self.adDisabled = adDisabled
+        self.tableLimit = tableLimit
+        self.ops = ops
+        self.opsContext = opsContext
+    }
+}
+
+/// The private part of a VM, behind struct kvm.  Who writes what under which
+/// lock: docs/LOCKING.md.
+package struct VMState: ~Copyable {
+    package let masks: SPTEMasks
+    package let config: VMConfiguration
+    /// First gfn that gets no SPTE.
+    package let gfnLimit: GFN
+    /// kvm_mmu_init_tdp_mmu() done and not undone.
+    let isSetUp = Atomic<Bool>(false)
+    /// First root (a header's address), or 0.
+    let firstRoot = Atomic<UInt>(0)
+    /// Protects the root list.
+    var pagesLock: UInt32 = 0
+    /// Serialises slot changes; outside mmu_lock.
+    var slotsLock: UInt32 = 0
+    /// Protects the list of vCPUs.
+    var vcpusLock: UInt32 = 0
+    /// First vCPU (its address), or 0.
+    var firstVCPU: UInt = 0
+    /// Published slot tables of the two address spaces (addresses).
+    let normalSlots = Atomic<UInt>(0)
+    let smmSlots = Atomic<UInt>(0)
+    /// Tables taken by this VM and not yet freed, for the limit.
+    let tablesTaken = Atomic<UInt64>(0)
+
+    init(_ config: VMConfiguration) {
+        self.config = config
+        masks = SPTEMasks(
+            vendor: config.vendor, maxPhysicalBits: config.maxPhysicalBits, adDisabled: config.adDisabled)
+        // Four levels translate 48 bits, however many the CPU could address.
+        let walkable = config.rootLevel.raw == 4 ? 48 : 57
+        gfnLimit = GFN(1 &<< UInt64(min(config.maxPhysicalBits, walkable) - 12))
+    }
+}
+
+/// Handle of a VM.  One allocation holds struct kvm, the private state and the
+/// VM's own counters.
+package struct VM: Equatable {
+    package let kvm: UnsafeMutablePointer<kvm>
+
+    @inline(__always) package init(_ kvm: UnsafeMutablePointer<kvm>) { self.kvm = kvm }
+
+    private static var stateOffset: Int { 64 }
+    private static var countersOffset: Int {
+        (stateOffset + MemoryLayout<VMState>.size + 63) / 64 * 64
+    }
+
+    @inline(__always) package var state: UnsafeMutablePointer<VMState> {
+        (UnsafeMutableRawPointer(kvm) + Self.stateOffset).assumingMemoryBound(to: VMState.self)
+    }
+
+    @inline(__always) package var counters: Counters {
+        Counters((UnsafeMutableRawPointer(kvm) + Self.countersOffset)
+            .assumingMemoryBound(to: Counters.Cell.self))
+    }
+
+    @inline(__always) package var lock: RWLock {
+        RWLock(UnsafeMutableRawPointer(kvm).assumingMemoryBound(to: tdpmmu_rwlock.self))
+    }
+
+    @inline(__always) package var masks: SPTEMasks {
+        @inline(__always) _read { yield state.pointee.masks }
+    }
+
+    @inline(__always) package var gfnLimit: GFN { state.pointee.gfnLimit }
+
+    /// nil when there is no memory.
+    package static func make(_ config: VMConfiguration) -> VM? {
+        let bytes = countersOffset + Counters.bytes
+        guard let memory = cp_alloc_zeroed(bytes) else { return nil }
+        let vm = VM(memory.assumingMemoryBound(to: CTDPMMU.kvm.self))
+        vm.state.initialize(to: VMState(config))
+        guard vm.makeSlotTables() else {
+            cp_free_zeroed(memory)
+            return nil
+        }
+        return vm
+    }
+
+    /// After the last vCPU, root and callback are gone.
+    package func free() {
+        freeSlotTables()
+        state.deinitialize(count: 1)
+        cp_free_zeroed(kvm)
+    }
+
+    /// Runs `body` holding one of the VM's small locks.
+    @inline(__always)
+    func locked<T>(_ word: UnsafeMutablePointer<UInt32>, _ body: () -> T) -> T {
+        let mutex = FutexMutex(word)
+        mutex.lock()
+        let result = body()
+        mutex.unlock()
+        return result
+    }
+
+    @inline(__always) var pagesLock: UnsafeMutablePointer<UInt32> {
+        withUnsafeMutablePointer(to: &state.pointee.pagesLock) { $0 }
+    }
+    @inline(__always) var slotsLock: UnsafeMutablePointer<UInt32> {
+        withUnsafeMutablePointer(to: &state.pointee.slotsLock) { $0 }
+    }
+    @inline(__always) var vcpusLock: UnsafeMutablePointer<UInt32> {
+        withUnsafeMutablePointer(to: &state.pointee.vcpusLock) { $0 }
+    }
+
+    /// Tells the VM's handler, or the process's.
+    package func warn(
+        _ kind: WarningKind, _ function: StaticString, _ text: StaticString,
+        _ value0: UInt64 = 0, _ value1: UInt64 = 0
+    ) {
+        counters.add(.warnings, 1, exclusive: false)
+        guard let handler = state.pointee.config.ops.warn else {
+            Sync.warn(kind, function, text, value0, value1, kvm: kvm)
+            return
+        }
+        var warning = makeWarning(kind, function, text, value0, value1)
+        handler(state.pointee.config.opsContext, kvm, &warning)
+    }
+
+    /// Every CPU forgets gfns [start, start + pages).
+    package func flush(_ start: GFN, pages: UInt64) {
+        counters.add(.flushes, 1, exclusive: false)
+        if let callback = state.pointee.config.ops.flush_tlb {
+            callback(state.pointee.config.opsContext, kvm, start.raw, pages)
+        }
+    }
+
+    /// Every CPU forgets everything.
+    package func flushAll() { flush(GFN(0), pages: .max) }
+}

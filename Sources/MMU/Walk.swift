@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CTDPMMU
+import PageTable
+import RCU
+import Sync
+
+/// What a visit asks of the walk.
+enum Visit {
+    case next
+    /// Go on, and a flush is pending from here.
+    case nextAndFlush
+    /// Look at the same entry again: somebody changed it meanwhile.
+    case again
+}
+
+/// Which entries a walk visits.
+struct WalkRange {
+    var minLevel: Level
+    var start: GFN
+    /// Exclusive.
+    var end: GFN
+}
+
+extension Actor {
+    /// The walk that all range operations share: every entry in the range, inside
+    /// RCU, giving way to others if it may.  A pending flush is served before the
+    /// lock is dropped, and then it is pending no more.
+    @inline(__always)
+    func walk(
+        _ root: Table, _ range: WalkRange, canYield: Bool, flush: inout Bool,
+        _ visit: (inout tdp_iter) -> Visit
+    ) {
+        rcuReadLock()
+        var iter = tdp_iter(root: root, minLevel: range.minLevel, from: range.start)
+        while iter.valid && iter.atGFN < range.end {
+            if canYield && yieldIfWanted(&iter, &flush) {
+                iter.next()
+                continue
+            }
+            let visited = visit(&iter)
+            if visited == .nextAndFlush { flush = true }
+            if visited != .again { iter.next() }
+        }
+        rcuReadUnlock()
+    }
+
+    /// Lets others have mmu_lock if they want it and the walk has come forward
+    /// since it last yielded; else it could yield for ever at one place.
+    @inline(__always)
+    private func yieldIfWanted(_ iter: inout tdp_iter, _ flush: inout Bool) -> Bool {
+        guard iter.next_last_level_gfn != iter.yielded_gfn else { return false }
+        guard vm.lock.needBreak || rigWantsYield() else { return false }
+        yieldLock(&flush)
+        iter.yielded = true
+        return true
+    }
+
+    @inline(__always)
+    private func rigWantsYield() -> Bool {
+        guard let callback = vm.state.pointee.config.ops.need_resched else { return false }
+        return callback(vm.state.pointee.config.opsContext, vm.kvm)
+    }
+
+    @inline(never)
+    private func yieldLock(_ flush: inout Bool) {
+        if flush {
+            vm.flushAll()
+            flush = false
+        }
+        count(.yields)
+        rcuReadUnlock()
+        switch mode {
+        case .shared:
+            _ = vm.lock.readUnlock()
+            _ = vm.lock.readLock()
+        case .exclusive:
+            _ = vm.lock.writeUnlock()
+            _ = vm.lock.writeLock()
+        }
+        rcuReadLock()
+    }
+}

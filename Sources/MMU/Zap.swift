@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CTDPMMU
+import PageTable
+import Sync
+
+extension VM {
+    /// What of [start, end) can hold SPTEs; nil if nothing can.
+    private func clamped(_ start: GFN, _ end: GFN, minLevel: Level = .page4K) -> WalkRange? {
+        let range = WalkRange(minLevel: minLevel, start: start, end: min(end, gfnLimit))
+        return range.start < range.end ? range : nil
+    }
+
+    /// Leaves and whole tables inside [start, end).  mmu_lock for write.
+    package func zapRange(
+        _ root: Table, start: GFN, end: GFN, canYield: Bool, flush: inout Bool
+    ) {
+        guard let range = clamped(start, end) else { return }
+        let actor = Actor(self, .exclusive)
+        actor.walk(root, range, canYield: canYield, flush: &flush) { iter in
+            guard iter.old.isPresent else { return .next }
+            // A table that reaches beyond the range is entered, not removed.
+            let reachesOut = iter.atGFN < range.start || range.end < iter.atGFN + iter.atLevel.pages
+            if reachesOut && iter.isAtTable { return .next }
+            return actor.set(&iter, .nonPresent) == .done ? .nextAndFlush : .next
+        }
+    }
+
+    /// Leaves only; tables stay.  mmu_lock for write.
+    package func zapLeafs(_ root: Table, start: GFN, end: GFN, canYield: Bool, flush: inout Bool) {
+        guard let range = clamped(start, end) else { return }
+        let actor = Actor(self, .exclusive)
+        // The CPUs left an invalid root for good: nothing to flush on its account.
+        let wantsFlush = !root.role.isInvalid
+        actor.walk(root, range, canYield: canYield, flush: &flush) { iter in
+            guard iter.isAtLeaf, actor.set(&iter, .nonPresent) == .done, wantsFlush else { return .next }
+            return .nextAndFlush
+        }
+    }
+
+    /// Everything below one root.  In passes from the lowest level up, so that no
+    /// step under the lock has more than one table's work.
+    package func zapRoot(_ root: Table, _ mode: LockMode) {
+        zapRoot(root, upTo: .page4K, mode)
+        zapRoot(root, upTo: .page2M, mode)
+        zapRoot(root, upTo: .page1G, mode)
+        zapRoot(root, upTo: root.level, mode)
+    }
+
+    private func zapRoot(_ root: Table, upTo level: Level, _ mode: LockMode) {
+        let actor = Actor(self, mode)
+        var flush = false
+        let range = WalkRange(minLevel: level, start: GFN(0), end: gfnLimit)
+        actor.walk(root, range, canYield: true, flush: &flush) { iter in
+            guard iter.old.isPresent, iter.atLevel <= level else { return .next }
+            return actor.set(&iter, .nonPresent) == .lost ? .again : .next
+        }
+    }
+
+    /// zap_gfn_range() under every valid root.  Returns whether a flush is pending.
+    package func zapRange(start: GFN, end: GFN) -> Bool {
+        var flush = false
+        forEachRoot(.valid) { zapRange($0, start: start, end: end, canYield: true, flush: &flush) }
+        return flush
+    }
+
+    package func zapLeafs(start: GFN, end: GFN, flush pending: Bool) -> Bool {
+        var flush = pending
+        forEachRoot(.valid) { zapLeafs($0, start: start, end: end, canYield: true, flush: &flush) }
+        return flush
+    }
+
+    /// A memory notifier's unmap: invalid roots too, since they still hold the
+    /// host's pages until they are zapped.
+    package func unmapRange(
+        addressSpace: Int32, start: GFN, end: GFN, mayBlock: Bool, flush pending: Bool
+    ) -> Bool {
+        var flush = pending
+        forEachRoot(.all(in: addressSpace)) {
+            zapLeafs($0, start: start, end: end, canYield: mayBlock, flush: &flush)
+        }
+        return flush
+    }
+
+    /// Every root, valid or not, then the flush.  mmu_lock for write.
+    package func zapAll() {
+        forEachRoot(.all) { zapRoot($0, .exclusive) }
+        flushAll()
+    }
+}

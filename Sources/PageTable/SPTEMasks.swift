@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// How one VM encodes its SPTEs: EPT or NPT, with or without A/D bits.
+
+package enum Vendor {
+    case ept
+    case npt
+}
+
+/// What decides the value of a leaf.
+package struct LeafRequest {
+    package var gfn: GFN
+    package var pfn: PFN
+    package var level: Level
+    /// The value it replaces.
+    package var old: SPTE
+    /// The host lets the page be written.
+    package var hostWritable: Bool
+    /// The guest did not touch the page yet.
+    package var prefetch: Bool
+
+    @inline(__always)
+    package init(gfn: GFN, pfn: PFN, level: Level, old: SPTE, hostWritable: Bool, prefetch: Bool) {
+        self.gfn = gfn
+        self.pfn = pfn
+        self.level = level
+        self.old = old
+        self.hostWritable = hostWritable
+        self.prefetch = prefetch
+    }
+}
+
+package struct SPTEMasks {
+    /// Set in every present leaf.
+    private let leafBits: UInt64
+    /// Set in every table entry.
+    private let tableBits: UInt64
+    /// Permission to execute: these set, `noExecute` clear.
+    private let execute: UInt64
+    private let noExecute: UInt64
+    /// Zero where hardware has no such bit.
+    package let accessed: UInt64
+    package let dirty: UInt64
+    package let hostWritable: UInt64
+    package let mmuWritable: UInt64
+    /// RWX of EPT, cleared to track accesses without an Accessed bit.
+    private let accessTrack: UInt64
+    private let mmioMask: UInt64
+    private let mmioValue: UInt64
+    private let mmioAccess: UInt64
+
+    package init(vendor: Vendor, maxPhysicalBits: Int, adDisabled: Bool) {
+        switch vendor {
+        case .ept:
+            let suppressVE: UInt64 = 1 &<< 63
+            let read: UInt64 = 1, exec: UInt64 = 4
+            let writeBack: UInt64 = 6 &<< 3, ignorePAT: UInt64 = 1 &<< 6
+            let adType = adDisabled ? SPTE.adDisabled : 0
+            accessed = adDisabled ? 0 : 1 &<< 8
+            dirty = adDisabled ? 0 : 1 &<< 9
+            leafBits = SPTE.mmuPresent | suppressVE | read | exec | writeBack | ignorePAT | adType
+            tableBits = SPTE.mmuPresent | suppressVE | read | SPTE.writable | exec | adType | accessed
+            execute = exec
+            noExecute = 0
+            hostWritable = 1 &<< 57
+            mmuWritable = 1 &<< 58
+            accessTrack = 7
+            // Writable and executable but not readable: always a misconfiguration.
+            mmioMask = 7 | suppressVE
+            mmioValue = 6
+            mmioAccess = 0
+        case .npt:
+            let present: UInt64 = 1, user: UInt64 = 4
+            accessed = 1 &<< 5
+            dirty = 1 &<< 6
+            leafBits = SPTE.mmuPresent | present | user
+            tableBits = SPTE.mmuPresent | present | SPTE.writable | user | accessed
+            execute = 0
+            noExecute = 1 &<< 63
+            hostWritable = 1 &<< 9
+            mmuWritable = 1 &<< 10
+            accessTrack = 0
+            // Bit 51 faults as reserved only while no physical address reaches it.
+            let reserved: UInt64 = maxPhysicalBits < 52 ? (1 &<< 51) | present : 0
+            mmioMask = reserved
+            mmioValue = reserved
+            mmioAccess = 6
+        }
+        // A bit with two meanings would let one be mistaken for the other.
+        precondition(hostWritable & mmuWritable == 0 && (hostWritable | mmuWritable) & leafBits == 0)
+        precondition((accessed | dirty) & (hostWritable | mmuWritable | SPTE.mmuPresent) == 0)
+    }
+
+    /// False where an MMIO SPTE could be taken for a real one: then MMIO is not cached.
+    @inline(__always) package var cachesMMIO: Bool { mmioValue != 0 }
+
+    @inline(__always) package func table(at address: UInt64) -> SPTE { SPTE(address | tableBits) }
+
+    /// The SPTE that a fault installs.
+    @inline(__always) package func leaf(_ r: LeafRequest) -> SPTE {
+        var bits = leafBits | (r.pfn.raw &<< 12)
+        if r.level > .page4K { bits |= SPTE.pageSize }
+        if !r.prefetch { bits |= accessed }
+        if r.hostWritable {
+            bits |= hostWritable | mmuWritable | SPTE.writable
+            // As Linux 6.12 does: whatever had bit 1 before counts as dirtied
+            // already, a stale MMIO SPTE included.
+            if !r.old.isWritable { bits |= dirty }
+        }
+        return r.prefetch ? markForAccessTrack(SPTE(bits)) : SPTE(bits)
+    }
+
+    /// One of the 512 entries that together map what `huge` maps.
+    @inline(__always) package func splitChild(of huge: SPTE, at level: Level, index: Int) -> SPTE {
+        let child = level.below
+        var bits = huge.raw &+ ((UInt64(truncatingIfNeeded: index) &* child.pages) &<< 12)
+        if child == .page4K { bits &= ~SPTE.pageSize }
+        return SPTE(bits)
+    }
+
+    /// Make the next access visible: clear Accessed, or take RWX away and remember R and X.
+    @inline(__always) package func markForAccessTrack(_ spte: SPTE) -> SPTE {
+        if accessed != 0 { return SPTE(spte.raw & ~accessed) }
+        if isAccessTracked(spte) { return spte }
+        let saved = (spte.raw & SPTE.savedMask) &<< SPTE.savedShift
+        return SPTE((spte.raw & ~accessTrack) | saved)
+    }
+
+    @inline(__always) package func isAccessTracked(_ spte: SPTE) -> Bool {
+        accessTrack != 0 && spte.isPresent && spte.raw & SPTE.adTypeMask != 0
+            && spte.raw & accessTrack == 0
+    }
+
+    @inline(__always) package func isAccessed(_ spte: SPTE) -> Bool {
+        accessed != 0 ? spte.raw & accessed != 0 : spte.isPresent && !isAccessTracked(spte)
+    }
+
+    /// Without a Dirty bit, being writable is being dirty.
+    @inline(__always) package func isDirty(_ spte: SPTE) -> Bool {
+        dirty != 0 ? spte.raw & dirty != 0 : spte.isPresent && spte.isWritable
+    }
+
+    @inline(__always) package func isExecutable(_ spte: SPTE) -> Bool {
+        spte.isPresent && spte.raw & execute == execute && spte.raw & noExecute == 0
+    }
+
+    /// May the CPU read through it?  NPT: P.  EPT: R.  Both are bit 0.
+    @inline(__always) package func isReadable(_ spte: SPTE) -> Bool {
+        spte.isPresent && spte.raw & 1 != 0
+    }
+
+    /// Could somebody change it without mmu_lock?  Then it is to be read and
+    /// written in one atomic step, or a bit set in between is lost.
+    @inline(__always) package func hasVolatileBits(_ spte: SPTE) -> Bool {
+        guard spte.isPresent else { return false }
+        if !spte.isWritable && spte.raw & mmuWritable != 0 { return true }
+        if accessed != 0 && spte.raw & accessed == 0 { return true }
+        return accessed == 0 ? isAccessTracked(spte)
+            : spte.isWritable && spte.raw & dirty == 0
+    }
+
+    @inline(__always) package func mmio(_ gfn: GFN, generation: UInt64) -> SPTE {
+        SPTE(mmioValue | mmioAccess | SPTE.mmioGenerationBits(generation) | (gfn.raw &<< 12))
+    }
+
+    @inline(__always) package func isMMIO(_ spte: SPTE) -> Bool {
+        cachesMMIO && spte.raw & mmioMask == mmioValue
+    }
+
+    @inline(__always) package func mmioGFN(_ spte: SPTE) -> GFN {
+        GFN((spte.raw & SPTE.addressMask & ~mmioMask) &>> 12)
+    }
+
+    /// Host-writable, MMU-writable, writable must be 111, 110, 100 or 000.
+    @inline(__always) package func writableBitsAgree(_ spte: SPTE) -> Bool {
+        let host = spte.raw & hostWritable != 0, mmu = spte.raw & mmuWritable != 0
+        return mmu ? host : !spte.isWritable
+    }
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
+import CTDPMMU
+import Sync
+import Synchronization
+
+/// Where all table pages of the process live: one reserved stretch of address
+/// space, cut into 2 MiB blocks.  The first pages of a block hold the headers of
+/// the others, so a header is found from a table's address by arithmetic, and a
+/// table's host-physical address is its distance from the start of the stretch.
+package enum TableArena {
+    package static let blockBytes: UInt = 2 &<< 20
+    static let headerBytes: UInt = 128
+    static let pagesPerBlock: UInt = 512
+    /// Pages at the start of a block that its headers fill.
+    static let headerPages: UInt = pagesPerBlock * headerBytes / 4096
+    /// Host-physical address of the first block: address 0 is never a table.
+    static let firstAddress: UInt = blockBytes
+
+    /// A virtual address minus the host-physical one.  Written once, before any table exists.
+    nonisolated(unsafe) static var offset: UInt = 0
+
+    /// Reserved bytes; 0 until the first use.  Written under `mutex`.
+    static let reserved = Atomic<UInt>(0)
+    /// Bytes in usable blocks.  Written under `mutex`; readers only compare.
+    static let committed = Atomic<UInt>(0)
+    /// Protects the two fields below and the growth of the arena.
+    nonisolated(unsafe) static var mutexWord: UInt32 = 0
+    /// Headers of free pages, linked through `next`.
+    nonisolated(unsafe) static var freeList: UnsafeMutablePointer<kvm_mmu_page>? = nil
+    nonisolated(unsafe) static var freeCount = 0
+
+    /// Largest stretch tried first; a small address-space limit gets a smaller one.
+    private static let largestReservation: UInt = 16 &<< 30
+    private static let smallestReservation: UInt = 64 &<< 20
+
+    @inline(__always) private static func locked<T>(_ body: () -> T) -> T {
+        withUnsafeMutablePointer(to: &mutexWord) { word in
+            let mutex = FutexMutex(word)
+            mutex.lock()
+            let result = body()
+            mutex.unlock()
+            return result
+        }
+    }
+
+    /// Up to `count` free pages, chained through `nextStray`; fewer, or nil, only
+    /// when the system has no more memory.
+    package static func take(count: Int) -> Table? {
+        locked {
+            var first: Table? = nil
+            var missing = count
+            while missing > 0 {
+                guard let header = freeList else {
+                    if grow() { continue }
+                    break
+                }
+                freeList = header.pointee.next
+                freeCount -= 1
+                header.pointee.next = nil
+                let table = Table(header)
+                table.nextStray = first
+                first = table
+                missing -= 1
+            }
+            return first
+        }
+    }
+
+    /// Takes a page back.  Nobody may still reach it.
+    package static func give(_ table: Table) {
+        locked {
+            table.header.pointee.next = freeList
+            freeList = table.header
+            freeCount += 1
+        }
+    }
+
+    private static func reserve() -> Bool {
+        var size = largestReservation
+        while size >= smallestReservation {
+            if let start = cp_reserve_region(Int(size), Int(blockBytes)) {
+                offset = UInt(bitPattern: start) &- firstAddress
+                // Release: pairs with the acquire in `covers`.
+                reserved.store(size, ordering: .releasing)
+                return true
+            }
+            size /= 4
+        }
+        return false
+    }
+
+    private static func grow() -> Bool {
+        if reserved.load(ordering: .relaxed) == 0 && !reserve() { return false }
+        let used = committed.load(ordering: .relaxed)
+        guard used < reserved.load(ordering: .relaxed) else { return false }
+        let block = offset &+ firstAddress &+ used
+        guard let memory = UnsafeMutableRawPointer(bitPattern: block),
+              cp_commit_region(memory, Int(blockBytes)) else { return false }
+        for page in (headerPages..<pagesPerBlock).reversed() {
+            let header = (memory + Int(page * headerBytes)).assumingMemoryBound(to: kvm_mmu_page.self)
+            header.pointee.spt = (memory + Int(page * 4096)).assumingMemoryBound(to: UInt64.self)
+            header.pointee.next = freeList
+            freeList = header
+        }
+        freeCount += Int(pagesPerBlock - headerPages)
+        // Release: pairs with the acquire in `covers`; the headers are in place.
+        committed.store(used + blockBytes, ordering: .releasing)
+        return true
+    }
+
+    /// Is this virtual address inside a usable block, beyond its headers?
+    package static func covers(_ address: UInt) -> Bool {
+        guard reserved.load(ordering: .acquiring) != 0 else { return false }
+        let distance = address &- (offset &+ firstAddress)
+        return distance < committed.load(ordering: .acquiring)
+            && distance & (blockBytes - 1) >= headerPages * 4096
+    }
+}
