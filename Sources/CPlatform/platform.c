@@ -234,34 +234,42 @@ bool cp_thread_at_exit(void (*hook)(void))
     return pthread_setspecific(exit_key, &exit_key) == 0;
 }
 
-static void (*fork_prepare)(void);
-static void (*fork_parent)(void);
-static void (*fork_child)(void);
+static struct {
+    void (*prepare)(void);
+    void (*parent)(void);
+    void (*child)(void);
+} fork_hooks;
+
+static void run_hook(void (**hook)(void))
+{
+    void (*function)(void) = __atomic_load_n(hook, __ATOMIC_RELAXED);
+
+    if (function)
+        function();
+}
 
 static void run_fork_prepare(void)
 {
-    if (fork_prepare)
-        fork_prepare();
+    run_hook(&fork_hooks.prepare);
 }
 
 static void run_fork_parent(void)
 {
-    if (fork_parent)
-        fork_parent();
+    run_hook(&fork_hooks.parent);
 }
 
 static void run_fork_child(void)
 {
     cp_membarrier_renew();
-    if (fork_child)
-        fork_child();
+    run_hook(&fork_hooks.child);
 }
 
+/* Every registering thread sets them, to the same: atomic, but no more. */
 void cp_set_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void))
 {
-    fork_prepare = prepare;
-    fork_parent = parent;
-    fork_child = child;
+    __atomic_store_n(&fork_hooks.child, child, __ATOMIC_RELAXED);
+    __atomic_store_n(&fork_hooks.parent, parent, __ATOMIC_RELAXED);
+    __atomic_store_n(&fork_hooks.prepare, prepare, __ATOMIC_RELAXED);
 }
 
 int cp_at_process_exit(void (*hook)(void))

@@ -7,7 +7,7 @@ import Sync
 import Synchronization
 
 enum ForkSupport {
-    /// Cheap enough for every registration: three stores of the same values.
+    /// Cheap enough for every registration: three stores.
     static func install() {
         cp_set_fork_hooks(prepareFork, parentForked, childForked)
     }
@@ -30,6 +30,7 @@ enum ForkSupport {
             LateReaders.word.pointee.store(ReaderWord.idle.raw, ordering: .relaxed)
         }
         keepOnlySelf(state)
+        forgetLockWaiters()
         // The parent's callbacks are the parent's; heads they mark count as free here.
         atomicWord(cp_rcu_cookie()).pointee.add(1 &<< 48, ordering: .relaxed)
         atomic32(cp_rcu_barriers_done()).pointee.store(

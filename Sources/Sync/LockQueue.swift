@@ -148,6 +148,17 @@ enum LockQueue {
         if bucket.pointee.last == waiter { bucket.pointee.last = before }
     }
 
+    /// In a forked child: those who waited, and who may have held a bucket's mutex,
+    /// are not here.
+    static func forgetAll() {
+        for i in 0..<UInt32(CP_BUCKET_COUNT) {
+            let bucket = cp_bucket_at(i)
+            bucket.pointee.mutex = 0
+            bucket.pointee.first = nil
+            bucket.pointee.last = nil
+        }
+    }
+
     /// `sleepers` is for people who look at a lock in a debugger; the bucket mutex
     /// orders its writers.
     private static func countWaiters(_ lock: RWLock, _ change: UInt32) {
@@ -155,3 +166,6 @@ enum LockQueue {
         count.pointee.store(count.pointee.load(ordering: .relaxed) &+ change, ordering: .relaxed)
     }
 }
+
+/// In a forked child: the lock queues of threads that are not here.
+package func forgetLockWaiters() { LockQueue.forgetAll() }
