@@ -14,12 +14,18 @@ __thread struct cp_thread cp_thread_data
 
 struct cp_bucket cp_buckets[CP_BUCKET_COUNT] __attribute__((aligned(64)));
 
+struct cp_registry cp_registry_data __attribute__((aligned(64)));
+struct cp_worker_data cp_worker_thread_data;
+
 /* Bits 62:47 of the cookie are set, which no address has. */
-struct cp_rcu_state cp_rcu_data __attribute__((aligned(64))) = {
+struct cp_rcu_words cp_rcu_data __attribute__((aligned(64))) = {
     .worker = CP_WORKER_NONE,
     .completed = 1,
     .cookie = (uintptr_t)0x7fffc3a5d0960f69,
 };
+
+_Static_assert(offsetof(struct cp_thread, callbacks) % 64 == 0, "queues begin a cache line");
+_Static_assert(offsetof(struct cp_rcu_words, worker) % 64 == 0, "so does the worker's word");
 
 uintptr_t cp_warn_words[2];
 uint64_t cp_last_thread_id;

@@ -14,7 +14,7 @@ package func callRCU(_ head: UnsafeMutablePointer<rcu_head>, _ function: RCUCall
 @inline(never)
 private func enqueue(_ head: Head, _ function: UInt) {
     let own = CallbackQueue.own
-    if own.queue.pointee.known != function, !prepareQueue(for: function) {
+    if own.known != function, !prepareQueue(for: function) {
         enqueueLate(head, function)
         return
     }
@@ -22,7 +22,7 @@ private func enqueue(_ head: Head, _ function: UInt) {
     own.append(head)
     // Pairs with the heavy fence in Worker.sleep: either we see it asleep, or it
     // sees the callback.
-    lightFence(fences: own.queue.pointee.fences != 0)
+    lightFence(fences: own.needsFences)
     if atomic32(cp_rcu_worker()).pointee.load(ordering: .relaxed) != Worker.awake {
         Worker.wake()
     }
@@ -34,17 +34,16 @@ private func enqueue(_ head: Head, _ function: UInt) {
 private func prepareQueue(for function: UInt) -> Bool {
     let own = CallbackQueue.own
     QueuedMark.remember(function)
-    if own.queue.pointee.known == 0 {
+    if own.known == 0 {
         Registry.joinIfNew()
         if ownWord.pointee.load(ordering: .relaxed) == ReaderWord.unregistered.raw { return false }
         let signals = cp_signals_block()
         registryMutex.lock()
         own.enlist()
-        own.queue.pointee.known = function
         registryMutex.unlock()
         cp_signals_restore(signals)
     }
-    own.queue.pointee.known = function
+    own.known = function
     return true
 }
 

@@ -72,10 +72,10 @@ enum CallbackEngine {
     /// Registry mutex held.
     @inline(__always)
     private static func forEachQueue(_ body: (CallbackQueue) -> Void) {
-        var link = cp_rcu().pointee.queues
+        var link = cp_registry().pointee.queues
         while let queue = link {
             body(CallbackQueue(queue))
-            link = queue.pointee.next
+            link = cp_callbacks_next(queue).pointee
         }
     }
 }

@@ -60,13 +60,22 @@ struct CallbackQueue {
 
     // MARK: The owner
 
+    /// Owner.  The function queued last, 0 as long as the queue is on no list.
+    @inline(__always)
+    var known: UInt {
+        get { cp_callbacks_known(queue).pointee }
+        nonmutating set { cp_callbacks_known(queue).pointee = newValue }
+    }
+
+    @inline(__always)
+    var needsFences: Bool { cp_callbacks_fences(queue).pointee != 0 }
+
     /// Owner.  `next` of the element is nil.
     @inline(__always)
     func append(_ element: Head) {
-        let fences = queue.pointee.fences != 0
         busy.pointee.store(1, ordering: .relaxed)
         // Pairs with the heavy fence between flip and take.
-        lightFence(fences: fences)
+        lightFence(fences: needsFences)
         // Acquire: pairs with the release in flip; the list is empty as take left it.
         let tail = tail(select.pointee.load(ordering: .acquiring))
         // Relaxed and atomic, because hasCallbacks() looks at a head at any time.
@@ -79,30 +88,36 @@ struct CallbackQueue {
 
     /// Owner, registry mutex held: the thread's queue comes into being.
     func enlist() {
-        queue.pointee.fences = currentGracePeriod().needsFences ? 1 : 0
+        cp_callbacks_fences(queue).pointee = currentGracePeriod().needsFences ? 1 : 0
         for which: UInt64 in 0..<2 {
             head(which).pointee.store(0, ordering: .relaxed)
             tail(which).pointee = UInt(bitPattern: cp_callbacks_head(queue, which))
         }
-        let state = cp_rcu()
-        queue.pointee.prev = nil
-        queue.pointee.next = state.pointee.queues
-        if let first = state.pointee.queues { first.pointee.prev = queue }
-        state.pointee.queues = queue
+        let registry = cp_registry()
+        let first = registry.pointee.queues
+        cp_callbacks_prev(queue).pointee = nil
+        cp_callbacks_next(queue).pointee = first
+        if let first { cp_callbacks_prev(first).pointee = queue }
+        registry.pointee.queues = queue
     }
 
     /// Owner, registry mutex held: the thread goes, its callbacks stay.
     static func abandonOwn() {
         let own = CallbackQueue.own
-        guard own.queue.pointee.known != 0 else { return }
+        guard own.known != 0 else { return }
         // The list the collector would take next is the older one.
         let newer = own.select.pointee.load(ordering: .relaxed)
         own.moveToOrphans(newer ^ 1)
         own.moveToOrphans(newer)
-        let (next, previous) = (own.queue.pointee.next, own.queue.pointee.prev)
-        if let next { next.pointee.prev = previous }
-        if let previous { previous.pointee.next = next } else { cp_rcu().pointee.queues = next }
-        own.queue.pointee.known = 0
+        let next = cp_callbacks_next(own.queue).pointee
+        let previous = cp_callbacks_prev(own.queue).pointee
+        if let next { cp_callbacks_prev(next).pointee = previous }
+        if let previous {
+            cp_callbacks_next(previous).pointee = next
+        } else {
+            cp_registry().pointee.queues = next
+        }
+        own.known = 0
     }
 
     private func moveToOrphans(_ which: UInt64) {
@@ -150,11 +165,9 @@ struct CallbackQueue {
 
 /// Callbacks of threads that have exited, or were exiting when they queued them.
 enum Orphans {
-    private static var present: AtomicWord64 { atomic64(cp_rcu_orphans()) }
-
     /// Registry mutex held.
     static func append(_ chain: Head, lastNext: UInt) {
-        let state = cp_rcu()
+        let state = cp_registry()
         if state.pointee.orphans_head == nil {
             state.pointee.orphans_head = chain
         } else {
@@ -162,18 +175,16 @@ enum Orphans {
                 .unsafelyUnwrapped.pointee = chain
         }
         state.pointee.orphans_tail = lastNext
-        present.pointee.store(1, ordering: .relaxed)
     }
 
     /// Registry mutex held.
     static func take(into batch: inout CallbackList) {
-        let state = cp_rcu()
+        let state = cp_registry()
         guard let first = state.pointee.orphans_head else { return }
         batch.append(first, lastNext: state.pointee.orphans_tail)
         state.pointee.orphans_head = nil
-        present.pointee.store(0, ordering: .relaxed)
     }
 
     /// Registry mutex held.
-    static var isEmpty: Bool { cp_rcu().pointee.orphans_head == nil }
+    static var isEmpty: Bool { cp_registry().pointee.orphans_head == nil }
 }

@@ -19,11 +19,11 @@ enum ForkSupport {
     static func parent() { registryMutex.unlock() }
 
     static func child() {
-        let state = cp_rcu()
+        let state = cp_registry()
         let thread = cp_self()
-        state.pointee.gp_mutex = 0
-        state.pointee.engine_mutex = 0
-        state.pointee.worker_mutex = 0
+        cp_rcu_gp_mutex().pointee = 0
+        cp_rcu_engine_mutex().pointee = 0
+        cp_rcu_worker_mutex().pointee = 0
         state.pointee.cursor = nil
         state.pointee.late_count = thread.pointee.late_depth == 0 ? 0 : 1
         if thread.pointee.late_depth == 0 {
@@ -39,16 +39,15 @@ enum ForkSupport {
         registryMutex.unlock()
     }
 
-    private static func keepOnlySelf(_ state: UnsafeMutablePointer<cp_rcu_state>) {
+    private static func keepOnlySelf(_ state: UnsafeMutablePointer<cp_registry>) {
         let reader = cp_reader()
         let isMember = ownWord.pointee.load(ordering: .relaxed) != ReaderWord.unregistered.raw
         state.pointee.readers = isMember ? reader : nil
-        state.pointee.reader_count = isMember ? 1 : 0
         cp_reader_set_next(reader, nil)
         cp_reader_set_prev(reader, nil)
         state.pointee.orphans_head = nil
         state.pointee.queues = nil
-        if CallbackQueue.own.queue.pointee.known != 0 { CallbackQueue.own.enlist() }
+        if CallbackQueue.own.known != 0 { CallbackQueue.own.enlist() }
     }
 }
 

@@ -66,7 +66,7 @@ enum GracePeriod {
         #endif
         // Pairs with the light fence in enterSection.
         heavyFence()
-        let state = cp_rcu()
+        let state = cp_registry()
         state.pointee.cursor = state.pointee.readers
         return next.sequence
     }
@@ -75,7 +75,7 @@ enum GracePeriod {
     /// end of the list.  The cursor survives the mutex being dropped; readers that
     /// join stand before it, and one that leaves moves it on.
     private static func pass(_ number: UInt64) -> Bool {
-        let state = cp_rcu()
+        let state = cp_registry()
         while let reader = state.pointee.cursor {
             if !spin(atomic64(cp_reader_word(reader)), until: number) { return false }
             state.pointee.cursor = cp_reader_next(reader)

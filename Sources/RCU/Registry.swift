@@ -19,7 +19,7 @@ enum Registry {
         // A signal handler that uses RCU must not find the mutex in our hands.
         let signals = cp_signals_block()
         registryMutex.lock()
-        let state = cp_rcu()
+        let state = cp_registry()
         let reader = cp_reader()
         // At the head, which the cursor of a running grace period has passed:
         // it need not look, for the mutex shows us all that it waits about.
@@ -28,7 +28,6 @@ enum Registry {
         cp_reader_set_prev(reader, nil)
         if let first { cp_reader_set_prev(first, reader) }
         state.pointee.readers = reader
-        state.pointee.reader_count &+= 1
         ownWord.pointee.store(ReaderWord.idle.raw, ordering: .relaxed)
         registryMutex.unlock()
         cp_signals_restore(signals)
@@ -43,13 +42,12 @@ enum Registry {
 
     /// Registry mutex held.
     private static func remove(_ reader: Reader) {
-        let state = cp_rcu()
+        let state = cp_registry()
         let next = cp_reader_next(reader)
         let previous = cp_reader_prev(reader)
         if let next { cp_reader_set_prev(next, previous) }
         if let previous { cp_reader_set_next(previous, next) } else { state.pointee.readers = next }
         if state.pointee.cursor == reader { state.pointee.cursor = next }
-        state.pointee.reader_count &-= 1
     }
 
     /// The calling thread exits: its memory is about to go.  Destructors that run
@@ -85,7 +83,7 @@ enum LateReaders {
         if thread.pointee.late_depth != 1 { return }
         let signals = cp_signals_block()
         registryMutex.lock()
-        let state = cp_rcu()
+        let state = cp_registry()
         if state.pointee.late_count == 0 {
             // The order both ways comes from the mutex, under which the word is scanned.
             word.pointee.store(currentGracePeriod().raw, ordering: .relaxed)
@@ -102,7 +100,7 @@ enum LateReaders {
         if thread.pointee.late_depth != 0 { return }
         let signals = cp_signals_block()
         registryMutex.lock()
-        let state = cp_rcu()
+        let state = cp_registry()
         state.pointee.late_count &-= 1
         if state.pointee.late_count == 0 {
             // Release: as in rcuReadUnlock.

@@ -67,10 +67,10 @@ enum Worker {
             state.pointee.store(none, ordering: .relaxed)
             return false
         }
-        let shared = cp_rcu()
-        shared.pointee.worker_thread = thread
-        if shared.pointee.exit_hooked == 0, cp_at_process_exit(processExits) == 0 {
-            shared.pointee.exit_hooked = 1
+        let worker = cp_worker_thread()
+        worker.pointee.thread = thread
+        if worker.pointee.exit_hooked == 0, cp_at_process_exit(processExits) == 0 {
+            worker.pointee.exit_hooked = 1
         }
         return true
     }
@@ -97,13 +97,13 @@ enum Worker {
                 expected: asleep, desired: stop, ordering: .relaxed
             ).exchanged {
                 cp_futex_wake(cp_rcu_worker(), 1)
-                cp_thread_join(cp_rcu().pointee.worker_thread)
+                cp_thread_join(cp_worker_thread().pointee.thread)
                 state.pointee.store(ended, ordering: .relaxed)
                 return
             }
             cp_sleep_ns(roundNS)
         }
-        cp_thread_detach(cp_rcu().pointee.worker_thread)
+        cp_thread_detach(cp_worker_thread().pointee.thread)
     }
 
     // MARK: The thread itself

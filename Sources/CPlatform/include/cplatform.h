@@ -56,17 +56,24 @@ struct cp_callbacks {
     struct cp_callbacks *_Nullable prev;
 };
 
+/*
+ * Swift's thread sanitizer takes a store to a field for one to the first field.
+ * So in these structs the first field has the same lock as all that Swift stores
+ * to by name; the others are reached by the address functions below.
+ */
 struct cp_thread {
-    struct cp_callbacks callbacks;
     uint64_t id;            /* never reused; 0 until asked for */
-    struct cp_hold *_Nullable holds;  /* heap table, or NULL while the inline one is enough */
+    struct cp_hold *_Nullable holds; /* heap table, or NULL while the inline one is enough */
     uint32_t hold_count;    /* entries in use */
     uint32_t hold_capacity; /* of the heap table */
-    struct cp_hold inline_holds[CP_INLINE_HOLDS];
-    struct cp_waiter waiter;
     uint32_t exiting;       /* the exit handler has run: no more registering */
     uint32_t late_depth;    /* reader nesting without a registered word */
     uint32_t in_callback;   /* an RCU callback runs in this thread */
+    uint32_t unused;
+    struct cp_hold inline_holds[CP_INLINE_HOLDS];
+    uint64_t padding[3];
+    struct cp_callbacks callbacks; /* a cache line of its own */
+    struct cp_waiter waiter;
 };
 
 extern __thread struct cp_thread cp_thread_data __attribute__((tls_model("initial-exec")));
@@ -94,6 +101,20 @@ CP_FIELD(cp_thread_waiter, cp_thread, struct cp_waiter, waiter)
 CP_FIELD(cp_thread_callbacks, cp_thread, struct cp_callbacks, callbacks)
 CP_FIELD(cp_callbacks_busy, cp_callbacks, uint64_t, busy)
 CP_FIELD(cp_callbacks_select, cp_callbacks, uint64_t, select)
+CP_FIELD(cp_callbacks_known, cp_callbacks, uintptr_t, known)
+CP_FIELD(cp_callbacks_fences, cp_callbacks, uint64_t, fences)
+
+static inline struct cp_callbacks *_Nullable *_Nonnull
+cp_callbacks_next(struct cp_callbacks *q)
+{
+    return &q->next;
+}
+
+static inline struct cp_callbacks *_Nullable *_Nonnull
+cp_callbacks_prev(struct cp_callbacks *q)
+{
+    return &q->prev;
+}
 
 static inline struct cp_hold *cp_thread_holds(struct cp_thread *t)
 {
@@ -137,10 +158,10 @@ static inline void cp_reader_set_prev(struct tdpmmu_rcu_reader *r,
 
 /* Waiters of all locks whose address hashes here, oldest first. */
 struct cp_bucket {
-    uint32_t mutex;
     struct cp_waiter *_Nullable first; /* mutex */
     struct cp_waiter *_Nullable last;  /* mutex */
-    uint64_t padding[5];     /* a cache line each */
+    uint32_t mutex;
+    uint32_t padding[11];    /* a cache line each */
 };
 
 #define CP_BUCKET_COUNT 64
@@ -156,37 +177,49 @@ CP_FIELD(cp_bucket_mutex, cp_bucket, uint32_t, mutex)
 #define CP_KNOWN_FUNCTIONS 64
 
 /* RCU's process-wide state; who may touch what is in docs/LOCKING.md. */
-struct cp_rcu_state {
-    uint32_t gp_mutex;          /* one grace period at a time */
-    uint32_t registry_mutex;    /* the lists of readers and of queues, late readers, orphans */
-    uint64_t completed;         /* atomic: number of the last grace period that ended */
+
+/* Lists of threads; all under the registry mutex. */
+struct cp_registry {
     struct tdpmmu_rcu_reader *_Nullable readers;
-    struct tdpmmu_rcu_reader *_Nullable cursor; /* the reader the grace period looks at next */
-    uint64_t reader_count;
-    struct tdpmmu_rcu_reader late;    /* one word for all threads without a place in the list */
-    uint64_t late_count;
+    struct tdpmmu_rcu_reader *_Nullable cursor; /* the grace period looks at it next */
+    uint64_t late_count;                        /* threads inside, without a place in the list */
     struct cp_callbacks *_Nullable queues;
     struct rcu_head *_Nullable orphans_head;    /* callbacks whose thread has gone */
-    uintptr_t orphans_tail;
-    uint64_t orphans;                 /* atomic: 1 if that list is not empty */
-    uintptr_t cookie;                 /* atomic: marks the func field of a queued head */
-    uintptr_t known[CP_KNOWN_FUNCTIONS]; /* atomic: callback functions ever seen */
-    uint64_t padding[8];        /* what follows is not in the enqueuers' cache lines */
-    uint32_t worker;            /* atomic, futex: enum cp_worker */
+    uintptr_t orphans_tail;                     /* address of the last next field */
+};
+
+/* Words that are atomic or mutexes, in cache lines by who writes them. */
+struct cp_rcu_words {
+    uint32_t gp_mutex;          /* one grace period at a time */
+    uint32_t registry_mutex;
+    uint64_t completed;         /* number of the last grace period that ended */
+    struct tdpmmu_rcu_reader late; /* one word for all threads without a place in the list */
     uint32_t worker_mutex;      /* starting and ending the worker */
     uint32_t engine_mutex;      /* whoever collects and invokes callbacks */
-    uint32_t barriers_wanted;   /* atomic: number of the newest rcu_barrier() */
-    uint32_t barriers_done;     /* atomic, futex */
-    uint32_t exit_hooked;       /* worker_mutex */
-    uint64_t worker_thread;     /* pthread_t; worker_mutex */
+    uint32_t barriers_wanted;   /* number of the newest rcu_barrier() */
+    uint32_t barriers_done;     /* futex */
+    uint64_t padding[4];
+    uint32_t worker;            /* futex: enum cp_worker; read by every call_rcu() */
+    uint32_t unused;
+    uintptr_t cookie;           /* marks the func field of a queued head */
+    uintptr_t known[CP_KNOWN_FUNCTIONS]; /* callback functions ever seen */
+};
+
+/* The worker thread; under the worker mutex. */
+struct cp_worker_data {
+    uint64_t thread;            /* pthread_t */
+    uint64_t exit_hooked;
 };
 
 /* AWAKE must be 0: one compare tells an enqueuer that there is nothing to do. */
 enum cp_worker { CP_WORKER_AWAKE = 0, CP_WORKER_ASLEEP, CP_WORKER_NONE, CP_WORKER_STOP, CP_WORKER_ENDED };
 
-extern struct cp_rcu_state cp_rcu_data;
+extern struct cp_registry cp_registry_data;
+extern struct cp_rcu_words cp_rcu_data;
+extern struct cp_worker_data cp_worker_thread_data;
 
-static inline struct cp_rcu_state *cp_rcu(void) { return &cp_rcu_data; }
+static inline struct cp_registry *cp_registry(void) { return &cp_registry_data; }
+static inline struct cp_worker_data *cp_worker_thread(void) { return &cp_worker_thread_data; }
 static inline uint64_t *cp_rcu_gp(void) { return &tdpmmu_rcu_gp; }
 static inline uintptr_t *cp_rcu_known(void) { return cp_rcu_data.known; }
 
@@ -197,16 +230,12 @@ CP_RCU(uint32_t, gp_mutex)
 CP_RCU(uint32_t, registry_mutex)
 CP_RCU(uint64_t, completed)
 CP_RCU(struct tdpmmu_rcu_reader, late)
-CP_RCU(uint64_t, orphans)
 CP_RCU(uintptr_t, cookie)
 CP_RCU(uint32_t, worker)
 CP_RCU(uint32_t, worker_mutex)
 CP_RCU(uint32_t, engine_mutex)
 CP_RCU(uint32_t, barriers_wanted)
 CP_RCU(uint32_t, barriers_done)
-
-/* The head of the orphans and its address, for a list with a tail pointer. */
-static inline uintptr_t *cp_rcu_orphans_head(void) { return (uintptr_t *)&cp_rcu_data.orphans_head; }
 
 /* Words for the process-wide warning handler: function, context. */
 extern uintptr_t cp_warn_words[2];
