@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+// Constants of x86 and KVM that the C headers define with casts, which Swift
+// does not import.
+
+enum PageFaultBits {
+    static let present: UInt64 = 1 << 0
+    static let write: UInt64 = 1 << 1
+    static let fetch: UInt64 = 1 << 4
+}
+
+/// SPTE bits of AMD's nested paging, which the recorded machines use.
+enum SPTEBits {
+    static let present: UInt64 = 1 << 0
+    static let writable: UInt64 = 1 << 1
+    static let accessed: UInt64 = 1 << 5
+    static let dirty: UInt64 = 1 << 6
+    static let large: UInt64 = 1 << 7
+    static let hostWritable: UInt64 = 1 << 9
+    static let mmuWritable: UInt64 = 1 << 10
+    static let mmuPresent: UInt64 = 1 << 11
+    static let mmio: UInt64 = 1 << 51
+    static let noExecute: UInt64 = 1 << 63
+    static let address: UInt64 = 0x000f_ffff_ffff_f000
+    static let nonpresent: UInt64 = 1 << 63
+
+    /// Does the SPTE point to a table?
+    static func isTable(_ spte: UInt64, level: Int) -> Bool {
+        spte & mmuPresent != 0 && level > 1 && spte & large == 0
+    }
+
+    static func isLeaf(_ spte: UInt64, level: Int) -> Bool {
+        spte & mmuPresent != 0 && (level == 1 || spte & large != 0)
+    }
+
+    /// An MMIO SPTE: not shadow-present, its reserved bit and P set.
+    static func isMMIO(_ spte: UInt64) -> Bool {
+        spte & mmuPresent == 0 && spte & mmio != 0 && spte & present != 0
+    }
+
+    /// Neither empty nor the plain nonpresent value: what a dump lists.
+    static func isListed(_ spte: UInt64) -> Bool {
+        spte != 0 && spte != nonpresent
+    }
+}
+
+/// Numbers of a page-table walk.
+enum Paging {
+    static let entries: UInt64 = 512
+    static let pageShift: UInt64 = 12
+    static let pageMask: UInt64 = 0xfff
+
+    /// 4K pages under one entry; 0 for a level that does not exist.
+    static func pages(level: Int) -> UInt64 {
+        (1...5).contains(level) ? 1 << (UInt64(level - 1) * 9) : 0
+    }
+
+    /// The entry of a table that covers gfn.
+    static func index(_ gfn: UInt64, level: Int) -> UInt64 {
+        (1...5).contains(level) ? gfn >> (UInt64(level - 1) * 9) & (entries - 1) : 0
+    }
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import ArgumentParser
+
+struct DumpCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "dump",
+        abstract: "Replay a trace up to a dump marker and print the VM's tables as a tree.",
+        discussion: """
+            A line per table entry: level, gfns, what it is, pfns, and its bits: RWX, A accessed, \
+            D dirty, H writable for the host, M writable for the MMU. Neighbouring leaves with \
+            the same bits share a line.
+
+            Exit status: 0, 1 if the replay met differences on the way, 2 input that cannot be \
+            replayed.
+            """)
+
+    @Argument(help: "A trace, plain or .gz.", completion: .file())
+    var file: String
+
+    @Option(name: .customLong("at"), help: "Stop at this recorded dump. (default: the last one)")
+    var dump: Int?
+
+    @Flag(name: .customLong("at-end"), help: "Stop where the VM is about to be destroyed.")
+    var atEnd = false
+
+    @Flag(help: "A line for every leaf.")
+    var full = false
+
+    func validate() throws {
+        if atEnd, dump != nil { throw ValidationError("--at and --at-end exclude each other") }
+    }
+
+    func run() throws {
+        do {
+            let replayer = try Replayer(file: file)
+            let stop = try stop(of: replayer)
+            try replayer.run(until: stop)
+            guard let machine = replayer.machine else {
+                throw BadInput(file: file, line: replayer.trace.lineCount, problem: "there is no VM at this point")
+            }
+            print(TreePrinter(isFull: full).text(machine), terminator: "")
+            guard let first = replayer.report.first else { return }
+            printError("tdpmmuctl: \(replayer.report.differences) differences on the way, the first:")
+            printError(first.description)
+            throw ExitCode(1)
+        } catch let problem as BadInput {
+            printError("tdpmmuctl: \(problem)")
+            throw ExitCode(2)
+        }
+    }
+
+    private func stop(of replayer: Replayer) throws(BadInput) -> Replayer.Stop {
+        if atEnd { return .beforeTeardown }
+        let known = replayer.dumpIDs
+        guard let id = dump ?? known.last else { return .beforeTeardown }
+        guard known.contains(id) else {
+            let list = known.isEmpty ? "none" : known.map(String.init).joined(separator: ", ")
+            throw BadInput(file: file, line: 0, problem: "no dump \(id) is recorded; there are: \(list)")
+        }
+        return .afterDump(id)
+    }
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CTDPMMU
+
+/// What the library told us during a call.
+final class CallbackLog {
+    var changes: [SPTEChange] = []
+    var warnings: [Warning] = []
+}
+
+/// One complaint of the library.
+struct Warning {
+    /// About what the caller passed, not about the tables.
+    var isAboutArguments: Bool
+    var text: String
+}
+
+/// The VM under test: the only place that calls libtdpmmu, and only its C ABI.
+final class Machine {
+    let kvm: UnsafeMutablePointer<kvm>
+    let rootLevel: Int
+    private let log = CallbackLog()
+    private var vcpus: [Int: OpaquePointer] = [:]
+    private var rootAddresses: [UnsafeMutablePointer<kvm_mmu_page>: UInt64] = [:]
+    private var slots: [Slot] = []
+    private var isDestroyed = false
+
+    struct Slot {
+        var id: Int
+        var addressSpace: Int
+        var first: UInt64
+        var pages: UInt64
+    }
+
+    /// A VM with nested paging as the recorded machine has it; nil with errno.
+    init?(rootLevel: Int, physicalAddressBits: Int) {
+        var operations = tdpmmu_ops()
+        operations.size = MemoryLayout<tdpmmu_ops>.size
+        operations.spte_changed = spteChanged
+        operations.warn = warned
+        var config = tdpmmu_vm_config()
+        config.size = MemoryLayout<tdpmmu_vm_config>.size
+        config.vendor = TDPMMU_NPT.rawValue
+        config.root_level = UInt32(clamping: rootLevel)
+        config.maxphyaddr = UInt32(clamping: physicalAddressBits)
+        config.ops_ctx = Unmanaged.passUnretained(log).toOpaque()
+        let created = withUnsafePointer(to: &operations) {
+            config.ops = $0
+            return tdpmmu_create_vm(&config)
+        }
+        guard let created else { return nil }
+        kvm = created
+        self.rootLevel = rootLevel
+    }
+
+    deinit {
+        if !isDestroyed { tdpmmu_destroy_vm(kvm) }
+    }
+
+    /// Ends the VM; whatever it complains of then is still to be had.
+    func destroy() {
+        guard !isDestroyed else { return }
+        isDestroyed = true
+        vcpus = [:]
+        tdpmmu_destroy_vm(kvm)
+    }
+
+    /// mmu_lock.  By address, not as an inout property: other threads of the
+    /// library may look at it.
+    private var lock: UnsafeMutablePointer<tdpmmu_rwlock> {
+        let offset = MemoryLayout<kvm>.offset(of: \.mmu_lock) ?? 0
+        return (UnsafeMutableRawPointer(kvm) + offset).assumingMemoryBound(to: tdpmmu_rwlock.self)
+    }
+
+    /// The SPTE changes and the warnings since the last call of this.
+    func takeChanges() -> [SPTEChange] {
+        defer { log.changes.removeAll(keepingCapacity: true) }
+        return log.changes
+    }
+
+    func takeWarnings() -> [Warning] {
+        defer { log.warnings.removeAll() }
+        return log.warnings
+    }
+}
+
+/// vCPUs and roots.
+extension Machine {
+    var vcpuIDs: [Int] { vcpus.keys.sorted() }
+
+    func createVCPU(_ id: Int) -> Bool {
+        guard let id32 = Int32(exactly: id), vcpus[id] == nil,
+            let vcpu = tdpmmu_create_vcpu(kvm, id32)
+        else { return false }
+        vcpus[id] = vcpu
+        return true
+    }
+
+    func hasVCPU(_ id: Int) -> Bool { vcpus[id] != nil }
+
+    /// The vCPU's root; it may have been invalidated.
+    func root(vcpu id: Int) -> UnsafeMutablePointer<kvm_mmu_page>? {
+        vcpus[id].flatMap { tdpmmu_vcpu_root($0) }
+    }
+
+    func addressSpace(vcpu id: Int) -> Int {
+        vcpus[id].map { Int(tdpmmu_vcpu_as_id($0)) } ?? 0
+    }
+
+    func setAddressSpace(vcpu id: Int, _ addressSpace: Int) -> Int {
+        vcpus[id].map { Int(tdpmmu_vcpu_set_as_id($0, Int32(clamping: addressSpace))) } ?? -1
+    }
+
+    /// A vCPU that has a root in the address space.
+    func vcpu(inAddressSpace addressSpace: Int) -> Int? {
+        vcpuIDs.first { self.addressSpace(vcpu: $0) == addressSpace && root(vcpu: $0) != nil }
+    }
+
+    /// kvm_mmu_load(): 0 or -errno.
+    func loadRoot(vcpu id: Int) -> Int {
+        guard let vcpu = vcpus[id] else { return -1 }
+        let result = Int(kvm_mmu_load(vcpu))
+        if result == 0 { noteRootAddress(vcpu) }
+        return result
+    }
+
+    /// The ABI gives a root's host-physical address only together with a
+    /// reference: take one, note the address, put it back.
+    private func noteRootAddress(_ vcpu: OpaquePointer) {
+        let address = kvm_tdp_mmu_get_vcpu_root_hpa(vcpu)
+        rcu_read_lock()
+        let page = to_shadow_page(address)
+        rcu_read_unlock()
+        guard let page else { return }
+        rootAddresses[page] = address
+        kvm_tdp_mmu_put_root(kvm, page)
+    }
+
+    /// Host-physical address of the vCPU's root table.
+    func rootAddress(vcpu id: Int) -> UInt64? {
+        root(vcpu: id).flatMap { rootAddresses[$0] }
+    }
+
+    func role(vcpu id: Int) -> UInt32? {
+        root(vcpu: id)?.pointee.role.word
+    }
+}
+
+/// The operations that a replay performs.
+extension Machine {
+    func map(vcpu id: Int, _ call: MapCall, level: Int) -> Int {
+        guard let vcpu = vcpus[id] else { return -1 }
+        tdpmmu_read_lock(lock)
+        defer { tdpmmu_read_unlock(lock) }
+        return Int(kvm_tdp_mmu_map(vcpu, call.address, call.errorCode, call.mapWritable,
+                                   Int32(clamping: level), call.pfn, call.prefetch))
+    }
+
+    /// nil if no slot of the address space holds `start`.
+    func unmap(addressSpace: Int, start: UInt64, end: UInt64, flush: Bool) -> Bool? {
+        guard let slot = slots.first(where: {
+            $0.addressSpace == addressSpace && $0.first <= start && start - $0.first < $0.pages
+        }) else { return nil }
+        tdpmmu_write_lock(lock)
+        rcu_read_lock()
+        defer {
+            rcu_read_unlock()
+            tdpmmu_write_unlock(lock)
+        }
+        var range = kvm_gfn_range()
+        range.slot = tdpmmu_id_to_memslot(kvm, Int32(clamping: addressSpace), Int32(clamping: slot.id))
+        range.start = start
+        range.end = end
+        range.may_block = true
+        return kvm_tdp_mmu_unmap_gfn_range(kvm, &range, flush)
+    }
+
+    func zapLeafs(start: UInt64, end: UInt64, flush: Bool) -> Bool {
+        tdpmmu_write_lock(lock)
+        defer { tdpmmu_write_unlock(lock) }
+        return kvm_tdp_mmu_zap_leafs(kvm, start, end, flush)
+    }
+
+    func zapAll() {
+        tdpmmu_write_lock(lock)
+        defer { tdpmmu_write_unlock(lock) }
+        kvm_tdp_mmu_zap_all(kvm)
+    }
+
+    func zapAllFast() {
+        kvm_mmu_zap_all_fast(kvm)
+    }
+
+    func uninit() {
+        kvm_mmu_uninit_tdp_mmu(kvm)
+    }
+
+    /// kvm_set_memory_region(): 0 or -errno.
+    func setMemoryRegion(_ step: MemslotStep) -> Int {
+        var region = kvm_userspace_memory_region()
+        region.slot = UInt32(clamping: step.addressSpace) << 16 | UInt32(clamping: step.slot)
+        region.flags = step.flags
+        region.guest_phys_addr = step.gpa
+        // A count of pages that does not fit in bytes is refused like any other nonsense.
+        region.memory_size = step.pages.multipliedReportingOverflow(by: 4096).overflow
+            ? UInt64.max : step.pages << Paging.pageShift
+        region.userspace_addr = step.hva
+        let result = Int(kvm_set_memory_region(kvm, &region))
+        if result == 0 { noteSlot(step) }
+        return result
+    }
+
+    private func noteSlot(_ step: MemslotStep) {
+        slots.removeAll { $0.id == step.slot && $0.addressSpace == step.addressSpace }
+        guard step.pages > 0 else { return }
+        slots.append(Slot(id: step.slot, addressSpace: step.addressSpace,
+                          first: step.gpa >> Paging.pageShift, pages: step.pages))
+    }
+
+    /// Our entry that covers gfn in an address space, as deep as the tables go but
+    /// not below `level`.
+    func entry(addressSpace: Int, gfn: UInt64, downTo level: Int) -> TableEntry? {
+        guard let vcpu = vcpu(inAddressSpace: addressSpace), let root = root(vcpu: vcpu) else { return nil }
+        return TableWalk.entry(root: root, address: rootAddress(vcpu: vcpu) ?? 0, gfn: gfn, downTo: level)
+    }
+
+    /// The gfn in an MMIO SPTE, or nil if it is none.
+    func mmioGFN(_ spte: UInt64) -> UInt64? {
+        is_mmio_spte(kvm, spte) ? get_mmio_spte_gfn(kvm, spte) : nil
+    }
+
+    func generation(ofMMIO spte: UInt64) -> UInt64 {
+        get_mmio_spte_generation(spte)
+    }
+
+    /// Low 19 bits of the slots' generation, which MMIO SPTEs carry.
+    func mmioGeneration(addressSpace: Int) -> UInt64 {
+        tdpmmu_memslots_generation(kvm, Int32(clamping: addressSpace)) & 0x7ffff
+    }
+
+    /// The guest accesses memory as the CPU would; true if that set a bit.
+    func access(vcpu id: Int, _ access: GuestAccess) -> Bool {
+        guard let vcpu = vcpus[id], let root = root(vcpu: id) else { return false }
+        let gfn = access.gpa >> Paging.pageShift
+        let before = TableWalk.entry(root: root, address: 0, gfn: gfn, downTo: 1)
+        _ = tdpmmu_cpu_access(vcpu, access.gpa, access.access, nil)
+        let after = TableWalk.entry(root: root, address: 0, gfn: gfn, downTo: 1)
+        return before?.spte != after?.spte
+    }
+}
+
+private func spteChanged(
+    _ context: UnsafeMutableRawPointer?, _ kvm: UnsafeMutablePointer<kvm>?, _ addressSpace: Int32,
+    _ gfn: UInt64, _ level: Int32, _ old: UInt64, _ new: UInt64, _ shared: Bool
+) {
+    guard let context else { return }
+    let log = Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue()
+    log.changes.append(
+        SPTEChange(addressSpace: Int(addressSpace), gfn: gfn, level: Int(level), old: old, new: new))
+}
+
+private func warned(
+    _ context: UnsafeMutableRawPointer?, _ kvm: UnsafeMutablePointer<kvm>?,
+    _ warning: UnsafePointer<tdpmmu_warning>?
+) {
+    guard let context, let warning = warning?.pointee else { return }
+    let function = warning.function.map { String(cString: $0) } ?? "?"
+    let text = warning.text.map { String(cString: $0) } ?? "?"
+    let numbers = "0x\(String(warning.value.0, radix: 16)), 0x\(String(warning.value.1, radix: 16))"
+    Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue()
+        .warnings.append(
+            Warning(isAboutArguments: warning.kind == TDPMMU_WARN_ARGUMENT,
+                    text: "\(function): \(text) (\(numbers))"))
+}

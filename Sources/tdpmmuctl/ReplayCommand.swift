@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import ArgumentParser
+import Glibc
+
+struct ReplayCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "replay",
+        abstract: "Perform what a trace records and compare everything with the kernel.",
+        discussion: """
+            Each recorded call is performed by the library with the arguments that the kernel's \
+            function had. Return values, every SPTE change in its order, and the whole tables at \
+            each dump must come out equal; host addresses of tables are renamed. The dump file of \
+            X.txt or X.txt.gz is X.npt.txt or X.npt.txt.gz beside it; dump files among the FILEs \
+            are passed over.
+
+            Exit status: 0 all equal, 1 differences, 2 input that cannot be replayed.
+            """)
+
+    @Argument(help: "Traces, plain or .gz.", completion: .file())
+    var files: [String]
+
+    @Option(help: ArgumentHelp("Show this many differences of each file.", valueName: "count"))
+    var show = 1
+
+    func validate() throws {
+        if show < 0 { throw ValidationError("--show takes a count") }
+    }
+
+    func run() throws {
+        var reports: [Report] = []
+        var isBad = false
+        for file in files where !isDumpFile(file) {
+            do {
+                reports.append(try replay(file))
+            } catch {
+                printError("tdpmmuctl: \(error)")
+                isBad = true
+            }
+        }
+        if reports.isEmpty, !isBad {
+            printError("tdpmmuctl: dump files only; name the traces beside them")
+            isBad = true
+        }
+        if !reports.isEmpty { print(ReportTable.text(reports)) }
+        for report in reports { Self.printDifferences(report) }
+        if isBad { throw ExitCode(2) }
+        if reports.contains(where: { $0.differences > 0 }) { throw ExitCode(1) }
+    }
+
+    private func isDumpFile(_ file: String) -> Bool {
+        file.hasSuffix(".npt.txt") || file.hasSuffix(".npt.txt.gz")
+    }
+
+    private func replay(_ file: String) throws(BadInput) -> Report {
+        let progress = Progress()
+        defer { progress.clear() }
+        progress.show("\(file): reading")
+        let replayer = try Replayer(file: file)
+        replayer.report.kept = show
+        replayer.onProgress = { progress.show("\(file): \(Int($0 * 100)) %") }
+        try replayer.run()
+        return replayer.report
+    }
+
+    private static func printDifferences(_ report: Report) {
+        guard report.differences > 0, !report.shown.isEmpty else { return }
+        let more = report.differences - report.shown.count
+        print("\n\(report.name): \(report.differences) \(report.differences == 1 ? "difference" : "differences")")
+        for difference in report.shown { print(difference.description) }
+        if more > 0 { print("and \(more) more") }
+    }
+}

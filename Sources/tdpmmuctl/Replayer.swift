@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+/// Replays one trace against the library: performs what was recorded, in order,
+/// and compares everything that comes of it.
+///
+/// What it takes from the trace is what the kernel's functions were given, what
+/// userspace did to slots, and what the guest accessed.  It never writes a
+/// recorded SPTE: those are only compared with the ones the library makes.
+final class Replayer {
+    enum Stop: Equatable {
+        case never
+        /// Behind this dump.
+        case afterDump(Int)
+        /// Before the VM is taken down.
+        case beforeTeardown
+    }
+
+    let trace: Trace
+    let dumps: DumpFile?
+    let schedule: Schedule
+    var report: Report
+    /// Our VM, from the trace's vm_create to its end.
+    var machine: Machine?
+    var renaming = TableRenaming()
+    var guest = GuestModel()
+    var tasks: [Int: TaskState] = [:]
+    var vcpuOfPointer: [UInt64: Int] = [:]
+    /// What the kernel adds to a physical address to get its own virtual one.
+    var directMapOffset: UInt64?
+    /// Several vCPUs run at once: lines under mmu_lock held for read may be swapped.
+    var isParallel = false
+    var onProgress: ((Double) -> Void)?
+
+    /// What a task is in the middle of.
+    struct TaskState {
+        var vcpu: Int?
+        var fault: (address: UInt64, errorCode: UInt64)?
+        var mapResult: Int?
+    }
+
+    init(trace: Trace, dumps: DumpFile?) throws(BadInput) {
+        self.trace = trace
+        self.dumps = dumps
+        schedule = try Schedule(trace)
+        report = Report(name: Self.displayName(trace.file))
+        try refuseWhatIsNotReplayed()
+    }
+
+    /// A trace and the dump file beside it.
+    convenience init(file: String) throws(BadInput) {
+        let trace = try Trace(file: file)
+        let beside = DumpFile.candidates(besides: file).first(where: FileBytes.exists)
+        var dumps: DumpFile?
+        if let beside { dumps = try DumpFile(file: beside) }
+        try self.init(trace: trace, dumps: dumps)
+    }
+
+    /// Performs the trace.  Differences are in the report.
+    func run(until stop: Stop = .never) throws(BadInput) {
+        for (index, item) in schedule.items.enumerated() {
+            if index & 0xff == 0 { onProgress?(Double(index) / Double(schedule.items.count)) }
+            if stop == .beforeTeardown, item.isTeardown { return }
+            switch item {
+            case .operation(let operation): try perform(operation)
+            case .event(let line): try take(trace.lines[line])
+            }
+            if case .afterDump(let id) = stop, isEndOfDump(item, id) { return }
+        }
+        guard stop == .never else { return }
+        guard machine == nil else {
+            throw trace.badInput(trace.lineCount, "the trace ends before the VM does")
+        }
+    }
+
+    /// The ids of the dumps, in order.
+    var dumpIDs: [Int] {
+        trace.lines.compactMap {
+            if case .step(.dump(let id, _, _)) = $0.event { id } else { nil }
+        }
+    }
+
+    private func isEndOfDump(_ item: Schedule.Item, _ id: Int) -> Bool {
+        guard case .event(let line) = item, case .step(.dump(id, _, _)) = trace.lines[line].event else {
+            return false
+        }
+        return true
+    }
+
+    private static func displayName(_ file: String) -> String {
+        var name = file[...]
+        if let slash = name.lastIndex(of: "/") { name = name[name.index(after: slash)...] }
+        if name.hasSuffix(".gz") { name = name.dropLast(3) }
+        if name.hasSuffix(".txt") { name = name.dropLast(4) }
+        return String(name)
+    }
+}
+
+extension Schedule.Item {
+    fileprivate var isTeardown: Bool {
+        if case .operation(let operation) = self { operation.kind == .zapAll || operation.kind == .uninit } else { false }
+    }
+}
+
+/// Complaints.
+extension Replayer {
+    /// Looked for before anything is performed, so that nobody takes half a
+    /// replay for a whole one.
+    private func refuseWhatIsNotReplayed() throws(BadInput) {
+        for line in trace.lines {
+            switch line.event {
+            case .unsupported(let name):
+                throw notReplayed(line, name)
+            case .fastPageFault(let fault) where fault.fixed:
+                throw notReplayed(line, "fast_page_fault (fixed 1)")
+            case .step(.dump(let id, _, _)):
+                try requireDump(id, line)
+            default:
+                break
+            }
+        }
+    }
+
+    private func notReplayed(_ line: TraceLine, _ name: String) -> BadInput {
+        trace.badInput(line.number, "operation \(name) is not replayed by this version")
+    }
+
+    private func requireDump(_ id: Int, _ line: TraceLine) throws(BadInput) {
+        guard let dumps else {
+            let names = DumpFile.candidates(besides: trace.file).joined(separator: " nor ")
+            throw trace.badInput(line.number, "dump \(id) has no file: neither \(names) is there")
+        }
+        guard dumps.dumps[id] != nil else {
+            throw trace.badInput(line.number, "dump \(id) is not in \(dumps.file)")
+        }
+    }
+
+    /// The VM, which must have been created by now.
+    func requireMachine(_ line: TraceLine) throws(BadInput) -> Machine {
+        guard let machine else { throw trace.badInput(line.number, "there is no VM here") }
+        return machine
+    }
+
+    func differ(_ line: Int, _ what: String, expected: String, got: String, file: String? = nil) {
+        report.differ(
+            Difference(file: file ?? trace.file, line: line, what: what, expected: expected, got: got))
+    }
+
+    func compare<Value: Equatable>(_ line: Int, _ what: String, _ expected: Value, _ got: Value,
+                                   _ text: (Value) -> String = { "\($0)" })
+    {
+        if expected != got { differ(line, what, expected: text(expected), got: text(got)) }
+    }
+
+    /// The library complained although it only did what the kernel does.  Where the
+    /// kernel refused what it was asked, a word about the arguments is in order.
+    func reportWarnings(_ line: Int, refused: Bool = false) {
+        for warning in machine?.takeWarnings() ?? [] where !(refused && warning.isAboutArguments) {
+            differ(line, "the library warns", expected: "no warning", got: warning.text)
+        }
+    }
+}
