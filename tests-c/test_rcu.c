@@ -35,6 +35,16 @@ static unsigned warnings(void)
     return atomic_exchange(&warning_count, 0);
 }
 
+/* In threads other than the test's own, where cmocka's asserts cannot be used. */
+static atomic_uint failures;
+#define EXPECT(condition)                                                       \
+    do {                                                                        \
+        if (!(condition)) {                                                     \
+            print_error("%s:%d: %s\n", __FILE__, __LINE__, #condition);        \
+            atomic_fetch_add(&failures, 1);                                     \
+        }                                                                       \
+    } while (0)
+
 static int setup(void **state)
 {
     (void)state;
@@ -45,9 +55,12 @@ static int setup(void **state)
 
 static int no_warning_left(void **state)
 {
+    unsigned left;
+
     (void)state;
     rcu_barrier();
-    return warnings() == 0 && !rcu_read_lock_held() ? 0 : -1;
+    left = warnings() + atomic_exchange(&failures, 0);
+    return left == 0 && !rcu_read_lock_held() ? 0 : -1;
 }
 
 static void nap_ms(long ms)
@@ -114,9 +127,9 @@ static void deepest_nesting(void **state)
 
 static void *first_use(void *unused)
 {
-    assert_false(rcu_read_lock_held());
+    EXPECT(!rcu_read_lock_held());
     rcu_read_lock();
-    assert_true(rcu_read_lock_held());
+    EXPECT(rcu_read_lock_held());
     rcu_read_unlock();
     return unused;
 }
@@ -158,7 +171,7 @@ static void *slow_reader(void *nested)
     if (nested)
         rcu_read_unlock();
     nap_ms(5);
-    assert_int_equal(atomic_load(&synchronized), 0);
+    EXPECT(atomic_load(&synchronized) == 0);
     atomic_store(&reader_leaves, 1);
     rcu_read_unlock();
     return NULL;
@@ -167,7 +180,7 @@ static void *slow_reader(void *nested)
 static void *synchronizer(void *unused)
 {
     synchronize_rcu();
-    assert_int_equal(atomic_load(&reader_leaves), 1);
+    EXPECT(atomic_load(&reader_leaves) == 1);
     atomic_store(&synchronized, 1);
     return unused;
 }
@@ -316,7 +329,7 @@ static atomic_int chain_left;
 static void call_again(struct rcu_head *head)
 {
     rcu_read_lock();
-    assert_true(rcu_read_lock_held());
+    EXPECT(rcu_read_lock_held());
     rcu_read_unlock();
     synchronize_rcu();
     if (atomic_fetch_sub(&chain_left, 1) > 1)
@@ -357,9 +370,9 @@ static void late_destructor(void *value)
     item->number = -1;
     call_rcu(&item->head, free_item);
     rcu_read_unlock();
-    assert_true(rcu_read_lock_held());
+    EXPECT(rcu_read_lock_held());
     rcu_read_unlock();
-    assert_false(rcu_read_lock_held());
+    EXPECT(!rcu_read_lock_held());
     synchronize_rcu();
     atomic_fetch_add(&late_runs, 1);
     if (round < late_rounds)
@@ -741,6 +754,8 @@ static void torture(void **state)
 
 #define FENCES "TDPMMU_RCU_FENCES"
 
+static const char *program;
+
 /* All of the above once more, in a process whose readers run fences. */
 static void the_same_with_fences(void **state)
 {
@@ -760,14 +775,14 @@ static void the_same_with_fences(void **state)
 
         dup2(null, STDOUT_FILENO);
         setenv(FENCES, "1", 1);
-        execl("/proc/self/exe", "test_rcu", (char *)NULL);
+        execl(program, program, (char *)NULL);
         _exit(127);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, no_warning_left)
@@ -794,5 +809,7 @@ int main(void)
         TEST(the_same_with_fences),
     };
 
+    (void)argc;
+    program = argv[0];
     return cmocka_run_group_tests_name("rcu", tests, NULL, NULL);
 }
