@@ -67,10 +67,9 @@ class Mode:
         command = self.compiler + [
             "-std=c11", "-g", "-O1" if self.flags else "-O2", "-D_GNU_SOURCE",
             "-Wall", "-Wextra", "-Werror", "-I", os.path.join(TOP, "include"), "-I", TESTS,
+            *(extra.group(1).split() if extra else []),
             source, "-o", program, "-L", self.library, "-Wl,-rpath,$ORIGIN/" + run_path,
             "-ltdpmmu", "-lcmocka", "-lpthread"] + self.flags
-        if extra:
-            command += extra.group(1).split()
         done = subprocess.run(command, capture_output=True, text=True)
         return program, done.returncode, done.stderr
 

@@ -5,7 +5,8 @@
 # The plain library refuses undefined names and is stripped, its debug
 # information kept beside it; a sanitizer's library keeps everything.
 # -Bsymbolic-functions, not -Bsymbolic: programs may hold the one copy of the
-# variable tdpmmu_rcu_gp, and the library must then use theirs.
+# variable tdpmmu_rcu_gp, and the library must then use theirs.  -z nodelete: the
+# callback thread must not lose its code to a dlclose().
 set -eu
 archive=$1
 library=$2
@@ -15,8 +16,8 @@ soname=libtdpmmu.so.1
 
 mkdir -p "$(dirname "$library")"
 set -- -shared -o "$library.new" -Wl,--whole-archive "$archive" -Wl,--no-whole-archive \
-    -fuse-ld=lld -Wl,--version-script=tdpmmu.map -Wl,-soname,$soname -Wl,-Bsymbolic-functions -Wl,--error-limit=0 -Wl,--gc-sections \
-    -Wl,-z,relro,-z,now -Wl,-z,noexecstack -lpthread
+    -fuse-ld=lld -Wl,--error-limit=0 -Wl,--version-script=tdpmmu.map -Wl,-soname,$soname \
+    -Wl,-Bsymbolic-functions -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -lpthread
 if [ -n "$sanitizer" ]; then
     "$clang" "$@"
 else

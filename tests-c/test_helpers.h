@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the C tests share: a small world (one VM, one vCPU, one slot) that
+ * records every callback, and short ways to fault, look and compare.
+ */
+#ifndef TEST_HELPERS_H
+#define TEST_HELPERS_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <tdpmmu.h>
+
+#define MAX_RECORDS 4096
+#define MIB_PAGES 256u            /* 4K pages in a MiB */
+#define GIB_PAGES (1024u * MIB_PAGES)
+#define WORLD_SLOT_PAGES (8ull * GIB_PAGES)
+#define WORLD_HVA 0x10000000000ull /* 1 GiB aligned, so huge pages fit */
+#define NO_SPTE 0xdeadull
+
+struct change {
+    int as_id, level;
+    gfn_t gfn;
+    uint64_t old_spte, new_spte;
+    bool shared;
+};
+
+struct flush {
+    gfn_t start;
+    uint64_t npages;
+    bool in_rcu;
+};
+
+struct world {
+    struct kvm *kvm;
+    struct kvm_vcpu *vcpu;
+    uint32_t vendor;
+    int root_level;
+    struct tdpmmu_ops ops;
+    atomic_uint warnings;
+    struct tdpmmu_warning last_warning;
+    atomic_uint change_count; /* change[] is for tests with one thread */
+    struct change change[MAX_RECORDS];
+    atomic_uint flush_count;
+    struct flush flush[MAX_RECORDS];
+    atomic_bool resched;      /* what need_resched answers */
+    atomic_uint resched_asked;
+};
+
+static inline void world_warn(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning)
+{
+    struct world *w = ctx;
+
+    (void)kvm;
+    w->last_warning = *warning;
+    atomic_fetch_add(&w->warnings, 1);
+}
+
+static inline void world_changed(void *ctx, struct kvm *kvm, int as_id, gfn_t gfn, int level,
+                                 uint64_t old_spte, uint64_t new_spte, bool shared)
+{
+    struct world *w = ctx;
+    unsigned i = atomic_fetch_add(&w->change_count, 1);
+
+    (void)kvm;
+    if (i < MAX_RECORDS)
+        w->change[i] = (struct change){ as_id, level, gfn, old_spte, new_spte, shared };
+}
+
+static inline void world_flush(void *ctx, struct kvm *kvm, gfn_t start, uint64_t npages)
+{
+    struct world *w = ctx;
+    unsigned i = atomic_fetch_add(&w->flush_count, 1);
+
+    (void)kvm;
+    if (i < MAX_RECORDS)
+        w->flush[i] = (struct flush){ start, npages, rcu_read_lock_held() };
+}
+
+static inline bool world_resched(void *ctx, struct kvm *kvm)
+{
+    struct world *w = ctx;
+
+    (void)kvm;
+    atomic_fetch_add(&w->resched_asked, 1);
+    return atomic_load(&w->resched);
+}
+
+/* Warnings that belong to no VM (NULL arguments, RCU) are recorded here. */
+static struct world process_world;
+
+static inline int add_slot(struct kvm *kvm, uint32_t id, uint32_t flags, gfn_t gfn, uint64_t npages,
+                           uint64_t hva)
+{
+    struct kvm_userspace_memory_region region = {
+        .slot = id, .flags = flags, .guest_phys_addr = gfn << 12,
+        .memory_size = npages << 12, .userspace_addr = hva,
+    };
+
+    return kvm_set_memory_region(kvm, &region);
+}
+
+static inline int delete_slot(struct kvm *kvm, uint32_t id)
+{
+    return add_slot(kvm, id, 0, 0, 0, 0);
+}
+
+/* A VM of its own making; config's ops are replaced by the recorders. */
+static inline struct world *world_from(struct tdpmmu_vm_config config)
+{
+    struct world *w = calloc(1, sizeof(*w));
+
+    assert_non_null(w);
+    w->vendor = config.vendor;
+    w->root_level = config.root_level ? (int)config.root_level : 4;
+    w->ops = (struct tdpmmu_ops){
+        .size = sizeof(w->ops), .flush_tlb = world_flush, .spte_changed = world_changed,
+        .need_resched = world_resched, .warn = world_warn,
+    };
+    config.size = sizeof(config);
+    config.ops = &w->ops;
+    config.ops_ctx = w;
+    tdpmmu_set_warn_handler(world_warn, &process_world);
+    w->kvm = tdpmmu_create_vm(&config);
+    assert_non_null(w->kvm);
+    w->vcpu = tdpmmu_create_vcpu(w->kvm, 0);
+    assert_non_null(w->vcpu);
+    assert_int_equal(add_slot(w->kvm, 0, 0, 0, WORLD_SLOT_PAGES, WORLD_HVA), 0);
+    assert_int_equal(kvm_mmu_load(w->vcpu), 0);
+    return w;
+}
+
+static inline struct world *world_new(enum tdpmmu_vendor vendor, unsigned root_level)
+{
+    return world_from((struct tdpmmu_vm_config){
+        .vendor = vendor, .root_level = root_level,
+        .maxphyaddr = root_level == 5 ? 52 : 46 });
+}
+
+static inline struct tdpmmu_stats stats_of(struct kvm *kvm)
+{
+    struct tdpmmu_stats stats;
+
+    memset(&stats, 0xff, sizeof(stats));
+    assert_int_equal(tdpmmu_get_stats(kvm, &stats, sizeof(stats)), 0);
+    return stats;
+}
+
+/* Forget what the callbacks recorded so far. */
+static inline void world_forget(struct world *w)
+{
+    atomic_store(&w->warnings, 0);
+    atomic_store(&w->change_count, 0);
+    atomic_store(&w->flush_count, 0);
+    atomic_store(&w->resched_asked, 0);
+    atomic_store(&process_world.warnings, 0);
+}
+
+/* Warnings of the VM and of the process since world_forget(). */
+static inline unsigned warnings(struct world *w)
+{
+    return atomic_load(&w->warnings) + atomic_load(&process_world.warnings);
+}
+
+static inline void assert_no_warning_at(struct world *w, const char *file, int line)
+{
+    struct world *spoke = atomic_load(&w->warnings) ? w : &process_world;
+
+    if (warnings(w)) {
+        print_error("warning: %s: %s (0x%llx, 0x%llx)\n", spoke->last_warning.function,
+                    spoke->last_warning.text, (unsigned long long)spoke->last_warning.value[0],
+                    (unsigned long long)spoke->last_warning.value[1]);
+        _fail(file, line);
+    }
+}
+#define assert_no_warning(w) assert_no_warning_at(w, __FILE__, __LINE__)
+
+/* Take the VM down: nothing may be left and nobody may have complained. */
+static inline void world_free(struct world *w)
+{
+    struct tdpmmu_stats stats;
+
+    assert_no_warning(w);
+    kvm_mmu_uninit_tdp_mmu(w->kvm);
+    stats = stats_of(w->kvm);
+    assert_int_equal(stats.tables, 0);
+    assert_int_equal(stats.tables_stray, 0);
+    assert_int_equal(stats.roots, 0);
+    assert_int_equal(stats.pages_4k, 0);
+    assert_int_equal(stats.pages_2m, 0);
+    assert_int_equal(stats.pages_1g, 0);
+    tdpmmu_destroy_vm(w->kvm);
+    assert_no_warning(w);
+    tdpmmu_set_warn_handler(NULL, NULL);
+    free(w);
+}
+
+/* One fault under the read lock. */
+static inline int fault_on(struct world *w, struct kvm_vcpu *vcpu, gfn_t gfn, uint64_t error_code,
+                           bool map_writable, int max_level, kvm_pfn_t pfn, bool prefault)
+{
+    int ret;
+
+    read_lock(&w->kvm->mmu_lock);
+    ret = kvm_tdp_mmu_map(vcpu, gfn << 12, error_code, map_writable, max_level, pfn, prefault);
+    read_unlock(&w->kvm->mmu_lock);
+    return ret;
+}
+
+/* A write fault on a writable host page; pfn congruent to gfn, so any level fits. */
+static inline kvm_pfn_t pfn_for(gfn_t gfn)
+{
+    return gfn + 0x400000; /* 16 GiB up, 1 GiB aligned */
+}
+
+static inline int map_page(struct world *w, gfn_t gfn, int max_level)
+{
+    return fault_on(w, w->vcpu, gfn, PFERR_WRITE_MASK, true, max_level, pfn_for(gfn), false);
+}
+
+static inline void map_pages(struct world *w, gfn_t start, uint64_t npages, int level)
+{
+    for (gfn_t gfn = start; gfn < start + npages; gfn += KVM_PAGES_PER_HPAGE(level))
+        assert_int_equal(map_page(w, gfn, level), RET_PF_FIXED);
+}
+
+/* The SPTE at the end of a walk to gfn; its level in *level. */
+static inline uint64_t walk_end(struct kvm_vcpu *vcpu, gfn_t gfn, int *level)
+{
+    uint64_t sptes[6] = { NO_SPTE, NO_SPTE, NO_SPTE, NO_SPTE, NO_SPTE, NO_SPTE };
+    int root_level = -1;
+
+    rcu_read_lock();
+    *level = kvm_tdp_mmu_get_walk(vcpu, gfn << 12, sptes, &root_level);
+    rcu_read_unlock();
+    assert_in_range(*level, 1, 5);
+    return sptes[*level];
+}
+
+/* The SPTE for gfn if the walk ends at this level with it; else NO_SPTE. */
+static inline uint64_t spte_at(struct kvm_vcpu *vcpu, gfn_t gfn, int level)
+{
+    int found;
+    uint64_t spte = walk_end(vcpu, gfn, &found);
+
+    return found == level ? spte : NO_SPTE;
+}
+
+static inline bool mapped(struct kvm_vcpu *vcpu, gfn_t gfn)
+{
+    int level;
+    uint64_t spte = walk_end(vcpu, gfn, &level);
+
+    return is_shadow_present_pte(spte) && is_last_spte(spte, level);
+}
+
+/* The non-leaf or leaf SPTE that a walk to gfn meets at a level, or NO_SPTE. */
+static inline uint64_t spte_on_way(struct kvm_vcpu *vcpu, gfn_t gfn, int level)
+{
+    uint64_t sptes[6] = { NO_SPTE, NO_SPTE, NO_SPTE, NO_SPTE, NO_SPTE, NO_SPTE };
+    int root_level = -1;
+
+    rcu_read_lock();
+    kvm_tdp_mmu_get_walk(vcpu, gfn << 12, sptes, &root_level);
+    rcu_read_unlock();
+    return sptes[level];
+}
+
+/* One number for all that the vCPU's tables hold. */
+static inline uint64_t checksum(struct kvm_vcpu *vcpu)
+{
+    struct kvm_mmu_page *root = tdpmmu_vcpu_root(vcpu);
+    uint64_t sum = 0xcbf29ce484222325ull;
+    struct tdp_iter iter;
+
+    if (!root)
+        return 0;
+    rcu_read_lock();
+    for_each_tdp_pte(iter, root->spt, (int)root->role.level, 0, UINT64_MAX) {
+        if (iter.old_spte == SHADOW_NONPRESENT_VALUE)
+            continue;
+        sum = (sum ^ iter.gfn) * 0x100000001b3ull;
+        sum = (sum ^ (uint64_t)iter.level) * 0x100000001b3ull;
+        sum = (sum ^ iter.old_spte) * 0x100000001b3ull;
+    }
+    rcu_read_unlock();
+    return sum;
+}
+
+/* Leaves that a walk of [start, end) finds at a level. */
+static inline unsigned count_leaves(struct kvm_vcpu *vcpu, gfn_t start, gfn_t end, int level)
+{
+    struct kvm_mmu_page *root = tdpmmu_vcpu_root(vcpu);
+    struct tdp_iter iter;
+    unsigned count = 0;
+
+    rcu_read_lock();
+    for_each_tdp_pte(iter, root->spt, (int)root->role.level, start, end)
+        count += iter.level == level && is_shadow_present_pte(iter.old_spte) &&
+                 is_last_spte(iter.old_spte, iter.level);
+    rcu_read_unlock();
+    return count;
+}
+
+static inline void sleep_ms(unsigned ms)
+{
+    struct timespec time = { ms / 1000, (long)(ms % 1000) * 1000000 };
+
+    nanosleep(&time, NULL);
+}
+
+/* Sanitizers and valgrind make everything slower: fewer rounds there. */
+static inline unsigned rounds(unsigned normal)
+{
+    const char *mode = getenv("TDPMMU_TEST_MODE");
+
+    return mode && strcmp(mode, "plain") != 0 ? (normal + 9) / 10 : normal;
+}
+
+#endif

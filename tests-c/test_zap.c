@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Zapping: what goes, what stays, what is flushed, when the lock is let go. */
+#include "test_helpers.h"
+
+static bool zap_range(struct world *w, gfn_t start, gfn_t end, bool can_yield)
+{
+    bool flush;
+
+    write_lock(&w->kvm->mmu_lock);
+    flush = zap_gfn_range(w->kvm, tdpmmu_vcpu_root(w->vcpu), start, end, can_yield);
+    write_unlock(&w->kvm->mmu_lock);
+    return flush;
+}
+
+static bool zap_leafs(struct world *w, gfn_t start, gfn_t end, bool flush)
+{
+    write_lock(&w->kvm->mmu_lock);
+    flush = kvm_tdp_mmu_zap_leafs(w->kvm, start, end, flush);
+    write_unlock(&w->kvm->mmu_lock);
+    return flush;
+}
+
+static bool unmap(struct world *w, int as_id, int slot_id, gfn_t start, gfn_t end, bool may_block,
+                  bool flush)
+{
+    struct kvm_gfn_range range = { .start = start, .end = end, .may_block = may_block };
+
+    rcu_read_lock();
+    range.slot = tdpmmu_id_to_memslot(w->kvm, as_id, slot_id);
+    rcu_read_unlock(); /* no slot changes in these tests while one is used */
+    assert_non_null(range.slot);
+    write_lock(&w->kvm->mmu_lock);
+    flush = kvm_tdp_mmu_unmap_gfn_range(w->kvm, &range, flush);
+    write_unlock(&w->kvm->mmu_lock);
+    return flush;
+}
+
+/* Everything that was removed is covered by a flush of the callback. */
+static bool flushed(const struct world *w, gfn_t start, uint64_t npages)
+{
+    for (unsigned i = 0; i < w->flush_count && i < MAX_RECORDS; i++)
+        if (w->flush[i].start <= start &&
+            (w->flush[i].npages == UINT64_MAX ||
+             w->flush[i].start + w->flush[i].npages >= start + npages))
+            return true;
+    return false;
+}
+
+/* ---- zap_gfn_range ------------------------------------------------------------ */
+
+static void range_is_exact(void **state)
+{
+    struct world *w = world_new(TDPMMU_NPT, 4);
+
+    (void)state;
+    map_pages(w, 100, 50, 1);
+    assert_true(zap_range(w, 110, 120, false));
+    for (gfn_t gfn = 100; gfn < 150; gfn++)
+        assert_int_equal(mapped(w->vcpu, gfn), gfn < 110 || gfn >= 120);
+    assert_int_equal(stats_of(w->kvm).pages_4k, 40);
+    assert_false(zap_range(w, 110, 120, false)); /* nothing left: nothing to flush */
+    assert_false(zap_range(w, 100, 100, false));
+    assert_int_equal(stats_of(w->kvm).pages_4k, 40);
+    world_free(w);
+}
+
+/* Tables inside go, flushed inside RCU with their whole range; others stay. */
+static void whole_tables_go(void **state)
+{
+    struct world *w = world_new(TDPMMU_NPT, 4);
+
+    (void)state;
+    map_pages(w, 0, 3 * 512, 1);
+    assert_int_equal(stats_of(w->kvm).tables, 3 + 3);
+    world_forget(w);
+    zap_range(w, 512, 1024, false);
+    assert_true(flushed(w, 512, 512));
+    for (unsigned i = 0; i < w->flush_count; i++)
+        assert_true(w->flush[i].in_rcu);
+    assert_int_equal(w->change[0].level, 2); /* the parent entry first */
+    assert_int_equal(w->change[0].gfn, 512);
+    assert_int_equal(w->change[0].new_spte, SHADOW_NONPRESENT_VALUE);
+    for (unsigned i = 1; i < w->change_count; i++) {
+        assert_int_equal(w->change[i].level, 1);
+        assert_int_equal(w->change[i].gfn, 512 + i - 1);
+        assert_false(w->change[i].shared);
+        assert_false(is_shadow_present_pte(w->change[i].new_spte));
+    }
+    assert_int_equal(w->change_count, 513);
+    assert_int_equal(stats_of(w->kvm).pages_4k, 1024);
+    rcu_barrier();
+    assert_int_equal(stats_of(w->kvm).tables, 3 + 2);
+    assert_int_equal(stats_of(w->kvm).tables_stray, 0);
+    assert_true(mapped(w->vcpu, 511));
+    assert_true(mapped(w->vcpu, 1024));
+
+    /* A range that covers a table only in part leaves the table. */
+    zap_range(w, 0, 511, false);
+    assert_true(mapped(w->vcpu, 511));
+    rcu_barrier();
+    assert_int_equal(stats_of(w->kvm).tables, 3 + 2);
+    world_free(w);
+}
+
+static void huge_leaves(void **state)
+{
+    struct world *w = world_new(TDPMMU_EPT, 5);
+
+    (void)state;
+    map_pages(w, 0, 4 * 512, 2);
+    map_pages(w, GIB_PAGES, 2 * GIB_PAGES, 3);
+    assert_true(zap_range(w, 512, 1024, false));
+    assert_int_equal(stats_of(w->kvm).pages_2m, 3);
+    assert_true(zap_range(w, GIB_PAGES, 2 * GIB_PAGES, false));
+    assert_int_equal(stats_of(w->kvm).pages_1g, 1);
+    /* A leaf that sticks out goes as a whole: it cannot be kept in part. */
+    assert_true(zap_range(w, 0, 1, false));
+    assert_int_equal(stats_of(w->kvm).pages_2m, 2);
+    assert_false(mapped(w->vcpu, 511));
+    world_free(w);
+}
+
+static void everything(void **state)
+{
+    struct world *w = world_new(TDPMMU_NPT, 4);
+
+    (void)state;
+    map_pages(w, 0, 40, 1);
+    map_pages(w, 1024, 1024, 2);
+    map_pages(w, 4 * GIB_PAGES, GIB_PAGES, 3);
+    zap_range(w, 0, UINT64_C(1) << 34, true);
+    rcu_barrier();
+    assert_int_equal(stats_of(w->kvm).tables, 1); /* the root itself */
+    assert_int_equal(count_leaves(w->vcpu, 0, UINT64_MAX, 1), 0);
+    world_free(w);
+}
+
+/* Only the named root; kvm_tdp_mmu_zap_gfn_range() takes both address spaces. */
+static void one_root_or_all(void **state)
+{
+    struct world *w = world_new(TDPMMU_NPT, 4);
+    struct kvm_vcpu *smm = tdpmmu_create_vcpu(w->kvm, 1);
+    bool flush;
+
+    (void)state;
+    assert_int_equal(add_slot(w->kvm, 1u << 16, 0, 0, 4096, WORLD_HVA), 0);
+    assert_int_equal(tdpmmu_vcpu_set_as_id(smm, 1), 0);
+    assert_int_equal(kvm_mmu_load(smm), 0);
+    for (gfn_t gfn = 0; gfn < 4; gfn++) {
+        map_pages(w, gfn, 1, 1);
+        assert_int_equal(fault_on(w, smm, gfn, 2, true, 1, pfn_for(gfn), false), RET_PF_FIXED);
+    }
+    zap_range(w, 0, 2, false);
+    assert_false(mapped(w->vcpu, 1));
+    assert_true(mapped(smm, 1));
+    write_lock(&w->kvm->mmu_lock);
+    flush = kvm_tdp_mmu_zap_gfn_range(w->kvm, 0, 3);
+    write_unlock(&w->kvm->mmu_lock);
+    assert_true(flush);
+    assert_false(mapped(smm, 1));
+    assert_false(mapped(smm, 2));
+    assert_false(mapped(w->vcpu, 2));
+    assert_true(mapped(smm, 3));
+    assert_true(mapped(w->vcpu, 3));
+    world_free(w);
+}
+
+/* ---- leaves only ---------------------------------------------------------------- */
+
+static void leafs_keep_tables(void **state)
+{
+    struct world *w = world_new(TDPMMU_NPT, 4);
+
+    (void)state;
+    map_pages(w, 0, 1024, 1);
+    world_forget(w);
+    assert_true(zap_leafs(w, 0, 1024, false));
+    assert_int_equal(w->change_count, 1024);
+    for (unsigned i = 0; i < 1024; i++) {
+        assert_int_equal(w->change[i].level, 1);
+        assert_int_equal(w->change[i].new_spte, SHADOW_NONPRESENT_VALUE);
+    }
+    assert_int_equal(w->flush_count, 0); /* the caller's business */
+    rcu_barrier();
+    assert_int_equal(stats_of(w->kvm).tables, 3 + 2);
+    assert_int_equal(stats_of(w->kvm).pages_4k, 0);
+    world_free(w);
+}
+
+static void flush_is_handed_on(void **state)
+{
+    struct world *w = world_new(TDPMMU_NPT, 4);
+
+    (void)state;
+    map_pages(w, 0, 8, 1);
+    assert_false(zap_leafs(w, 100, 200, false));
+    assert_true(zap_leafs(w, 100, 200, true));
+    assert_true(zap_leafs(w, 0, 4, false));
+    assert_false(unmap(w, 0, 0, 100, 200, true, false));
+    assert_true(unmap(w, 0, 0, 100, 200, true, true));
+    assert_true(unmap(w, 0, 0, 4, 8, true, false));
+    assert_int_equal(stats_of(w->kvm).pages_4k, 0);
+    world_free(w);
+}
+
+/* A slot names its address space; the other one keeps its pages. */
+static void unmap_one_address_space(void **state)
+{
+    struct world *w = world_new(TDPMMU_NPT, 4);
+    struct kvm_vcpu *smm = tdpmmu_create_vcpu(w->kvm, 1);
+
+    (void)state;
+    assert_int_equal(add_slot(w->kvm, 1u << 16, 0, 0, 4096, WORLD_HVA), 0);
+    assert_int_equal(tdpmmu_vcpu_set_as_id(smm, 1), 0);
+    assert_int_equal(kvm_mmu_load(smm), 0);
+    map_pages(w, 5, 1, 1);
+    assert_int_equal(fault_on(w, smm, 5, 2, true, 1, pfn_for(5), false), RET_PF_FIXED);
+    assert_true(unmap(w, 1, 0, 0, 10, true, false));
+    assert_true(mapped(w->vcpu, 5));
+    assert_false(mapped(smm, 5));
+    world_free(w);
+}
+
+/* Invalid roots: the notifier zaps in them without asking for a flush; zap_leafs skips them. */
+static void invalid_roots(void **state)
+{
+    struct world *w = world_new(TDPMMU_NPT, 4);
+
+    (void)state;
+    map_pages(w, 0, 8, 1);
+    write_lock(&w->kvm->mmu_lock);
+    kvm_tdp_mmu_invalidate_all_roots(w->kvm);
+    write_unlock(&w->kvm->mmu_lock);
+    assert_false(zap_leafs(w, 0, 8, false));
+    assert_int_equal(stats_of(w->kvm).pages_4k, 8);
+    assert_false(unmap(w, 0, 0, 0, 4, true, false));
+    assert_int_equal(stats_of(w->kvm).pages_4k, 4);
+    assert_true(unmap(w, 0, 0, 4, 5, true, true)); /* what was pending stays pending */
+    kvm_tdp_mmu_zap_invalidated_roots(w->kvm);
+    assert_int_equal(stats_of(w->kvm).pages_4k, 0);
+    world_free(w);
+}
+
+static void zap_all(void **state)
+{
+    struct world *w = world_new(TDPMMU_NPT, 5);
+    struct kvm_vcpu *second = tdpmmu_create_vcpu(w->kvm, 1);
+
+    (void)state;
+    map_pages(w, 0, 8, 1);
+    write_lock(&w->kvm->mmu_lock);
+    kvm_tdp_mmu_invalidate_all_roots(w->kvm);
+    write_unlock(&w->kvm->mmu_lock);
+    assert_int_equal(kvm_mmu_load(second), 0); /* a second root beside the invalid one */
+    assert_int_equal(fault_on(w, second, 0, 2, true, 1, pfn_for(0), false), RET_PF_FIXED);
+    assert_int_equal(stats_of(w->kvm).roots, 2);
+    assert_int_equal(stats_of(w->kvm).pages_4k, 9);
+    world_forget(w);
+    write_lock(&w->kvm->mmu_lock);
+    kvm_tdp_mmu_zap_all(w->kvm);
+    write_unlock(&w->kvm->mmu_lock);
+    assert_int_equal(stats_of(w->kvm).pages_4k, 0);
+    assert_true(flushed(w, 0, 1ull << 40));
+    rcu_barrier();
+    assert_int_equal(stats_of(w->kvm).tables, 2); /* both roots, empty: no top-level table left */
+    kvm_tdp_mmu_zap_invalidated_roots(w->kvm);
+    world_free(w);
+}
+
+/* What remote flushes look like from the callback. */
+static void flush_calls(void **state)
+{
+    struct world *w = world_new(TDPMMU_NPT, 4);
+
+    (void)state;
+    world_forget(w);
+    kvm_flush_remote_tlbs(w->kvm);
+    kvm_flush_remote_tlbs_range(w->kvm, 0x100, 0x20);
+    assert_int_equal(w->flush_count, 2);
+    assert_int_equal(w->flush[0].start, 0);
+    assert_int_equal(w->flush[0].npages, UINT64_MAX);
+    assert_int_equal(w->flush[1].start, 0x100);
+    assert_int_equal(w->flush[1].npages, 0x20);
+    assert_int_equal(stats_of(w->kvm).tlb_flushes, 2);
+    world_free(w);
+}
+
+/* ---- yielding --------------------------------------------------------------------- */
+
+/* need_resched always says yes: it must still come forward, and skip no gfn. */
+static void yields_by_callback(void **state)
+{
+    struct world *w = world_new(TDPMMU_NPT, 4);
+    struct tdpmmu_stats stats;
+
+    (void)state;
+    map_pages(w, 3, 1500, 1);
+    world_forget(w);
+    atomic_store(&w->resched, true);
+    zap_leafs(w, 0, 2000, false);
+    stats = stats_of(w->kvm);
+    assert_int_equal(stats.pages_4k, 0);
+    assert_true(stats.yields > 100);
+    /* The flush that was pending at a yield was made before the lock was let go. */
+    assert_true(w->flush_count > 0);
+    map_pages(w, 3, 1500, 1);
+    zap_range(w, 0, 2000, true);
+    assert_int_equal(stats_of(w->kvm).pages_4k, 0);
+    write_lock(&w->kvm->mmu_lock);
+    kvm_tdp_mmu_zap_all(w->kvm);
+    write_unlock(&w->kvm->mmu_lock);
+    kvm_mmu_zap_all_fast(w->kvm);
+    atomic_store(&w->resched, false);
+    world_free(w);
+}
+
+/* Yielding in the middle, tables are removed whole or kept whole. */
+static void no_yield_unless_allowed(void **state)
+{
+    struct world *w = world_new(TDPMMU_NPT, 4);
+
+    (void)state;
+    map_pages(w, 3, 1000, 1);
+    atomic_store(&w->resched, true);
+    zap_range(w, 0, 600, false);
+    unmap(w, 0, 0, 600, 1100, false, false);
+    assert_int_equal(stats_of(w->kvm).yields, 0);
+    assert_int_equal(stats_of(w->kvm).pages_4k, 0);
+    map_pages(w, 3, 1000, 1);
+    unmap(w, 0, 0, 0, 1100, true, false);
+    assert_true(stats_of(w->kvm).yields > 0);
+    assert_int_equal(stats_of(w->kvm).pages_4k, 0);
+    world_free(w);
+}
+
+struct waiter {
+    struct world *w;
+    atomic_bool got_it;
+};
+
+static void *wait_for_read_lock(void *arg)
+{
+    struct waiter *waiter = arg;
+
+    read_lock(&waiter->w->kvm->mmu_lock);
+    atomic_store(&waiter->got_it, true);
+    read_unlock(&waiter->w->kvm->mmu_lock);
+    return NULL;
+}
+
+/*
+ * 1. Main holds mmu_lock for write.
+ * 2. The other thread waits for it (read).
+ * 3. Main zaps with can_yield: the walk must let the other in.
+ */
+static void yields_to_a_waiter(void **state)
+{
+    struct world *w = world_new(TDPMMU_NPT, 4);
+    struct waiter waiter = { .w = w };
+    pthread_t thread;
+
+    (void)state;
+    map_pages(w, 0, 2048, 1);
+    write_lock(&w->kvm->mmu_lock);
+    assert_int_equal(pthread_create(&thread, NULL, wait_for_read_lock, &waiter), 0);
+    while (!rwlock_needbreak(&w->kvm->mmu_lock))
+        sleep_ms(1);
+    zap_gfn_range(w->kvm, tdpmmu_vcpu_root(w->vcpu), 0, 2048, true);
+    assert_true(stats_of(w->kvm).yields >= 1);
+    assert_true(atomic_load(&waiter.got_it));
+    assert_true(tdpmmu_write_lock_held(&w->kvm->mmu_lock));
+    write_unlock(&w->kvm->mmu_lock);
+    pthread_join(thread, NULL);
+    assert_int_equal(stats_of(w->kvm).pages_4k, 0);
+    world_free(w);
+}
+
+/* A reader inside a table that is removed sees frozen entries, and the memory stays. */
+static void reader_keeps_the_table(void **state)
+{
+    struct world *w = world_new(TDPMMU_NPT, 4);
+    struct kvm_mmu_page *root = tdpmmu_vcpu_root(w->vcpu);
+    struct tdp_iter iter;
+    unsigned frozen = 0;
+
+    (void)state;
+    map_pages(w, 0, 512, 1);
+    rcu_read_lock();
+    tdp_iter_start(&iter, root->spt, 4, 1, 0);
+    while (iter.level > 1)
+        tdp_iter_next(&iter);
+    zap_range(w, 0, 512, false);
+    assert_true(stats_of(w->kvm).tables_stray >= 1);
+    for (; iter.valid && iter.level == 1; tdp_iter_next(&iter))
+        if (iter.gfn)
+            frozen += is_frozen_spte(iter.old_spte);
+    assert_int_equal(frozen, 511);
+    rcu_read_unlock();
+    rcu_barrier();
+    assert_int_equal(stats_of(w->kvm).tables_stray, 0);
+    world_free(w);
+}
+
+/* A zap and a new map, many times: nothing is lost, nothing is left. */
+static void again_and_again(void **state)
+{
+    struct world *w = world_new(TDPMMU_EPT, 4);
+
+    (void)state;
+    for (unsigned i = 0; i < rounds(200); i++) {
+        map_pages(w, 0, 600, 1);
+        zap_range(w, 0, 1024, i & 1);
+        assert_int_equal(stats_of(w->kvm).pages_4k, 0);
+    }
+    rcu_barrier();
+    assert_int_equal(stats_of(w->kvm).tables_stray, 0);
+    assert_in_range(stats_of(w->kvm).tables, 1, 3);
+    world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(range_is_exact),
+        cmocka_unit_test(whole_tables_go),
+        cmocka_unit_test(huge_leaves),
+        cmocka_unit_test(everything),
+        cmocka_unit_test(one_root_or_all),
+        cmocka_unit_test(leafs_keep_tables),
+        cmocka_unit_test(flush_is_handed_on),
+        cmocka_unit_test(unmap_one_address_space),
+        cmocka_unit_test(invalid_roots),
+        cmocka_unit_test(zap_all),
+        cmocka_unit_test(flush_calls),
+        cmocka_unit_test(yields_by_callback),
+        cmocka_unit_test(no_yield_unless_allowed),
+        cmocka_unit_test(yields_to_a_waiter),
+        cmocka_unit_test(reader_keeps_the_table),
+        cmocka_unit_test(again_and_again),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
