@@ -47,19 +47,11 @@ void cp_tsan_release(void *address)
 
 /* Membarrier -------------------------------------------------------------- */
 
-static bool fences_forced; /* by the environment or a test */
+static bool fences_forced; /* by the environment */
 
 static bool membarrier_register(void)
 {
     return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-}
-
-static void set_fences(bool on)
-{
-    uint64_t gp = __atomic_load_n(&tdpmmu_rcu_gp, __ATOMIC_RELAXED);
-
-    gp = on ? gp | TDPMMU_RCU_FENCE : gp & ~TDPMMU_RCU_FENCE;
-    __atomic_store_n(&tdpmmu_rcu_gp, gp, __ATOMIC_RELAXED);
 }
 
 void cp_membarrier_renew(void)
@@ -67,7 +59,7 @@ void cp_membarrier_renew(void)
     int saved = errno;
 
     if (fences_forced || !membarrier_register())
-        set_fences(true);
+        __atomic_fetch_or(&tdpmmu_rcu_gp, TDPMMU_RCU_FENCE, __ATOMIC_RELAXED);
     errno = saved;
 }
 
@@ -83,12 +75,6 @@ void cp_membarrier(void)
         abort();
     }
     errno = saved;
-}
-
-void cp_test_force_fences(bool force)
-{
-    fences_forced = force;
-    set_fences(force || !membarrier_register());
 }
 
 /* Futex ------------------------------------------------------------------- */

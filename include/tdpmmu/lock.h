@@ -15,8 +15,8 @@ TDPMMU_BEGIN_DECLS
  * take the same lock for read again while it holds it for read.
  */
 typedef struct tdpmmu_rwlock {
-    uint32_t state;    /* bit 31 held for write, bit 30 a writer waits, 29:0 readers */
-    uint32_t sleepers; /* threads asleep on state */
+    uint32_t state;    /* bit 31 held for write, bit 30 somebody waits, 29:0 readers */
+    uint32_t sleepers; /* threads that wait, in order of arrival */
     uint64_t owner;    /* id of the thread that holds it for write, 0 if none */
 } rwlock_t;
 

@@ -76,7 +76,8 @@ extern inline __attribute__((gnu_inline, always_inline)) void rcu_read_lock(void
         tdpmmu_rcu_read_lock_slow();
         return;
     }
-    gp = __atomic_load_n(&tdpmmu_rcu_gp, __ATOMIC_RELAXED);
+    /* Acquire: pairs with the grace period's release of a new number. */
+    gp = __atomic_load_n(&tdpmmu_rcu_gp, __ATOMIC_ACQUIRE);
     __atomic_store_n(&tdpmmu_rcu_self.word, gp, __ATOMIC_RELAXED);
     /* Pairs with the membarrier (or fence) in the grace period. */
     if (__builtin_expect(gp & TDPMMU_RCU_FENCE, 0))
@@ -121,7 +122,11 @@ void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
  */
 void rcu_barrier(void);
 
-/* Are readers free of fences (private expedited membarrier available)? */
+/*
+ * Are readers free of fences?  Yes if the system has private expedited
+ * membarrier, unless the environment has TDPMMU_RCU_FENCES=1 when the library is
+ * loaded.
+ */
 bool tdpmmu_rcu_readers_fence_free(void);
 
 TDPMMU_END_DECLS

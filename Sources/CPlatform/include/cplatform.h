@@ -318,8 +318,6 @@ void cp_signals_restore(struct cp_signals before);
 /* In a forked child: membarrier again, or fences if it is refused now. */
 void cp_membarrier_renew(void);
 
-/* Tests only: have the readers run fences from now on / as the system allows. */
-void cp_test_force_fences(bool force);
 /* Tests only: let cp_thread_start() fail. */
 void cp_test_refuse_threads(bool refuse);
 
