@@ -106,16 +106,18 @@ static void beside_a_zapper(void **state)
 {
     struct world *w = world_new(TDPMMU_NPT, 4);
     struct racer racer = { .w = w };
+    struct kvm_vcpu *walker = tdpmmu_create_vcpu(w->kvm, 1); /* a vCPU has one driver */
     pthread_t thread;
     const uint64_t small = pfn_for(3) << 12, huge = pfn_for(0) << 12;
     unsigned leaves = 0;
 
     (void)state;
+    assert_int_equal(kvm_mmu_load(walker), 0);
     assert_int_equal(pthread_create(&thread, NULL, zap_and_map, &racer), 0);
     for (unsigned i = 0; i < rounds(300000) || leaves < 100; i++) {
         uint64_t sptes[6];
         int root_level;
-        int level = walk(w->vcpu, 3 << 12, sptes, &root_level);
+        int level = walk(walker, 3 << 12, sptes, &root_level);
 
         assert_in_range(level, 1, 4);
         if (!is_shadow_present_pte(sptes[level])) {

@@ -462,11 +462,12 @@ int main(int argc, char **argv)
     printf("torture: %u s, seed %" PRIu64 "\n", seconds, seed);
     fflush(stdout);
     tdpmmu_set_warn_handler(on_warning, &process);
+    vms[0].seed = seed * 2 + 1;
+    vms[1].seed = seed * 2 + 2;
     make_vm(&vms[0], "EPT", TDPMMU_EPT, 4);
     make_vm(&vms[1], "NPT", TDPMMU_NPT, 5);
     for (int v = 0; v < 2; v++)
         for (int t = 0; t < THREADS; t++) {
-            vms[v].seed = seed * 2 + (uint64_t)v + 1;
             jobs[v][t] = (struct job){ &vms[v], t };
             if (pthread_create(&threads[v][t], NULL, roles[t], &jobs[v][t])) {
                 perror("pthread_create");
