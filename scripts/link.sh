@@ -18,7 +18,9 @@ mkdir -p "$(dirname "$library")"
 set -- -shared -o "$library.new" -Wl,--whole-archive "$archive" -Wl,--no-whole-archive \
     -fuse-ld=lld -Wl,--error-limit=0 -Wl,--version-script=tdpmmu.map -Wl,-soname,$soname \
     -Wl,-Bsymbolic-functions -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -lpthread
-if [ -n "$sanitizer" ]; then
+if [ "$sanitizer" = thread ]; then
+    "$clang" "$@" -O1 -fPIC "$(dirname "$0")/tsan-inout.c"
+elif [ -n "$sanitizer" ]; then
     "$clang" "$@"
 else
     "$clang" "$@" -Wl,--no-undefined -Wl,--as-needed
