@@ -69,6 +69,15 @@ static void wrong(struct vm *vm, const char *what, uint64_t a, uint64_t b)
         fprintf(stderr, "%s: %s (0x%" PRIx64 ", 0x%" PRIx64 ")\n", vm->name, what, a, b);
 }
 
+/* The role of a root changes (invalid) while others look at it. */
+static union kvm_mmu_page_role role_of(struct kvm_mmu_page *sp)
+{
+    union kvm_mmu_page_role role;
+
+    role.word = __atomic_load_n(&sp->role.word, __ATOMIC_RELAXED);
+    return role;
+}
+
 /* ---- callbacks -------------------------------------------------------------- */
 
 static void on_warning(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning)
@@ -145,7 +154,7 @@ static void count_fault(struct vm *vm, struct kvm_vcpu *vcpu, int ret)
     case RET_PF_EMULATE: answer = EMULATE; break;
     case RET_PF_RETRY:
         answer = RETRY;
-        if (tdpmmu_vcpu_root(vcpu)->role.invalid)
+        if (role_of(tdpmmu_vcpu_root(vcpu)).invalid)
             atomic_fetch_add_explicit(&vm->reloads, 1, memory_order_relaxed);
         if (kvm_mmu_load(vcpu))
             wrong(vm, "kvm_mmu_load failed", 0, 0);
@@ -293,11 +302,11 @@ static void walk_once(struct vm *vm, uint64_t *random)
     else if (is_shadow_present_pte(sptes[level]) && level == 1)
         wrong(vm, "get_walk ended in the middle", sptes[level], gfn);
 
-    for_each_tdp_pte(iter, root->spt, (int)root->role.level, start, start + 1024) {
+    for_each_tdp_pte(iter, root->spt, (int)role_of(root).level, start, start + 1024) {
         struct kvm_mmu_page *sp = sptep_to_sp(iter.sptep);
 
         /* The table cannot have been freed or put to other use: we are in RCU. */
-        if (!sp || sp->kvm != vm->kvm || (int)sp->role.level != iter.level)
+        if (!sp || sp->kvm != vm->kvm || (int)role_of(sp).level != iter.level)
             wrong(vm, "the walk stands in a page that is no table of its level", iter.gfn,
                   (uint64_t)iter.level);
         if (is_leaf(iter.old_spte, iter.level)) {
@@ -382,7 +391,7 @@ static void compare_books(struct vm *vm)
     kvm_mmu_load(vm->walk_vcpu);
     root = tdpmmu_vcpu_root(vm->walk_vcpu);
     rcu_read_lock();
-    for_each_tdp_pte(iter, root->spt, (int)root->role.level, 0, UINT64_MAX) {
+    for_each_tdp_pte(iter, root->spt, (int)role_of(root).level, 0, UINT64_MAX) {
         if (is_leaf(iter.old_spte, iter.level))
             found[iter.level]++;
         if (is_frozen_spte(iter.old_spte))
