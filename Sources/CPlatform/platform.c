@@ -67,8 +67,12 @@ void cp_membarrier(void)
 {
     int saved = errno;
 
-    /* Registered, it cannot fail, except in a sandbox shut after the start. */
-    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0) {
+    while (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0) {
+        if (errno == ENOMEM) { /* some kernels allocate a mask of CPUs for it */
+            sched_yield();
+            continue;
+        }
+        /* Otherwise, registered, it fails only in a sandbox shut after the start. */
         static const char text[] =
             "libtdpmmu: membarrier was taken away after the start: RCU cannot go on\n";
         (void)!write(STDERR_FILENO, text, sizeof(text) - 1);

@@ -18,6 +18,10 @@ enum Registry {
         ForkSupport.install()
         // A signal handler that uses RCU must not find the mutex in our hands.
         let signals = cp_signals_block()
+        defer { cp_signals_restore(signals) }
+        if ownWord.pointee.load(ordering: .relaxed) != ReaderWord.unregistered.raw {
+            return true  // one came in between and joined for us
+        }
         registryMutex.lock()
         let state = cp_registry()
         let reader = cp_reader()
@@ -30,7 +34,6 @@ enum Registry {
         state.pointee.readers = reader
         ownWord.pointee.store(ReaderWord.idle.raw, ordering: .relaxed)
         registryMutex.unlock()
-        cp_signals_restore(signals)
         return true
     }
 

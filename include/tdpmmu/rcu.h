@@ -34,7 +34,7 @@ extern __thread struct tdpmmu_rcu_reader tdpmmu_rcu_self
 /* The grace-period word, always with nesting depth 1. Private likewise. */
 extern uint64_t tdpmmu_rcu_gp;
 
-/* Rare halves of the inlines: first use, nesting, fences, misuse. */
+/* Rare halves of the inlines: first use, misuse. */
 void tdpmmu_rcu_read_lock_slow(void);
 void tdpmmu_rcu_read_unlock_slow(void);
 
@@ -70,10 +70,15 @@ void rcu_read_unlock(void);
 /* gnu_inline: inlined where the compiler likes, else the exported function. */
 extern inline __attribute__((gnu_inline, always_inline)) void rcu_read_lock(void)
 {
+    uint64_t word = __atomic_load_n(&tdpmmu_rcu_self.word, __ATOMIC_RELAXED);
     uint64_t gp;
 
-    if (__builtin_expect(tdpmmu_rcu_self.word != TDPMMU_RCU_IDLE, 0)) {
-        tdpmmu_rcu_read_lock_slow();
+    if (__builtin_expect(word != TDPMMU_RCU_IDLE, 0)) {
+        /* Nested, and neither for the first nor for the 65536th time? */
+        if ((word & TDPMMU_RCU_NEST_MASK) - 1 < TDPMMU_RCU_NEST_MASK - 1)
+            __atomic_store_n(&tdpmmu_rcu_self.word, word + 1, __ATOMIC_RELAXED);
+        else
+            tdpmmu_rcu_read_lock_slow();
         return;
     }
     /* Acquire: pairs with the grace period's release of a new number. */
@@ -88,8 +93,13 @@ extern inline __attribute__((gnu_inline, always_inline)) void rcu_read_lock(void
 
 extern inline __attribute__((gnu_inline, always_inline)) void rcu_read_unlock(void)
 {
-    if (__builtin_expect((tdpmmu_rcu_self.word & TDPMMU_RCU_NEST_MASK) != 1, 0)) {
-        tdpmmu_rcu_read_unlock_slow();
+    uint64_t word = __atomic_load_n(&tdpmmu_rcu_self.word, __ATOMIC_RELAXED);
+
+    if (__builtin_expect((word & TDPMMU_RCU_NEST_MASK) != 1, 0)) {
+        if (word & TDPMMU_RCU_NEST_MASK)
+            __atomic_store_n(&tdpmmu_rcu_self.word, word - 1, __ATOMIC_RELAXED);
+        else
+            tdpmmu_rcu_read_unlock_slow();
         return;
     }
     /* Release: pairs with the acquiring load of the grace period's scan. */
