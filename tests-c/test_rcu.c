@@ -234,6 +234,48 @@ static void overlapping_readers_do_not_starve(void **state)
         pthread_join(readers[i], NULL);
 }
 
+/*
+ * Plain memory, ordered by grace periods only: a reader that sees the flag raised
+ * after a grace period also sees what was written before it; and what it read is
+ * not written again before it has left.
+ */
+static int plain;
+static atomic_int raised;
+
+static void *plain_reader(void *unused)
+{
+    while (!atomic_load(&stop_overlapping)) {
+        int flag;
+
+        rcu_read_lock();
+        flag = atomic_load_explicit(&raised, memory_order_relaxed);
+        if (flag)
+            EXPECT(plain == flag);
+        rcu_read_unlock();
+    }
+    return unused;
+}
+
+static void grace_periods_order_memory(void **state)
+{
+    pthread_t readers[2];
+
+    (void)state;
+    atomic_store(&stop_overlapping, 0);
+    for (int i = 0; i < 2; i++)
+        pthread_create(&readers[i], NULL, plain_reader, NULL);
+    for (int round = 1; round < 500; round++) {
+        atomic_store_explicit(&raised, 0, memory_order_relaxed);
+        synchronize_rcu();
+        plain = round;
+        synchronize_rcu();
+        atomic_store_explicit(&raised, round, memory_order_relaxed);
+    }
+    atomic_store(&stop_overlapping, 1);
+    for (int i = 0; i < 2; i++)
+        pthread_join(readers[i], NULL);
+}
+
 /* Callbacks ---------------------------------------------------------------- */
 
 struct item {
@@ -792,6 +834,7 @@ int main(int argc, char **argv)
         TEST(threads_without_registration),
         TEST(synchronize_waits_for_reader),
         TEST(overlapping_readers_do_not_starve),
+        TEST(grace_periods_order_memory),
         TEST(callbacks_of_a_thread_run_in_order),
         TEST(barrier_covers_threads_that_exited),
         TEST(callback_waits_for_reader),

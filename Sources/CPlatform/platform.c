@@ -27,27 +27,25 @@ void __tsan_acquire(void *address);
 void __tsan_release(void *address);
 #endif
 
-void cp_tsan_acquire(void *address)
+void cp_reader_fence(void)
 {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 #ifdef CP_TSAN
-    __tsan_acquire(address);
-#else
-    (void)address;
+    __tsan_acquire(&tdpmmu_rcu_gp);
 #endif
 }
 
-void cp_tsan_release(void *address)
+void cp_grace_period_fence(void)
 {
 #ifdef CP_TSAN
-    __tsan_release(address);
-#else
-    (void)address;
+    __tsan_release(&tdpmmu_rcu_gp);
 #endif
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 /* Membarrier -------------------------------------------------------------- */
 
-static bool fences_forced; /* by the environment */
+static bool fences_forced; /* by the environment or a thread sanitizer */
 
 static bool membarrier_register(void)
 {
@@ -322,6 +320,9 @@ __attribute__((constructor(101))) static void at_load(void)
     const char *fences = getenv("TDPMMU_RCU_FENCES");
 
     fences_forced = fences && *fences && strcmp(fences, "0") != 0;
+#ifdef CP_TSAN
+    fences_forced = true;
+#endif
     cp_membarrier_renew();
     cp_under_valgrind = valgrind_request(0, running_on_valgrind, 0, 0) != 0;
     exit_key_valid = pthread_key_create(&exit_key, run_thread_exit_hook) == 0;

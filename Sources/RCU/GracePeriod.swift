@@ -61,11 +61,8 @@ enum GracePeriod {
         let next = currentGracePeriod().nextSequence
         // Release: pairs with the acquire in enterSection.
         gracePeriodWord.pointee.store(next.raw, ordering: .releasing)
-        #if TDPMMU_TSAN || !hasFeature(Embedded)
-        cp_tsan_release(cp_rcu_gp())
-        #endif
-        // Pairs with the light fence in enterSection.
-        heavyFence()
+        // Pairs with the fence in enterSection.
+        if next.needsFences { cp_grace_period_fence() } else { cp_membarrier() }
         let state = cp_registry()
         state.pointee.cursor = state.pointee.readers
         return next.sequence

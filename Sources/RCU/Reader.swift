@@ -45,11 +45,7 @@ private func enterSection(_ word: AtomicWord64) {
     word.pointee.store(now.raw, ordering: .relaxed)
     // Pairs with the heavy fence in GracePeriod.begin: either it sees our word, or
     // we see what was unlinked before it.
-    lightFence(fences: now.needsFences)
-    #if TDPMMU_TSAN || !hasFeature(Embedded)
-    // What that pairing gives, in words a thread sanitizer understands.
-    cp_tsan_acquire(cp_rcu_gp())
-    #endif
+    if now.needsFences { cp_reader_fence() } else { cp_signal_fence() }
 }
 
 /// Any case but a registered thread outside a section.

@@ -269,9 +269,13 @@ static inline void cp_cpu_relax(void)
  */
 void cp_membarrier(void);
 
-/* Tell a thread sanitizer of an order that rests on fences; else nothing. */
-void cp_tsan_acquire(void *address);
-void cp_tsan_release(void *address);
+/*
+ * Full fences of a reader that begins and of the grace period it may meet, where
+ * TDPMMU_RCU_FENCE is set.  A thread sanitizer sees no fences and knows nothing of
+ * membarrier; so under it that bit is always set, and these tell it what they order.
+ */
+void cp_reader_fence(void);
+void cp_grace_period_fence(void);
 
 /*
  * Under valgrind, declare a word initialised: call_rcu() looks at the func field
