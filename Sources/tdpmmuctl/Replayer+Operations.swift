@@ -156,7 +156,7 @@ extension Replayer {
                          _ address: UInt64, _ line: TraceLine)
     {
         let isSame = entry.map {
-            $0.level == level && renaming.same(recorded: spte, ours: $0.spte, level: level)
+            $0.level == level && $0.gfn == gfn && renaming.same(recorded: spte, ours: $0.spte, level: level)
                 && isSameAddress(address, $0)
         }
         guard isSame != true else { return }
@@ -191,6 +191,7 @@ extension Replayer {
 extension Replayer {
     private func unmap(_ operation: Operation, _ begin: TraceLine, _ machine: Machine) {
         guard case .unmap(let start, let end, let flush) = begin.event else { return }
+        compareRanges(operation, start, end)
         let result = machine.unmap(
             addressSpace: addressSpace(operation), start: start, end: end, flush: flush)
         guard let result else {
@@ -200,14 +201,13 @@ extension Replayer {
             compare(trace.lines[operation.end].number, "unmap_gfn_range returns", expected, result)
         }
         compareLastRoot(operation, result)
-        compareRanges(operation, start, end)
         compareChanges(operation)
     }
 
     private func zapLeafs(_ operation: Operation, _ begin: TraceLine, _ machine: Machine) {
         guard case .zapLeafs(let start, let end, let flush) = begin.event else { return }
-        compareLastRoot(operation, machine.zapLeafs(start: start, end: end, flush: flush))
         compareRanges(operation, start, end)
+        compareLastRoot(operation, machine.zapLeafs(start: start, end: end, flush: flush))
         compareChanges(operation)
     }
 

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import XCTest
+
+@testable import tdpmmuctl
+
+final class EventTests: XCTestCase {
+    private static let map =
+        "map: (kvm_tdp_mmu_map+0x4/0x540 [kvm]) vcpu=0xff01 addr=0x1020 ec=0x100000014 prefetch=0 exec=1 "
+        + "write=0 present=0 nxwa=0 gfn=0x1 pfn=0x103220 map_writable=1 slot=0xffff888101f5c200"
+
+    func testTracepoints() {
+        XCTAssertEqual(
+            event("kvm_tdp_mmu_spte_changed: as id 1 gfn 40157 level 2 old_spte 8000000000000000 new_spte 129ffe827"),
+            .spteChanged(SPTEChange(addressSpace: 1, gfn: 0x40157, level: 2, old: 1 << 63, new: 0x1_29ff_e827)))
+        XCTAssertEqual(
+            event("kvm_page_fault: vcpu 3 rip 0x1020 address 0x0000000000008ff0 error_code 0x100000006"),
+            .pageFault(vcpu: 3, address: 0x8ff0, errorCode: 0x1_0000_0006))
+        XCTAssertEqual(event("kvm_mmu_spte_requested: gfn 1f pfn 103220 level 2"),
+                       .spteRequested(gfn: 0x1f, pfn: 0x103220, level: 2))
+        XCTAssertEqual(event("kvm_mmu_get_page: sp gen 0 gfn 40000 l3 8-byte q0 direct wux nxe ad root 0 sync new"),
+                       .tableAllocated(gfn: 0x40000, level: 3, isNew: true))
+        XCTAssertEqual(event("kvm_mmu_set_spte: gfn 8 spte 1032c9e67 (rwxu) level 1 at 129ffc040"),
+                       .spteSet(gfn: 8, spte: 0x1_032c_9e67, level: 1, address: 0x1_29ff_c040))
+        XCTAssertEqual(event("mark_mmio_spte: sptep:ffff888129f0f800 gfn feb00 access 7 gen 1e"),
+                       .mmioMarked(MMIOMark(address: 0xffff_8881_29f0_f800, gfn: 0xfeb00, access: 7, generation: 0x1e)))
+        XCTAssertEqual(event("check_mmio_spte: spte 8000040000057 kvm_gen c spte-gen a valid 0"),
+                       .mmioChecked(MMIOCheck(spte: 0x8_0000_4000_0057, kvmGeneration: 12, spteGeneration: 10, valid: false)))
+        XCTAssertEqual(event("handle_mmio_page_fault: addr:0 gfn feb00 access 6"), .mmioHandled(gfn: 0xfeb00))
+        XCTAssertEqual(
+            event("fast_page_fault: vcpu 0 gva 4000a000 error_code P|W|U|0x100000000 sptep ffff888129da8050 "
+                  + "old 0x12a900825 new 12a900827 spurious 0 fixed 1"),
+            .fastPageFault(FastPageFault(vcpu: 0, gpa: 0x4000_a000, old: 0x1_2a90_0825, new: 0x1_2a90_0827,
+                                         spurious: false, fixed: true)))
+        XCTAssertEqual(event("kvm_smm_transition: vcpu 1: entering SMM, smbase 0x30000"),
+                       .smmTransition(vcpu: 1, entering: true))
+    }
+
+    func testProbes() {
+        let call = MapCall(
+            vcpuPointer: 0xff01, address: 0x1020, errorCode: 0x1_0000_0014, prefetch: false, execute: true,
+            write: false, present: false, gfn: 1, pfn: 0x103220, mapWritable: true)
+        XCTAssertEqual(event(Self.map), .map(call))
+        XCTAssertEqual(event("map_ret: (kvm_tdp_page_fault+0xc9/0xf0 [kvm] <- kvm_tdp_mmu_map) ret=-14"), .mapReturn(-14))
+        XCTAssertEqual(event("alloc_root: (f+0x4/0x1c0 [kvm]) vcpu=0x10"), .allocRoot(vcpuPointer: 0x10))
+        XCTAssertEqual(event("load_pgd: (f+0x4 [kvm_amd]) vcpu=0x10 root_hpa=0x129ff9000 root_level=5"),
+                       .loadRoot(vcpuPointer: 0x10, root: 0x1_29ff_9000, level: 5))
+        XCTAssertEqual(event("unmap_gfn_range: (f+0x4) start=0x10 end=0x20 flush=0"),
+                       .unmap(start: 0x10, end: 0x20, flush: false))
+        XCTAssertEqual(event("unmap_gfn_range_ret: (a <- b) ret=1"), .unmapReturn(true))
+        XCTAssertEqual(event("zap_leafs: (f) root=0x1 spt=0x2 role=0x3784 start=0x3 end=0x4 can_yield=1 flush=0"),
+                       .zapLeafsOfRoot(RecordedRoot(table: 2, role: 0x3784), start: 3, end: 4))
+        XCTAssertEqual(event("zap_all: (kvm_tdp_mmu_zap_all+0x4/0x80 [kvm])"), .zapAll)
+        XCTAssertEqual(event("put_root: (f) root=0x1"), .detail)
+        XCTAssertEqual(event("flush: (kvm_flush_remote_tlbs+0x4/0x50 [kvm])"), .note)
+        XCTAssertEqual(event("age: (f) start=0x1 end=0x2"), .unsupported("age"))
+    }
+
+    /// A good line, cut anywhere, is no good line; and with any character of it
+    /// replaced nothing crashes.
+    func testEveryPrefixOfALineIsRefused() {
+        for prefix in 5..<Self.map.count - 1 {
+            let text = String(Self.map.prefix(prefix))
+            // A number may end early; every other cut leaves something out.
+            if text.contains("slot=0x") { continue }
+            XCTAssertNil(event(text), text)
+        }
+        for index in Self.map.indices {
+            for character in "\0\u{7f} :=0xg-" {
+                _ = event(Self.map.replacingCharacters(in: index...index, with: String(character)))
+            }
+        }
+    }
+
+    func testRefusesWhatAnEventDoesNotPrint() {
+        for text in [
+            "kvm_tdp_mmu_spte_changed: as id 0 gfn 1 level 1 old_spte 0 new_spte 10000000000000000",
+            "kvm_tdp_mmu_spte_changed: as id 0 gfn 1 level 1 old_spte 0 new_spte g",
+            "kvm_tdp_mmu_spte_changed: as id -1 gfn 1 level 1 old_spte 0 new_spte 0",
+            "kvm_tdp_mmu_spte_changed: as id 0 gfn 1 level 1 old_spte 0 new_spte 0 more",
+            "map_ret: (f ret=5", "map_ret: (f) ret=", "map_ret: (f) ret=5x", "unmap_gfn_range_ret: (f) ret=2",
+            "no_such_event: text", "flush: \u{1}", "put_root: \u{e9}",
+        ] { XCTAssertNil(event(text), text) }
+    }
+}
+
+final class MarkerTests: XCTestCase {
+    private func marker(_ text: String) -> TraceEvent? { event("tracing_mark_write: \(text)") }
+
+    func testSteps() {
+        XCTAssertEqual(marker("STEP vm_create nvcpus=2 mode=long"), .step(.createVM(vcpus: 2, longMode: true)))
+        XCTAssertEqual(marker("STEP vcpu_create vcpu=1"), .step(.createVCPU(1)))
+        XCTAssertEqual(
+            marker("STEP memslot_delete slot=1 as_id=1 gpa=0x40000000 npages=0x0 hva=0x7f00 flags=3 kind=anon4k"),
+            .step(.memslot(MemslotStep(operation: "memslot_delete", slot: 1, addressSpace: 1, gpa: 0x4000_0000,
+                                       pages: 0, hva: 0x7f00, flags: 3))))
+        XCTAssertEqual(
+            marker("STEP touch vcpu=0 gpa=0x8ff0 n=3 stride=0x1000 op=rmw write=1 exec=0"),
+            .step(.touch(TouchStep(vcpu: 0, gpa: 0x8ff0, count: 3, stride: 0x1000, access: PageFaultBits.write))))
+        XCTAssertEqual(
+            marker("STEP batch vcpu=2 n=2 list=7fea5080:r,40180080:w"),
+            .step(.batch(vcpu: 2, accesses: [GuestAccess(gpa: 0x7fea_5080, access: 0),
+                                             GuestAccess(gpa: 0x4018_0080, access: PageFaultBits.write)])))
+        XCTAssertEqual(marker("STEP dump id=3 root=0x129ff9000 root_level=4"),
+                       .step(.dump(id: 3, root: 0x1_29ff_9000, rootLevel: 4)))
+        XCTAssertEqual(marker("STEP fork"), .step(.other("fork")))
+        XCTAssertEqual(marker("STEP param eager_page_split=N"), .unsupported("param"))
+    }
+
+    func testOtherMarkers() {
+        XCTAssertEqual(marker("DONE memslot_add slot=3 ret=-17"),
+                       .done(Done(operation: "memslot_add", result: -17, entries: nil)))
+        XCTAssertEqual(marker("DONE dump id=2 n=11"), .done(Done(operation: "dump", result: 0, entries: 11)))
+        XCTAssertEqual(marker("EXIT mmio vcpu=1 phys=0xfeb00000 len=4 is_write=1"),
+                       .mmioExit(vcpu: 1, gpa: 0xfeb0_0000))
+        XCTAssertEqual(marker("INFO guest_cpuid_80000008 eax=0x283928"), .guestCPUID(eax: 0x283928))
+        XCTAssertEqual(marker("INFO warm_done"), .note)
+        XCTAssertEqual(marker("DATA dirty slot=1 pages=0,2-5"), .note)
+    }
+
+    func testRefusesBadMarkers() {
+        for text in [
+            "", "HELLO", "STEP", "STEP ", "STEP frobnicate", "STEP vcpu_create", "STEP vcpu_create vcpu=",
+            "STEP vcpu_create vcpu=-1", "STEP vcpu_create vcpu=1x", "STEP vcpu_create vcpu",
+            "STEP vm_create nvcpus=1 mode=real", "DONE frobnicate", "DONE touch ret=x",
+            "STEP touch vcpu=0 gpa=0 n=99999999999 stride=1 op=r", "STEP touch vcpu=0 gpa=0 n=1 stride=1 op=q",
+            "STEP batch vcpu=0 n=2 list=1:r", "STEP batch vcpu=0 n=1 list=1", "STEP batch vcpu=0 n=1 list=1:r,",
+            "STEP memslot_add slot=70000 as_id=0 gpa=0 npages=1 hva=0 flags=0",
+            "STEP memslot_add slot=1 as_id=0 gpa=0 npages=1 hva=0 flags=0x100000000",
+            "STEP dump id=0 root=129ff9000 root_level=4", "EXIT mmio vcpu=0", "INFO guest_cpuid_80000008 eax=",
+        ] { XCTAssertNil(marker(text), text) }
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import XCTest
+
+@testable import tdpmmuctl
+
+final class RenamingTests: XCTestCase {
+    private let table: UInt64 = 0x827
+
+    private func change(_ old: UInt64, _ new: UInt64, level: Int = 2) -> SPTEChange {
+        SPTEChange(addressSpace: 0, gfn: 0, level: level, old: old, new: new)
+    }
+
+    func testLearnsAtFirstSightAndChecksAfter() {
+        var renaming = TableRenaming()
+        XCTAssertTrue(renaming.learn(recorded: 0x1000, ours: 0xa000))
+        XCTAssertTrue(renaming.agree(recorded: 0x1000, ours: 0xa000))
+        XCTAssertFalse(renaming.agree(recorded: 0x1000, ours: 0xb000))
+        XCTAssertFalse(renaming.agree(recorded: 0x2000, ours: 0xa000))
+        XCTAssertFalse(renaming.agree(recorded: 0x2000, ours: 0xb000))
+    }
+
+    func testOneTableOfTheKernelsIsOneOfOurs() {
+        var renaming = TableRenaming()
+        XCTAssertTrue(renaming.learn(recorded: 0x1000, ours: 0xa000))
+        XCTAssertFalse(renaming.learn(recorded: 0x1000, ours: 0xb000), "the kernel's is in use")
+        XCTAssertFalse(renaming.learn(recorded: 0x2000, ours: 0xb000), "ours is in use")
+        XCTAssertNil(renaming.ours(of: 0x1000), "the last pair counts")
+        XCTAssertEqual(renaming.recorded(of: 0xb000), 0x2000)
+    }
+
+    func testForgetsTablesThatAreUnlinked() {
+        var renaming = TableRenaming()
+        let empty = SPTEBits.nonpresent
+        XCTAssertTrue(renaming.same(change(empty, 0x1000 | table), change(empty, 0xa000 | table)))
+        XCTAssertTrue(renaming.same(change(0x1000 | table, empty), change(0xa000 | table, empty)))
+        XCTAssertNil(renaming.ours(of: 0x1000))
+        XCTAssertTrue(renaming.same(change(empty, 0x1000 | table), change(empty, 0xb000 | table)), "used again")
+    }
+
+    func testForgetsRootsWhenTheyAreInvalidated() {
+        var renaming = TableRenaming()
+        XCTAssertTrue(renaming.learn(recorded: 0x1000, ours: 0xa000, isRoot: true))
+        XCTAssertTrue(renaming.learn(recorded: 0x2000, ours: 0xb000))
+        renaming.forgetRoots()
+        XCTAssertNil(renaming.recorded(of: 0xa000))
+        XCTAssertEqual(renaming.ours(of: 0x2000), 0xb000)
+    }
+
+    func testComparesBitsOfTablesAndAllOfLeaves() {
+        var renaming = TableRenaming()
+        XCTAssertTrue(renaming.learn(recorded: 0x1000, ours: 0xa000))
+        XCTAssertTrue(renaming.same(recorded: 0x1827, ours: 0xa827, level: 2))
+        XCTAssertFalse(renaming.same(recorded: 0x1827, ours: 0xa807, level: 2), "another bit")
+        XCTAssertFalse(renaming.same(recorded: 0x1827, ours: 0xa827, level: 1), "leaves are not renamed")
+        XCTAssertFalse(renaming.same(recorded: 0x18e7, ours: 0xa8e7, level: 2), "huge leaves are not either")
+        XCTAssertFalse(renaming.same(recorded: 0x1827, ours: SPTEBits.nonpresent, level: 2))
+    }
+
+    func testEveryFieldOfAChangeCounts() {
+        let base = SPTEChange(addressSpace: 0, gfn: 1, level: 1, old: SPTEBits.nonpresent, new: 0x1e67)
+        var renaming = TableRenaming()
+        XCTAssertTrue(renaming.same(base, base))
+        for edit: (inout SPTEChange) -> Void in [
+            { $0.addressSpace = 1 }, { $0.gfn = 2 }, { $0.level = 2 }, { $0.old = 0 }, { $0.new ^= 1 << 40 },
+        ] {
+            var other = base
+            edit(&other)
+            XCTAssertFalse(renaming.same(base, other))
+        }
+    }
+
+    func testChangesPerEntryMayCrossEachOther() {
+        let first = SPTEChange(addressSpace: 0, gfn: 1, level: 1, old: 0, new: 1)
+        let second = SPTEChange(addressSpace: 0, gfn: 2, level: 1, old: 0, new: 1)
+        let recorded: [ChangeComparison.Recorded] = [(10, first), (11, second)]
+        var renaming = TableRenaming()
+        XCTAssertTrue(ChangeComparison.mismatches(recorded, [second, first], order: .perEntry, &renaming).isEmpty)
+        XCTAssertEqual(ChangeComparison.mismatches(recorded, [second, first], order: .exact, &renaming).count, 2)
+        XCTAssertEqual(ChangeComparison.mismatches(recorded, [first], order: .exact, &renaming).first?.line, 11)
+        let more = ChangeComparison.mismatches(recorded, [first, second, second], order: .exact, &renaming)
+        XCTAssertEqual(more.count, 1)
+        XCTAssertNil(more.first?.expected)
+    }
+}
