@@ -24,8 +24,7 @@ VERSION := $(shell awk '/define TDPMMU_VERSION_(MAJOR|MINOR|PATCH)/ {v = v sep $
 HEADERS := $(wildcard include/*.h include/tdpmmu/*.h)
 SOURCES := $(shell find Sources include -type f 2>/dev/null) Package.swift
 LIBRARY_SOURCES := $(filter-out Sources/tdpmmuctl/% Sources/CZlib/%,$(SOURCES))
-# Where the Swift toolchain lives; asked only by the targets that need it.
-TOOLCHAIN = $(shell scripts/toolchain.sh)
+TOOL_SOURCES := $(filter Sources/tdpmmuctl/% Sources/CZlib/% include/%,$(SOURCES)) Package.swift
 # SwiftPM would take CC for its own clang.
 SWIFT_BUILD := env -u CC $(SWIFT) build -c release
 EMBEDDED_BUILD := TDPMMU_EMBEDDED=1 $(SWIFT_BUILD)
@@ -71,9 +70,9 @@ symbols:
 
 tools: lib $(B)/tdpmmuctl
 
-$(B)/tdpmmuctl: $(SOURCES) | $(LIBRARY) $(B)/libtdpmmu.so
-	$(SWIFT_BUILD) --product tdpmmuctl --static-swift-stdlib
-	cp .build/release/tdpmmuctl $@
+$(B)/tdpmmuctl: $(TOOL_SOURCES) Makefile | $(LIBRARY) $(B)/libtdpmmu.so
+	$(SWIFT_BUILD) --product tdpmmuctl --static-swift-stdlib $(PREFIX_MAP)
+	strip -o $@ .build/release/tdpmmuctl
 
 demo: need all
 	@sh scripts/demo.sh

@@ -65,6 +65,10 @@ missing=$(sed -n 's/.*header "\(.*\)".*/\1/p' "$root/opt/tdp/include/tdpmmu/modu
 [ -z "$missing" ]
 verdict $? "the module map names $missing"
 
+printf 'import CTDPMMU\nlet vm: UnsafeMutablePointer<kvm>? = tdpmmu_create_vm(nil)\ntdpmmu_destroy_vm(vm)\n' >"$tmp/use.swift"
+"${SWIFT:-swift}c" -typecheck -I "$root/opt/tdp/include/tdpmmu" "$tmp/use.swift" >"$tmp/log" 2>&1
+verdict $? 'a Swift program that imports CTDPMMU'
+
 mk uninstall
 verdict $? 'make uninstall'
 left=$(cd "$root" && find . -type f -o -type l)

@@ -5,7 +5,8 @@ the built library are held against.
 
 symbols.py names               print every function and variable the headers declare
 symbols.py map                 print the version script
-symbols.py check MAP LIBRARY   compare headers, version script and `nm -D`
+symbols.py check MAP LIBRARY   compare headers, version script and `nm -D`; and is
+                               every function in the test of bad input?
 """
 import os
 import re
@@ -13,6 +14,7 @@ import subprocess
 import sys
 
 NODE = "TDPMMU_1"
+VARIABLES = {"tdpmmu_rcu_self", "tdpmmu_rcu_gp"}
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 INCLUDE = os.path.join(TOP, "include")
 
@@ -95,6 +97,10 @@ def check(map_path, library):
     problems += ["%s: exported, not declared" % n for n in sorted(found - wanted)]
     if mapped != version_script(wanted):
         problems.append("%s does not match the headers: run `make symbols`" % map_path)
+    with open(os.path.join(TOP, "tests-c", "test_badinput.c")) as file:
+        tested = set(re.findall(r"\b(\w+)\(", file.read()))
+    problems += ["%s: not in tests-c/test_badinput.c" % n
+                 for n in sorted(wanted - tested - VARIABLES)]
     for problem in problems:
         print("symbols: " + problem, file=sys.stderr)
     print("symbols: %d passed, %d failed" % (len(wanted & found), len(problems)))
