@@ -1,58 +1,74 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Run the Swift tests and count them.  A folder of Tests/ in which no test ran
-counts as a failure, so that none can vanish unseen."""
+"""Build the Swift tests, run them and count them, each folder of Tests/ in a
+process of its own: tdpmmuctl's tests use the built libtdpmmu.so, the others the
+same sources linked in, and one process must not have both at work.  A folder in
+which no test ran has failed, so that none can vanish unseen."""
 import os
 import re
 import subprocess
 import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SWIFT = os.environ.get("SWIFT", "swift")
+LOG = os.path.join("build", "swift-tests.log")
 
 
-def main():
+def swift(arguments, log):
+    """Runs it, shows what looks like trouble; returns (status, output)."""
     environment = {k: v for k, v in os.environ.items() if k not in ("CC", "TDPMMU_EMBEDDED")}
     environment["SWIFT_BACKTRACE"] = "interactive=no,color=no"
-    swift = os.environ.get("SWIFT", "swift")
-    log_path = os.path.join(TOP, "build", "swift-tests.log")
-    os.makedirs(os.path.dirname(log_path), exist_ok=True)
-    with open(log_path, "w") as log:
-        process = subprocess.Popen([swift, "test"], cwd=TOP, env=environment, text=True,
-                                   stdin=subprocess.DEVNULL, errors="replace",
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        lines = []
-        for line in process.stdout:
-            log.write(line)
-            lines.append(line)
-            if re.search(r"error:|failed|Fatal|^Build complete", line):
-                print("    " + line, end="", flush=True)
-        status = process.wait()
-    text = "".join(lines)
+    process = subprocess.Popen([SWIFT, *arguments], cwd=TOP, env=environment, text=True,
+                               stdin=subprocess.DEVNULL, errors="replace",
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    lines = []
+    for line in process.stdout:
+        log.write(line)
+        lines.append(line)
+        if re.search(r"error:|Fatal|✘|^Test Case .* failed", line):
+            print("    " + line, end="", flush=True)
+    return process.wait(), "".join(lines)
 
+
+def count(text):
     # XCTest: "Test Case 'Class.method' passed (0.1 seconds)".
     passed = len(re.findall(r"^Test Case '.*' passed ", text, re.M))
     failed = len(re.findall(r"^Test Case '.*' failed ", text, re.M))
-    # Swift Testing: one closing line, "Test run with 3 tests ... passed after".
-    modern = re.search(r"Test run with (\d+) tests?.* (passed|failed) after", text)
-    if modern and int(modern.group(1)):
-        bad = len(set(re.findall(r"✘ Test (\S+).* failed after", text)))
-        passed += int(modern.group(1)) - bad
-        failed += bad
+    # Swift Testing: "✔ Test name() passed after 0.1 seconds."
+    passed += len(re.findall(r"^✔ Test (?!run )\S.* passed after", text, re.M))
+    failed += len(re.findall(r"^✘ Test (?!run )\S.* failed after", text, re.M))
+    return passed, failed
 
+
+def run_folder(folder, log):
+    status, text = swift(["test", "--skip-build", "--filter", "^%s\\." % folder], log)
+    passed, failed = count(text)
+    note = ""
+    if not failed and (status or not passed):
+        failed = 1
+        note = "ran no test" if not status else "ended with status %d" % status
+        print("".join("    " + line + "\n" for line in text.splitlines()[-20:]), end="")
+    print("%-16s %3d passed, %d failed  %s" % (folder, passed, failed, note), flush=True)
+    return passed, failed
+
+
+def main():
+    os.makedirs(os.path.join(TOP, "build"), exist_ok=True)
     folders = sorted(d for d in os.listdir(os.path.join(TOP, "Tests"))
                      if os.path.isdir(os.path.join(TOP, "Tests", d)))
-    listing = subprocess.run([swift, "test", "list", "--skip-build"], cwd=TOP, env=environment,
-                             capture_output=True, text=True).stdout if status == 0 else ""
-    for folder in folders:
-        if status == 0 and not re.search(r"^%s\." % re.escape(folder), listing, re.M):
-            print("    no test ran in Tests/%s" % folder)
-            failed += 1
-    if (status and not failed) or not passed:
-        print("    swift test ended with %d; the log is %s" % (status, os.path.relpath(log_path, TOP)))
-        print("".join("    " + line for line in lines[-30:]), end="")
-        failed = max(failed, 1)
+    passed = failed = 0
+    with open(os.path.join(TOP, LOG), "w") as log:
+        status, text = swift(["build", "--build-tests"], log)
+        if status:
+            print("".join("    " + line + "\n" for line in text.splitlines()[-30:]), end="")
+            print("Swift tests: 0 passed, 1 failed")
+            sys.exit(1)
+        for folder in folders:
+            good, bad = run_folder(folder, log)
+            passed += good
+            failed += bad
     print("Swift tests: %d passed, %d failed" % (passed, failed))
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if failed or not passed else 0)
 
 
 main()
