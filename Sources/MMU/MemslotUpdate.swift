@@ -46,7 +46,7 @@ private let freeAfterGracePeriod: @convention(c) (UnsafeMutablePointer<rcu_head>
 extension VM {
     /// Adds, deletes, moves or re-flags a slot.  No lock, not in RCU.
     package func setSlot(_ request: SlotRequest) -> SlotError {
-        let mutex = FutexMutex(slotsLock)
+        let mutex = mutex(.slots)
         mutex.lock()
         defer { mutex.unlock() }
         let table = slots(request.addressSpace)

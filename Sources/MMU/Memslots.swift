@@ -101,7 +101,7 @@ struct SlotTable {
 }
 
 extension VM {
-    /// RCU or slotsLock for as long as it is used.
+    /// RCU or VMLock.slots for as long as it is used.
     func slots(_ addressSpace: Int32) -> SlotTable {
         // Acquire: pairs with the release that published the table.
         let word = addressSpace == 0

@@ -17,7 +17,7 @@ extension VM {
     /// kvm_mmu_uninit_tdp_mmu(): everything goes, and must be gone afterwards.
     package func tearDown() {
         guard state.pointee.isSetUp.exchange(false, ordering: .acquiringAndReleasing) else { return }
-        locked(vcpusLock) { forEachListedVCPU { $0.unload() } }
+        locked(.vcpus) { forEachListedVCPU { $0.unload() } }
         zapAllFast()
         rcuBarrier()
         let roots = rootCount
@@ -32,13 +32,13 @@ extension VM {
     /// Marks every root invalid: no fault and no vCPU may use it from here on.
     /// mmu_lock for write.
     package func invalidateAllRoots() {
-        locked(pagesLock) {
+        locked(.pages) {
             var address = state.pointee.firstRoot.load(ordering: .relaxed)
             while let header = UnsafeMutablePointer<kvm_mmu_page>(bitPattern: address) {
                 let root = Table(header)
                 let role = root.role
                 if !role.isInvalid {
-                    header.pointee.tdp_mmu_scheduled_root_to_zap = true
+                    root.isScheduledToZap.pointee = true
                     root.roleWord.pointee.store(role.raw | Role.invalidBit, ordering: .relaxed)
                 }
                 address = root.nextRoot.pointee.load(ordering: .relaxed)
@@ -60,9 +60,9 @@ extension VM {
 
     /// Of several threads that zap invalidated roots one gets each root.
     private func claimScheduledZap(_ root: Table) -> Bool {
-        locked(pagesLock) {
-            guard root.header.pointee.tdp_mmu_scheduled_root_to_zap else { return false }
-            root.header.pointee.tdp_mmu_scheduled_root_to_zap = false
+        locked(.pages) {
+            guard root.isScheduledToZap.pointee else { return false }
+            root.isScheduledToZap.pointee = false
             return true
         }
     }

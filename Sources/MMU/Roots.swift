@@ -62,7 +62,7 @@ package struct RootFilter {
 }
 
 extension VM {
-    /// First root of the list.  RCU or pagesLock.
+    /// First root of the list.  RCU or VMLock.pages.
     private var firstRoot: Table? { rootTable(state.pointee.firstRoot.load(ordering: .acquiring)) }
 
     /// Acquire here and above: pairs with the release that listed the root.
@@ -100,7 +100,7 @@ extension VM {
     }
 
     package var rootCount: UInt64 {
-        locked(pagesLock) {
+        locked(.pages) {
             var count: UInt64 = 0
             var here = firstRoot
             while let root = here {
@@ -118,21 +118,21 @@ extension VM {
         case .stillUsed: return true
         case .refused: return false
         case .last:
-            locked(pagesLock) { unlist(root) }
+            locked(.pages) { unlist(root) }
             counters.add(.strays, 1, exclusive: false)
             callRCU(root.rcuHead, freeTable)
             return true
         }
     }
 
-    /// Under pagesLock.
+    /// Under VMLock.pages.
     private func list(_ root: Table) {
         root.nextRoot.pointee.store(state.pointee.firstRoot.load(ordering: .relaxed), ordering: .relaxed)
         // Release: pairs with the acquire of whoever follows the list.
         state.pointee.firstRoot.store(UInt(bitPattern: root.header), ordering: .releasing)
     }
 
-    /// Under pagesLock.  The root's own link stays: a reader may stand on it.
+    /// Under VMLock.pages.  The root's own link stays: a reader may stand on it.
     private func unlist(_ root: Table) {
         let next = root.nextRoot.pointee.load(ordering: .relaxed)
         guard var here = firstRoot else { return }
@@ -149,7 +149,7 @@ extension VM {
         }
     }
 
-    /// A valid root of this role, with a reference.  Under pagesLock.
+    /// A valid root of this role, with a reference.  Under VMLock.pages.
     private func validRoot(_ role: Role) -> Table? {
         var here = firstRoot
         while let root = here {
@@ -166,7 +166,7 @@ extension VM {
         let role = Role(
             rootLevel: config.pointee.config.rootLevel, addressSpace: vcpu.addressSpace,
             adDisabled: config.pointee.config.adDisabled)
-        return locked(pagesLock) {
+        return locked(.pages) {
             if let root = validRoot(role) { return root }
             guard let root = takeTable(vcpu, role: role, gfn: GFN(0), parent: nil) else { return nil }
             // One reference for the caller, one for the MMU until it is invalidated.

@@ -14,9 +14,6 @@ package struct VCPUState: ~Copyable {
     var addressSpace: Int32 = 0
     /// The root it walks (a header's address), or 0; it owns a reference.
     let root = Atomic<UInt>(0)
-    var cache = TableCache.Storage()
-    /// Next vCPU of the VM, or 0; under vcpusLock.
-    var next: UInt = 0
 
     init(kvm: UnsafeMutablePointer<kvm>, id: Int32) {
         self.kvm = kvm
@@ -31,7 +28,10 @@ package struct VCPU: Equatable {
         state = UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: VCPUState.self)
     }
 
-    private static var countersOffset: Int { (MemoryLayout<VCPUState>.size + 63) / 64 * 64 }
+    // Behind the state, each on lines of its own: the cache, the list's link, the counters.
+    private static var cacheOffset: Int { (MemoryLayout<VCPUState>.size + 63) / 64 * 64 }
+    private static var linkOffset: Int { cacheOffset + (MemoryLayout<TableCache.Storage>.size + 63) / 64 * 64 }
+    private static var countersOffset: Int { linkOffset + 64 }
 
     package var pointer: OpaquePointer { OpaquePointer(state) }
 
@@ -50,7 +50,13 @@ package struct VCPU: Equatable {
     }
 
     @inline(__always) var cache: TableCache {
-        TableCache(withUnsafeMutablePointer(to: &state.pointee.cache) { $0 })
+        TableCache((UnsafeMutableRawPointer(state) + Self.cacheOffset)
+            .assumingMemoryBound(to: TableCache.Storage.self))
+    }
+
+    /// Next vCPU of the VM, or 0; under VMLock.vcpus.
+    @inline(__always) fileprivate var next: UnsafeMutablePointer<UInt> {
+        (UnsafeMutableRawPointer(state) + Self.linkOffset).assumingMemoryBound(to: UInt.self)
     }
 
     package enum CreationError {
@@ -62,12 +68,12 @@ package struct VCPU: Equatable {
         guard let memory = cp_alloc_zeroed(countersOffset + Counters.bytes) else { return (nil, .noMemory) }
         let vcpu = VCPU(OpaquePointer(memory))
         vcpu.state.initialize(to: VCPUState(kvm: vm.kvm, id: id))
-        let added = vm.locked(vm.vcpusLock) { () -> Bool in
+        let added = vm.locked(.vcpus) { () -> Bool in
             var taken = false
             vm.forEachListedVCPU { taken = taken || $0.state.pointee.id == id }
             guard !taken else { return false }
-            vcpu.state.pointee.next = vm.state.pointee.firstVCPU
-            vm.state.pointee.firstVCPU = UInt(bitPattern: vcpu.state)
+            vcpu.next.pointee = vm.firstVCPU.pointee
+            vm.firstVCPU.pointee = UInt(bitPattern: vcpu.state)
             return true
         }
         guard added else {
@@ -80,14 +86,14 @@ package struct VCPU: Equatable {
     package func destroy() {
         unload()
         let vm = vm
-        vm.locked(vm.vcpusLock) {
+        vm.locked(.vcpus) {
             vm.counters.absorb(counters)
             let here = UInt(bitPattern: state)
-            if vm.state.pointee.firstVCPU == here {
-                vm.state.pointee.firstVCPU = state.pointee.next
+            if vm.firstVCPU.pointee == here {
+                vm.firstVCPU.pointee = next.pointee
             } else {
                 vm.forEachListedVCPU {
-                    if $0.state.pointee.next == here { $0.state.pointee.next = state.pointee.next }
+                    if $0.next.pointee == here { $0.next.pointee = next.pointee }
                 }
             }
         }
@@ -105,20 +111,20 @@ package struct VCPU: Equatable {
 }
 
 extension VM {
-    /// Under vcpusLock.
+    /// Under VMLock.vcpus.
     @inline(__always)
     func forEachListedVCPU(_ body: (VCPU) -> Void) {
-        var address = state.pointee.firstVCPU
+        var address = firstVCPU.pointee
         while let pointer = OpaquePointer(bitPattern: address) {
             let vcpu = VCPU(pointer)
-            address = vcpu.state.pointee.next
+            address = vcpu.next.pointee
             body(vcpu)
         }
     }
 
     /// The VM's count and those of its vCPUs.
     package func total(_ counter: Counter) -> Int64 {
-        locked(vcpusLock) {
+        locked(.vcpus) {
             var sum = counters.read(counter)
             forEachListedVCPU { sum += $0.counters.read(counter) }
             return sum
@@ -126,7 +132,7 @@ extension VM {
     }
 
     package func destroyVCPUs() {
-        while let pointer = OpaquePointer(bitPattern: locked(vcpusLock) { state.pointee.firstVCPU }) {
+        while let pointer = OpaquePointer(bitPattern: locked(.vcpus) { firstVCPU.pointee }) {
             VCPU(pointer).destroy()
         }
     }

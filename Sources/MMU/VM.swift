@@ -42,14 +42,6 @@ package struct VMState: ~Copyable {
     let isSetUp = Atomic<Bool>(false)
     /// First root (a header's address), or 0.
     let firstRoot = Atomic<UInt>(0)
-    /// Protects the root list.
-    var pagesLock: UInt32 = 0
-    /// Serialises slot changes; outside mmu_lock.
-    var slotsLock: UInt32 = 0
-    /// Protects the list of vCPUs.
-    var vcpusLock: UInt32 = 0
-    /// First vCPU (its address), or 0.
-    var firstVCPU: UInt = 0
     /// Published slot tables of the two address spaces (addresses).
     let normalSlots = Atomic<UInt>(0)
     let smmSlots = Atomic<UInt>(0)
@@ -66,17 +58,32 @@ package struct VMState: ~Copyable {
     }
 }
 
-/// Handle of a VM.  One allocation holds struct kvm, the private state and the
-/// VM's own counters.
+/// A VM's small locks, each with what it protects on a cache line of its own.
+/// Reached by address: an inout access would touch a whole struct at once.
+enum VMLock: Int {
+    /// Protects the root list.
+    case pages
+    /// Serialises slot changes; outside mmu_lock.
+    case slots
+    /// Protects the list of vCPUs, whose first (its address, or 0) is the line's second word.
+    case vcpus
+
+    static let lineBytes = 64
+    static let count = 3
+}
+
+/// Handle of a VM.  One allocation holds struct kvm, the private state, the
+/// small locks and the VM's own counters.
 package struct VM: Equatable {
     package let kvm: UnsafeMutablePointer<kvm>
 
     @inline(__always) package init(_ kvm: UnsafeMutablePointer<kvm>) { self.kvm = kvm }
 
     private static var stateOffset: Int { 64 }
-    private static var countersOffset: Int {
+    private static var locksOffset: Int {
         (stateOffset + MemoryLayout<VMState>.size + 63) / 64 * 64
     }
+    private static var countersOffset: Int { locksOffset + VMLock.count * VMLock.lineBytes }
 
     @inline(__always) package var state: UnsafeMutablePointer<VMState> {
         (UnsafeMutableRawPointer(kvm) + Self.stateOffset).assumingMemoryBound(to: VMState.self)
@@ -117,24 +124,27 @@ package struct VM: Equatable {
         cp_free_zeroed(kvm)
     }
 
+    @inline(__always) private func line(_ lock: VMLock) -> UnsafeMutableRawPointer {
+        UnsafeMutableRawPointer(kvm) + Self.locksOffset + lock.rawValue * VMLock.lineBytes
+    }
+
+    @inline(__always) func mutex(_ lock: VMLock) -> FutexMutex {
+        FutexMutex(line(lock).assumingMemoryBound(to: UInt32.self))
+    }
+
+    /// First vCPU of the list; under VMLock.vcpus.
+    @inline(__always) var firstVCPU: UnsafeMutablePointer<UInt> {
+        (line(.vcpus) + MemoryLayout<UInt>.stride).assumingMemoryBound(to: UInt.self)
+    }
+
     /// Runs `body` holding one of the VM's small locks.
     @inline(__always)
-    func locked<T>(_ word: UnsafeMutablePointer<UInt32>, _ body: () -> T) -> T {
-        let mutex = FutexMutex(word)
+    func locked<T>(_ lock: VMLock, _ body: () -> T) -> T {
+        let mutex = mutex(lock)
         mutex.lock()
         let result = body()
         mutex.unlock()
         return result
-    }
-
-    @inline(__always) var pagesLock: UnsafeMutablePointer<UInt32> {
-        withUnsafeMutablePointer(to: &state.pointee.pagesLock) { $0 }
-    }
-    @inline(__always) var slotsLock: UnsafeMutablePointer<UInt32> {
-        withUnsafeMutablePointer(to: &state.pointee.slotsLock) { $0 }
-    }
-    @inline(__always) var vcpusLock: UnsafeMutablePointer<UInt32> {
-        withUnsafeMutablePointer(to: &state.pointee.vcpusLock) { $0 }
     }
 
     /// Tells the VM's handler, or the process's.

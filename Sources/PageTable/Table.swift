@@ -84,6 +84,11 @@ package struct Table: Equatable {
         field(HeaderOffset.next, as: Atomic<UInt>.self)
     }
 
+    /// Invalidated, and the MMU's own reference not yet dropped; roots only.
+    package var isScheduledToZap: UnsafeMutablePointer<Bool> {
+        field(HeaderOffset.scheduledToZap, as: Bool.self)
+    }
+
     @inline(__always) package var rcuHead: UnsafeMutablePointer<rcu_head> {
         field(HeaderOffset.rcuHead, as: rcu_head.self)
     }
@@ -116,7 +121,7 @@ package struct Table: Equatable {
         header.pointee.ptep = parent?.pointer
         header.pointee.tdp_mmu_page = true
         header.pointee.nx_huge_page_disallowed = false
-        header.pointee.tdp_mmu_scheduled_root_to_zap = false
+        isScheduledToZap.pointee = false
         roleWord.pointee.store(role.raw, ordering: .relaxed)
         references.pointee.store(0, ordering: .relaxed)
         // Release: pairs with isInUse, for callers that made up a pointer.
@@ -138,6 +143,7 @@ enum HeaderOffset {
     static let rcuHead = 40
     static let role = 56
     static let references = 60
+    static let scheduledToZap = 66
 }
 
 /// The kernel's role word: what sort of table it is.
