@@ -128,6 +128,7 @@ check-asan:
 check-valgrind:
 	@sh scripts/need.sh valgrind
 	@$(MAKE) --no-print-directory lib
+	@sh scripts/link.sh .build-embedded/release/libtdpmmu-objects.a $(B)/valgrind/$(SONAME) symbols
 	@python3 scripts/ctests.py valgrind --and-torture 3
 
 # ---- installing -----------------------------------------------------------

@@ -32,7 +32,7 @@ def toolchain():
 class Mode:
     def __init__(self, name):
         self.name = name
-        self.library = os.path.join(TOP, "build", "" if name in ("plain", "valgrind") else name)
+        self.library = os.path.join(TOP, "build", "" if name == "plain" else name)
         self.out = os.path.join(TOP, "build", "tests-" + name)
         self.compiler = os.environ.get("CC", "cc").split()
         self.flags, self.wrapper = [], []

@@ -1,16 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Make libtdpmmu.so.1 out of the embedded objects.
-# Usage: link.sh ARCHIVE LIBRARY [thread|address]
+# Usage: link.sh ARCHIVE LIBRARY [thread|address|symbols]
 # The plain library refuses undefined names and is stripped, its debug
-# information kept beside it; a sanitizer's library keeps everything.
+# information kept beside it; a sanitizer's library keeps everything; "symbols"
+# keeps names only, since valgrind cannot read all that Swift has to say.
 # -Bsymbolic-functions, not -Bsymbolic: programs may hold the one copy of the
 # variable tdpmmu_rcu_gp, and the library must then use theirs.  -z nodelete: the
 # callback thread must not lose its code to a dlclose().
 set -eu
 archive=$1
 library=$2
-sanitizer=${3:-} # its runtime comes with the program
+kind=${3:-} # a sanitizer's runtime comes with the program
 clang=$(sh "$(dirname "$0")/toolchain.sh")/bin/clang
 soname=libtdpmmu.so.1
 
@@ -18,15 +19,19 @@ mkdir -p "$(dirname "$library")"
 set -- -shared -o "$library.new" -Wl,--whole-archive "$archive" -Wl,--no-whole-archive \
     -fuse-ld=lld -Wl,--error-limit=0 -Wl,--version-script=tdpmmu.map -Wl,-soname,$soname \
     -Wl,-Bsymbolic-functions -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -lpthread
-if [ "$sanitizer" = thread ]; then
-    "$clang" "$@" -O1 -fPIC "$(dirname "$0")/tsan-inout.c"
-elif [ -n "$sanitizer" ]; then
-    "$clang" "$@"
-else
+case $kind in
+thread) "$clang" "$@" -O1 -fPIC "$(dirname "$0")/tsan-inout.c" ;;
+address) "$clang" "$@" ;;
+symbols)
+    "$clang" "$@" -Wl,--no-undefined -Wl,--as-needed
+    strip --strip-debug "$library.new"
+    ;;
+*)
     "$clang" "$@" -Wl,--no-undefined -Wl,--as-needed
     objcopy --only-keep-debug "$library.new" "$library.debug"
     strip --strip-unneeded "$library.new"
     objcopy --add-gnu-debuglink="$library.debug" "$library.new"
-fi
+    ;;
+esac
 mv "$library.new" "$library"
 ln -sf "$soname" "$(dirname "$library")/libtdpmmu.so"
