@@ -7,6 +7,7 @@ enum PageFaultBits {
     static let present: UInt64 = 1 << 0
     static let write: UInt64 = 1 << 1
     static let fetch: UInt64 = 1 << 4
+    static let guestFinal: UInt64 = 1 << 32
 }
 
 /// SPTE bits of AMD's nested paging, which the recorded machines use.

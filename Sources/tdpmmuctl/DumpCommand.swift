@@ -11,13 +11,14 @@ struct DumpCommand: ParsableCommand {
             the same bits share a line.
 
             Exit status: 0, 1 if the replay met differences on the way, 2 input that cannot be \
-            replayed.
+            replayed, 64 wrong usage.
             """)
 
     @Argument(help: "A trace, plain or .gz.", completion: .file())
     var file: String
 
-    @Option(name: .customLong("at"), help: "Stop at this recorded dump. (default: the last one)")
+    @Option(name: .customLong("at"),
+            help: ArgumentHelp("Stop at this recorded dump. (default: the last one)", valueName: "id"))
     var dump: Int?
 
     @Flag(name: .customLong("at-end"), help: "Stop where the VM is about to be destroyed.")

@@ -43,18 +43,23 @@ enum MarkerParser {
 
     private static func done(_ text: inout ByteCursor) -> TraceEvent? {
         let name = text.word(until: .space)
-        let isKnown = OperationTable.memslotSteps.contains(name)
-            || OperationTable.otherSteps.contains(name)
-            || OperationTable.unsupportedSteps.contains(name)
-            || ["vm_create", "vcpu_create", "touch", "batch", "kick", "prefault", "dump",
-                "parallel_begin"].contains(name)
-        guard isKnown, let fields = MarkerFields(&text) else { return nil }
+        if OperationTable.otherSteps.contains(name) || OperationTable.unsupportedSteps.contains(name) {
+            return text.toEnd(.done(Done(operation: name, result: 0, entries: nil)))
+        }
+        guard OperationTable.memslotSteps.contains(name) || runSteps.contains(name),
+            let fields = MarkerFields(&text)
+        else { return nil }
         if fields.text("ret") == nil {
             return .done(Done(operation: name, result: 0, entries: fields.integer("n")))
         }
         guard let result = fields.signed("ret") else { return nil }
         return .done(Done(operation: name, result: result, entries: fields.integer("n")))
     }
+
+    /// The steps that runStep() knows.
+    private static let runSteps: Set<String> = [
+        "vm_create", "vcpu_create", "touch", "batch", "kick", "prefault", "dump", "parallel_begin",
+    ]
 
     private static func exit(_ text: inout ByteCursor) -> TraceEvent? {
         guard text.skip("mmio") else { return text.toEnd(.note) }

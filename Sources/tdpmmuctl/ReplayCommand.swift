@@ -13,7 +13,7 @@ struct ReplayCommand: ParsableCommand {
             X.txt or X.txt.gz is X.npt.txt or X.npt.txt.gz beside it; dump files among the FILEs \
             are passed over.
 
-            Exit status: 0 all equal, 1 differences, 2 input that cannot be replayed.
+            Exit status: 0 all equal, 1 differences, 2 input that cannot be replayed, 64 wrong usage.
             """)
 
     @Argument(help: "Traces, plain or .gz.", completion: .file())

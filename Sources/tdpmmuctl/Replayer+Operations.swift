@@ -129,9 +129,16 @@ extension Replayer {
         for (name, bit, value) in bits {
             compare(begin.number, "map has \(name)", value, call.errorCode & bit != 0)
         }
-        guard !call.prefetch, let fault = tasks[begin.task]?.fault else { return }
+        guard let fault = tasks[begin.task]?.fault else { return comparePrefault(call, begin) }
+        guard !call.prefetch else { return }
         compare(begin.number, "map has addr", call.address, fault.address, hex)
         compare(begin.number, "map has ec", call.errorCode, fault.errorCode, hex)
+    }
+
+    /// KVM_PRE_FAULT_MEMORY goes page by page, and its error code is always the same.
+    private func comparePrefault(_ call: MapCall, _ begin: TraceLine) {
+        compare(begin.number, "a prefault has ec", call.errorCode, PageFaultBits.guestFinal, hex)
+        compare(begin.number, "a prefault has page offset", call.address & Paging.pageMask, 0, hex)
     }
 
     private func compareDetails(_ operation: Operation, _ vcpu: Int, _ machine: Machine) {

@@ -39,11 +39,12 @@ final class Replayer {
     }
 
     init(trace: Trace, dumps: DumpFile?) throws(BadInput) {
+        try Self.refuseWhatIsNotReplayed(trace)
+        try Self.requireDumps(trace, dumps)
         self.trace = trace
         self.dumps = dumps
         schedule = try Schedule(trace)
         report = Report(name: Self.displayName(trace.file))
-        try refuseWhatIsNotReplayed()
     }
 
     /// A trace and the dump file beside it.
@@ -97,7 +98,8 @@ final class Replayer {
 
 extension Schedule.Item {
     fileprivate var isTeardown: Bool {
-        if case .operation(let operation) = self { operation.kind == .zapAll || operation.kind == .uninit } else { false }
+        guard case .operation(let operation) = self else { return false }
+        return operation.kind == .zapAll || operation.kind == .uninit
     }
 }
 
@@ -105,32 +107,28 @@ extension Schedule.Item {
 extension Replayer {
     /// Looked for before anything is performed, so that nobody takes half a
     /// replay for a whole one.
-    private func refuseWhatIsNotReplayed() throws(BadInput) {
+    private static func refuseWhatIsNotReplayed(_ trace: Trace) throws(BadInput) {
         for line in trace.lines {
+            let name: String
             switch line.event {
-            case .unsupported(let name):
-                throw notReplayed(line, name)
-            case .fastPageFault(let fault) where fault.fixed:
-                throw notReplayed(line, "fast_page_fault (fixed 1)")
-            case .step(.dump(let id, _, _)):
-                try requireDump(id, line)
-            default:
-                break
+            case .unsupported(let operation): name = operation
+            case .fastPageFault(let fault) where fault.fixed: name = "fast_page_fault (fixed 1)"
+            default: continue
             }
+            throw trace.badInput(line.number, "operation \(name) is not replayed by this version")
         }
     }
 
-    private func notReplayed(_ line: TraceLine, _ name: String) -> BadInput {
-        trace.badInput(line.number, "operation \(name) is not replayed by this version")
-    }
-
-    private func requireDump(_ id: Int, _ line: TraceLine) throws(BadInput) {
-        guard let dumps else {
-            let names = DumpFile.candidates(besides: trace.file).joined(separator: " nor ")
-            throw trace.badInput(line.number, "dump \(id) has no file: neither \(names) is there")
-        }
-        guard dumps.dumps[id] != nil else {
-            throw trace.badInput(line.number, "dump \(id) is not in \(dumps.file)")
+    private static func requireDumps(_ trace: Trace, _ dumps: DumpFile?) throws(BadInput) {
+        for line in trace.lines {
+            guard case .step(.dump(let id, _, _)) = line.event else { continue }
+            guard let dumps else {
+                let names = DumpFile.candidates(besides: trace.file).joined(separator: " nor ")
+                throw trace.badInput(line.number, "dump \(id) has no file: neither \(names) is there")
+            }
+            guard dumps.dumps[id] != nil else {
+                throw trace.badInput(line.number, "dump \(id) is not in \(dumps.file)")
+            }
         }
     }
 

@@ -109,6 +109,8 @@ final class MarkerTests: XCTestCase {
     func testOtherMarkers() {
         XCTAssertEqual(marker("DONE memslot_add slot=3 ret=-17"),
                        .done(Done(operation: "memslot_add", result: -17, entries: nil)))
+        XCTAssertEqual(marker("DONE param eager_page_split ret=0"),
+                       .done(Done(operation: "param", result: 0, entries: nil)))
         XCTAssertEqual(marker("DONE dump id=2 n=11"), .done(Done(operation: "dump", result: 0, entries: 11)))
         XCTAssertEqual(marker("EXIT mmio vcpu=1 phys=0xfeb00000 len=4 is_write=1"),
                        .mmioExit(vcpu: 1, gpa: 0xfeb0_0000))
