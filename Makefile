@@ -5,6 +5,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
@@ -31,7 +32,7 @@ EMBEDDED_BUILD := TDPMMU_EMBEDDED=1 $(SWIFT_BUILD)
 # No path of the building machine belongs into what is shipped.
 PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
 
-.PHONY: all demo check lib tools install uninstall symbols torture clean help need \
+.PHONY: all demo check lib tools install uninstall symbols torture clean help \
 	check-headers check-symbols check-library check-c check-swift check-traces check-readme \
 	check-install check-torture check-tsan check-asan check-valgrind
 
@@ -49,14 +50,12 @@ help:
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
 
-need:
-	@sh scripts/need.sh build
-
 # ---- the library ----------------------------------------------------------
 
-lib: need $(LIBRARY) $(B)/libtdpmmu.so
+lib: $(LIBRARY) $(B)/libtdpmmu.so
 
 $(LIBRARY): $(LIBRARY_SOURCES) tdpmmu.map Makefile scripts/link.sh scripts/toolchain.sh
+	@sh scripts/need.sh build
 	$(EMBEDDED_BUILD) --product tdpmmu-objects --scratch-path .build-embedded $(PREFIX_MAP)
 	sh scripts/link.sh .build-embedded/release/libtdpmmu-objects.a $@
 
@@ -71,10 +70,11 @@ symbols:
 tools: lib $(B)/tdpmmuctl
 
 $(B)/tdpmmuctl: $(TOOL_SOURCES) Makefile | $(LIBRARY) $(B)/libtdpmmu.so
+	@sh scripts/need.sh build
 	$(SWIFT_BUILD) --product tdpmmuctl --static-swift-stdlib $(PREFIX_MAP)
 	strip -o $@ .build/release/tdpmmuctl
 
-demo: need all
+demo: all
 	@sh scripts/demo.sh
 
 # ---- tests ----------------------------------------------------------------
@@ -151,7 +151,7 @@ install: all
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
-	-rmdir $(DESTDIR)$(INCLUDEDIR)/tdpmmu
+	@rmdir $(DESTDIR)$(INCLUDEDIR)/tdpmmu 2>/dev/null || true
 
 clean:
 	rm -rf $(B) .build .build-embedded .build-tsan .build-asan
