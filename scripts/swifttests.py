@@ -8,9 +8,11 @@ import os
 import re
 import subprocess
 import sys
+import threading
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SWIFT = os.environ.get("SWIFT", "swift")
+TIMEOUT_SECONDS = 1200  # for one folder, or the build
 LOG = os.path.join("build", "swift-tests.log")
 
 
@@ -21,13 +23,17 @@ def swift(arguments, log):
     process = subprocess.Popen([SWIFT, *arguments], cwd=TOP, env=environment, text=True,
                                stdin=subprocess.DEVNULL, errors="replace",
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    watchdog = threading.Timer(TIMEOUT_SECONDS, process.kill)
+    watchdog.start()
     lines = []
     for line in process.stdout:
         log.write(line)
         lines.append(line)
         if re.search(r"error:|Fatal|✘|^Test Case .* failed", line):
             print("    " + line, end="", flush=True)
-    return process.wait(), "".join(lines)
+    status = process.wait()
+    watchdog.cancel()
+    return status, "".join(lines)
 
 
 def count(text):
