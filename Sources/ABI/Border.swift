@@ -81,6 +81,13 @@ extension VM {
         return false
     }
 
+    /// Lock R.
+    func isLockedForRead(_ function: StaticString) -> Bool {
+        if lock.isHeldForRead { return true }
+        complain(.lock, function, "mmu_lock is not held for read", kvm)
+        return false
+    }
+
     /// No lock, not in RCU: the function takes mmu_lock itself or waits.
     func mayWait(_ function: StaticString) -> Bool {
         if lock.isHeldForRead || lock.isHeldForWrite {
@@ -112,4 +119,38 @@ extension VM {
         complain(.argument, function, "gpa beyond MAXPHYADDR (gpa)", kvm, gpa)
         return false
     }
+}
+
+// Slots, as callers name them -----------------------------------------------
+
+/// A copy of a slot of this VM that a caller names by pointer.
+func checkedSlot(_ slot: SlotPointer?, of vm: VM, _ function: StaticString) -> kvm_memory_slot? {
+    guard let slot, let copy = vm.liveSlot(slot) else {
+        complain(.argument, function, "slot is no slot of this VM", vm.kvm, UInt64(UInt(bitPattern: slot)))
+        return nil
+    }
+    return copy
+}
+
+/// A range that lies in one of the VM's slots, and that slot's address space.
+func checkedRange(
+    _ range: UnsafePointer<kvm_gfn_range>?, of vm: VM, _ function: StaticString
+) -> (range: kvm_gfn_range, addressSpace: Int32)? {
+    guard let range = range?.pointee else {
+        complain(.argument, function, "range is NULL", vm.kvm)
+        return nil
+    }
+    guard vm.isRange(range.start, range.end, function),
+          let slot = checkedSlot(range.slot, of: vm, function) else { return nil }
+    guard range.start >= slot.base_gfn, range.end <= slot.base_gfn + slot.npages else {
+        complain(.argument, function, "range lies outside its slot (start, end)", vm.kvm, range.start, range.end)
+        return nil
+    }
+    return (range, Int32(slot.as_id))
+}
+
+func isLevel(_ level: Int32, _ allowed: ClosedRange<Int32>, _ vm: VM, _ function: StaticString) -> Bool {
+    if allowed.contains(level) { return true }
+    complain(.argument, function, "level out of range (level)", vm.kvm, UInt64(bitPattern: Int64(level)))
+    return false
 }

@@ -31,10 +31,14 @@ public func kvm_tdp_mmu_get_vcpu_root_hpa(_ vcpu: OpaquePointer?) -> hpa_t {
 
 @c @implementation
 public func kvm_tdp_mmu_get_root(_ root: UnsafeMutablePointer<kvm_mmu_page>?) -> Bool {
+    let name: StaticString = "kvm_tdp_mmu_get_root"
     guard let root, let table = Table(checkedHeader: root), table.isRoot else {
-        complain(.argument, "kvm_tdp_mmu_get_root", "root is NULL or no root")
+        complain(.argument, name, "root is NULL or no root")
         return false
     }
+    let vm = VM(UnsafeMutablePointer(bitPattern: table.ownerAddress).unsafelyUnwrapped)
+    // Without either the root may be gone before the count is looked at.
+    guard rcuReadLockHeld() || vm.isLocked(name) else { return false }
     return table.get()
 }
 
@@ -117,8 +121,6 @@ private func answer(_ pfn: PFN) -> Int32 {
     }
 }
 
-private let writeError: UInt64 = 1 << 1
-
 @c @implementation
 public func kvm_tdp_mmu_map(
     _ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64, _ map_writable: Bool, _ max_level: Int32,
@@ -138,8 +140,9 @@ public func kvm_tdp_mmu_map(
         complain(.argument, name, "pfn beyond MAXPHYADDR (pfn)", vm.kvm, pfn)
         return .invalid
     }
+    let access = FaultAccess(errorCode: error_code)
     return Fault(
-        vcpu: vcpu, gfn: GFN(gpa >> 12), isWrite: error_code & writeError != 0, pfn: page,
+        vcpu: vcpu, gfn: GFN(gpa >> 12), isWrite: access.isWrite, isFetch: access.isFetch, pfn: page,
         hostWritable: map_writable, hostLevel: Level(max_level), prefetch: prefault).handle().code
 }
 
@@ -150,7 +153,7 @@ public func kvm_tdp_mmu_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error
     let vm = vcpu.vm
     guard vm.isReady(name), vm.mayWait(name) else { return .invalid }
     guard gpa >> 12 < vm.gfnLimit.raw else { return FaultResult.emulate.code }
-    let (result, error) = vcpu.pageFault(gfn: GFN(gpa >> 12), isWrite: error_code & writeError != 0)
+    let (result, error) = vcpu.pageFault(gfn: GFN(gpa >> 12), FaultAccess(errorCode: error_code))
     if let error { return answer(error) }
     return result.code
 }
@@ -173,6 +176,40 @@ public func kvm_tdp_mmu_get_walk(
     }
     root_level.pointee = root.level.raw
     return vcpu.walk(to: GFN(addr >> 12), from: root, sptes).raw
+}
+
+@c @implementation
+public func kvm_tdp_mmu_fast_pf_get_last_sptep(
+    _ vcpu: OpaquePointer?, _ gfn: gfn_t, _ spte: UnsafeMutablePointer<UInt64>?
+) -> tdp_ptep_t? {
+    let name: StaticString = "kvm_tdp_mmu_fast_pf_get_last_sptep"
+    guard let vcpu = checkedVCPU(vcpu, name) else { return nil }
+    guard let spte, let root = vcpu.root, gfn < vcpu.vm.gfnLimit.raw else {
+        complain(.argument, name, "spte is NULL, gfn out of range, or the vCPU has no root (gfn)", vcpu.vm.kvm, gfn)
+        return nil
+    }
+    guard rcuReadLockHeld() else {
+        complain(.lock, name, "called outside an RCU reader", vcpu.vm.kvm)
+        return nil
+    }
+    let last = vcpu.lastEntry(for: GFN(gfn), from: root)
+    spte.pointee = last.spte.raw
+    return last.slot.pointer
+}
+
+@c @implementation
+public func tdpmmu_fast_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64) -> Int32 {
+    let name: StaticString = "tdpmmu_fast_page_fault"
+    guard let vcpu = checkedVCPU(vcpu, name), vcpu.vm.isAddress(gpa, name) else { return .invalid }
+    guard let root = vcpu.root else {
+        complain(.argument, name, "the vCPU has no root", vcpu.vm.kvm)
+        return .invalid
+    }
+    switch vcpu.fastPageFault(GFN(gpa >> 12), FaultAccess(errorCode: error_code), from: root) {
+    case .fixed: return FaultResult.fixed.code
+    case .spurious: return FaultResult.spurious.code
+    case .invalid: return Int32(bitPattern: RET_PF_INVALID.rawValue)
+    }
 }
 
 // Zapping -------------------------------------------------------------------
@@ -220,29 +257,8 @@ public func kvm_tdp_mmu_unmap_gfn_range(
 ) -> Bool {
     let name: StaticString = "kvm_tdp_mmu_unmap_gfn_range"
     guard let vm = checkedVM(kvm, name) else { return flush }
-    guard let range = range?.pointee else {
-        complain(.argument, name, "range is NULL", kvm)
-        return flush
-    }
-    guard vm.isLockedForWrite(name), vm.isRange(range.start, range.end, name),
-          let addressSpace = vm.addressSpace(of: range, name) else { return flush }
+    guard vm.isLockedForWrite(name), let (range, space) = checkedRange(range, of: vm, name) else { return flush }
     return vm.unmapRange(
-        addressSpace: addressSpace, start: GFN(range.start), end: GFN(range.end),
+        addressSpace: space, start: GFN(range.start), end: GFN(range.end),
         mayBlock: range.may_block, flush: flush)
-}
-
-extension VM {
-    /// The address space of a range's slot, without looking into a slot that may
-    /// be another VM's, or freed.
-    fileprivate func addressSpace(of range: kvm_gfn_range, _ function: StaticString) -> Int32? {
-        rcuReadLock()
-        defer { rcuReadUnlock() }
-        for space in Int32(0)..<2 {
-            guard let slot = slot(holding: GFN(range.start), addressSpace: space), slot == range.slot
-            else { continue }
-            if range.end <= slot.pointee.base_gfn + slot.pointee.npages { return space }
-        }
-        complain(.argument, function, "range lies in no slot of this VM (start, end)", kvm, range.start, range.end)
-        return nil
-    }
 }

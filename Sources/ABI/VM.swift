@@ -31,24 +31,35 @@ private func readConfiguration(
     var ops = tdpmmu_ops()
     if let given {
         // The first version ended with ops_ctx.
-        let error = copyOptions(given, size: given.pointee.size,
-                                minimum: MemoryLayout<tdpmmu_vm_config>.size, &raw)
+        let error = copyOptions(given, size: given.pointee.size, minimum: 48, &raw)
         if error != 0 { return error }
     }
     if let table = raw.ops {
-        let error = copyOptions(table, size: table.pointee.size,
-                                minimum: MemoryLayout<tdpmmu_ops>.size, &ops)
+        // The first version ended with warn.
+        let error = copyOptions(table, size: table.pointee.size, minimum: 48, &ops)
         if error != 0 { return error }
     }
     let level = raw.root_level == 0 ? 4 : raw.root_level
     let bits = raw.maxphyaddr == 0 ? 46 : raw.maxphyaddr
     guard raw.vendor <= 1, level == 4 || level == 5, (36...52).contains(bits), raw.ad_disabled <= 1,
-          raw.vendor == 0 || raw.ad_disabled == 0 else { return EINVAL }
-    result = VMConfiguration(
+          raw.vendor == 0 || raw.ad_disabled == 0, raw.nx_huge_pages <= 1, raw.no_eager_split <= 1,
+          raw.no_pml <= 1, raw.dirty_log & ~(manualProtectFlag | initiallySetFlag) == 0,
+          raw.dirty_log != initiallySetFlag else { return EINVAL }
+    var config = VMConfiguration(
         vendor: raw.vendor == 0 ? .ept : .npt, rootLevel: Level(Int32(level)), maxPhysicalBits: Int(bits),
         adDisabled: raw.ad_disabled == 1, tableLimit: raw.table_limit, ops: ops, opsContext: raw.ops_ctx)
+    config.nxHugePages = raw.nx_huge_pages == 1
+    config.eagerSplit = raw.no_eager_split == 0
+    config.usesPML = raw.vendor == 0 && raw.ad_disabled == 0 && raw.no_pml == 0
+    config.manualProtect = raw.dirty_log & manualProtectFlag != 0
+    config.initiallySet = raw.dirty_log & initiallySetFlag != 0
+    result = config
     return 0
 }
+
+// Of <linux/kvm.h>: macros with casts, which Swift does not see.
+private let manualProtectFlag: UInt32 = 1 << 0
+private let initiallySetFlag: UInt32 = 1 << 1
 
 @c @implementation
 public func tdpmmu_create_vm(_ config: UnsafePointer<tdpmmu_vm_config>?) -> UnsafeMutablePointer<kvm>? {
@@ -126,7 +137,7 @@ public func tdpmmu_vcpu_set_as_id(_ vcpu: OpaquePointer?, _ as_id: Int32) -> Int
 
 // Slots -------------------------------------------------------------------
 
-private func isAddressSpace(_ as_id: Int32, _ kvm: KVMPointer?, _ function: StaticString) -> Bool {
+func isAddressSpace(_ as_id: Int32, _ kvm: KVMPointer?, _ function: StaticString) -> Bool {
     if as_id == 0 || as_id == 1 { return true }
     complain(.argument, function, "no such address space (as_id)", kvm, UInt64(bitPattern: Int64(as_id)))
     return false
@@ -246,7 +257,9 @@ extension VM {
             faults_spurious: clampedTotal(.spurious), faults_retried: clampedTotal(.retried),
             faults_emulated: clampedTotal(.emulated), mmio_sptes: clampedTotal(.mmioSPTEs),
             spte_changes: clampedTotal(.spteChanges), tlb_flushes: clampedTotal(.flushes),
-            yields: clampedTotal(.yields), warnings: clampedTotal(.warnings))
+            yields: clampedTotal(.yields), warnings: clampedTotal(.warnings),
+            fast_faults: clampedTotal(.fastFaults), splits: clampedTotal(.splits),
+            nx_splits: clampedTotal(.nxSplits))
     }
 }
 

@@ -7,8 +7,9 @@ package enum Counter: Int {
     case tables, strays
     case faults, fixed, spurious, retried, emulated
     case mmioSPTEs, spteChanges, flushes, yields, warnings
+    case fastFaults, splits, nxSplits
 
-    static let count = 15
+    static let count = 18
 }
 
 /// One block of counters.  Every vCPU has its own and the VM has one; a reader

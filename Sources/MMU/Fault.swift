@@ -9,6 +9,7 @@ package struct Fault {
     package let vcpu: VCPU
     package let gfn: GFN
     package let isWrite: Bool
+    package let isFetch: Bool
     /// The host page of `gfn` itself, or an answer.
     package let pfn: PFN
     package let hostWritable: Bool
@@ -18,11 +19,13 @@ package struct Fault {
     package let prefetch: Bool
 
     package init(
-        vcpu: VCPU, gfn: GFN, isWrite: Bool, pfn: PFN, hostWritable: Bool, hostLevel: Level, prefetch: Bool
+        vcpu: VCPU, gfn: GFN, isWrite: Bool, isFetch: Bool, pfn: PFN, hostWritable: Bool, hostLevel: Level,
+        prefetch: Bool
     ) {
         self.vcpu = vcpu
         self.gfn = gfn
         self.isWrite = isWrite
+        self.isFetch = isFetch
         self.pfn = pfn
         self.hostWritable = hostWritable
         self.hostLevel = hostLevel
@@ -44,9 +47,20 @@ package enum FaultResult {
 /// A fault once slot and level are known.
 private struct Target {
     let fault: Fault
-    let level: Level
-    let pfn: PFN
+    let slot: SlotPointer?
+    /// Where the leaf goes; lowered when a table stands there that must stay.
+    var level: Level
+    /// The level it could have but for execution.
+    let wantedLevel: Level
     let hostWritable: Bool
+    /// Huge pages must not be executed in this VM.
+    let nxHugePages: Bool
+
+    /// A fetch that must not get a huge page.
+    @inline(__always) var hugeIsDisallowed: Bool { nxHugePages && fault.isFetch }
+
+    /// First host page of the leaf.
+    @inline(__always) var pfn: PFN { PFN(fault.pfn.raw & ~(level.pages &- 1)) }
 }
 
 extension SlotPointer {
@@ -107,11 +121,14 @@ extension Fault {
             if pfn == .noSlot { return .retry }
         }
         if pfn == .noSlot && !actor.vm.masks.cachesMMIO { return .emulate }
-        let level = level(in: slot)
-        let target = Target(
-            fault: self, level: level, pfn: PFN(pfn.raw & ~(level.pages &- 1)),
-            hostWritable: hostWritable && !(slot.map { $0.isReadOnly } ?? false))
-        return actor.install(target, under: root)
+        let level = level(in: slot), nx = actor.vm.nxHugePages
+        var target = Target(
+            fault: self, slot: slot, level: nx && isFetch ? .page4K : level, wantedLevel: level,
+            hostWritable: hostWritable && !(slot.map { $0.isReadOnly } ?? false), nxHugePages: nx)
+        let result = actor.install(&target, under: root)
+        // The page can be written from here on without our hearing of it.
+        if result == .fixed && target.hostWritable, let slot { slot.markDirty(gfn) }
+        return result
     }
 }
 
@@ -119,14 +136,17 @@ extension Actor {
     /// Walks down to the target's level, linking tables and splitting huge leaves
     /// on the way, each step one compare-and-exchange.
     @inline(__always)
-    fileprivate func install(_ target: Target, under root: Table) -> FaultResult {
+    fileprivate func install(_ target: inout Target, under root: Table) -> FaultResult {
         var iter = tdp_iter(root: root, minLevel: .page4K, from: target.fault.gfn)
         while iter.valid && iter.atGFN <= target.fault.gfn {
             // Somebody is removing what is below.
             if iter.old.isFrozen { return .retry }
+            if target.nxHugePages && standsForNXHugePage(iter, target.level) { target.level = target.level.below }
             if iter.atLevel == target.level { return installLeaf(target, &iter) }
             if !iter.isAtTable {
-                let result = linkTable(target.fault.vcpu, &iter)
+                let link = TableLink(vcpu: target.fault.vcpu, isNXSplit: target.hugeIsDisallowed,
+                                     isNXRecoverable: target.wantedLevel >= iter.atLevel)
+                let result = linkTable(link, &iter)
                 if result != .fixed { return result }
             }
             iter.next()
@@ -135,32 +155,12 @@ extension Actor {
         return .retry
     }
 
-    /// Puts a table where nothing or a huge leaf stands; .fixed when it is there.
+    /// A table that was put in a huge page's place because of a fetch stays: else
+    /// reads and fetches would replace each other's mapping for ever.
     @inline(never)
-    private func linkTable(_ vcpu: VCPU, _ iter: inout tdp_iter) -> FaultResult {
-        let parent = Table(containing: UInt(bitPattern: iter.sptep))
-        guard let table = vm.takeTable(vcpu, role: parent.role.child, gfn: iter.atGFN, parent: iter.slot)
-        else { return .noMemory }
-        let huge = iter.old
-        if huge.isPresent { fill(table, bySplitting: huge, at: iter.atLevel) }
-        switch set(&iter, vm.masks.table(at: table.address)) {
-        case .done:
-            if huge.isPresent { countLeaves(at: iter.atLevel.below, Int64(entriesPerTable)) }
-            return .fixed
-        case .lost:
-            vm.returnTable(vcpu, table)
-            return .retry
-        case .refused:
-            vm.returnTable(vcpu, table)
-            return .refused
-        }
-    }
-
-    /// The children map exactly what the huge leaf did, so linking them needs no flush.
-    private func fill(_ table: Table, bySplitting huge: SPTE, at level: Level) {
-        for index in 0..<entriesPerTable {
-            table[index].store(vm.masks.splitChild(of: huge, at: level, index: index))
-        }
+    private func standsForNXHugePage(_ iter: tdp_iter, _ level: Level) -> Bool {
+        iter.atLevel == level && level > .page4K && iter.isAtTable
+            && Table(child: iter.old).isNXSplit.pointee
     }
 
     @inline(__always)
@@ -169,7 +169,7 @@ extension Actor {
         if !isMMIO && iter.isAtLeaf {
             if iter.old.pfn != target.pfn {
                 // Never from page to page in one step: a CPU could use both.
-                let result = vacate(&iter)
+                let result = zapAtomically(&iter)
                 if result != .done { return result == .lost ? .retry : .refused }
             } else if wouldDowngrade(target, iter.old) {
                 return .spurious
@@ -177,7 +177,8 @@ extension Actor {
         }
         let new = isMMIO ? mmioSPTE(target, iter.atGFN) : vm.masks.leaf(LeafRequest(
             gfn: iter.atGFN, pfn: target.pfn, level: target.level, old: iter.old,
-            hostWritable: target.hostWritable, prefetch: target.fault.prefetch))
+            hostWritable: target.hostWritable, prefetch: target.fault.prefetch,
+            noExecuteHuge: target.nxHugePages))
         return installLeaf(new, isMMIO: isMMIO, &iter)
     }
 
@@ -209,22 +210,5 @@ extension Actor {
     @inline(never)
     private func mmioSPTE(_ target: Target, _ gfn: GFN) -> SPTE {
         vm.masks.mmio(gfn, generation: vm.slotGeneration(target.fault.vcpu.addressSpace) & mmioGenerationMask)
-    }
-
-    /// Empties a leaf under the read lock: frozen keeps others off until the
-    /// CPUs have forgotten the old page.
-    @inline(never)
-    private func vacate(_ iter: inout tdp_iter) -> SetResult {
-        let leaf = iter.old
-        var seen = leaf
-        guard iter.slot.replace(&seen, with: .frozen) else {
-            iter.old = seen
-            return .lost
-        }
-        vm.flush(iter.atGFN, pages: iter.atLevel.pages)
-        iter.slot.store(.nonPresent)
-        record(SPTEChange(iter, to: .nonPresent))
-        iter.old = .nonPresent
-        return .done
     }
 }

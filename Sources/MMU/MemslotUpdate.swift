@@ -4,6 +4,7 @@ import CTDPMMU
 import PageTable
 import RCU
 import Sync
+import Synchronization
 
 /// A slot as a caller wants it, arguments checked for themselves.
 package struct SlotRequest {
@@ -72,13 +73,30 @@ extension VM {
     }
 
     private func addSlot(_ request: SlotRequest) -> SlotError {
-        guard let record = SlotRecord.make(request.slot) else { return .noMemory }
+        var bitmap: DirtyBitmap?
+        guard bitmapFor(request.slot, old: nil, &bitmap) else { return .noMemory }
+        guard let record = SlotRecord.make(request.slot, bitmap) else {
+            cp_free_zeroed(bitmap?.memory)
+            return .noMemory
+        }
         guard let next = successor(of: slots(request.addressSpace), without: -1, adding: record) else {
+            cp_free_zeroed(bitmap?.memory)
             cp_free_zeroed(record)
             return .noMemory
         }
         swap(to: next, request.addressSpace)
+        if bitmap != nil { state.pointee.loggedSlots.wrappingAdd(1, ordering: .relaxed) }
         return .none
+    }
+
+    /// The bitmap a slot needs: the one it had, a new one, or none.  False: no memory.
+    private func bitmapFor(_ slot: kvm_memory_slot, old: DirtyBitmap?, _ bitmap: inout DirtyBitmap?) -> Bool {
+        guard slot.flags & UInt32(KVM_MEM_LOG_DIRTY_PAGES) != 0 else { return true }
+        let config = state
+        bitmap = old ?? DirtyBitmap.make(
+            pages: slot.npages,
+            allDirty: config.pointee.config.manualProtect && config.pointee.config.initiallySet)
+        return bitmap != nil
     }
 
     /// Deleting and moving first make the slot invalid and zap all that was
@@ -91,8 +109,14 @@ extension VM {
         var dying = oldRecord.slot.pointee
         dying.flags |= slotInvalidFlag
         // All memory first: a change that began must not fail half-way.
-        var plan = ReplacementPlan()
-        guard plan.prepare(self, old, index, new, dying: flushing ? dying : nil) else { return .noMemory }
+        let oldBitmap = oldRecord.pointee.bitmap
+        var newBitmap: DirtyBitmap?
+        if let new, !bitmapFor(new, old: oldBitmap, &newBitmap) { return .noMemory }
+        var plan = ReplacementPlan(oldBitmap: oldBitmap, newBitmap: newBitmap)
+        guard plan.prepare(self, old, index, new, dying: flushing ? dying : nil) else {
+            if oldBitmap == nil { cp_free_zeroed(newBitmap?.memory) }
+            return .noMemory
+        }
         if let transitional = plan.transitional {
             swap(to: transitional, space)
             zapAllFast()
@@ -102,10 +126,25 @@ extension VM {
         if let record = plan.dyingRecord {
             callRCU(UnsafeMutableRawPointer(record).assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
         }
+        finishLogging(new, oldBitmap, newBitmap, toggles: !flushing)
         return .none
     }
 
+    /// What a change of a slot means for its dirty log, once it is published.
+    private func finishLogging(
+        _ slot: kvm_memory_slot?, _ old: DirtyBitmap?, _ new: DirtyBitmap?, toggles: Bool
+    ) {
+        guard (old == nil) != (new == nil) else { return }
+        state.pointee.loggedSlots.wrappingAdd(new == nil ? -1 : 1, ordering: .relaxed)
+        if let slot, toggles, slot.flags & UInt32(KVM_MEM_READONLY) == 0 { applyLogging(slot, on: new != nil) }
+        if let old {
+            callRCU(old.memory.assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
+        }
+    }
+
     private struct ReplacementPlan {
+        let oldBitmap: DirtyBitmap?
+        let newBitmap: DirtyBitmap?
         var newRecord: UnsafeMutablePointer<SlotRecord>?
         var dyingRecord: UnsafeMutablePointer<SlotRecord>?
         var transitional: SlotTable?
@@ -115,8 +154,8 @@ extension VM {
         mutating func prepare(
             _ vm: VM, _ old: SlotTable, _ index: Int, _ new: kvm_memory_slot?, dying: kvm_memory_slot?
         ) -> Bool {
-            if let new { newRecord = SlotRecord.make(new) }
-            if let dying { dyingRecord = SlotRecord.make(dying) }
+            if let new { newRecord = SlotRecord.make(new, newBitmap) }
+            if let dying { dyingRecord = SlotRecord.make(dying, oldBitmap) }
             if let dyingRecord {
                 transitional = vm.successor(of: old, without: index, adding: dyingRecord)
             }

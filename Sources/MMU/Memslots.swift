@@ -14,11 +14,13 @@ package typealias SlotPointer = UnsafePointer<kvm_memory_slot>
 struct SlotRecord {
     var rcuHead = rcu_head()
     var slot: kvm_memory_slot
+    /// Pages written since they were last asked for, if the slot is logged.
+    var bitmap: DirtyBitmap?
 
-    static func make(_ slot: kvm_memory_slot) -> UnsafeMutablePointer<SlotRecord>? {
+    static func make(_ slot: kvm_memory_slot, _ bitmap: DirtyBitmap?) -> UnsafeMutablePointer<SlotRecord>? {
         guard let memory = cp_alloc_zeroed(MemoryLayout<SlotRecord>.size) else { return nil }
         let record = memory.assumingMemoryBound(to: SlotRecord.self)
-        record.initialize(to: SlotRecord(slot: slot))
+        record.initialize(to: SlotRecord(slot: slot, bitmap: bitmap))
         return record
     }
 }
@@ -82,6 +84,19 @@ struct SlotTable {
         return gfn.raw - slot.pointee.base_gfn < slot.pointee.npages ? slot : nil
     }
 
+    /// The slot that holds gfn, or the next one.
+    func slot(atOrAfter gfn: GFN) -> SlotPointer? {
+        if let slot = slot(holding: gfn) { return slot }
+        let before = countBeginning(atOrBelow: gfn)
+        return before < count ? records[before].slot : nil
+    }
+
+    /// Is this one of the table's slots?  Looks at the pointer only.
+    func contains(_ slot: SlotPointer) -> Bool {
+        for i in 0..<count where records[i].slot == slot { return true }
+        return false
+    }
+
     /// Index of the slot with an id, or -1.
     func index(ofID id: UInt16) -> Int {
         for i in 0..<count where records[i].slot.pointee.id == id { return i }
@@ -125,6 +140,14 @@ extension VM {
         slots(addressSpace).slot(holding: gfn)
     }
 
+    /// A copy of a slot that a caller names by pointer; nil if this VM has no such
+    /// slot now.  The pointer itself is not followed before that is known.
+    package func liveSlot(_ pointer: SlotPointer) -> kvm_memory_slot? {
+        insideRCU {
+            slots(0).contains(pointer) || slots(1).contains(pointer) ? pointer.pointee : nil
+        }
+    }
+
     package func slot(id: UInt16, addressSpace: Int32) -> SlotPointer? {
         let table = slots(addressSpace)
         let index = table.index(ofID: id)
@@ -154,7 +177,10 @@ extension VM {
     func freeSlotTables() {
         for space in Int32(0)..<2 {
             let table = slots(space)
-            for i in 0..<table.count { cp_free_zeroed(table[i]) }
+            for i in 0..<table.count {
+                cp_free_zeroed(table[i].pointee.bitmap?.memory)
+                cp_free_zeroed(table[i])
+            }
             cp_free_zeroed(table.header)
         }
     }

@@ -12,26 +12,31 @@ private struct HostPage {
 }
 
 extension VCPU {
-    /// The whole fault path: slot, host page, lock, map.  gfn is below the limit.
-    /// `errorOf` gets a KVM_PFN_ERR_* that no fault result stands for.
-    package func pageFault(gfn: GFN, isWrite: Bool) -> (result: FaultResult, error: PFN?) {
+    /// The whole fault path: slot, lockless fix, host page, lock, map.  gfn is below
+    /// the limit.  `error`: the host's answer if it is no page.
+    package func pageFault(gfn: GFN, _ access: FaultAccess) -> (result: FaultResult, error: PFN?) {
         guard let root, !root.role.isInvalid else { return (.retry, nil) }
-        rcuReadLock()
-        let slot = vm.slot(holding: gfn, addressSpace: addressSpace)?.pointee
-        rcuReadUnlock()
+        switch fastPageFault(gfn, access, from: root) {
+        case .fixed: return (.fixed, nil)
+        case .spurious: return (.spurious, nil)
+        case .invalid: break
+        }
+        let sequence = vm.invalidateSequence
+        let slot = vm.insideRCU { vm.slot(holding: gfn, addressSpace: addressSpace)?.pointee }
         var page = HostPage(pfn: .noSlot, writable: false, level: .page4K)
         if var slot {
             if slot.flags & slotInvalidFlag != 0 { return (.retry, nil) }
-            if isWrite && slot.flags & UInt32(KVM_MEM_READONLY) != 0 { return (.emulate, nil) }
-            page = vm.hostPage(of: gfn, in: &slot, isWrite: isWrite)
-            if page.pfn == .readOnlyError { return (.emulate, nil) }
+            if access.isWrite && slot.flags & UInt32(KVM_MEM_READONLY) != 0 { return (.emulate, nil) }
+            page = vm.hostPage(of: gfn, in: &slot, isWrite: access.isWrite)
             if page.pfn.isError { return (.refused, page.pfn) }
         }
         guard vm.lock.readLock() else { return (.refused, nil) }
         defer { _ = vm.lock.readUnlock() }
+        // What the host said may be over: a notifier ran, or runs, for this page.
+        if slot != nil && vm.isStale(gfn, sequence) { return (.retry, nil) }
         let fault = Fault(
-            vcpu: self, gfn: gfn, isWrite: isWrite, pfn: page.pfn, hostWritable: page.writable,
-            hostLevel: page.level, prefetch: false)
+            vcpu: self, gfn: gfn, isWrite: access.isWrite, isFetch: access.isFetch, pfn: page.pfn,
+            hostWritable: page.writable, hostLevel: page.level, prefetch: false)
         return (fault.handle(), nil)
     }
 }

@@ -36,6 +36,7 @@ extension Actor {
 
     private func detach(_ table: Table, _ addressSpace: Int32, _ strays: inout Strays) {
         let level = table.level
+        vm.forgetNXSplit(table)
         for index in 0..<entriesPerTable {
             guard let old = freeze(table[index], at: level) else { continue }
             record(SPTEChange(
@@ -80,12 +81,14 @@ extension VM {
     /// Tables that exist, strays included.
     package var tablesAlive: UInt64 { state.pointee.tablesTaken.load(ordering: .relaxed) }
 
-    /// Takes a page from a vCPU's cache into use, unless the limit is reached.
+    /// Takes a page into use, from the vCPU's cache or, without one, from the
+    /// arena; nil if the limit is reached or memory used up.
     @inline(__always)
-    func takeTable(_ vcpu: VCPU, role: Role, gfn: GFN, parent: SPTESlot?) -> Table? {
+    func takeTable(_ vcpu: VCPU?, role: Role, gfn: GFN, parent: SPTESlot?) -> Table? {
         let limit = state.pointee.config.tableLimit
         let taken = state.pointee.tablesTaken.wrappingAdd(1, ordering: .relaxed).newValue
-        if limit == 0 || taken <= limit, let table = vcpu.cache.take() {
+        if limit == 0 || taken <= limit,
+           let table = vcpu.map({ $0.cache.take() }) ?? TableArena.take(count: 1) {
             table.becomeTable(owner: UInt(bitPattern: kvm), role: role, gfn: gfn, parent: parent)
             return table
         }
@@ -93,10 +96,10 @@ extension VM {
         return nil
     }
 
-    /// A table that nobody ever saw goes back to the vCPU.
-    func returnTable(_ vcpu: VCPU, _ table: Table) {
+    /// A table that nobody ever saw goes back to where it came from.
+    func returnTable(_ vcpu: VCPU?, _ table: Table) {
         table.retire()
-        vcpu.cache.putBack(table)
+        if let vcpu { vcpu.cache.putBack(table) } else { TableArena.give(table) }
         state.pointee.tablesTaken.wrappingSubtract(1, ordering: .relaxed)
     }
 

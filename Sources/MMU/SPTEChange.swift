@@ -135,6 +135,24 @@ extension Actor {
         }
     }
 
+    /// Empties an entry under the read lock: frozen keeps others off until the CPUs
+    /// have forgotten what it mapped.
+    @inline(never)
+    func zapAtomically(_ iter: inout tdp_iter) -> SetResult {
+        guard !iter.old.isFrozen else { return .lost }
+        let old = iter.old
+        var seen = old
+        guard iter.slot.replace(&seen, with: .frozen) else {
+            iter.old = seen
+            return .lost
+        }
+        vm.flush(iter.atGFN, pages: iter.atLevel.pages)
+        iter.slot.store(.nonPresent)
+        finish(SPTEChange(iter, to: .nonPresent))
+        iter.old = .nonPresent
+        return .done
+    }
+
     /// What follows every change: trace, count, and care for a subtree cut off.
     @inline(__always)
     func finish(_ change: SPTEChange) {

@@ -16,6 +16,15 @@ package struct VMConfiguration {
     package var tableLimit: UInt64
     package var ops: tdpmmu_ops
     package var opsContext: UnsafeMutableRawPointer?
+    package var nxHugePages = false
+    /// Enabling dirty logging splits huge leaves at once.
+    package var eagerSplit = true
+    /// The CPU logs dirty pages by their Dirty bits.
+    package var usesPML = false
+    /// Reading the dirty log does not clear it.
+    package var manualProtect = false
+    /// A logged slot starts all dirty, and nothing is protected until it is cleared.
+    package var initiallySet = false
 
     package init(
         vendor: Vendor, rootLevel: Level, maxPhysicalBits: Int, adDisabled: Bool,
@@ -45,11 +54,22 @@ package struct VMState: ~Copyable {
     /// Published slot tables of the two address spaces (addresses).
     let normalSlots = Atomic<UInt>(0)
     let smmSlots = Atomic<UInt>(0)
+    /// Huge pages must not be executed.
+    let nxHugePages = Atomic<Bool>(false)
+    /// Counts ended invalidations of the host; written with mmu_lock for write.
+    let invalidateSequence = Atomic<UInt64>(0)
+    /// Invalidations under way, and the gfns they are about; the same lock.
+    let invalidationsRunning = Atomic<Int64>(0)
+    let invalidateStart = Atomic<UInt64>(0)
+    let invalidateEnd = Atomic<UInt64>(0)
+    /// Slots with dirty logging; under VMLock.slots.
+    let loggedSlots = Atomic<Int64>(0)
     /// Tables taken by this VM and not yet freed, for the limit.
     let tablesTaken = Atomic<UInt64>(0)
 
     init(_ config: VMConfiguration) {
         self.config = config
+        nxHugePages.store(config.nxHugePages, ordering: .relaxed)
         masks = SPTEMasks(
             vendor: config.vendor, maxPhysicalBits: config.maxPhysicalBits, adDisabled: config.adDisabled)
         // Four levels translate 48 bits, however many the CPU could address.
@@ -61,7 +81,8 @@ package struct VMState: ~Copyable {
 /// A VM's small locks, each with what it protects on a cache line of its own.
 /// Reached by address: an inout access would touch a whole struct at once.
 enum VMLock: Int {
-    /// Protects the root list.
+    /// Protects the root list, and the list of tables that NX recovery may zap,
+    /// whose first and last (addresses, or 0) are the line's next words.
     case pages
     /// Serialises slot changes; outside mmu_lock.
     case slots
@@ -136,6 +157,14 @@ package struct VM: Equatable {
     @inline(__always) var firstVCPU: UnsafeMutablePointer<UInt> {
         (line(.vcpus) + MemoryLayout<UInt>.stride).assumingMemoryBound(to: UInt.self)
     }
+
+    /// First of the tables that NX recovery may zap; under VMLock.pages.
+    var firstNXSplit: UnsafeMutablePointer<UInt> {
+        (line(.pages) + MemoryLayout<UInt>.stride).assumingMemoryBound(to: UInt.self)
+    }
+    var lastNXSplit: UnsafeMutablePointer<UInt> { firstNXSplit + 1 }
+
+    package var nxHugePages: Bool { state.pointee.nxHugePages.load(ordering: .relaxed) }
 
     /// Runs `body` holding one of the VM's small locks.
     @inline(__always)

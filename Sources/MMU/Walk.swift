@@ -11,6 +11,8 @@ enum Visit {
     case nextAndFlush
     /// Look at the same entry again: somebody changed it meanwhile.
     case again
+    /// The walk is over.
+    case stop
 }
 
 /// Which entries a walk visits.
@@ -39,6 +41,7 @@ extension Actor {
             }
             let visited = visit(&iter)
             if visited == .nextAndFlush { flush = true }
+            if visited == .stop { break }
             if visited != .again { iter.next() }
         }
         rcuReadUnlock()

@@ -17,15 +17,21 @@ package struct LeafRequest {
     package var hostWritable: Bool
     /// The guest did not touch the page yet.
     package var prefetch: Bool
+    /// A huge leaf must not be executed.
+    package var noExecuteHuge: Bool
 
     @inline(__always)
-    package init(gfn: GFN, pfn: PFN, level: Level, old: SPTE, hostWritable: Bool, prefetch: Bool) {
+    package init(
+        gfn: GFN, pfn: PFN, level: Level, old: SPTE, hostWritable: Bool, prefetch: Bool,
+        noExecuteHuge: Bool = false
+    ) {
         self.gfn = gfn
         self.pfn = pfn
         self.level = level
         self.old = old
         self.hostWritable = hostWritable
         self.prefetch = prefetch
+        self.noExecuteHuge = noExecuteHuge
     }
 }
 
@@ -98,23 +104,49 @@ package struct SPTEMasks {
     /// The SPTE that a fault installs.
     @inline(__always) package func leaf(_ r: LeafRequest) -> SPTE {
         var bits = leafBits | (r.pfn.raw &<< 12)
-        if r.level > .page4K { bits |= SPTE.pageSize }
+        if r.level > .page4K {
+            bits |= SPTE.pageSize
+            if r.noExecuteHuge { bits = bits & ~execute | noExecute }
+        }
         if !r.prefetch { bits |= accessed }
         if r.hostWritable {
             bits |= hostWritable | mmuWritable | SPTE.writable
-            // As Linux 6.12 does: whatever had bit 1 before counts as dirtied
-            // already, a stale MMIO SPTE included.
-            if !r.old.isWritable { bits |= dirty }
+            // As Linux 6.12 does: what could be a leaf here and had bit 1 counts as
+            // dirtied already, a stale MMIO SPTE included.
+            if !(r.old.isWritable && r.old.isLast(at: r.level)) { bits |= dirty }
         }
         return r.prefetch ? markForAccessTrack(SPTE(bits)) : SPTE(bits)
     }
 
-    /// One of the 512 entries that together map what `huge` maps.
-    @inline(__always) package func splitChild(of huge: SPTE, at level: Level, index: Int) -> SPTE {
+    /// One of the 512 entries that together map what `huge` maps.  `executable`:
+    /// a 4K child may be executed though the huge leaf must not.
+    @inline(__always)
+    package func splitChild(of huge: SPTE, at level: Level, index: Int, executable: Bool) -> SPTE {
         let child = level.below
         var bits = huge.raw &+ ((UInt64(truncatingIfNeeded: index) &* child.pages) &<< 12)
-        if child == .page4K { bits &= ~SPTE.pageSize }
+        if child == .page4K {
+            bits &= ~SPTE.pageSize
+            if executable && !isAccessTracked(huge) { bits = bits & ~noExecute | execute }
+        }
         return SPTE(bits)
+    }
+
+    /// The huge leaf at `level` whose first child is `child`.
+    package func hugeLeaf(from child: SPTE, at level: Level, executable: Bool) -> SPTE {
+        let bits = child.raw | SPTE.pageSize
+        return SPTE(executable ? bits : bits & ~execute | noExecute)
+    }
+
+    /// A leaf like `old`, for another page that the host does not let be written,
+    /// and not used yet.
+    package func readOnlyLeaf(like old: SPTE, _ pfn: PFN) -> SPTE {
+        let kept = old.raw & ~(SPTE.addressMask | SPTE.writable | hostWritable | mmuWritable)
+        return markForAccessTrack(SPTE(kept | (pfn.raw &<< 12)))
+    }
+
+    /// What makes two leaves interchangeable, but for address, level, A and D.
+    package func permissions(_ spte: SPTE) -> UInt64 {
+        spte.raw & ~(SPTE.addressMask | SPTE.pageSize | accessed | dirty)
     }
 
     /// Make the next access visible: clear Accessed, or take RWX away and remember R and X.
@@ -129,6 +161,14 @@ package struct SPTEMasks {
         accessTrack != 0 && spte.isPresent && spte.raw & SPTE.adTypeMask != 0
             && spte.raw & accessTrack == 0
     }
+
+    /// Gives an access-tracked entry its permissions back, all but W.
+    @inline(__always) package func restoreAccessTrack(_ spte: SPTE) -> SPTE {
+        let saved = (spte.raw &>> SPTE.savedShift) & SPTE.savedMask
+        return SPTE((spte.raw & ~(SPTE.savedMask &<< SPTE.savedShift)) | saved)
+    }
+
+    @inline(__always) package func isMMUWritable(_ spte: SPTE) -> Bool { spte.raw & mmuWritable != 0 }
 
     @inline(__always) package func isAccessed(_ spte: SPTE) -> Bool {
         accessed != 0 ? spte.raw & accessed != 0 : spte.isPresent && !isAccessTracked(spte)

@@ -84,6 +84,17 @@ package struct Table: Equatable {
         field(HeaderOffset.next, as: Atomic<UInt>.self)
     }
 
+    /// Stands in for a huge page that must not be executed.
+    package var isNXSplit: UnsafeMutablePointer<Bool> {
+        field(HeaderOffset.nxSplit, as: Bool.self)
+    }
+
+    /// Neighbours in the list of tables that NX recovery may zap; 0 at the ends.
+    package var nxNext: UnsafeMutablePointer<UInt> { field(HeaderOffset.nxNext, as: UInt.self) }
+    package var nxPrevious: UnsafeMutablePointer<UInt> { field(HeaderOffset.nxPrevious, as: UInt.self) }
+    /// In that list.
+    package var isNXListed: UnsafeMutablePointer<UInt> { field(HeaderOffset.nxListed, as: UInt.self) }
+
     /// Invalidated, and the MMU's own reference not yet dropped; roots only.
     package var isScheduledToZap: UnsafeMutablePointer<Bool> {
         field(HeaderOffset.scheduledToZap, as: Bool.self)
@@ -120,7 +131,8 @@ package struct Table: Equatable {
         header.pointee.gfn = gfn.raw
         header.pointee.ptep = parent?.pointer
         header.pointee.tdp_mmu_page = true
-        header.pointee.nx_huge_page_disallowed = false
+        isNXSplit.pointee = false
+        isNXListed.pointee = 0
         isScheduledToZap.pointee = false
         roleWord.pointee.store(role.raw, ordering: .relaxed)
         references.pointee.store(0, ordering: .relaxed)
@@ -143,7 +155,12 @@ enum HeaderOffset {
     static let rcuHead = 40
     static let role = 56
     static let references = 60
+    static let nxSplit = 65
     static let scheduledToZap = 66
+    // In tdpmmu_private, behind the chain of strays.
+    static let nxNext = 80
+    static let nxPrevious = 88
+    static let nxListed = 96
 }
 
 /// The kernel's role word: what sort of table it is.

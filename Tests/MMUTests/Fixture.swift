@@ -75,8 +75,8 @@ final class Fixture {
         XCTAssertTrue(vm.lock.readLock())
         defer { XCTAssertTrue(vm.lock.readUnlock()) }
         return Fault(
-            vcpu: vcpu, gfn: GFN(gfn), isWrite: write, pfn: PFN(pfn ?? gfn), hostWritable: writable,
-            hostLevel: level, prefetch: false).handle()
+            vcpu: vcpu, gfn: GFN(gfn), isWrite: write, isFetch: false, pfn: PFN(pfn ?? gfn),
+            hostWritable: writable, hostLevel: level, prefetch: false).handle()
     }
 
     func writeLocked<T>(_ body: () -> T) -> T {

@@ -34,6 +34,7 @@ final class SPTEMasksTests: XCTestCase {
         let stale = Self.npt.mmio(GFN(0x40000), generation: 10)
         XCTAssertEqual(stale.raw, 0x8000_0400_00057)
         XCTAssertEqual(leaf(Self.npt, .page4K, pfn: 0x102e7d, old: stale), 0x1_02e7_de27)
+        XCTAssertEqual(leaf(Self.npt, .page2M, old: SPTE(0x5827)), 0xee7, "a table is no leaf")
     }
 
     /// By the bits of the tables in the Intel manual and in Linux.
@@ -102,7 +103,7 @@ final class SPTEMasksTests: XCTestCase {
             for level in [Level.page2M, .page1G] {
                 let huge = SPTE(leaf(masks, level, pfn: 0x80000))
                 for index in [0, 1, 255, 511] {
-                    let child = masks.splitChild(of: huge, at: level, index: index)
+                    let child = masks.splitChild(of: huge, at: level, index: index, executable: false)
                     XCTAssertEqual(child.pfn.raw, 0x80000 + UInt64(index) * level.below.pages, name)
                     XCTAssertTrue(child.isLeaf(at: level.below), name)
                     let flags = ~(SPTE.addressMask | SPTE.pageSize)

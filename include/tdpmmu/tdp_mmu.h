@@ -90,7 +90,8 @@ int kvm_tdp_mmu_map(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code, bool 
                     int max_level, kvm_pfn_t pfn, bool prefault);
 
 /*
- * The whole fault path: slot, gfn_to_pfn callback, lock R, kvm_tdp_mmu_map().
+ * The whole fault path: slot, fast page fault, gfn_to_pfn callback, lock R, check
+ * against notifiers that ran meanwhile, kvm_tdp_mmu_map().
  * RET_PF_RETRY asks for kvm_mmu_load() and another try.  As above, and
  * RET_PF_EMULATE for a gpa beyond MAXPHYADDR.  No lock, not in RCU.
  */
@@ -103,6 +104,21 @@ int kvm_tdp_mmu_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code
  * Follows kvm_tdp_mmu_get_walk().
  */
 int kvm_tdp_mmu_get_walk(struct kvm_vcpu *vcpu, gpa_t addr, uint64_t *sptes, int *root_level);
+
+/*
+ * The last SPTE on the walk to gfn, and its value in *spte: for a fix without
+ * mmu_lock.  NULL if the vCPU has no root.  RCU only, for as long as the result is
+ * used.  Follows kvm_tdp_mmu_fast_pf_get_last_sptep().
+ */
+tdp_ptep_t kvm_tdp_mmu_fast_pf_get_last_sptep(struct kvm_vcpu *vcpu, gfn_t gfn, uint64_t *spte);
+
+/*
+ * Fix a fault without mmu_lock, if only W, or an access-tracked entry's RWX, is
+ * missing: RET_PF_FIXED, RET_PF_SPURIOUS (the access is allowed already),
+ * RET_PF_INVALID (not that sort of fault), -EINVAL.  A page that becomes writable
+ * in a logged slot is marked dirty.  Enters RCU itself.  Follows fast_page_fault().
+ */
+int tdpmmu_fast_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code);
 
 /* Zapping ---------------------------------------------------------------- */
 

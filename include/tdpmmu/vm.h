@@ -90,6 +90,11 @@ struct tdpmmu_ops {
     bool (*need_resched)(void *ctx, struct kvm *kvm);
     /* Default: the process-wide handler. */
     tdpmmu_warn_fn warn;
+    /*
+     * The largest level at which the host maps gfn now, for putting huge pages
+     * together.  Lock R and RCU are held.  Default: KVM_MAX_HUGEPAGE_LEVEL.
+     */
+    int (*mapping_level)(void *ctx, struct kvm *kvm, const struct kvm_memory_slot *slot, gfn_t gfn);
 };
 
 /*
@@ -105,6 +110,10 @@ struct tdpmmu_vm_config {
     uint64_t table_limit;  /* most page-table pages alive at once; 0: no limit */
     const struct tdpmmu_ops *ops; /* copied; NULL for the defaults */
     void *ops_ctx;         /* handed to each callback */
+    uint32_t nx_huge_pages; /* 1: no execution through huge pages; a fetch splits them */
+    uint32_t no_eager_split; /* 1: dirty logging leaves huge leaves to be split by faults */
+    uint32_t no_pml;       /* 1: dirty logging by write-protection, not by Dirty bits (NPT always) */
+    uint32_t dirty_log;    /* KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE, KVM_DIRTY_LOG_INITIALLY_SET */
 };
 
 /*
@@ -189,6 +198,9 @@ struct tdpmmu_stats {
     uint64_t tlb_flushes;    /* remote flushes asked for */
     uint64_t yields;         /* times a walk let go of mmu_lock */
     uint64_t warnings;
+    uint64_t fast_faults;    /* faults fixed without mmu_lock */
+    uint64_t splits;         /* huge leaves split */
+    uint64_t nx_splits;      /* tables that stand in for a non-executable huge page now */
 };
 
 /*

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// notifier.h
+import CTDPMMU
+import MMU
+import PageTable
+import Sync
+
+@c @implementation
+public func kvm_tdp_mmu_age_gfn_range(
+    _ kvm: UnsafeMutablePointer<kvm>?, _ range: UnsafePointer<kvm_gfn_range>?
+) -> Bool {
+    let name: StaticString = "kvm_tdp_mmu_age_gfn_range"
+    guard let vm = checkedVM(kvm, name), let (range, space) = checkedRange(range, of: vm, name) else { return false }
+    return vm.age(addressSpace: space, start: GFN(range.start), end: GFN(range.end))
+}
+
+@c @implementation
+public func kvm_tdp_mmu_test_age_gfn(
+    _ kvm: UnsafeMutablePointer<kvm>?, _ range: UnsafePointer<kvm_gfn_range>?
+) -> Bool {
+    let name: StaticString = "kvm_tdp_mmu_test_age_gfn"
+    guard let vm = checkedVM(kvm, name), let (range, space) = checkedRange(range, of: vm, name) else { return false }
+    return vm.isAccessed(addressSpace: space, start: GFN(range.start), end: GFN(range.end))
+}
+
+private func isHostRange(_ start: UInt64, _ end: UInt64, _ vm: VM, _ function: StaticString) -> Bool {
+    if start < end { return true }
+    complain(.argument, function, "no range of host addresses (start, end)", vm.kvm, start, end)
+    return false
+}
+
+@c @implementation
+public func kvm_tdp_mmu_zap_hva_range(_ kvm: UnsafeMutablePointer<kvm>?, _ start: UInt64, _ end: UInt64) -> Bool {
+    let name: StaticString = "kvm_tdp_mmu_zap_hva_range"
+    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name), isHostRange(start, end, vm, name)
+    else { return false }
+    var flush = false
+    vm.forEachGFNRange(hostStart: start, hostEnd: end) { space, first, last in
+        flush = vm.unmapRange(addressSpace: space, start: first, end: last, mayBlock: true, flush: flush)
+    }
+    return flush
+}
+
+@c @implementation
+public func kvm_tdp_mmu_age_hva_range(_ kvm: UnsafeMutablePointer<kvm>?, _ start: UInt64, _ end: UInt64) -> Bool {
+    let name: StaticString = "kvm_tdp_mmu_age_hva_range"
+    guard let vm = checkedVM(kvm, name), isHostRange(start, end, vm, name) else { return false }
+    var young = false
+    vm.forEachGFNRange(hostStart: start, hostEnd: end) { space, first, last in
+        if vm.age(addressSpace: space, start: first, end: last) { young = true }
+    }
+    return young
+}
+
+@c @implementation
+public func kvm_tdp_mmu_test_age_hva(_ kvm: UnsafeMutablePointer<kvm>?, _ hva: UInt64) -> Bool {
+    let name: StaticString = "kvm_tdp_mmu_test_age_hva"
+    guard let vm = checkedVM(kvm, name), isHostRange(hva, hva &+ 1, vm, name) else { return false }
+    var young = false
+    vm.forEachGFNRange(hostStart: hva, hostEnd: hva + 1) { space, first, last in
+        if vm.isAccessed(addressSpace: space, start: first, end: last) { young = true }
+    }
+    return young
+}
+
+@c @implementation
+public func kvm_tdp_mmu_set_spte_hva(
+    _ kvm: UnsafeMutablePointer<kvm>?, _ hva: UInt64, _ pfn: kvm_pfn_t, _ writable: Bool
+) -> Bool {
+    let name: StaticString = "kvm_tdp_mmu_set_spte_hva"
+    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name), isHostRange(hva, hva &+ 1, vm, name)
+    else { return false }
+    guard pfn <= vm.pfnMask else {
+        complain(.argument, name, "pfn beyond MAXPHYADDR (pfn)", kvm, pfn)
+        return false
+    }
+    var changed = false
+    vm.forEachGFNRange(hostStart: hva, hostEnd: hva + 1) { space, first, last in
+        if vm.setPage(addressSpace: space, start: first, end: last, PFN(pfn), writable: writable) { changed = true }
+    }
+    return changed
+}
+
+@c @implementation
+public func kvm_mmu_invalidate_begin(_ kvm: UnsafeMutablePointer<kvm>?) {
+    let name: StaticString = "kvm_mmu_invalidate_begin"
+    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name) else { return }
+    vm.beginInvalidation()
+}
+
+@c @implementation
+public func kvm_mmu_invalidate_range_add(_ kvm: UnsafeMutablePointer<kvm>?, _ start: gfn_t, _ end: gfn_t) {
+    let name: StaticString = "kvm_mmu_invalidate_range_add"
+    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name), vm.isRange(start, end, name) else { return }
+    vm.addInvalidation(start: GFN(start), end: GFN(end))
+}
+
+@c @implementation
+public func kvm_mmu_invalidate_end(_ kvm: UnsafeMutablePointer<kvm>?) {
+    let name: StaticString = "kvm_mmu_invalidate_end"
+    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name) else { return }
+    if !vm.endInvalidation() { complain(.argument, name, "no invalidation is under way", kvm) }
+}

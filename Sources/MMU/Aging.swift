@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CTDPMMU
+import PageTable
+import Sync
+
+/// What the host's reclaim asks: was it used?  Lockless: RCU keeps the tables,
+/// compare-and-exchange keeps the entries honest.
+extension VM {
+    /// Makes every leaf of the range look unused; returns whether any was used.
+    package func age(addressSpace: Int32, start: GFN, end: GFN) -> Bool {
+        let range = WalkRange(minLevel: .page4K, start: start, end: min(end, gfnLimit))
+        return touchLeaves(.all(in: addressSpace), range, .shared) { iter in
+            let old = SPTE(iter.old_spte)
+            return masks.isAccessed(old) ? masks.markForAccessTrack(old) : nil
+        }
+    }
+
+    package func isAccessed(addressSpace: Int32, start: GFN, end: GFN) -> Bool {
+        let actor = Actor(self, .shared)
+        let range = WalkRange(minLevel: .page4K, start: start, end: min(end, gfnLimit))
+        var accessed = false
+        forEachRoot(.all(in: addressSpace)) { root in
+            var flush = false
+            guard !accessed else { return }
+            actor.walk(root, range, canYield: false, flush: &flush) { iter in
+                guard iter.isAtLeaf, masks.isAccessed(iter.old) else { return .next }
+                accessed = true
+                return .stop
+            }
+        }
+        return accessed
+    }
+}

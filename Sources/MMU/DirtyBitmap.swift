@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
+import CTDPMMU
+import PageTable
+import Synchronization
+
+/// A bit for each page of a logged slot.  Faults set bits from any thread; it
+/// outlives the slot that named it by a grace period.
+struct DirtyBitmap {
+    /// An rcu_head, then the words.
+    let memory: UnsafeMutableRawPointer
+
+    private static var headBytes: Int { MemoryLayout<rcu_head>.size }
+
+    static func wordCount(pages: UInt64) -> Int { Int((pages + 63) / 64) }
+
+    static func make(pages: UInt64, allDirty: Bool) -> DirtyBitmap? {
+        let words = wordCount(pages: pages)
+        guard let memory = cp_alloc_zeroed(headBytes + words * 8) else { return nil }
+        let bitmap = DirtyBitmap(memory: memory)
+        if allDirty {
+            for page in 0..<pages { bitmap.set(page) }
+        }
+        return bitmap
+    }
+
+    @inline(__always) func word(_ index: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+        (memory + Self.headBytes + index * 8).assumingMemoryBound(to: Atomic<UInt64>.self)
+    }
+
+    /// Relaxed: the bit says that a page was written, not what was; whoever reads
+    /// it write-protects the page before he reads the page.
+    @inline(__always) func set(_ page: UInt64) {
+        let bit: UInt64 = 1 << (page & 63), word = word(Int(page / 64))
+        // A page that is dirty already, the common case, costs no locked operation.
+        if word.pointee.load(ordering: .relaxed) & bit == 0 {
+            word.pointee.bitwiseOr(bit, ordering: .relaxed)
+        }
+    }
+}
+
+extension UnsafePointer where Pointee == kvm_memory_slot {
+    /// Notes that the guest may write gfn from now on.  For slots found in a slot
+    /// table, inside RCU.
+    @inline(__always)
+    func markDirty(_ gfn: GFN) {
+        guard isDirtyLogged else { return }
+        let record = (UnsafeRawPointer(self) - MemoryLayout<rcu_head>.size).assumingMemoryBound(to: SlotRecord.self)
+        record.pointee.bitmap?.set(gfn.raw - pointee.base_gfn)
+    }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CTDPMMU
+import PageTable
+import Sync
+
+/// Operations that name memory by the host's addresses: what a memory notifier has.
+extension VM {
+    /// Visits the gfns that map [start, end) of the host, slot by slot.  The slots
+    /// are looked at one by one, so `body` may drop mmu_lock.
+    package func forEachGFNRange(
+        hostStart: UInt64, hostEnd: UInt64, _ body: (_ addressSpace: Int32, _ start: GFN, _ end: GFN) -> Void
+    ) {
+        for space in Int32(0)..<2 {
+            var next = GFN(0)
+            while let slot = insideRCU({ slots(space).slot(atOrAfter: next)?.pointee }) {
+                next = GFN(slot.base_gfn + slot.npages)
+                let bytes = slot.npages << 12
+                let first = max(hostStart, slot.userspace_addr), last = min(hostEnd, slot.userspace_addr + bytes)
+                guard first < last else { continue }
+                let from = (first - slot.userspace_addr) >> 12, to = (last - slot.userspace_addr + 4095) >> 12
+                body(space, GFN(slot.base_gfn + from), GFN(slot.base_gfn + to))
+            }
+        }
+    }
+
+    /// The page at these gfns is another now.  Never from page to page in one step:
+    /// empty, flush, and only then, if it is to be read-only, the new page.
+    /// mmu_lock for write.
+    package func setPage(addressSpace: Int32, start: GFN, end: GFN, _ pfn: PFN, writable: Bool) -> Bool {
+        let actor = Actor(self, .exclusive)
+        var changed = false
+        forEachRoot(.all(in: addressSpace)) { root in
+            var flush = false
+            let range = WalkRange(minLevel: .page4K, start: start, end: end)
+            actor.walk(root, range, canYield: false, flush: &flush) { iter in
+                guard iter.isAtLeaf, actor.set(&iter, .nonPresent) == .done else { return .next }
+                let old = iter.old
+                changed = true
+                flushLeaf(iter)
+                iter.old = .nonPresent
+                // A huge page loses its mapping whole; a writable page is faulted in.
+                if iter.atLevel == .page4K && !writable {
+                    _ = actor.set(&iter, masks.readOnlyLeaf(like: old, pfn))
+                }
+                return .next
+            }
+        }
+        return changed
+    }
+
+    private func flushLeaf(_ iter: borrowing tdp_iter) {
+        flush(GFN(iter.gfn), pages: Level(iter.level).pages)
+    }
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CTDPMMU
+import PageTable
+import Sync
+import Synchronization
+
+/// Huge pages that must not be executed: a fetch gets a table in their place,
+/// which is listed and zapped later, so that the page may be huge again.
+extension VM {
+    /// Lists a table that was linked marked, unless it is being removed already.
+    func listNXSplit(_ table: Table) {
+        locked(.pages) {
+            // Again, under the lock: a zap may have been here since the link.
+            guard table.isNXSplit.pointee, table.isNXListed.pointee == 0 else { return }
+            let address = UInt(bitPattern: table.header), last = lastNXSplit.pointee
+            table.isNXListed.pointee = 1
+            table.nxNext.pointee = 0
+            table.nxPrevious.pointee = last
+            if let previous = nxTable(last) { previous.nxNext.pointee = address } else { firstNXSplit.pointee = address }
+            lastNXSplit.pointee = address
+            counters.add(.nxSplits, 1, exclusive: false)
+        }
+    }
+
+    private func nxTable(_ address: UInt) -> Table? {
+        UnsafeMutablePointer(bitPattern: address).map { Table($0) }
+    }
+
+    /// A table is on its way out, or need not be zapped: it leaves the list for good.
+    func forgetNXSplit(_ table: Table) {
+        // Only a fault marks, before it links; an unmarked table never is listed.
+        guard table.isNXSplit.pointee else { return }
+        locked(.pages) {
+            table.isNXSplit.pointee = false
+            guard table.isNXListed.pointee != 0 else { return }
+            table.isNXListed.pointee = 0
+            let next = table.nxNext.pointee, previous = table.nxPrevious.pointee
+            if let before = nxTable(previous) { before.nxNext.pointee = next } else { firstNXSplit.pointee = next }
+            if let after = nxTable(next) { after.nxPrevious.pointee = previous } else { lastNXSplit.pointee = previous }
+            counters.add(.nxSplits, -1, exclusive: false)
+        }
+    }
+
+    package func setNXHugePages(_ on: Bool) {
+        // Decided before the zap: faults from here on map as they should.
+        if state.pointee.nxHugePages.exchange(on, ordering: .acquiringAndReleasing) != on { zapAllFast() }
+    }
+
+    /// Zaps exactly this table, if its parent entry still points to it.
+    package func zapTable(_ table: Table) -> Bool {
+        guard let parent = table.header.pointee.ptep.map({ SPTESlot($0) }) else { return false }
+        let old = parent.load(), level = table.level.above
+        guard old.isTable(at: level), Table(child: old) == table else { return false }
+        parent.store(.nonPresent)
+        Actor(self, .exclusive).finish(SPTEChange(
+            addressSpace: table.role.addressSpace, gfn: table.gfn, level: level, old: old, new: .nonPresent))
+        return true
+    }
+
+    /// One step of recovery: up to 1/ratio of the listed tables, oldest first.
+    package func recoverNXSplits(ratio: Int64) -> Int32 {
+        guard lock.writeLock() else { return 0 }
+        var zapped: Int32 = 0
+        var budget = (total(.nxSplits) + ratio - 1) / ratio
+        while budget > 0, let table = nxTable(locked(.pages) { firstNXSplit.pointee }) {
+            budget -= 1
+            if isLogged(table) {
+                // The log wants 4K pages there: a huge one would be split again at once.
+                forgetNXSplit(table)
+            } else if zapTable(table) {
+                zapped += 1
+            } else {
+                forgetNXSplit(table)
+            }
+            if lock.needBreak {
+                _ = lock.writeUnlock()
+                guard lock.writeLock() else { return zapped }
+            }
+        }
+        _ = lock.writeUnlock()
+        return zapped
+    }
+
+    private func isLogged(_ table: Table) -> Bool {
+        guard state.pointee.loggedSlots.load(ordering: .relaxed) != 0 else { return false }
+        return insideRCU { slot(holding: table.gfn, addressSpace: table.role.addressSpace)?.isDirtyLogged ?? false }
+    }
+}

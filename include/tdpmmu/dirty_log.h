@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Dirty logging: which pages the guest wrote, by write-protection or by Dirty bits. */
+#ifndef TDPMMU_DIRTY_LOG_H
+#define TDPMMU_DIRTY_LOG_H
+
+#include "types.h"
+#include "vm.h"
+
+TDPMMU_BEGIN_DECLS
+
+/* slot: of this VM, from gfn_to_memslot() or its like.  "Returns flush": whether
+ * the caller must flush the slot's gfns. */
+
+/*
+ * Clear W on the slot's leaves at or above min_level (1 to 3), keeping
+ * MMU_WRITABLE, so that a fast page fault may set it again.  Returns flush.
+ * Lock R; yields.  Follows kvm_tdp_mmu_wrprot_slot().
+ */
+bool kvm_tdp_mmu_wrprot_slot(struct kvm *kvm, const struct kvm_memory_slot *slot, int min_level);
+
+/*
+ * Clear Dirty on the slot's leaves, or W where the VM has no Dirty bits.
+ * Returns flush.  Lock R; yields.  Follows kvm_tdp_mmu_clear_dirty_slot().
+ */
+bool kvm_tdp_mmu_clear_dirty_slot(struct kvm *kvm, const struct kvm_memory_slot *slot);
+
+/*
+ * The same for the 4K leaves among the 64 gfns from gfn whose bit is set in
+ * mask; wrprot: clear W in any case.  The caller flushes.  Lock W.
+ * Follows kvm_tdp_mmu_clear_dirty_pt_masked().
+ */
+void kvm_tdp_mmu_clear_dirty_pt_masked(struct kvm *kvm, const struct kvm_memory_slot *slot,
+                                       gfn_t gfn, unsigned long mask, bool wrprot);
+
+/*
+ * Set Dirty on the slot's leaves, as after dirty logging.  Returns whether any
+ * changed.  Lock W; yields.  Follows kvm_tdp_mmu_slot_set_dirty() of Linux 5.12.
+ */
+bool kvm_tdp_mmu_slot_set_dirty(struct kvm *kvm, const struct kvm_memory_slot *slot);
+
+/*
+ * Clear W and MMU_WRITABLE on the leaf that maps gfn, at or above min_level
+ * (1 to 3), in every valid root of the slot's address space: no fast page fault
+ * brings W back.  Returns flush.  Lock W.  Follows kvm_tdp_mmu_write_protect_gfn().
+ */
+bool kvm_tdp_mmu_write_protect_gfn(struct kvm *kvm, const struct kvm_memory_slot *slot, gfn_t gfn,
+                                   int min_level);
+
+/*
+ * Copy the slot's bitmap (log->slot: id, address space in bits 31:16), one bit a
+ * page from the slot's first, to log->dirty_bitmap, and, unless the VM has
+ * manual protection, clear it and write-protect what it named.
+ * 0, -EINVAL (NULL), -ENOENT (no such slot, or it is not logged).
+ * No lock, not in RCU.  Follows KVM_GET_DIRTY_LOG.
+ */
+int kvm_vm_ioctl_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
+
+/*
+ * Clear the bits set in log->dirty_bitmap for log->num_pages pages from
+ * log->first_page, and write-protect those that were dirty.  first_page must be a
+ * multiple of 64, num_pages too unless the range ends with the slot.
+ * 0, -EINVAL, -ENOENT.  No lock, not in RCU.  Follows KVM_CLEAR_DIRTY_LOG.
+ */
+int kvm_vm_ioctl_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *log);
+
+/*
+ * Note that the guest wrote gfn (address space as_id): what emulation does.  No
+ * effect if no logged slot holds it.  Any lock.  Follows mark_page_dirty().
+ */
+void tdpmmu_mark_page_dirty(struct kvm *kvm, int as_id, gfn_t gfn);
+
+TDPMMU_END_DECLS
+
+#endif

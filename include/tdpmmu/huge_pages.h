@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Splitting huge leaves, putting them together again, and huge pages without execute. */
+#ifndef TDPMMU_HUGE_PAGES_H
+#define TDPMMU_HUGE_PAGES_H
+
+#include "types.h"
+#include "vm.h"
+
+TDPMMU_BEGIN_DECLS
+
+/*
+ * Split every huge leaf in [start, end) down to target_level (1 or 2), under
+ * each valid root of the slot's address space.  A table's 512 children are
+ * complete before it is linked.  shared: Lock R, else Lock W; yields, so nothing
+ * a caller saw before need still hold.  0, -EINVAL, -ENOMEM (table_limit: what was
+ * split stays split).  Follows kvm_tdp_mmu_try_split_huge_pages().
+ */
+int kvm_tdp_mmu_try_split_huge_pages(struct kvm *kvm, const struct kvm_memory_slot *slot,
+                                     gfn_t start, gfn_t end, int target_level, bool shared);
+
+/*
+ * Drop the tables inside the slot that one huge leaf could replace, by slot
+ * bounds, alignment and the mapping_level callback; the next fault maps huge.
+ * Each is flushed.  Lock R; yields.  Follows kvm_tdp_mmu_zap_collapsible_sptes().
+ */
+void kvm_tdp_mmu_zap_collapsible_sptes(struct kvm *kvm, const struct kvm_memory_slot *slot);
+
+/*
+ * Replace such tables by the huge leaf in place; one whose leaves do not map one
+ * contiguous stretch with equal permissions stays.  Accessed and Dirty are set if
+ * any leaf had them.  Flushes the slot inside RCU.  Lock R; yields.  Follows
+ * kvm_tdp_mmu_recover_huge_pages() of later kernels.
+ */
+void kvm_tdp_mmu_recover_huge_pages(struct kvm *kvm, const struct kvm_memory_slot *slot);
+
+/*
+ * Zap exactly this table, through its parent entry, if the entry still points
+ * to it.  Returns whether it did; the range has then been flushed.  A root or a
+ * table of another VM: a warning, false.  Lock W.  Follows kvm_tdp_mmu_zap_sp().
+ */
+bool kvm_tdp_mmu_zap_sp(struct kvm *kvm, struct kvm_mmu_page *sp);
+
+/*
+ * Forbid executing through huge pages (on) or allow it again.  Zaps everything
+ * fast when it changes.  0 or -EINVAL.  No lock, not in RCU.
+ */
+int tdpmmu_set_nx_huge_pages(struct kvm *kvm, bool on);
+
+/*
+ * Zap up to 1/ratio of the tables that stand in for a non-executable huge page,
+ * oldest first, so that they can be huge again; those in a logged slot are only
+ * taken off the list.  Returns how many were zapped, or -EINVAL (ratio 0).
+ * No lock, not in RCU.  One step of the kernel's recovery thread.
+ */
+int tdpmmu_nx_recover(struct kvm *kvm, unsigned int ratio);
+
+TDPMMU_END_DECLS
+
+#endif
