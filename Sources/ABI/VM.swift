@@ -44,15 +44,18 @@ private func readConfiguration(
     guard raw.vendor <= 1, level == 4 || level == 5, (36...52).contains(bits), raw.ad_disabled <= 1,
           raw.vendor == 0 || raw.ad_disabled == 0, raw.nx_huge_pages <= 1, raw.no_eager_split <= 1,
           raw.no_pml <= 1, raw.dirty_log & ~(manualProtectFlag | initiallySetFlag) == 0,
-          raw.dirty_log != initiallySetFlag else { return EINVAL }
+          raw.dirty_log != initiallySetFlag, raw.zap_slot_only <= 1,
+          raw.l1tf_cache_bits == 0 || (36...46).contains(raw.l1tf_cache_bits) else { return EINVAL }
     var config = VMConfiguration(
         vendor: raw.vendor == 0 ? .ept : .npt, rootLevel: Level(Int32(level)), maxPhysicalBits: Int(bits),
         adDisabled: raw.ad_disabled == 1, tableLimit: raw.table_limit, ops: ops, opsContext: raw.ops_ctx)
-    config.nxHugePages = raw.nx_huge_pages == 1
-    config.eagerSplit = raw.no_eager_split == 0
+    config.switches.nxHugePages = raw.nx_huge_pages == 1
+    config.switches.eagerSplit = raw.no_eager_split == 0
     config.usesPML = raw.vendor == 0 && raw.ad_disabled == 0 && raw.no_pml == 0
-    config.manualProtect = raw.dirty_log & manualProtectFlag != 0
-    config.initiallySet = raw.dirty_log & initiallySetFlag != 0
+    config.switches.manualProtect = raw.dirty_log & manualProtectFlag != 0
+    config.switches.initiallySet = raw.dirty_log & initiallySetFlag != 0
+    config.switches.zapSlotOnly = raw.zap_slot_only == 1
+    config.l1tfCacheBits = Int(raw.l1tf_cache_bits)
     result = config
     return 0
 }
@@ -227,6 +230,45 @@ public func tdpmmu_memslots_generation(_ kvm: UnsafeMutablePointer<kvm>?, _ as_i
     let name: StaticString = "tdpmmu_memslots_generation"
     guard let vm = checkedVM(kvm, name), isAddressSpace(as_id, kvm, name) else { return 0 }
     return vm.slotGeneration(as_id)
+}
+
+// Capabilities ------------------------------------------------------------------
+
+@c @implementation
+public func kvm_vm_ioctl_enable_cap(
+    _ kvm: UnsafeMutablePointer<kvm>?, _ cap: UnsafePointer<kvm_enable_cap>?
+) -> Int32 {
+    let name: StaticString = "kvm_vm_ioctl_enable_cap"
+    guard let vm = checkedVM(kvm, name) else { return .invalid }
+    guard let cap = cap?.pointee, cap.flags == 0, vm.enable(cap.cap, cap.args.0) else {
+        complain(.argument, name, "cap is NULL, or it or its args are unknown", kvm)
+        return .invalid
+    }
+    return 0
+}
+
+extension VM {
+    /// False: no such capability, or not with this argument.
+    fileprivate func enable(_ cap: UInt32, _ argument: UInt64) -> Bool {
+        let manual = UInt64(manualProtectFlag), initial = UInt64(initiallySetFlag)
+        switch cap {
+        case UInt32(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2):
+            guard argument & ~(manual | initial) == 0, argument != initial else { return false }
+            setDirtyLogMode(manualProtect: argument & manual != 0, initiallySet: argument & initial != 0)
+        case UInt32(KVM_CAP_DISABLE_QUIRKS2):
+            guard argument & ~UInt64(TDPMMU_QUIRK_SLOT_ZAP_ALL) == 0 else { return false }
+            setZapSlotOnly(argument != 0)
+        default: return false
+        }
+        return true
+    }
+}
+
+@c @implementation
+public func tdpmmu_set_eager_page_split(_ kvm: UnsafeMutablePointer<kvm>?, _ on: Bool) -> Int32 {
+    guard let vm = checkedVM(kvm, "tdpmmu_set_eager_page_split") else { return .invalid }
+    vm.setEagerSplit(on)
+    return 0
 }
 
 // Flushes, counters, warnings -----------------------------------------------

@@ -25,7 +25,7 @@ extension VM {
         locked(.slots) {
             guard let (slot, bitmap) = logged(id, addressSpace) else { return .noSlot }
             let words = DirtyBitmap.wordCount(pages: slot.npages)
-            if state.pointee.config.manualProtect {
+            if switches.manualProtect {
                 for i in 0..<words { out[i] = bitmap.word(i).pointee.load(ordering: .relaxed) }
                 return .none
             }
@@ -72,12 +72,12 @@ extension VM {
 
     /// mmu_lock for write.
     private func logAgain(_ slot: kvm_memory_slot, offset: UInt64, mask: UInt64) {
-        let space = Int32(slot.as_id), base = GFN(slot.base_gfn + offset)
-        if state.pointee.config.manualProtect && state.pointee.config.initiallySet {
+        let space = Int32(slot.as_id), base = GFN(slot.base_gfn + offset), switches = switches
+        if switches.manualProtect && switches.initiallySet {
             // Nothing was protected when logging began: huge pages first.
             let first = base + UInt64(mask.trailingZeroBitCount)
             let last = base + UInt64(63 - mask.leadingZeroBitCount)
-            if state.pointee.config.eagerSplit {
+            if switches.eagerSplit {
                 _ = splitHugePages(addressSpace: space, start: first, end: last + 1, target: .page4K, .exclusive)
             }
             _ = writeProtect(first, addressSpace: space, minLevel: .page2M)
@@ -97,8 +97,9 @@ extension VM {
             return
         }
         // All pages count as dirty until they are cleared: nothing to protect yet.
-        if state.pointee.config.manualProtect && state.pointee.config.initiallySet { return }
-        if state.pointee.config.eagerSplit {
+        let switches = switches
+        if switches.manualProtect && switches.initiallySet { return }
+        if switches.eagerSplit {
             lockedForRead {
                 _ = splitHugePages(
                     addressSpace: Int32(slot.as_id), start: GFN(slot.base_gfn),

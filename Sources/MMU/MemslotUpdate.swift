@@ -92,10 +92,9 @@ extension VM {
     /// The bitmap a slot needs: the one it had, a new one, or none.  False: no memory.
     private func bitmapFor(_ slot: kvm_memory_slot, old: DirtyBitmap?, _ bitmap: inout DirtyBitmap?) -> Bool {
         guard slot.flags & UInt32(KVM_MEM_LOG_DIRTY_PAGES) != 0 else { return true }
-        let config = state
+        let switches = switches
         bitmap = old ?? DirtyBitmap.make(
-            pages: slot.npages,
-            allDirty: config.pointee.config.manualProtect && config.pointee.config.initiallySet)
+            pages: slot.npages, allDirty: switches.manualProtect && switches.initiallySet)
         return bitmap != nil
     }
 
@@ -119,7 +118,7 @@ extension VM {
         }
         if let transitional = plan.transitional {
             swap(to: transitional, space)
-            zapAllFast()
+            zapForSlot(dying)
         }
         swap(to: plan.final.unsafelyUnwrapped, space)
         callRCU(UnsafeMutableRawPointer(oldRecord).assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
@@ -128,6 +127,17 @@ extension VM {
         }
         finishLogging(new, oldBitmap, newBitmap, toggles: !flushing)
         return .none
+    }
+
+    /// Nothing may be mapped through a slot that goes or moves.
+    private func zapForSlot(_ slot: kvm_memory_slot) {
+        guard switches.zapSlotOnly else { return zapAllFast() }
+        guard lock.writeLock() else { return }
+        _ = unmapRange(
+            addressSpace: Int32(slot.as_id), start: GFN(slot.base_gfn),
+            end: GFN(slot.base_gfn + slot.npages), mayBlock: true, flush: false)
+        flush(GFN(slot.base_gfn), pages: slot.npages)
+        _ = lock.writeUnlock()
     }
 
     /// What a change of a slot means for its dirty log, once it is published.

@@ -6,6 +6,22 @@ import RCU
 import Sync
 import Synchronization
 
+/// What may be switched while the VM runs.
+package struct VMSwitches {
+    /// Huge pages must not be executed.
+    package var nxHugePages = false
+    /// Enabling dirty logging splits huge leaves at once.
+    package var eagerSplit = true
+    /// Reading the dirty log does not clear it.
+    package var manualProtect = false
+    /// A logged slot starts all dirty, and nothing is protected until it is cleared.
+    package var initiallySet = false
+    /// Deleting or moving a slot zaps its leaves only.
+    package var zapSlotOnly = false
+
+    package init() {}
+}
+
 /// What a VM is made from, checked by the caller.
 package struct VMConfiguration {
     package var vendor: Vendor
@@ -16,15 +32,12 @@ package struct VMConfiguration {
     package var tableLimit: UInt64
     package var ops: tdpmmu_ops
     package var opsContext: UnsafeMutableRawPointer?
-    package var nxHugePages = false
-    /// Enabling dirty logging splits huge leaves at once.
-    package var eagerSplit = true
     /// The CPU logs dirty pages by their Dirty bits.
     package var usesPML = false
-    /// Reading the dirty log does not clear it.
-    package var manualProtect = false
-    /// A logged slot starts all dirty, and nothing is protected until it is cleared.
-    package var initiallySet = false
+    /// What can be switched later begins so.
+    package var switches = VMSwitches()
+    /// Cached physical address bits of a CPU that leaks through them; 0: it does not.
+    package var l1tfCacheBits = 0
 
     package init(
         vendor: Vendor, rootLevel: Level, maxPhysicalBits: Int, adDisabled: Bool,
@@ -54,8 +67,12 @@ package struct VMState: ~Copyable {
     /// Published slot tables of the two address spaces (addresses).
     let normalSlots = Atomic<UInt>(0)
     let smmSlots = Atomic<UInt>(0)
-    /// Huge pages must not be executed.
+    // The switches, each by itself: a fault may read while another thread switches.
     let nxHugePages = Atomic<Bool>(false)
+    let eagerSplit = Atomic<Bool>(true)
+    let manualProtect = Atomic<Bool>(false)
+    let initiallySet = Atomic<Bool>(false)
+    let zapSlotOnly = Atomic<Bool>(false)
     /// Counts ended invalidations of the host; written with mmu_lock for write.
     let invalidateSequence = Atomic<UInt64>(0)
     /// Invalidations under way, and the gfns they are about; the same lock.
@@ -69,12 +86,17 @@ package struct VMState: ~Copyable {
 
     init(_ config: VMConfiguration) {
         self.config = config
-        nxHugePages.store(config.nxHugePages, ordering: .relaxed)
         masks = SPTEMasks(
-            vendor: config.vendor, maxPhysicalBits: config.maxPhysicalBits, adDisabled: config.adDisabled)
+            vendor: config.vendor, maxPhysicalBits: config.maxPhysicalBits, adDisabled: config.adDisabled,
+            l1tfCacheBits: config.l1tfCacheBits)
         // Four levels translate 48 bits, however many the CPU could address.
         let walkable = config.rootLevel.raw == 4 ? 48 : 57
         gfnLimit = GFN(1 &<< UInt64(min(config.maxPhysicalBits, walkable) - 12))
+        nxHugePages.store(config.switches.nxHugePages, ordering: .relaxed)
+        eagerSplit.store(config.switches.eagerSplit, ordering: .relaxed)
+        manualProtect.store(config.switches.manualProtect, ordering: .relaxed)
+        initiallySet.store(config.switches.initiallySet, ordering: .relaxed)
+        zapSlotOnly.store(config.switches.zapSlotOnly, ordering: .relaxed)
     }
 }
 
@@ -164,7 +186,29 @@ package struct VM: Equatable {
     }
     var lastNXSplit: UnsafeMutablePointer<UInt> { firstNXSplit + 1 }
 
+    @inline(__always)
     package var nxHugePages: Bool { state.pointee.nxHugePages.load(ordering: .relaxed) }
+
+    /// The other switches, as they stand.
+    var switches: VMSwitches {
+        var result = VMSwitches()
+        result.nxHugePages = nxHugePages
+        result.eagerSplit = state.pointee.eagerSplit.load(ordering: .relaxed)
+        result.manualProtect = state.pointee.manualProtect.load(ordering: .relaxed)
+        result.initiallySet = state.pointee.initiallySet.load(ordering: .relaxed)
+        result.zapSlotOnly = state.pointee.zapSlotOnly.load(ordering: .relaxed)
+        return result
+    }
+
+    package func setEagerSplit(_ on: Bool) { state.pointee.eagerSplit.store(on, ordering: .relaxed) }
+    package func setZapSlotOnly(_ on: Bool) { state.pointee.zapSlotOnly.store(on, ordering: .relaxed) }
+
+    package func setDirtyLogMode(manualProtect: Bool, initiallySet: Bool) {
+        locked(.slots) {
+            state.pointee.manualProtect.store(manualProtect, ordering: .relaxed)
+            state.pointee.initiallySet.store(initiallySet, ordering: .relaxed)
+        }
+    }
 
     /// Runs `body` holding one of the VM's small locks.
     @inline(__always)

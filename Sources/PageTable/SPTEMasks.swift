@@ -53,8 +53,13 @@ package struct SPTEMasks {
     private let mmioMask: UInt64
     private let mmioValue: UInt64
     private let mmioAccess: UInt64
+    /// Address bits that stand inverted in an MMIO SPTE, so that what a leaky CPU
+    /// would fetch is not cached; the gfn's own bits move up by `l1tfShift`.
+    private let l1tfMask: UInt64
+    private static var l1tfShift: UInt64 { 5 }
 
-    package init(vendor: Vendor, maxPhysicalBits: Int, adDisabled: Bool) {
+    package init(vendor: Vendor, maxPhysicalBits: Int, adDisabled: Bool, l1tfCacheBits: Int = 0) {
+        l1tfMask = l1tfCacheBits == 0 ? 0 : (0b11111 &<< UInt64(l1tfCacheBits - 5))
         switch vendor {
         case .ept:
             let suppressVE: UInt64 = 1 &<< 63
@@ -199,7 +204,9 @@ package struct SPTEMasks {
     }
 
     @inline(__always) package func mmio(_ gfn: GFN, generation: UInt64) -> SPTE {
-        SPTE(mmioValue | mmioAccess | SPTE.mmioGenerationBits(generation) | (gfn.raw &<< 12))
+        let address = gfn.raw &<< 12
+        return SPTE(mmioValue | mmioAccess | SPTE.mmioGenerationBits(generation)
+            | address | l1tfMask | ((address & l1tfMask) &<< Self.l1tfShift))
     }
 
     @inline(__always) package func isMMIO(_ spte: SPTE) -> Bool {
@@ -207,7 +214,10 @@ package struct SPTEMasks {
     }
 
     @inline(__always) package func mmioGFN(_ spte: SPTE) -> GFN {
-        GFN((spte.raw & SPTE.addressMask & ~mmioMask) &>> 12)
+        let kept = spte.raw & SPTE.addressMask & ~mmioMask
+        guard l1tfMask != 0 else { return GFN(kept &>> 12) }
+        let low = kept & ((l1tfMask & (0 &- l1tfMask)) &- 1)
+        return GFN((low | ((kept &>> Self.l1tfShift) & l1tfMask)) &>> 12)
     }
 
     /// Host-writable, MMU-writable, writable must be 111, 110, 100 or 000.

@@ -7,7 +7,10 @@ final class SPTEMasksTests: XCTestCase {
     private static let ept = SPTEMasks(vendor: .ept, maxPhysicalBits: 46, adDisabled: false)
     private static let eptNoAD = SPTEMasks(vendor: .ept, maxPhysicalBits: 46, adDisabled: true)
     private static let npt = SPTEMasks(vendor: .npt, maxPhysicalBits: 40, adDisabled: false)
-    private static let all: [(String, SPTEMasks)] = [("EPT", ept), ("EPT without A/D", eptNoAD), ("NPT", npt)]
+    private static let l1tf = SPTEMasks(vendor: .ept, maxPhysicalBits: 46, adDisabled: false, l1tfCacheBits: 44)
+    private static let all: [(String, SPTEMasks)] = [
+        ("EPT", ept), ("EPT without A/D", eptNoAD), ("EPT with L1TF", l1tf), ("NPT", npt),
+    ]
 
     private func leaf(
         _ masks: SPTEMasks, _ level: Level, pfn: UInt64 = 0, old: SPTE = .nonPresent,
@@ -94,6 +97,8 @@ final class SPTEMasksTests: XCTestCase {
             }
         }
         XCTAssertEqual(Self.npt.mmio(GFN(0xa000000), generation: 0x10).raw, 0x800a_0000_00087)
+        // Bits 39 to 43 are inverted, the gpa's own bits 39 to 43 stand at 44 to 48.
+        XCTAssertEqual(Self.l1tf.mmio(GFN(1 << 27 | 5), generation: 0).raw, 0x1f << 39 | 1 << 44 | 5 << 12 | 6)
         // Bit 51 is an address bit there: nothing may claim it.
         XCTAssertFalse(SPTEMasks(vendor: .npt, maxPhysicalBits: 52, adDisabled: false).cachesMMIO)
     }

@@ -114,6 +114,9 @@ struct tdpmmu_vm_config {
     uint32_t no_eager_split; /* 1: dirty logging leaves huge leaves to be split by faults */
     uint32_t no_pml;       /* 1: dirty logging by write-protection, not by Dirty bits (NPT always) */
     uint32_t dirty_log;    /* KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE, KVM_DIRTY_LOG_INITIALLY_SET */
+    uint32_t zap_slot_only; /* 1: deleting or moving a slot zaps its leaves, not all roots */
+    uint32_t l1tf_cache_bits; /* CPU leaks L1 through non-present entries: its cached physical
+                                 address bits, 36 to 46; 0: it does not */
 };
 
 /*
@@ -172,6 +175,24 @@ const struct kvm_memory_slot *tdpmmu_id_to_memslot(struct kvm *kvm, int as_id, i
 
 /* Generation of an address space's slots; MMIO SPTEs carry its low 19 bits. */
 uint64_t tdpmmu_memslots_generation(struct kvm *kvm, int as_id);
+
+/*
+ * Switch a VM's capability: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 (args[0]:
+ * KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE, KVM_DIRTY_LOG_INITIALLY_SET), or
+ * KVM_CAP_DISABLE_QUIRKS2 (args[0]: TDPMMU_QUIRK_SLOT_ZAP_ALL or nothing).
+ * 0 or -EINVAL (NULL, unknown cap, flags or args).  No lock.
+ * Follows the KVM_ENABLE_CAP ioctl of a VM.
+ */
+int kvm_vm_ioctl_enable_cap(struct kvm *kvm, const struct kvm_enable_cap *cap);
+
+/* KVM_X86_QUIRK_SLOT_ZAP_ALL, which older <linux/kvm.h> lack: on unless disabled. */
+#define TDPMMU_QUIRK_SLOT_ZAP_ALL (1 << 7)
+
+/*
+ * Should dirty logging split huge leaves at once (the kernel's module parameter
+ * eager_page_split)?  0 or -EINVAL.  Any lock.
+ */
+int tdpmmu_set_eager_page_split(struct kvm *kvm, bool on);
 
 /*
  * Tell every CPU to forget translations: all, or gfns [gfn, gfn + npages).
