@@ -158,6 +158,39 @@ public func kvm_tdp_mmu_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error
     return result.code
 }
 
+/// What is wrong with a range in itself.
+private func isPrefaultRange(_ range: kvm_pre_fault_memory) -> Bool {
+    let (end, wraps) = range.gpa.addingReportingOverflow(range.size)
+    return (range.gpa | range.size) & 4095 == 0 && !wraps && end > range.gpa && range.flags == 0
+}
+
+@c @implementation
+public func kvm_vcpu_pre_fault_memory(
+    _ vcpu: OpaquePointer?, _ range: UnsafeMutablePointer<kvm_pre_fault_memory>?
+) -> Int32 {
+    let name: StaticString = "kvm_vcpu_pre_fault_memory"
+    guard let vcpu = checkedVCPU(vcpu, name), vcpu.vm.isReady(name), vcpu.vm.mayWait(name) else { return .invalid }
+    guard let range, isPrefaultRange(range.pointee) else {
+        complain(.argument, name, "range is NULL, unaligned, empty, wraps or has flags", vcpu.vm.kvm)
+        return .invalid
+    }
+    var done = false
+    while range.pointee.size > 0 {
+        guard range.pointee.gpa >> 12 < vcpu.vm.gfnLimit.raw else { return done ? 0 : -ENOENT }
+        switch vcpu.prefault(GFN(range.pointee.gpa >> 12)) {
+        case .mapped(let end):
+            let step = min(range.pointee.size, end.raw << 12 - range.pointee.gpa)
+            range.pointee.gpa += step
+            range.pointee.size -= step
+            done = true
+        case .noMemorySlot: return done ? 0 : -ENOENT
+        case .failed(.retry, _): return done ? 0 : -EAGAIN
+        case .failed(let result, let error): return done ? 0 : error.map(answer) ?? result.code
+        }
+    }
+    return 0
+}
+
 @c @implementation
 public func kvm_tdp_mmu_get_walk(
     _ vcpu: OpaquePointer?, _ addr: gpa_t, _ sptes: UnsafeMutablePointer<UInt64>?,

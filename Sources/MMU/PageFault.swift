@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
 import CTDPMMU
 import PageTable
 import RCU
@@ -14,7 +15,9 @@ private struct HostPage {
 extension VCPU {
     /// The whole fault path: slot, lockless fix, host page, lock, map.  gfn is below
     /// the limit.  `error`: the host's answer if it is no page.
-    package func pageFault(gfn: GFN, _ access: FaultAccess) -> (result: FaultResult, error: PFN?) {
+    package func pageFault(
+        gfn: GFN, _ access: FaultAccess, prefetch: Bool = false
+    ) -> (result: FaultResult, error: PFN?) {
         guard let root, !root.role.isInvalid else { return (.retry, nil) }
         switch fastPageFault(gfn, access, from: root) {
         case .fixed: return (.fixed, nil)
@@ -36,9 +39,40 @@ extension VCPU {
         if slot != nil && vm.isStale(gfn, sequence) { return (.retry, nil) }
         let fault = Fault(
             vcpu: self, gfn: gfn, isWrite: access.isWrite, isFetch: access.isFetch, pfn: page.pfn,
-            hostWritable: page.writable, hostLevel: page.level, prefetch: false)
+            hostWritable: page.writable, hostLevel: page.level, prefetch: prefetch)
         return (fault.handle(), nil)
     }
+}
+
+/// How mapping one stretch ahead of the guest ended.
+package enum PrefaultResult {
+    /// Mapped, by a leaf that reaches to this gfn.
+    case mapped(until: GFN)
+    case noMemorySlot
+    case failed(FaultResult, PFN?)
+}
+
+extension VCPU {
+    /// Maps what holds gfn as if the guest had read it, but not seen.
+    package func prefault(_ gfn: GFN) -> PrefaultResult {
+        for _ in 0..<Self.prefaultTries {
+            guard load(), let root else { return .failed(.noMemory, nil) }
+            let (result, error) = pageFault(gfn: gfn, FaultAccess(errorCode: 0), prefetch: true)
+            switch result {
+            case .retry: cp_yield()
+            case .fixed, .spurious:
+                let level = vm.insideRCU { lastEntry(for: gfn, from: root).level }
+                return .mapped(until: gfn.rounded(to: level) + level.pages)
+            case .emulate: return .noMemorySlot
+            case .noMemory, .refused: return .failed(result, error)
+            }
+        }
+        return .failed(.retry, nil)
+    }
+
+    /// An invalidation that does not end, of this very thread perhaps, must not
+    /// keep it for ever.
+    private static var prefaultTries: Int { 1000 }
 }
 
 extension VM {

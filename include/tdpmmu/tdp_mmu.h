@@ -97,6 +97,26 @@ int kvm_tdp_mmu_map(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code, bool 
  */
 int kvm_tdp_mmu_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code);
 
+#ifndef KVM_PRE_FAULT_MEMORY
+/* As <linux/kvm.h> has it from Linux 6.11 on. */
+struct kvm_pre_fault_memory {
+    uint64_t gpa;
+    uint64_t size;
+    uint64_t flags;
+    uint64_t padding[5];
+};
+#endif
+
+/*
+ * Map range->size bytes from range->gpa before the guest asks, reads only: the
+ * Accessed bit stays clear.  Loads a root if need be.  range is moved past what
+ * is done.  0 if anything was, else -EINVAL (NULL, unaligned, empty, wraps, flags
+ * set), -ENOENT (no memory there), -EFAULT, -EHWPOISON, -ENOMEM, -EAGAIN (an
+ * invalidation of the range does not end).
+ * No lock, not in RCU.  Follows KVM_PRE_FAULT_MEMORY.
+ */
+int kvm_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory *range);
+
 /*
  * Copy the SPTEs that a walk to addr (bytes) meets into sptes[level], up to
  * sptes[5]; levels not reached stay untouched.  *root_level: the root's level.
