@@ -69,6 +69,7 @@ AT(struct tdpmmu_ops, flush_tlb, 16);
 AT(struct tdpmmu_ops, spte_changed, 24);
 AT(struct tdpmmu_ops, need_resched, 32);
 AT(struct tdpmmu_ops, warn, 40);
+AT(struct tdpmmu_ops, mapping_level, 48);
 AT(struct tdpmmu_vm_config, size, 0);
 AT(struct tdpmmu_vm_config, vendor, 8);
 AT(struct tdpmmu_vm_config, root_level, 12);
@@ -77,12 +78,22 @@ AT(struct tdpmmu_vm_config, ad_disabled, 20);
 AT(struct tdpmmu_vm_config, table_limit, 24);
 AT(struct tdpmmu_vm_config, ops, 32);
 AT(struct tdpmmu_vm_config, ops_ctx, 40);
+AT(struct tdpmmu_vm_config, nx_huge_pages, 48);
+AT(struct tdpmmu_vm_config, no_eager_split, 52);
+AT(struct tdpmmu_vm_config, no_pml, 56);
+AT(struct tdpmmu_vm_config, dirty_log, 60);
+AT(struct tdpmmu_vm_config, zap_slot_only, 64);
+AT(struct tdpmmu_vm_config, l1tf_cache_bits, 68);
+SIZE(struct tdpmmu_vm_config, 72);
 AT(struct tdpmmu_stats, pages_4k, 0);
 AT(struct tdpmmu_stats, tables, 24);
 AT(struct tdpmmu_stats, roots, 40);
 AT(struct tdpmmu_stats, faults, 48);
 AT(struct tdpmmu_stats, mmio_sptes, 88);
 AT(struct tdpmmu_stats, warnings, 120);
+AT(struct tdpmmu_stats, fast_faults, 128);
+AT(struct tdpmmu_stats, splits, 136);
+AT(struct tdpmmu_stats, nx_splits, 144);
 
 SIZE(struct tdp_iter, 104);
 AT(struct tdp_iter, next_last_level_gfn, 0);
@@ -199,6 +210,89 @@ static void stats_of_newer_caller(void **state)
     world_free(w);
 }
 
+/* The options of a caller, as long as he says they are. */
+union options {
+    struct tdpmmu_vm_config config;
+    struct tdpmmu_ops ops;
+    uint64_t words[64];
+};
+
+/*
+ * A program compiled against the first version: 48 bytes of options and 48 of
+ * callbacks, and what lies behind them in its memory is nobody's business.
+ */
+static void options_of_oldest_caller(void **state)
+{
+    struct world *w = world_new(TDPMMU_EPT, 4);
+    union options config, ops;
+    struct kvm *kvm;
+
+    (void)state;
+    memset(&config, 0xab, sizeof(config));
+    memset(&ops, 0xab, sizeof(ops));
+    memset(&config, 0, 48);
+    memset(&ops, 0, 48);
+    config.config.size = 48;
+    config.config.ops = &ops.ops;
+    config.config.ops_ctx = w;
+    ops.ops.size = 48;
+    ops.ops.warn = world_warn;
+    kvm = tdpmmu_create_vm(&config.config);
+    assert_non_null(kvm);
+    assert_int_equal(add_slot(kvm, 0, 0, 0, 512, WORLD_HVA), 0);
+    /* mapping_level, of a later version, must not be called through the 0xab. */
+    rcu_read_lock();
+    const struct kvm_memory_slot *slot = tdpmmu_id_to_memslot(kvm, 0, 0);
+    rcu_read_unlock();
+    struct kvm_vcpu *vcpu = tdpmmu_create_vcpu(kvm, 0);
+    assert_int_equal(kvm_mmu_load(vcpu), 0);
+    read_lock(&kvm->mmu_lock);
+    assert_int_equal(kvm_tdp_mmu_map(vcpu, 0x5000, PFERR_WRITE_MASK, true, 1, 5, false), RET_PF_FIXED);
+    kvm_tdp_mmu_recover_huge_pages(kvm, slot);
+    read_unlock(&kvm->mmu_lock);
+    tdpmmu_destroy_vm(kvm);
+    /* One byte less was never a version. */
+    config.config.size = 47;
+    errno = 0;
+    assert_null(tdpmmu_create_vm(&config.config));
+    assert_int_equal(errno, EINVAL);
+    config.config.size = 48;
+    ops.ops.size = 47;
+    errno = 0;
+    assert_null(tdpmmu_create_vm(&config.config));
+    assert_int_equal(errno, EINVAL);
+    world_forget(w);
+    world_free(w);
+}
+
+/* A later caller may pass options we do not know, if he leaves them zero. */
+static void options_of_newer_caller(void **state)
+{
+    struct world *w = world_new(TDPMMU_EPT, 4);
+    union options config = { .config = { .size = sizeof(config) } };
+    union options ops = { .ops = { .size = sizeof(ops), .warn = world_warn } };
+    struct kvm *kvm;
+
+    (void)state;
+    config.config.ops = &ops.ops;
+    config.config.ops_ctx = w;
+    kvm = tdpmmu_create_vm(&config.config);
+    assert_non_null(kvm);
+    tdpmmu_destroy_vm(kvm);
+    assert_no_warning(w);
+    config.words[63] = 1ull << 56;
+    errno = 0;
+    assert_null(tdpmmu_create_vm(&config.config));
+    assert_int_equal(errno, E2BIG);
+    config.words[63] = 0;
+    ops.words[sizeof(struct tdpmmu_ops) / 8] = 1;
+    errno = 0;
+    assert_null(tdpmmu_create_vm(&config.config));
+    assert_int_equal(errno, E2BIG);
+    world_forget(w);
+    world_free(w);
+}
+
 static void role_of_root(void **state)
 {
     struct world *w = world_new(TDPMMU_EPT, 5);
@@ -226,6 +320,8 @@ int main(void)
         cmocka_unit_test(version),
         cmocka_unit_test(stats_of_older_caller),
         cmocka_unit_test(stats_of_newer_caller),
+        cmocka_unit_test(options_of_oldest_caller),
+        cmocka_unit_test(options_of_newer_caller),
         cmocka_unit_test(role_of_root),
     };
 
