@@ -115,6 +115,23 @@ public func kvm_vm_ioctl_clear_dirty_log(
 }
 
 @c @implementation
+public func tdpmmu_vcpu_dirty_ring(
+    _ vcpu: OpaquePointer?, _ entries: UnsafeMutablePointer<UInt32>?
+) -> UnsafeMutablePointer<kvm_dirty_gfn>? {
+    guard let vcpu = checkedVCPU(vcpu, "tdpmmu_vcpu_dirty_ring") else { return nil }
+    let ring = vcpu.ringMemory
+    entries?.pointee = ring.size
+    return ring.entries
+}
+
+@c @implementation
+public func kvm_vm_ioctl_reset_dirty_pages(_ kvm: UnsafeMutablePointer<kvm>?) -> Int32 {
+    let name: StaticString = "kvm_vm_ioctl_reset_dirty_pages"
+    guard let vm = checkedVM(kvm, name), vm.mayWait(name) else { return .invalid }
+    return vm.resetDirtyRings()
+}
+
+@c @implementation
 public func tdpmmu_mark_page_dirty(_ kvm: UnsafeMutablePointer<kvm>?, _ as_id: Int32, _ gfn: gfn_t) {
     let name: StaticString = "tdpmmu_mark_page_dirty"
     guard let vm = checkedVM(kvm, name), isAddressSpace(as_id, kvm, name),

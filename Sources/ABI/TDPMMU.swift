@@ -107,6 +107,7 @@ extension FaultResult {
         case .fixed: Int32(bitPattern: RET_PF_FIXED.rawValue)
         case .spurious: Int32(bitPattern: RET_PF_SPURIOUS.rawValue)
         case .noMemory: -ENOMEM
+        case .ringFull: -ENOBUFS
         case .refused: -EINVAL
         }
     }

@@ -258,6 +258,8 @@ extension VM {
         case UInt32(KVM_CAP_DISABLE_QUIRKS2):
             guard argument & ~UInt64(TDPMMU_QUIRK_SLOT_ZAP_ALL) == 0 else { return false }
             setZapSlotOnly(argument != 0)
+        case UInt32(KVM_CAP_DIRTY_LOG_RING), UInt32(KVM_CAP_DIRTY_LOG_RING_ACQ_REL):
+            return enableDirtyRing(bytes: argument)
         default: return false
         }
         return true

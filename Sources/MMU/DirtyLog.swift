@@ -71,7 +71,7 @@ extension VM {
     }
 
     /// mmu_lock for write.
-    private func logAgain(_ slot: kvm_memory_slot, offset: UInt64, mask: UInt64) {
+    func logAgain(_ slot: kvm_memory_slot, offset: UInt64, mask: UInt64) {
         let space = Int32(slot.as_id), base = GFN(slot.base_gfn + offset), switches = switches
         if switches.manualProtect && switches.initiallySet {
             // Nothing was protected when logging began: huge pages first.
@@ -123,6 +123,6 @@ extension VM {
     }
 
     package func markDirty(_ gfn: GFN, addressSpace: Int32) {
-        insideRCU { slot(holding: gfn, addressSpace: addressSpace)?.markDirty(gfn) }
+        insideRCU { slot(holding: gfn, addressSpace: addressSpace)?.markDirty(gfn, by: nil) }
     }
 }

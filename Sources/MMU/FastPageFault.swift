@@ -51,6 +51,7 @@ extension VCPU {
     package func fastPageFault(_ gfn: GFN, _ access: FaultAccess, from root: Table) -> FastFaultResult {
         // A present fault that is no write, and an absent one with A/D bits, have other causes.
         let masks = vm.masks, tracksAccesses = masks.accessed == 0
+        guard !ringIsFull else { return .invalid }
         guard !access.isReserved, access.isPresent ? access.isWrite : tracksAccesses else { return .invalid }
         rcuReadLock()
         defer { rcuReadUnlock() }
@@ -62,7 +63,7 @@ extension VCPU {
             var seen = last.spte
             if last.slot.replace(&seen, with: new) {
                 if new.isWritable && !last.spte.isWritable {
-                    vm.slot(holding: gfn, addressSpace: addressSpace)?.markDirty(gfn)
+                    vm.slot(holding: gfn, addressSpace: addressSpace)?.markDirty(gfn, by: self)
                 }
                 counters.add(.fastFaults, 1, exclusive: true)
                 return .fixed

@@ -40,6 +40,8 @@ package enum FaultResult {
     case spurious
     /// table_limit, or the system's memory, is used up.
     case noMemory
+    /// The vCPU's dirty ring has no room for a page that would become writable.
+    case ringFull
     /// The change was refused, with a warning.
     case refused
 }
@@ -103,7 +105,7 @@ extension Fault {
         case .spurious: actor.count(.spurious)
         case .retry: actor.count(.retried)
         case .emulate: actor.count(.emulated)
-        case .noMemory, .refused: break
+        case .noMemory, .ringFull, .refused: break
         }
         return result
     }
@@ -119,6 +121,7 @@ extension Fault {
             if slot.isReadOnly && isWrite { return .emulate }
             // The slot came after the caller looked.
             if pfn == .noSlot { return .retry }
+            if hostWritable && slot.isDirtyLogged && vcpu.ringIsFull { return .ringFull }
         }
         if pfn == .noSlot && !actor.vm.masks.cachesMMIO { return .emulate }
         let level = level(in: slot), nx = actor.vm.nxHugePages
@@ -127,7 +130,7 @@ extension Fault {
             hostWritable: hostWritable && !(slot.map { $0.isReadOnly } ?? false), nxHugePages: nx)
         let result = actor.install(&target, under: root)
         // The page can be written from here on without our hearing of it.
-        if result == .fixed && target.hostWritable, let slot { slot.markDirty(gfn) }
+        if result == .fixed && target.hostWritable, let slot { slot.markDirty(gfn, by: vcpu) }
         return result
     }
 }

@@ -85,13 +85,18 @@ extension VM {
             return .noMemory
         }
         swap(to: next, request.addressSpace)
-        if bitmap != nil { state.pointee.loggedSlots.wrappingAdd(1, ordering: .relaxed) }
+        if isLogged(request.slot) { state.pointee.loggedSlots.wrappingAdd(1, ordering: .relaxed) }
         return .none
+    }
+
+    private func isLogged(_ slot: kvm_memory_slot?) -> Bool {
+        (slot?.flags ?? 0) & UInt32(KVM_MEM_LOG_DIRTY_PAGES) != 0
     }
 
     /// The bitmap a slot needs: the one it had, a new one, or none.  False: no memory.
     private func bitmapFor(_ slot: kvm_memory_slot, old: DirtyBitmap?, _ bitmap: inout DirtyBitmap?) -> Bool {
-        guard slot.flags & UInt32(KVM_MEM_LOG_DIRTY_PAGES) != 0 else { return true }
+        // With rings each vCPU remembers for itself.
+        guard isLogged(slot), ringSize == 0 else { return true }
         let switches = switches
         bitmap = old ?? DirtyBitmap.make(
             pages: slot.npages, allDirty: switches.manualProtect && switches.initiallySet)
@@ -125,7 +130,10 @@ extension VM {
         if let record = plan.dyingRecord {
             callRCU(UnsafeMutableRawPointer(record).assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
         }
-        finishLogging(new, oldBitmap, newBitmap, toggles: !flushing)
+        finishLogging(from: dying, to: new, toggles: !flushing)
+        if let oldBitmap, newBitmap == nil {
+            callRCU(oldBitmap.memory.assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
+        }
         return .none
     }
 
@@ -141,15 +149,11 @@ extension VM {
     }
 
     /// What a change of a slot means for its dirty log, once it is published.
-    private func finishLogging(
-        _ slot: kvm_memory_slot?, _ old: DirtyBitmap?, _ new: DirtyBitmap?, toggles: Bool
-    ) {
-        guard (old == nil) != (new == nil) else { return }
-        state.pointee.loggedSlots.wrappingAdd(new == nil ? -1 : 1, ordering: .relaxed)
-        if let slot, toggles, slot.flags & UInt32(KVM_MEM_READONLY) == 0 { applyLogging(slot, on: new != nil) }
-        if let old {
-            callRCU(old.memory.assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
-        }
+    private func finishLogging(from old: kvm_memory_slot, to slot: kvm_memory_slot?, toggles: Bool) {
+        let isOn = isLogged(slot)
+        guard isLogged(old) != isOn else { return }
+        state.pointee.loggedSlots.wrappingAdd(isOn ? 1 : -1, ordering: .relaxed)
+        if let slot, toggles, slot.flags & UInt32(KVM_MEM_READONLY) == 0 { applyLogging(slot, on: isOn) }
     }
 
     private struct ReplacementPlan {

@@ -19,6 +19,7 @@ extension VCPU {
         gfn: GFN, _ access: FaultAccess, prefetch: Bool = false
     ) -> (result: FaultResult, error: PFN?) {
         guard let root, !root.role.isInvalid else { return (.retry, nil) }
+        if ringIsNearlyFull { return (.ringFull, nil) }
         switch fastPageFault(gfn, access, from: root) {
         case .fixed: return (.fixed, nil)
         case .spurious: return (.spurious, nil)
@@ -64,7 +65,7 @@ extension VCPU {
                 let level = vm.insideRCU { lastEntry(for: gfn, from: root).level }
                 return .mapped(until: gfn.rounded(to: level) + level.pages)
             case .emulate: return .noMemorySlot
-            case .noMemory, .refused: return .failed(result, error)
+            case .noMemory, .ringFull, .refused: return .failed(result, error)
             }
         }
         return .failed(.retry, nil)

@@ -14,10 +14,18 @@ package struct VCPUState: ~Copyable {
     var addressSpace: Int32 = 0
     /// The root it walks (a header's address), or 0; it owns a reference.
     let root = Atomic<UInt>(0)
+    /// Its dirty ring, if the VM has rings.
+    let ringEntries: UnsafeMutablePointer<kvm_dirty_gfn>?
+    let ringSize: UInt32
+    /// Entries ever pushed, by its thread; entries ever reset, under VMLock.slots.
+    let dirtyIndex = Atomic<UInt32>(0)
+    let resetIndex = Atomic<UInt32>(0)
 
-    init(kvm: UnsafeMutablePointer<kvm>, id: Int32) {
+    init(kvm: UnsafeMutablePointer<kvm>, id: Int32, ring: UnsafeMutableRawPointer?, ringSize: UInt32) {
         self.kvm = kvm
         self.id = id
+        ringEntries = ring?.assumingMemoryBound(to: kvm_dirty_gfn.self)
+        self.ringSize = ringSize
     }
 }
 
@@ -67,7 +75,13 @@ package struct VCPU: Equatable {
     package static func make(_ vm: VM, id: Int32) -> (VCPU?, CreationError) {
         guard let memory = cp_alloc_zeroed(countersOffset + Counters.bytes) else { return (nil, .noMemory) }
         let vcpu = VCPU(OpaquePointer(memory))
-        vcpu.state.initialize(to: VCPUState(kvm: vm.kvm, id: id))
+        let ringSize = vm.ringSize
+        let ring = ringSize == 0 ? nil : cp_alloc_zeroed(Int(ringSize) * MemoryLayout<kvm_dirty_gfn>.stride)
+        guard ringSize == 0 || ring != nil else {
+            cp_free_zeroed(memory)
+            return (nil, .noMemory)
+        }
+        vcpu.state.initialize(to: VCPUState(kvm: vm.kvm, id: id, ring: ring, ringSize: ringSize))
         let added = vm.locked(.vcpus) { () -> Bool in
             var taken = false
             vm.forEachListedVCPU { taken = taken || $0.state.pointee.id == id }
@@ -77,6 +91,7 @@ package struct VCPU: Equatable {
             return true
         }
         guard added else {
+            cp_free_zeroed(ring)
             cp_free_zeroed(memory)
             return (nil, .exists)
         }
@@ -98,6 +113,7 @@ package struct VCPU: Equatable {
             }
         }
         cache.drain()
+        cp_free_zeroed(state.pointee.ringEntries)
         state.deinitialize(count: 1)
         cp_free_zeroed(state)
     }
@@ -120,6 +136,13 @@ extension VM {
             address = vcpu.next.pointee
             body(vcpu)
         }
+    }
+
+    /// The next vCPU of the list, for a loop that takes mmu_lock, which is outside
+    /// VMLock.vcpus, and during which none is made or destroyed.
+    func listedVCPU(after vcpu: VCPU?) -> VCPU? {
+        let address = locked(.vcpus) { vcpu.map { $0.next.pointee } ?? firstVCPU.pointee }
+        return OpaquePointer(bitPattern: address).map { VCPU($0) }
     }
 
     /// The VM's count and those of its vCPUs.

@@ -73,6 +73,8 @@ package struct VMState: ~Copyable {
     let manualProtect = Atomic<Bool>(false)
     let initiallySet = Atomic<Bool>(false)
     let zapSlotOnly = Atomic<Bool>(false)
+    /// Entries of each vCPU's dirty ring; 0: bitmaps.  Written under VMLock.vcpus.
+    let dirtyRingSize = Atomic<UInt32>(0)
     /// Counts ended invalidations of the host; written with mmu_lock for write.
     let invalidateSequence = Atomic<UInt64>(0)
     /// Invalidations under way, and the gfns they are about; the same lock.

@@ -64,6 +64,22 @@ int kvm_vm_ioctl_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
 int kvm_vm_ioctl_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *log);
 
 /*
+ * The vCPU's dirty ring (KVM_CAP_DIRTY_LOG_RING, see kvm_vm_ioctl_enable_cap())
+ * and, in *entries unless that is NULL, its size; NULL and 0 if the VM has none.
+ * The vCPU fills entries in order: flags becomes KVM_DIRTY_GFN_F_DIRTY (load it
+ * with acquire); the rig sets KVM_DIRTY_GFN_F_RESET (store it with release).
+ */
+struct kvm_dirty_gfn *tdpmmu_vcpu_dirty_ring(struct kvm_vcpu *vcpu, uint32_t *entries);
+
+/*
+ * Free the harvested entries of all rings and make their pages visible again
+ * when written.  Returns how many entries, or -EINVAL.  vCPUs may fault meanwhile;
+ * none may be made or destroyed.  No lock, not in RCU.  Follows
+ * KVM_RESET_DIRTY_RINGS.
+ */
+int kvm_vm_ioctl_reset_dirty_pages(struct kvm *kvm);
+
+/*
  * Note that the guest wrote gfn (address space as_id): what emulation does.  No
  * effect if no logged slot holds it.  Any lock.  Follows mark_page_dirty().
  */

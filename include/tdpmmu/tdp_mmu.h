@@ -83,7 +83,8 @@ void kvm_tdp_mmu_zap_all(struct kvm *kvm);
  * RET_PF_FIXED, RET_PF_SPURIOUS (nothing to change), RET_PF_RETRY (met a frozen
  * entry, lost a race, or the vCPU has no valid root: kvm_mmu_load()),
  * RET_PF_EMULATE (MMIO, or a write to a read-only slot), -EFAULT (KVM_PFN_ERR_*),
- * -EHWPOISON, -EINVAL, -ENOMEM (table_limit).  Lock R; enters RCU itself.  Any
+ * -EHWPOISON, -EINVAL, -ENOMEM (table_limit), -ENOBUFS (the vCPU's dirty ring is
+ * full: harvest and reset it).  Lock R; enters RCU itself.  Any
  * number of vCPUs at once.  Follows kvm_tdp_mmu_map().
  */
 int kvm_tdp_mmu_map(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code, bool map_writable,

@@ -179,7 +179,9 @@ uint64_t tdpmmu_memslots_generation(struct kvm *kvm, int as_id);
 /*
  * Switch a VM's capability: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 (args[0]:
  * KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE, KVM_DIRTY_LOG_INITIALLY_SET), or
- * KVM_CAP_DISABLE_QUIRKS2 (args[0]: TDPMMU_QUIRK_SLOT_ZAP_ALL or nothing).
+ * KVM_CAP_DISABLE_QUIRKS2 (args[0]: TDPMMU_QUIRK_SLOT_ZAP_ALL or nothing), or
+ * KVM_CAP_DIRTY_LOG_RING[_ACQ_REL] (args[0]: bytes of each vCPU's ring, a power of
+ * two from 4096 to 1 MiB; before the first vCPU; replaces the bitmaps).
  * 0 or -EINVAL (NULL, unknown cap, flags or args).  No lock.
  * Follows the KVM_ENABLE_CAP ioctl of a VM.
  */

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
+import CTDPMMU
+import PageTable
+import Sync
+import Synchronization
+
+/// A vCPU's ring of dirty gfns, the other form of the dirty log.  The vCPU's
+/// thread pushes, the rig harvests by flagging entries, and a reset makes the
+/// harvested pages visible again and their entries free.
+struct DirtyRing {
+    let entries: UnsafeMutablePointer<kvm_dirty_gfn>
+    let size: UInt32
+
+    /// Entries kept for pages that are dirtied after the vCPU was told that its
+    /// ring is full.
+    private static var reserve: UInt32 { 64 }
+
+    private static var dirtyFlag: UInt32 { 1 }
+    private static var resetFlag: UInt32 { 2 }
+
+    func entry(_ index: UInt32) -> UnsafeMutablePointer<kvm_dirty_gfn> { entries + Int(index & (size - 1)) }
+
+    private func flags(_ index: UInt32) -> AtomicWord32 {
+        atomic32(UnsafeMutableRawPointer(entry(index)).assumingMemoryBound(to: UInt32.self))
+    }
+
+    static func isNearlyFull(used: UInt32, size: UInt32) -> Bool { used >= size - min(size / 2, reserve) }
+
+    func publish(_ index: UInt32, slot: UInt32, offset: UInt64) {
+        entry(index).pointee.slot = slot
+        entry(index).pointee.offset = offset
+        // Release: pairs with the rig's acquiring look at the flags.
+        flags(index).pointee.store(Self.dirtyFlag, ordering: .releasing)
+    }
+
+    /// Acquire: pairs with the rig's releasing store of the flag.
+    func isHarvested(_ index: UInt32) -> Bool {
+        flags(index).pointee.load(ordering: .acquiring) & Self.resetFlag != 0
+    }
+
+    func free(_ index: UInt32) { flags(index).pointee.store(0, ordering: .releasing) }
+}
+
+extension VCPU {
+    var ring: DirtyRing? {
+        state.pointee.ringEntries.map { DirtyRing(entries: $0, size: state.pointee.ringSize) }
+    }
+
+    /// Entries pushed and not yet reset.
+    private var ringUsed: UInt32 {
+        state.pointee.dirtyIndex.load(ordering: .relaxed) &- state.pointee.resetIndex.load(ordering: .acquiring)
+    }
+
+    /// The rig must harvest before the guest goes on.
+    var ringIsNearlyFull: Bool {
+        ring.map { DirtyRing.isNearlyFull(used: ringUsed, size: $0.size) } ?? false
+    }
+
+    /// Not one more entry fits: nothing may become writable unseen.
+    var ringIsFull: Bool { ring.map { ringUsed >= $0.size } ?? false }
+
+    /// By the vCPU's thread only.
+    func pushDirty(_ slot: SlotPointer, _ gfn: GFN, _ ring: DirtyRing) {
+        let index = state.pointee.dirtyIndex.load(ordering: .relaxed)
+        ring.publish(index, slot: UInt32(slot.pointee.as_id) << 16 | UInt32(slot.pointee.id),
+                     offset: gfn.raw - slot.pointee.base_gfn)
+        state.pointee.dirtyIndex.store(index &+ 1, ordering: .relaxed)
+    }
+
+    /// The ring's memory, for the rig.
+    package var ringMemory: (entries: UnsafeMutablePointer<kvm_dirty_gfn>?, size: UInt32) {
+        (state.pointee.ringEntries, state.pointee.ringSize)
+    }
+}
+
+/// Pages of one slot close together, to be made visible with one walk.
+private struct ResetBatch {
+    var slot: UInt32
+    var offset: UInt64
+    var mask: UInt64 = 1
+
+    /// Takes a page in if it lies within 64 of the first, on either side.
+    mutating func take(_ slot: UInt32, _ offset: UInt64) -> Bool {
+        guard slot == self.slot else { return false }
+        if offset >= self.offset && offset - self.offset < 64 {
+            mask |= 1 << (offset - self.offset)
+            return true
+        }
+        let back = self.offset &- offset
+        guard offset < self.offset, back < 64, (mask << back) >> back == mask else { return false }
+        self.offset = offset
+        mask = mask << back | 1
+        return true
+    }
+}
+
+extension VM {
+    package enum RingError {
+        case none
+        case invalid
+    }
+
+    /// Rings instead of bitmaps from now on.  Only before the first vCPU.
+    package func enableDirtyRing(bytes: UInt64) -> Bool {
+        let entries = bytes / UInt64(MemoryLayout<kvm_dirty_gfn>.stride)
+        guard bytes.nonzeroBitCount == 1, bytes >= 4096, entries <= 65536 else { return false }
+        return locked(.vcpus) {
+            guard firstVCPU.pointee == 0, ringSize == 0 else { return false }
+            state.pointee.dirtyRingSize.store(UInt32(entries), ordering: .relaxed)
+            return true
+        }
+    }
+
+    var ringSize: UInt32 { state.pointee.dirtyRingSize.load(ordering: .relaxed) }
+
+    /// Frees every vCPU's harvested entries and protects their pages again.
+    /// Returns how many entries.
+    package func resetDirtyRings() -> Int32 {
+        let count = locked(.slots) { () -> Int32 in
+            var count: Int32 = 0
+            var vcpu = listedVCPU(after: nil)
+            while let here = vcpu {
+                count += reset(here)
+                vcpu = listedVCPU(after: here)
+            }
+            return count
+        }
+        if count > 0 { flushAll() }
+        return count
+    }
+
+    private func reset(_ vcpu: VCPU) -> Int32 {
+        guard let ring = vcpu.ring else { return 0 }
+        var count: Int32 = 0, index = vcpu.state.pointee.resetIndex.load(ordering: .relaxed)
+        var batch: ResetBatch?
+        while ring.isHarvested(index) {
+            let slot = ring.entry(index).pointee.slot, offset = ring.entry(index).pointee.offset
+            ring.free(index)
+            index &+= 1
+            count += 1
+            if batch?.take(slot, offset) ?? false { continue }
+            if let batch { logAgain(batch) }
+            batch = ResetBatch(slot: slot, offset: offset)
+        }
+        if let batch { logAgain(batch) }
+        // Release: pairs with the acquire in ringUsed; the entries are free.
+        vcpu.state.pointee.resetIndex.store(index, ordering: .releasing)
+        return count
+    }
+
+    /// The entry's slot and offset come from memory that the rig can write.
+    private func logAgain(_ batch: ResetBatch) {
+        let space = batch.slot >> 16
+        guard space < 2 else { return }
+        let table = slots(Int32(space)), index = table.index(ofID: UInt16(batch.slot & 0xffff))
+        guard index >= 0 else { return }
+        let slot = table[index].slot.pointee
+        guard batch.offset < slot.npages, slot.npages - batch.offset > UInt64(63 - batch.mask.leadingZeroBitCount),
+              lock.writeLock() else { return }
+        logAgain(slot, offset: batch.offset, mask: batch.mask)
+        _ = lock.writeUnlock()
+    }
+}
