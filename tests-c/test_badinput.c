@@ -151,6 +151,13 @@ static int enable(struct kvm *kvm, uint32_t number, uint32_t flags, uint64_t arg
     return kvm_vm_ioctl_enable_cap(kvm, &cap);
 }
 
+static int prefault(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t size, uint64_t flags)
+{
+    struct kvm_pre_fault_memory range = { .gpa = gpa, .size = size, .flags = flags };
+
+    return kvm_vcpu_pre_fault_memory(vcpu, &range);
+}
+
 static int split(const struct kvm_memory_slot *slot, gfn_t start, gfn_t end, int level)
 {
     int ret;
@@ -376,6 +383,17 @@ static void nothing(struct rcu_head *unused)
     BAD((LOCKED_W(ret = kvm_tdp_mmu_page_fault(a->vcpu, 0x5000, 0)), ret == -EINVAL)) \
     BAD((LOCKED_R(ret = kvm_tdp_mmu_page_fault(a->vcpu, 0x5000, 0)), ret == -EINVAL)) \
     BAD((IN_RCU(ret = kvm_tdp_mmu_page_fault(a->vcpu, 0x5000, 0)), ret == -EINVAL)) \
+    BAD(prefault(NULL, 0, 4096, 0) == -EINVAL) \
+    BAD(kvm_vcpu_pre_fault_memory(a->vcpu, NULL) == -EINVAL) \
+    BAD(prefault(a->vcpu, 1, 4096, 0) == -EINVAL) \
+    BAD(prefault(a->vcpu, 0, 0, 0) == -EINVAL) \
+    BAD(prefault(a->vcpu, 0, 4095, 0) == -EINVAL) \
+    BAD(prefault(a->vcpu, UINT64_MAX & ~4095ull, 8192, 0) == -EINVAL) \
+    BAD(prefault(a->vcpu, 0, 4096, 1) == -EINVAL) \
+    BAD((LOCKED_W(ret = prefault(a->vcpu, 0x7000, 4096, 0)), ret == -EINVAL)) \
+    BAD((LOCKED_R(ret = prefault(a->vcpu, 0x7000, 4096, 0)), ret == -EINVAL)) \
+    BAD((IN_RCU(ret = prefault(a->vcpu, 0x7000, 4096, 0)), ret == -EINVAL)) \
+    QUIET(prefault(a->vcpu, BEYOND << 12, 4096, 0) == -ENOENT) \
     BAD(get_walk(NULL, 0, sptes, &root_level) == -EINVAL) \
     BAD(get_walk(bare, 0, sptes, &root_level) == -EINVAL) \
     BAD(get_walk(a->vcpu, 0, NULL, &root_level) == -EINVAL) \
