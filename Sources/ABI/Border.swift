@@ -46,6 +46,7 @@ func checkedVCPU(_ vcpu: OpaquePointer?, _ function: StaticString) -> VCPU? {
 }
 
 /// A root of this VM, alive.
+@inline(never)
 func checkedRoot(_ root: PagePointer?, of vm: VM, _ function: StaticString) -> Table? {
     guard let root else {
         complain(.argument, function, "root is NULL", vm.kvm)
@@ -89,6 +90,7 @@ extension VM {
     }
 
     /// No lock, not in RCU: the function takes mmu_lock itself or waits.
+    @inline(never)
     func mayWait(_ function: StaticString) -> Bool {
         if lock.isHeldForRead || lock.isHeldForWrite {
             complain(.lock, function, "mmu_lock is held, and the function takes it", kvm)
@@ -108,6 +110,7 @@ extension VM {
     }
 
     /// start <= end, and start inside what the VM can map.
+    @inline(never)
     func isRange(_ start: gfn_t, _ end: gfn_t, _ function: StaticString) -> Bool {
         if start <= end && start < gfnLimit.raw { return true }
         complain(.argument, function, "no range of gfns below MAXPHYADDR (start, end)", kvm, start, end)
@@ -124,6 +127,7 @@ extension VM {
 // Slots, as callers name them -----------------------------------------------
 
 /// A copy of a slot of this VM that a caller names by pointer.
+@inline(never)
 func checkedSlot(_ slot: SlotPointer?, of vm: VM, _ function: StaticString) -> kvm_memory_slot? {
     guard let slot, let copy = vm.liveSlot(slot) else {
         complain(.argument, function, "slot is no slot of this VM", vm.kvm, UInt64(UInt(bitPattern: slot)))
@@ -133,6 +137,7 @@ func checkedSlot(_ slot: SlotPointer?, of vm: VM, _ function: StaticString) -> k
 }
 
 /// A range that lies in one of the VM's slots, and that slot's address space.
+@inline(never)
 func checkedRange(
     _ range: UnsafePointer<kvm_gfn_range>?, of vm: VM, _ function: StaticString
 ) -> (range: kvm_gfn_range, addressSpace: Int32)? {

@@ -7,6 +7,7 @@ import Sync
 /// compare-and-exchange keeps the entries honest.
 extension VM {
     /// Makes every leaf of the range look unused; returns whether any was used.
+    @inline(never)
     package func age(addressSpace: Int32, start: GFN, end: GFN) -> Bool {
         let range = WalkRange(minLevel: .page4K, start: start, end: min(end, gfnLimit))
         return touchLeaves(.all(in: addressSpace), range, .shared) { iter in
@@ -15,6 +16,7 @@ extension VM {
         }
     }
 
+    @inline(never)
     package func isAccessed(addressSpace: Int32, start: GFN, end: GFN) -> Bool {
         let actor = Actor(self, .shared)
         let range = WalkRange(minLevel: .page4K, start: start, end: min(end, gfnLimit))

@@ -21,6 +21,7 @@ extension VM {
 
     /// Copies the bitmap out and, unless the VM protects by hand, clears it and
     /// write-protects what it named.
+    @inline(never)
     package func getDirtyLog(id: UInt16, addressSpace: Int32, _ out: UnsafeMutablePointer<UInt64>) -> DirtyLogError {
         locked(.slots) {
             guard let (slot, bitmap) = logged(id, addressSpace) else { return .noSlot }
@@ -38,6 +39,7 @@ extension VM {
     }
 
     /// Clears the named bits and write-protects those pages that were dirty.
+    @inline(never)
     package func clearDirtyLog(
         id: UInt16, addressSpace: Int32, first: UInt64, pages: UInt64, _ bits: UnsafePointer<UInt64>
     ) -> DirtyLogError {
@@ -57,6 +59,7 @@ extension VM {
 
     /// Takes bits word by word and makes the pages they name visible again when
     /// written, all under one hold of mmu_lock: no fault comes between.
+    @inline(never)
     private func harvest(_ slot: kvm_memory_slot, words: Range<Int>, _ take: (Int) -> UInt64) {
         var flush = false
         guard lock.writeLock() else { return }
@@ -71,6 +74,7 @@ extension VM {
     }
 
     /// mmu_lock for write.
+    @inline(never)
     func logAgain(_ slot: kvm_memory_slot, offset: UInt64, mask: UInt64) {
         let space = Int32(slot.as_id), base = GFN(slot.base_gfn + offset), switches = switches
         if switches.manualProtect && switches.initiallySet {
@@ -91,6 +95,7 @@ extension VM {
     private var logsByDirtyBits: Bool { state.pointee.config.usesPML && masks.dirty != 0 }
 
     /// Dirty logging of a slot was switched; its flags are published already.
+    @inline(never)
     func applyLogging(_ slot: kvm_memory_slot, on: Bool) {
         guard on else {
             lockedForRead { zapCollapsible(slot) }
@@ -122,6 +127,7 @@ extension VM {
         _ = lock.readUnlock()
     }
 
+    @inline(never)
     package func markDirty(_ gfn: GFN, addressSpace: Int32) {
         insideRCU { slot(holding: gfn, addressSpace: addressSpace)?.markDirty(gfn, by: nil) }
     }

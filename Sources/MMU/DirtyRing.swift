@@ -102,6 +102,7 @@ extension VM {
     }
 
     /// Rings instead of bitmaps from now on.  Only before the first vCPU.
+    @inline(never)
     package func enableDirtyRing(bytes: UInt64) -> Bool {
         let entries = bytes / UInt64(MemoryLayout<kvm_dirty_gfn>.stride)
         guard bytes.nonzeroBitCount == 1, bytes >= 4096, entries <= 65536 else { return false }
@@ -116,6 +117,7 @@ extension VM {
 
     /// Frees every vCPU's harvested entries and protects their pages again.
     /// Returns how many entries.
+    @inline(never)
     package func resetDirtyRings() -> Int32 {
         let count = locked(.slots) { () -> Int32 in
             var count: Int32 = 0

@@ -48,6 +48,7 @@ extension VCPU {
     private static var tries: Int { 4 }
 
     /// Lets an access through that only write-protection or access tracking stops.
+    @inline(never)
     package func fastPageFault(_ gfn: GFN, _ access: FaultAccess, from root: Table) -> FastFaultResult {
         // A present fault that is no write, and an absent one with A/D bits, have other causes.
         let masks = vm.masks, tracksAccesses = masks.accessed == 0

@@ -96,6 +96,7 @@ extension Fault {
     }
 
     /// mmu_lock for read.
+    @inline(never)
     package func handle() -> FaultResult {
         let actor = Actor(vcpu)
         actor.count(.faults)

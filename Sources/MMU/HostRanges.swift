@@ -26,6 +26,7 @@ extension VM {
     /// The page at these gfns is another now.  Never from page to page in one step:
     /// empty, flush, and only then, if it is to be read-only, the new page.
     /// mmu_lock for write.
+    @inline(never)
     package func setPage(addressSpace: Int32, start: GFN, end: GFN, _ pfn: PFN, writable: Bool) -> Bool {
         let actor = Actor(self, .exclusive)
         var changed = false

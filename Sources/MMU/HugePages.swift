@@ -7,6 +7,7 @@ import Sync
 extension VM {
     /// Splits down to `target` what lies in [start, end).  mmu_lock as `mode`
     /// says.  False: no memory for a table.
+    @inline(never)
     package func splitHugePages(
         addressSpace: Int32, start: GFN, end: GFN, target: Level, _ mode: LockMode
     ) -> Bool {
@@ -44,6 +45,7 @@ extension VM {
     }
 
     /// Drops such tables; the next fault maps huge.  mmu_lock for read.
+    @inline(never)
     package func zapCollapsible(_ slot: kvm_memory_slot) {
         let actor = Actor(self, .shared), leaves = leaves(of: slot, minLevel: .page2M)
         forEachRoot(leaves.roots) { root in
@@ -56,6 +58,7 @@ extension VM {
     }
 
     /// Puts the huge leaf in such a table's place.  mmu_lock for read.
+    @inline(never)
     package func recoverHugePages(_ slot: kvm_memory_slot) {
         let actor = Actor(self, .shared), leaves = leaves(of: slot, minLevel: .page2M)
         forEachRoot(leaves.roots) { root in

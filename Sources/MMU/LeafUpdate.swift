@@ -19,11 +19,11 @@ extension VM {
                              end: GFN(slot.base_gfn + slot.npages)))
     }
 
-    /// Gives every leaf the value that `change` makes of it, through the choke
-    /// point.  Returns whether any changed.
-    @inline(__always)
+    /// Changes bits of every leaf, through the choke point.  Returns whether any
+    /// leaf changed.
+    @inline(never)
     func updateLeaves(
-        _ leaves: LeafRange, _ mode: LockMode, canYield: Bool, _ change: (SPTE) -> SPTE
+        _ leaves: LeafRange, _ mode: LockMode, canYield: Bool, clear: UInt64 = 0, set: UInt64 = 0
     ) -> Bool {
         let actor = Actor(self, mode)
         var changed = false
@@ -31,7 +31,7 @@ extension VM {
             var flush = false
             actor.walk(root, leaves.range, canYield: canYield, flush: &flush) { iter in
                 guard iter.isAtLeaf else { return .next }
-                let new = change(iter.old)
+                let new = SPTE(iter.old.raw & ~clear | set)
                 guard new != iter.old else { return .next }
                 switch actor.set(&iter, new) {
                 case .lost: return .again

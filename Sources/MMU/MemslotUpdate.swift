@@ -46,6 +46,7 @@ private let freeAfterGracePeriod: @convention(c) (UnsafeMutablePointer<rcu_head>
 
 extension VM {
     /// Adds, deletes, moves or re-flags a slot.  No lock, not in RCU.
+    @inline(never)
     package func setSlot(_ request: SlotRequest) -> SlotError {
         let mutex = mutex(.slots)
         mutex.lock()

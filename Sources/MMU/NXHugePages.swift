@@ -47,6 +47,7 @@ extension VM {
     }
 
     /// Zaps exactly this table, if its parent entry still points to it.
+    @inline(never)
     package func zapTable(_ table: Table) -> Bool {
         guard let parent = table.header.pointee.ptep.map({ SPTESlot($0) }) else { return false }
         let old = parent.load(), level = table.level.above
@@ -58,6 +59,7 @@ extension VM {
     }
 
     /// One step of recovery: up to 1/ratio of the listed tables, oldest first.
+    @inline(never)
     package func recoverNXSplits(ratio: Int64) -> Int32 {
         guard lock.writeLock() else { return 0 }
         var zapped: Int32 = 0

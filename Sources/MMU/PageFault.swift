@@ -15,6 +15,7 @@ private struct HostPage {
 extension VCPU {
     /// The whole fault path: slot, lockless fix, host page, lock, map.  gfn is below
     /// the limit.  `error`: the host's answer if it is no page.
+    @inline(never)
     package func pageFault(
         gfn: GFN, _ access: FaultAccess, prefetch: Bool = false
     ) -> (result: FaultResult, error: PFN?) {
@@ -55,6 +56,7 @@ package enum PrefaultResult {
 
 extension VCPU {
     /// Maps what holds gfn as if the guest had read it, but not seen.
+    @inline(never)
     package func prefault(_ gfn: GFN) -> PrefaultResult {
         for _ in 0..<Self.prefaultTries {
             guard load(), let root else { return .failed(.noMemory, nil) }

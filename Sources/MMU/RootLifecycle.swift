@@ -15,6 +15,7 @@ extension VM {
     }
 
     /// kvm_mmu_uninit_tdp_mmu(): everything goes, and must be gone afterwards.
+    @inline(never)
     package func tearDown() {
         guard state.pointee.isSetUp.exchange(false, ordering: .acquiringAndReleasing) else { return }
         locked(.vcpus) { forEachListedVCPU { $0.unload() } }
@@ -31,6 +32,7 @@ extension VM {
 
     /// Marks every root invalid: no fault and no vCPU may use it from here on.
     /// mmu_lock for write.
+    @inline(never)
     package func invalidateAllRoots() {
         locked(.pages) {
             var address = state.pointee.firstRoot.load(ordering: .relaxed)
@@ -48,6 +50,7 @@ extension VM {
 
     /// Zaps each invalidated root and drops the MMU's own reference to it.  Takes
     /// mmu_lock for read.
+    @inline(never)
     package func zapInvalidatedRoots() {
         guard lock.readLock() else { return }
         forEachRoot(.all) { root in
@@ -69,6 +72,7 @@ extension VM {
 
     /// Everything mapped so far becomes unreachable at once and is zapped without
     /// stopping faults, which go to new roots.
+    @inline(never)
     package func zapAllFast() {
         guard lock.writeLock() else { return }
         invalidateAllRoots()

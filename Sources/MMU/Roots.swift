@@ -77,6 +77,7 @@ extension VM {
     /// The next root to visit, with a reference; drops the one of `previous`.
     /// `previous` is still listed because of that reference, so its link is good
     /// even if the lock was dropped meanwhile.
+    @inline(never)
     private func nextRoot(after previous: Table?, _ filter: RootFilter) -> Table? {
         rcuReadLock()
         var candidate = previous.map { root(after: $0) } ?? firstRoot
@@ -112,6 +113,7 @@ extension VM {
     }
 
     /// False if it was the last reference of a valid root, or there was none.
+    @inline(never)
     @discardableResult
     package func putRoot(_ root: Table) -> Bool {
         switch root.dropReference() {
@@ -180,6 +182,7 @@ extension VM {
 extension VCPU {
     /// A valid root, with a reference for the caller.  Takes mmu_lock for read
     /// unless the thread holds it for write already.
+    @inline(never)
     package func acquireRoot() -> Table? {
         let lock = vm.lock
         if lock.isHeldForWrite { return vm.acquireRoot(self) }
@@ -189,6 +192,7 @@ extension VCPU {
     }
 
     /// Makes sure of a valid root.  False: no memory.
+    @inline(never)
     package func load() -> Bool {
         if let root, !root.role.isInvalid { return true }
         unload()
@@ -199,6 +203,7 @@ extension VCPU {
     }
 
     /// Drops its root.
+    @inline(never)
     package func unload() {
         let address = state.pointee.root.exchange(0, ordering: .acquiringAndReleasing)
         if let header = UnsafeMutablePointer<kvm_mmu_page>(bitPattern: address) { vm.putRoot(Table(header)) }

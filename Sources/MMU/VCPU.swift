@@ -98,6 +98,7 @@ package struct VCPU: Equatable {
         return (vcpu, .noMemory)
     }
 
+    @inline(never)
     package func destroy() {
         unload()
         let vm = vm

@@ -7,25 +7,17 @@ import Sync
 extension VM {
     /// Clears W on a slot's leaves; MMU-writable stays.  mmu_lock for read.
     package func writeProtect(_ slot: kvm_memory_slot, minLevel: Level) -> Bool {
-        updateLeaves(leaves(of: slot, minLevel: minLevel), .shared, canYield: true) {
-            SPTE($0.raw & ~SPTE.writable)
-        }
+        updateLeaves(leaves(of: slot, minLevel: minLevel), .shared, canYield: true, clear: SPTE.writable)
     }
 
     /// Clears Dirty, or W where there is no Dirty bit.  mmu_lock for read.
     package func clearDirty(_ slot: kvm_memory_slot) -> Bool {
-        let bits = dirtyingBit
-        return updateLeaves(leaves(of: slot, minLevel: .page4K), .shared, canYield: true) {
-            SPTE($0.raw & ~bits)
-        }
+        updateLeaves(leaves(of: slot, minLevel: .page4K), .shared, canYield: true, clear: dirtyingBit)
     }
 
     /// Sets Dirty.  mmu_lock for write.
     package func setDirty(_ slot: kvm_memory_slot) -> Bool {
-        let dirty = masks.dirty
-        return updateLeaves(leaves(of: slot, minLevel: .page4K), .exclusive, canYield: true) {
-            SPTE($0.raw | dirty)
-        }
+        updateLeaves(leaves(of: slot, minLevel: .page4K), .exclusive, canYield: true, set: masks.dirty)
     }
 
     /// Clears W and MMU-writable on what maps one gfn.  mmu_lock for write.
@@ -34,11 +26,12 @@ extension VM {
         let leaves = LeafRange(
             roots: RootFilter(validOnly: true, addressSpace: addressSpace),
             range: WalkRange(minLevel: minLevel, start: gfn, end: gfn + 1))
-        return updateLeaves(leaves, .exclusive, canYield: false) { SPTE($0.raw & ~bits) }
+        return updateLeaves(leaves, .exclusive, canYield: false, clear: bits)
     }
 
     /// Clears Dirty (or W) on the 4K leaves that `mask` names, counted from gfn.
     /// mmu_lock for write.
+    @inline(never)
     package func clearDirty(_ gfn: GFN, mask: UInt64, addressSpace: Int32, writeProtect: Bool) {
         guard mask != 0 else { return }
         let bits = writeProtect ? SPTE.writable : dirtyingBit

@@ -11,6 +11,7 @@ extension VM {
     }
 
     /// Leaves and whole tables inside [start, end).  mmu_lock for write.
+    @inline(never)
     package func zapRange(
         _ root: Table, start: GFN, end: GFN, canYield: Bool, flush: inout Bool
     ) {
@@ -26,6 +27,7 @@ extension VM {
     }
 
     /// Leaves only; tables stay.  mmu_lock for write.
+    @inline(never)
     package func zapLeafs(_ root: Table, start: GFN, end: GFN, canYield: Bool, flush: inout Bool) {
         guard let range = clamped(start, end) else { return }
         let actor = Actor(self, .exclusive)
@@ -39,6 +41,7 @@ extension VM {
 
     /// Everything below one root.  In passes from the lowest level up, so that no
     /// step under the lock has more than one table's work.
+    @inline(never)
     package func zapRoot(_ root: Table, _ mode: LockMode) {
         zapRoot(root, upTo: .page4K, mode)
         zapRoot(root, upTo: .page2M, mode)
@@ -46,6 +49,7 @@ extension VM {
         zapRoot(root, upTo: root.level, mode)
     }
 
+    @inline(never)
     private func zapRoot(_ root: Table, upTo level: Level, _ mode: LockMode) {
         let actor = Actor(self, mode)
         var flush = false
@@ -57,12 +61,14 @@ extension VM {
     }
 
     /// zap_gfn_range() under every valid root.  Returns whether a flush is pending.
+    @inline(never)
     package func zapRange(start: GFN, end: GFN) -> Bool {
         var flush = false
         forEachRoot(.valid) { zapRange($0, start: start, end: end, canYield: true, flush: &flush) }
         return flush
     }
 
+    @inline(never)
     package func zapLeafs(start: GFN, end: GFN, flush pending: Bool) -> Bool {
         var flush = pending
         forEachRoot(.valid) { zapLeafs($0, start: start, end: end, canYield: true, flush: &flush) }
@@ -71,6 +77,7 @@ extension VM {
 
     /// A memory notifier's unmap: invalid roots too, since they still hold the
     /// host's pages until they are zapped.
+    @inline(never)
     package func unmapRange(
         addressSpace: Int32, start: GFN, end: GFN, mayBlock: Bool, flush pending: Bool
     ) -> Bool {
@@ -82,6 +89,7 @@ extension VM {
     }
 
     /// Every root, valid or not, then the flush.  mmu_lock for write.
+    @inline(never)
     package func zapAll() {
         forEachRoot(.all) { zapRoot($0, .exclusive) }
         flushAll()
