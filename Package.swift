@@ -18,7 +18,8 @@ let products: [Product] = [
 
 let modules: [Target] = [
     .systemLibrary(name: "CTDPMMU", path: "include"),
-    .target(name: "CPlatform", dependencies: ["CTDPMMU"]),
+    .target(name: "CPlatform", dependencies: ["CTDPMMU"],
+            cSettings: embedded ? [.define("TDPMMU_SHARED_LIBRARY")] : []),
     .target(name: "Sync", dependencies: ["CTDPMMU", "CPlatform"], swiftSettings: library),
     .target(name: "RCU", dependencies: ["Sync"], swiftSettings: library),
     .target(name: "PageTable", dependencies: ["RCU"], swiftSettings: library),

@@ -2,11 +2,22 @@
 /* The memory that lives as long as its thread or the process. */
 #include "cplatform.h"
 
+/*
+ * Exported by the shared library for the header's inlines.  A program that links
+ * the modules themselves, the Swift tests, keeps them to itself: else a
+ * libtdpmmu.so in the same process would use this copy, unknown to its own RCU.
+ */
+#ifdef TDPMMU_SHARED_LIBRARY
+#define FOR_INLINES visibility("default")
+#else
+#define FOR_INLINES visibility("hidden")
+#endif
+
 __thread struct tdpmmu_rcu_reader tdpmmu_rcu_self
-    __attribute__((tls_model("initial-exec"), aligned(64), visibility("default")));
+    __attribute__((tls_model("initial-exec"), aligned(64), FOR_INLINES));
 
 /* Sequence 1, so that no reader's word is ever 0. */
-uint64_t tdpmmu_rcu_gp __attribute__((aligned(64), visibility("default"))) =
+uint64_t tdpmmu_rcu_gp __attribute__((aligned(64), FOR_INLINES)) =
     TDPMMU_RCU_GP_ONE | 1;
 
 __thread struct cp_thread cp_thread_data
