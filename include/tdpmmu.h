@@ -20,6 +20,8 @@
 #include "tdpmmu/types.h"
 #include "tdpmmu/lock.h"
 #include "tdpmmu/rcu.h"
+#include "tdpmmu/srcu.h"
+#include "tdpmmu/rculist.h"
 #include "tdpmmu/vm.h"
 #include "tdpmmu/tdp_iter.h"
 #include "tdpmmu/tdp_mmu.h"

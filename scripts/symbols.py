@@ -8,6 +8,7 @@ symbols.py map                 print the version script
 symbols.py check MAP LIBRARY   compare headers, version script and `nm -D`; and is
                                every function in the test of bad input?
 """
+import glob
 import os
 import re
 import subprocess
@@ -49,9 +50,10 @@ def without_groups(text, opening, closing):
 def declared():
     text = re.sub(r"__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)", "", own_text())
     names = set()
-    for statement in without_groups(text, "{", "}").split(";"):
+    text = without_groups(text.replace("}", "};"), "{", "}")  # no ; behind a function's body
+    for statement in text.split(";"):
         statement = " ".join(statement.split())
-        if not statement or statement.startswith("typedef"):
+        if not statement or statement.startswith(("typedef", "static ")):
             continue
         function = re.match(r"[\w\s*]+?\b(\w+)\s*\(", statement)
         variable = re.match(r"extern [\w\s*]+?\b(\w+)$", statement)
@@ -97,9 +99,11 @@ def check(map_path, library):
     problems += ["%s: exported, not declared" % n for n in sorted(found - wanted)]
     if mapped != version_script(wanted):
         problems.append("%s does not match the headers: run `make symbols`" % map_path)
-    with open(os.path.join(TOP, "tests-c", "test_badinput.c")) as file:
-        tested = set(re.findall(r"\b(\w+)\(", file.read()))
-    problems += ["%s: not in tests-c/test_badinput.c" % n
+    tested = set()
+    for path in glob.glob(os.path.join(TOP, "tests-c", "test_*badinput.c")):
+        with open(path) as file:
+            tested |= set(re.findall(r"\b(\w+)\(", file.read()))
+    problems += ["%s: not in tests-c/test_*badinput.c" % n
                  for n in sorted(wanted - tested - VARIABLES)]
     for problem in problems:
         print("symbols: " + problem, file=sys.stderr)

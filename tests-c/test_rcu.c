@@ -114,12 +114,12 @@ static void exported_twins(void **state)
 static void deepest_nesting(void **state)
 {
     (void)state;
-    for (int i = 0; i < 65535; i++)
+    for (int i = 0; i < 32767; i++)
         rcu_read_lock();
     assert_int_equal(warnings(), 0);
     rcu_read_lock();
     assert_int_equal(warnings(), 1);
-    for (int i = 0; i < 65535; i++)
+    for (int i = 0; i < 32767; i++)
         rcu_read_unlock();
     assert_int_equal(warnings(), 0);
     assert_false(rcu_read_lock_held());

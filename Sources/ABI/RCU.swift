@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // rcu.h: userspace RCU.
+import CPlatform
 import CTDPMMU
 import RCU
 import Sync
@@ -40,3 +41,56 @@ public func rcu_barrier() { rcuBarrier() }
 
 @c @implementation
 public func tdpmmu_rcu_readers_fence_free() -> Bool { rcuReadersFenceFree() }
+
+@c @implementation
+public func synchronize_rcu_expedited() { synchronizeRCUExpedited() }
+
+@c @implementation
+public func tdpmmu_kfree_rcu(
+    _ object: UnsafeMutableRawPointer!, _ head: UnsafeMutablePointer<rcu_head>!,
+    _ free_object: (@convention(c) (UnsafeMutableRawPointer?) -> Void)!
+) {
+    guard let object, let head else {
+        warn(.argument, "tdpmmu_kfree_rcu", "the object or its head is NULL")
+        return
+    }
+    kfreeRCU(object, head, free_object)
+}
+
+@c @implementation
+public func get_state_synchronize_rcu() -> UInt { UInt(rcuGetState()) }
+
+@c @implementation
+public func start_poll_synchronize_rcu() -> UInt { UInt(rcuStartPoll()) }
+
+@c @implementation
+public func poll_state_synchronize_rcu(_ cookie: UInt) -> Bool { rcuPollState(UInt64(cookie)) }
+
+@c @implementation
+public func cond_synchronize_rcu(_ cookie: UInt) { rcuCondSynchronize(UInt64(cookie)) }
+
+@c @implementation
+public func tdpmmu_rcu_register_thread() -> Int32 { rcuRegisterThread() ? 0 : -EINVAL }
+
+@c @implementation
+public func tdpmmu_rcu_unregister_thread() { rcuUnregisterThread() }
+
+@c @implementation
+public func tdpmmu_rcu_thread_offline() { rcuThreadOffline() }
+
+@c @implementation
+public func tdpmmu_rcu_thread_online() { _ = rcuRegisterThread() }
+
+@c @implementation
+public func tdpmmu_rcu_set_stall_timeout_ms(_ ms: UInt32) { setStallTimeout(milliseconds: ms) }
+
+@c @implementation
+public func tdpmmu_rcu_set_flood_limit(_ callbacks: UInt64) { setFloodLimit(callbacks) }
+
+@c @implementation
+public func tdpmmu_rcu_check_reader(_ function: UnsafePointer<CChar>!) -> Bool {
+    rcuCheckReader(function)
+}
+
+@c @implementation
+public func tdpmmu_rcu_break_for_tests(_ what: UInt32) -> Bool { breakGracePeriodsForTests(what) }

@@ -275,6 +275,37 @@ void cp_free(void *address)
     free(address);
 }
 
+uintptr_t cp_free_function(void)
+{
+    void (*function)(void *) = free;
+    uintptr_t address;
+
+    memcpy(&address, &function, sizeof(address));
+    return address;
+}
+
+void cp_call_free(uintptr_t address, void *object)
+{
+    void (*function)(void *);
+
+    memcpy(&function, &address, sizeof(function));
+    function(object);
+}
+
+bool cp_environment_has(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value && *value && strcmp(value, "0") != 0;
+}
+
+uint64_t cp_memory_bytes(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+
+    return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+}
+
 void cp_set_errno(int value)
 {
     errno = value;
@@ -317,9 +348,8 @@ void cp_valgrind_defined(void *address, size_t bytes)
 __attribute__((constructor(101))) static void at_load(void)
 {
     const uint64_t running_on_valgrind = 0x1001;
-    const char *fences = getenv("TDPMMU_RCU_FENCES");
 
-    fences_forced = fences && *fences && strcmp(fences, "0") != 0;
+    fences_forced = cp_environment_has("TDPMMU_RCU_FENCES");
 #ifdef CP_TSAN
     fences_forced = true;
 #endif

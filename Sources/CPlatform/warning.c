@@ -3,7 +3,9 @@
 #include "cplatform.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static const char *kind_name(enum tdpmmu_warning_kind kind)
@@ -36,4 +38,43 @@ void cp_print_warning(const struct tdpmmu_warning *warning)
     if (length > 0)
         (void)!write(STDERR_FILENO, line, (size_t)length);
     errno = saved;
+}
+
+/* The name of a thread of this process, "?" if it has gone or there is no /proc. */
+static void thread_name(char name[17], uint64_t tid)
+{
+    char path[64];
+    ssize_t length = -1;
+    int file;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%llu/comm", (unsigned long long)tid);
+    file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file >= 0) {
+        length = read(file, name, 16);
+        close(file);
+    }
+    if (length <= 0) {
+        strcpy(name, "?");
+        return;
+    }
+    name[length] = 0;
+    name[strcspn(name, "\n")] = 0;
+}
+
+const char *cp_describe_stall(uint64_t tid, uint64_t ms)
+{
+    static __thread char text[128] __attribute__((tls_model("initial-exec")));
+    int saved = errno;
+    char name[17];
+
+    if (tid) {
+        thread_name(name, tid);
+        snprintf(text, sizeof(text), "a reader in thread %llu (%s) holds up a grace period for %llu ms",
+                 (unsigned long long)tid, name, (unsigned long long)ms);
+    } else {
+        snprintf(text, sizeof(text), "a reader in an exiting thread holds up a grace period for %llu ms",
+                 (unsigned long long)ms);
+    }
+    errno = saved;
+    return text;
 }

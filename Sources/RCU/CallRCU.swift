@@ -11,15 +11,33 @@ package func callRCU(_ head: UnsafeMutablePointer<rcu_head>, _ function: RCUCall
     enqueue(head, unsafeBitCast(function, to: UInt.self))
 }
 
-@inline(never)
-private func enqueue(_ head: Head, _ function: UInt) {
-    let own = CallbackQueue.own
-    if own.known != function, !prepareQueue(for: function) {
-        enqueueLate(head, function)
+/// Give `object`, of which `head` is a field, to `function` after a grace period;
+/// nil: to free().
+package func kfreeRCU(
+    _ object: UnsafeMutableRawPointer, _ head: UnsafeMutablePointer<rcu_head>,
+    _ function: (@convention(c) (UnsafeMutableRawPointer?) -> Void)?
+) {
+    let offset = UInt(bitPattern: head) &- UInt(bitPattern: object)
+    guard offset < QueuedMark.offsetLimit else {
+        warn(.argument, "tdpmmu_kfree_rcu", "the head is not in the object's first 4096 bytes",
+             UInt64(UInt(bitPattern: object)), UInt64(UInt(bitPattern: head)))
         return
     }
-    guard QueuedMark.put(on: head, function) else { return }
+    let address = function.map { unsafeBitCast($0, to: UInt.self) } ?? cp_free_function()
+    enqueue(head, QueuedMark.freeing(address, offset: offset))
+}
+
+@inline(never)
+private func enqueue(_ head: Head, _ action: UInt) {
+    let own = CallbackQueue.own
+    let function = QueuedMark.function(of: action)
+    if own.known != function, !prepareQueue(for: function) {
+        enqueueLate(head, action)
+        return
+    }
+    guard QueuedMark.put(on: head, action, "call_rcu") else { return }
     own.append(head)
+    if own.countOne() { Flood.slowDown() }
     // Pairs with the heavy fence in Worker.sleep: either we see it asleep, or it
     // sees the callback.
     lightFence(fences: own.needsFences)
@@ -49,8 +67,8 @@ private func prepareQueue(for function: UInt) -> Bool {
 
 /// A thread past its exit handler: straight to the orphans.
 @inline(never)
-private func enqueueLate(_ head: Head, _ function: UInt) {
-    guard QueuedMark.put(on: head, function) else { return }
+private func enqueueLate(_ head: Head, _ action: UInt) {
+    guard QueuedMark.put(on: head, action, "call_rcu") else { return }
     let signals = cp_signals_block()
     registryMutex.lock()
     Orphans.append(head, lastNext: UInt(bitPattern: head))
@@ -62,16 +80,32 @@ private func enqueueLate(_ head: Head, _ function: UInt) {
     }
 }
 
-/// How a second call_rcu() of a queued head is noticed.  While a head is queued,
-/// its func field holds the function xor the head's own address xor a cookie that
-/// no address looks like; func is put back before the callback runs.  A field that
+/// What a queued head's func field holds, and how a second call_rcu() is noticed.
+///
+/// An action is a function, or a function like free() together with the distance
+/// from the begin of the object to its head.  While a head is queued, its func field
+/// holds the action xor the head's own address xor a cookie that no action looks
+/// like; the action is put back before the callback runs.  A field that
 /// was never initialised, or that was copied from elsewhere, does not decode to one
 /// of the functions ever passed.
 enum QueuedMark {
     private static var cookie: AtomicWord { atomicWord(cp_rcu_cookie()) }
 
-    /// User addresses end below this bit.
+    /// User addresses end below this bit; in an action it is 0, in the cookie 1.
     private static var addressBits: UInt { 47 }
+    private static var addressMask: UInt { 1 &<< addressBits &- 1 }
+    /// Set: the function is like free().  The distance stands above it.
+    private static var freeBit: UInt { 48 }
+    static var offsetLimit: UInt { 4096 }
+    private static var actionBits: UInt { 61 }
+
+    @inline(__always)
+    static func freeing(_ function: UInt, offset: UInt) -> UInt {
+        function | 1 &<< freeBit | offset &<< (freeBit &+ 1)
+    }
+
+    @inline(__always)
+    static func function(of action: UInt) -> UInt { action & addressMask }
 
     @inline(__always)
     private static func mask(_ head: Head) -> UInt {
@@ -80,26 +114,33 @@ enum QueuedMark {
 
     /// False, with a warning, if the head is queued already.
     @inline(__always)
-    static func put(on head: Head, _ function: UInt) -> Bool {
+    static func put(on head: Head, _ action: UInt, _ caller: StaticString) -> Bool {
         if cp_under_valgrind_now() != 0 { cp_valgrind_defined(head, MemoryLayout<rcu_head>.size) }
         let words = UnsafeMutableRawPointer(head).assumingMemoryBound(to: UInt.self)
         let decoded = words[1] ^ mask(head)
-        if decoded &>> addressBits == 0, isKnown(decoded) {
-            warn(.rcu, "call_rcu", "this head is queued already", UInt64(UInt(bitPattern: head)))
+        if decoded &>> actionBits == 0, decoded &>> addressBits & 1 == 0,
+           isKnown(function(of: decoded)) {
+            warn(.rcu, caller, "this head is queued already", UInt64(UInt(bitPattern: head)))
             return false
         }
         words[0] = 0
-        words[1] = function ^ mask(head)
+        words[1] = action ^ mask(head)
         return true
     }
 
-    /// Undo, and give the function.
+    /// Undo, and do what the head stands for.
     @inline(__always)
-    static func remove(from head: Head) -> RCUCallback {
+    static func invoke(_ head: Head) {
         let words = UnsafeMutableRawPointer(head).assumingMemoryBound(to: UInt.self)
-        let function = words[1] ^ mask(head)
-        words[1] = function
-        return unsafeBitCast(function, to: RCUCallback.self)
+        let action = words[1] ^ mask(head)
+        if action &>> addressBits == 0 {
+            words[1] = action
+            unsafeBitCast(action, to: RCUCallback.self)(head)
+        } else {
+            words[1] = 0
+            let offset = action &>> (freeBit &+ 1)
+            cp_call_free(function(of: action), UnsafeMutableRawPointer(head) - Int(offset))
+        }
     }
 
     @inline(never)

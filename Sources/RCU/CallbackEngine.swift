@@ -20,9 +20,13 @@ enum CallbackEngine {
         let barrier = barriersWanted.pointee.load(ordering: .acquiring)
         let batch = collect()
         if !batch.isEmpty {
-            GracePeriod.wait()
-            invoke(batch)
+            GracePeriod.wait(.call)
+            Flood.invoked(invoke(batch))
         }
+        // Acquire: pairs with the release in rcuStartPoll.
+        let polled = atomic64(cp_rcu_poll_wanted()).pointee.load(ordering: .acquiring)
+        if !GracePeriod.isOver(polled) { GracePeriod.wait(for: polled, .poll) }
+        SRCU.service()
         // Relaxed: only the holder of the engine mutex writes it.
         if barriersDone.pointee.load(ordering: .relaxed) != barrier {
             // Release: pairs with the acquire in rcuBarrier.
@@ -44,21 +48,34 @@ enum CallbackEngine {
         return batch
     }
 
-    private static func invoke(_ batch: CallbackList) {
+    /// Run a batch; returns how many there were.
+    static func invoke(_ batch: CallbackList) -> UInt64 {
         let thread = cp_self()
+        let cookie = atomicWord(cp_rcu_cookie()).pointee.load(ordering: .relaxed)
         thread.pointee.in_callback = 1
+        var count: UInt64 = 0
         var link = batch.first
         while let head = link {
             link = Head(head.pointee.next)  // the callback may free the head
-            QueuedMark.remove(from: head)(head)
+            QueuedMark.invoke(head)
+            count &+= 1
+            // A callback forked, and this is the child: the rest is the parent's.
+            if atomicWord(cp_rcu_cookie()).pointee.load(ordering: .relaxed) != cookie {
+                count = 0
+                break
+            }
         }
         thread.pointee.in_callback = 0
+        return count
     }
 
     /// Is there anything to do?
     static func hasWork() -> Bool {
         barriersWanted.pointee.load(ordering: .relaxed)
-            != barriersDone.pointee.load(ordering: .relaxed) || hasCallbacks()
+            != barriersDone.pointee.load(ordering: .relaxed)
+            || !GracePeriod.isOver(
+                atomic64(cp_rcu_poll_wanted()).pointee.load(ordering: .relaxed))
+            || SRCU.hasWork || hasCallbacks()
     }
 
     static func hasCallbacks() -> Bool {
@@ -82,21 +99,17 @@ enum CallbackEngine {
 
 /// Wait until every callback queued before the call has run.
 package func rcuBarrier() {
-    if rcuReadLockHeld() {
-        warn(.rcu, "rcu_barrier", "called inside a read-side section: it would wait for itself")
-        return
-    }
+    guard mayWait("rcu_barrier") else { return }
     if cp_self().pointee.in_callback != 0 {
         warn(.rcu, "rcu_barrier", "called from a callback: it would wait for itself")
         return
     }
-    Registry.joinIfNew()
     // The queues first, the worker second: callbacks that are in no queue have been
     // taken, by a worker that was awake then and sleeps only when they have run.
     if !CallbackEngine.hasCallbacks(), Worker.isIdle { return }
     // Release: pairs with the acquire in runOnce.  Full, as a read-modify-write, against
     // the worker going to sleep: pairs with the heavy fence in Worker.sleep.
-    let mine = atomic32(cp_rcu_barriers_wanted()).pointee.add(
+    let mine = atomic32(cp_rcu_barriers_wanted()).pointee.wrappingAdd(
         1, ordering: .sequentiallyConsistent).newValue
     let done = atomic32(cp_rcu_barriers_done())
     while true {

@@ -70,6 +70,14 @@ struct CallbackQueue {
     @inline(__always)
     var needsFences: Bool { cp_callbacks_fences(queue).pointee != 0 }
 
+    /// Owner.  Count an append; true each time it is worth telling.
+    @inline(__always)
+    func countOne() -> Bool {
+        let count = cp_callbacks_count(queue)
+        count.pointee &+= 1
+        return count.pointee % Flood.step == 0
+    }
+
     /// Owner.  `next` of the element is nil.
     @inline(__always)
     func append(_ element: Head) {

@@ -12,18 +12,25 @@ enum ForkSupport {
         cp_set_fork_hooks(prepareFork, parentForked, childForked)
     }
 
-    /// Only the mutex that guards lists: it is held for short sections.  (The others
+    /// Only the mutexes that guard lists: they are held for short sections.  (The others
     /// may be held by a thread that waits for the forking thread's section to end.)
-    static func prepare() { registryMutex.lock() }
+    static func prepare() {
+        SRCU.mutex.lock()
+        registryMutex.lock()
+    }
 
-    static func parent() { registryMutex.unlock() }
+    static func parent() {
+        registryMutex.unlock()
+        SRCU.mutex.unlock()
+    }
 
     static func child() {
         let state = cp_registry()
         let thread = cp_self()
         cp_rcu_gp_mutex().pointee = 0
-        cp_rcu_engine_mutex().pointee = 0
         cp_rcu_worker_mutex().pointee = 0
+        // Whoever forks in a callback holds it, and releases it when the callback returns.
+        if thread.pointee.in_callback == 0 { cp_rcu_engine_mutex().pointee = 0 }
         state.pointee.cursor = nil
         state.pointee.late_count = thread.pointee.late_depth == 0 ? 0 : 1
         if thread.pointee.late_depth == 0 {
@@ -32,11 +39,15 @@ enum ForkSupport {
         keepOnlySelf(state)
         forgetLockWaiters()
         // The parent's callbacks are the parent's; heads they mark count as free here.
-        atomicWord(cp_rcu_cookie()).pointee.add(1 &<< 48, ordering: .relaxed)
+        atomicWord(cp_rcu_cookie()).pointee.wrappingAdd(1 &<< 48, ordering: .relaxed)
         atomic32(cp_rcu_barriers_done()).pointee.store(
             atomic32(cp_rcu_barriers_wanted()).pointee.load(ordering: .relaxed), ordering: .relaxed)
-        atomic32(cp_rcu_worker()).pointee.store(CP_WORKER_NONE.rawValue, ordering: .relaxed)
+        Worker.childForked()
+        atomic64(cp_rcu_pending()).pointee.store(0, ordering: .relaxed)
+        atomic32(cp_rcu_hurry()).pointee.store(0, ordering: .relaxed)
         registryMutex.unlock()
+        SRCU.childForked()
+        SRCU.mutex.unlock()
     }
 
     private static func keepOnlySelf(_ state: UnsafeMutablePointer<cp_registry>) {
@@ -45,6 +56,7 @@ enum ForkSupport {
         state.pointee.readers = isMember ? reader : nil
         cp_reader_set_next(reader, nil)
         cp_reader_set_prev(reader, nil)
+        cp_reader_tid(reader).pointee = UInt64(cp_gettid())
         state.pointee.orphans_head = nil
         state.pointee.queues = nil
         if CallbackQueue.own.known != 0 { CallbackQueue.own.enlist() }

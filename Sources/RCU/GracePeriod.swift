@@ -19,41 +19,117 @@ import Synchronization
 
 /// Wait until every reader that was inside when the call began has left.
 package func synchronizeRCU() {
+    guard mayWait("synchronize_rcu") else { return }
+    GracePeriod.wait(.sync)
+}
+
+/// The same without leaving the processor to others.
+package func synchronizeRCUExpedited() {
+    guard mayWait("synchronize_rcu_expedited") else { return }
+    let hurry = atomic32(cp_rcu_hurry())
+    hurry.pointee.add(1, ordering: .relaxed)
+    GracePeriod.wait(.expedited)
+    hurry.pointee.subtract(1, ordering: .relaxed)
+}
+
+/// May the calling thread wait for a grace period?  If not, a warning.
+func mayWait(_ function: StaticString) -> Bool {
     if rcuReadLockHeld() {
-        warn(.rcu, "synchronize_rcu", "called inside a read-side section: it would wait for itself")
-        return
+        warn(.rcu, function, "called inside a read-side section: it would wait for itself")
+        return false
+    }
+    if cp_self().pointee.in_report != 0 {
+        // Once only, or a handler that always waits would never return.
+        if cp_self().pointee.in_report == 1 {
+            cp_self().pointee.in_report = 2
+            warn(.rcu, function, "called by the warning handler while it was told of a stall")
+        }
+        return false
     }
     Registry.joinIfNew()
-    GracePeriod.wait()
+    return true
+}
+
+/// Which grace periods tests may spoil; the values of TDPMMU_BREAK_*.
+enum Breakable: UInt32 {
+    case sync = 1
+    case expedited = 2
+    case call = 4
+    case poll = 8
+    case srcu = 16
+
+    /// Is this one spoilt?
+    @inline(__always) var isBroken: Bool {
+        atomic32(cp_rcu_broken()).pointee.load(ordering: .relaxed) & rawValue != 0
+    }
+}
+
+/// False unless the environment allows it.
+package func breakGracePeriodsForTests(_ what: UInt32) -> Bool {
+    guard cp_environment_has("TDPMMU_ALLOW_BREAKING") else { return false }
+    atomic32(cp_rcu_broken()).pointee.store(what, ordering: .relaxed)
+    return true
+}
+
+package func setStallTimeout(milliseconds: UInt32) {
+    atomic32(cp_rcu_stall_ms()).pointee.store(milliseconds, ordering: .relaxed)
 }
 
 enum GracePeriod {
     private static var mutex: FutexMutex { FutexMutex(cp_rcu_gp_mutex()) }
     private static var completed: AtomicWord64 { atomic64(cp_rcu_completed()) }
+    /// What whoever waits for a reader sleeps on.
+    private static var event: AtomicWord32 { atomic32(cp_rcu_gp_event()) }
 
-    /// Wait for a grace period that begins after this call, whoever runs it.
-    static func wait() {
+    /// The grace period that begins next.
+    static func next() -> UInt64 {
         // Full fence: what the caller unlinked must be visible before it looks which
         // grace period runs; a heavy fence that is already under way would not do.
         atomicMemoryFence(ordering: .sequentiallyConsistent)
-        let wanted = currentGracePeriod().sequence &+ 1
+        return currentGracePeriod().sequence &+ 1
+    }
+
+    static func isOver(_ number: UInt64) -> Bool {
+        // Acquire: pairs with the release in wait; what readers did is over.
+        completed.pointee.load(ordering: .acquiring) >= number
+    }
+
+    /// Wait for a grace period that begins after this call, whoever runs it.
+    static func wait(_ kind: Breakable) { wait(for: next(), kind) }
+
+    /// Wait until grace period `wanted` is over, a number that next() gave.
+    static func wait(for wanted: UInt64, _ kind: Breakable) {
         mutex.lock()
-        if completed.pointee.load(ordering: .relaxed) < wanted { run() }
+        // Release: pairs with the acquire in isOver.
+        if completed.pointee.load(ordering: .relaxed) < wanted {
+            completed.pointee.store(kind.isBroken ? skip() : run(), ordering: .releasing)
+        }
         mutex.unlock()
     }
 
+    /// gp_mutex held.  What a test breaks: the number goes up, nobody is waited for.
+    private static func skip() -> UInt64 {
+        let next = currentGracePeriod().nextSequence
+        gracePeriodWord.pointee.store(next.raw, ordering: .releasing)  // as in begin
+        return next.sequence
+    }
+
     /// gp_mutex held.
-    private static func run() {
+    private static func run() -> UInt64 {
         registryMutex.lock()
         let number = begin()
         var patience = Patience()
-        while !pass(number) {
+        // Before the look at the readers: whoever leaves after it changes the event.
+        var seen = event.pointee.load(ordering: .acquiring)
+        while let thread = pass(number, askForWake: patience.willSleep) {
             registryMutex.unlock()
-            patience.wait()
+            patience.wait(seen)
+            patience.complainIfStalled(thread)
             registryMutex.lock()
+            seen = event.pointee.load(ordering: .acquiring)
         }
         registryMutex.unlock()
-        completed.pointee.store(number, ordering: .releasing)
+        return number
     }
 
     /// Registry mutex held.  Steps 1 and 2.
@@ -68,51 +144,108 @@ enum GracePeriod {
         return next.sequence
     }
 
-    /// Registry mutex held.  Step 3, as far as it goes without sleeping: true at the
-    /// end of the list.  The cursor survives the mutex being dropped; readers that
-    /// join stand before it, and one that leaves moves it on.
-    private static func pass(_ number: UInt64) -> Bool {
+    /// Registry mutex held.  Step 3, as far as it goes without sleeping: nil at the
+    /// end of the list, else the thread whose reader is in the way (0: one that
+    /// exits).  The cursor survives the mutex being dropped; readers that join stand
+    /// before it, and one that leaves moves it on.
+    private static func pass(_ number: UInt64, askForWake: Bool) -> UInt64? {
         let state = cp_registry()
         while let reader = state.pointee.cursor {
-            if !spin(atomic64(cp_reader_word(reader)), until: number) { return false }
+            let word = atomic64(cp_reader_word(reader))
+            if !spin(word, until: number) {
+                if !askForWake || ask(word, number) { return cp_reader_tid(reader).pointee }
+            }
             state.pointee.cursor = cp_reader_next(reader)
         }
-        return spin(LateReaders.word, until: number)
+        return spin(LateReaders.word, until: number) ? nil : 0
     }
 
     /// Pauses at one reader with the registry mutex held.
     private static var spinLimit: Int { 100 }
 
     private static func spin(_ word: AtomicWord64, until number: UInt64) -> Bool {
-        #if TDPMMU_BROKEN_GRACE_PERIOD  // so that a torture test can show that it can fail
-        return true
-        #else
         for _ in 0..<spinLimit {
             // Acquire: pairs with the release in rcuReadUnlock.
             if !ReaderWord(word.pointee.load(ordering: .acquiring)).holdsUp(number) { return true }
             cp_cpu_relax()
         }
         return false
-        #endif
+    }
+
+    /// Have the reader wake us when it leaves.  Its thread changes the word with plain
+    /// stores, so the wish may get lost; hence all sleeps are short.  False if it has
+    /// left.
+    private static func ask(_ word: AtomicWord64, _ number: UInt64) -> Bool {
+        while true {
+            let now = ReaderWord(word.pointee.load(ordering: .acquiring))  // as in spin
+            if !now.holdsUp(number) { return false }
+            if word.pointee.compareExchange(
+                expected: now.raw, desired: now.askingForWake.raw, ordering: .relaxed
+            ).exchanged { return true }
+        }
+    }
+
+    /// A reader that was asked to, tells that it has left.
+    static func readerLeft() {
+        // Release: pairs with the acquires of the event in run.
+        event.pointee.wrappingAdd(1, ordering: .releasing)
+        cp_futex_wake(cp_rcu_gp_event(), Int32.max)
     }
 }
 
-/// How to wait for somebody who will not wake us: yield first, then sleep, an
-/// eighth longer than waited so far, so that being late is bounded in proportion.
+/// How to wait for a reader: yield first, then sleep until it wakes us.  As a wake-up
+/// may get lost, sleep at most an eighth longer than waited so far, so that being
+/// late is bounded in proportion.
 struct Patience {
     private var rounds = 0
-    private var sleepNS: UInt64 = 20_000
+    private var sleepNS: UInt64 = 50_000
+    private var begunNS: UInt64 = 0
+    private var complainAtNS = UInt64.max
 
-    private static let yields = 8
+    private static let yields = 3
     private static let longestSleepNS: UInt64 = 1_000_000
+    /// Expedited: yields before sleeping all the same.
+    private static let hurriedYields = 2_000
 
-    mutating func wait() {
+    private var yieldsNow: Int {
+        atomic32(cp_rcu_hurry()).pointee.load(ordering: .relaxed) == 0
+            ? Self.yields : Self.hurriedYields
+    }
+
+    /// Is the next wait a sleep?
+    var willSleep: Bool { rounds >= yieldsNow }
+
+    /// `seen` is the event's value before the readers were looked at.
+    mutating func wait(_ seen: UInt32) {
         rounds += 1
-        if rounds <= Self.yields {
+        if rounds <= yieldsNow {
             cp_yield()
             return
         }
-        cp_sleep_ns(sleepNS)
+        if begunNS == 0 {
+            begunNS = cp_monotonic_ns()
+            setNextComplaint(after: begunNS)
+        }
+        cp_futex_wait(cp_rcu_gp_event(), seen, sleepNS)
         sleepNS = min(sleepNS &+ sleepNS / 8, Self.longestSleepNS)
+    }
+
+    private mutating func setNextComplaint(after now: UInt64) {
+        let limit = UInt64(atomic32(cp_rcu_stall_ms()).pointee.load(ordering: .relaxed))
+        complainAtNS = limit == 0 ? UInt64.max : now &+ limit &* 1_000_000
+    }
+
+    /// No mutex held but gp_mutex.
+    mutating func complainIfStalled(_ thread: UInt64) {
+        guard begunNS != 0 else { return }
+        let now = cp_monotonic_ns()
+        if now < complainAtNS { return }
+        let milliseconds = (now &- begunNS) / 1_000_000
+        let own = cp_self()
+        own.pointee.in_report = 1
+        warn(.rcu, "synchronize_rcu", composed: cp_describe_stall(thread, milliseconds),
+             thread, milliseconds)
+        own.pointee.in_report = 0
+        setNextComplaint(after: now)
     }
 }

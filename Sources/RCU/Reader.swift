@@ -10,23 +10,31 @@ import Synchronization
 @inline(__always)
 package func rcuReadLock() {
     let word = ownWord
-    if word.pointee.load(ordering: .relaxed) != ReaderWord.idle.raw {
+    let now = ReaderWord(word.pointee.load(ordering: .relaxed))
+    if now == .idle {
+        enterSection(word)
+    } else if now.depth != 0, now.depth < ReaderWord.deepest {
+        // Only this thread changes the depth; a wake-up asked for meanwhile may get
+        // lost, and is asked for again.
+        word.pointee.store(now.raw &+ 1, ordering: .relaxed)
+    } else {
         readLockSlow()
-        return
     }
-    enterSection(word)
 }
 
 /// End the innermost one.
 @inline(__always)
 package func rcuReadUnlock() {
     let word = ownWord
-    if ReaderWord(word.pointee.load(ordering: .relaxed)).depth != 1 {
+    let now = ReaderWord(word.pointee.load(ordering: .relaxed))
+    if now.isPlainOutermost {
+        // Release: pairs with the acquire in the grace period's scan.
+        word.pointee.store(ReaderWord.idle.raw, ordering: .releasing)
+    } else if now.isPlainNested {
+        word.pointee.store(now.raw &- 1, ordering: .relaxed)
+    } else {
         readUnlockSlow()
-        return
     }
-    // Release: pairs with the acquire in the grace period's scan.
-    word.pointee.store(ReaderWord.idle.raw, ordering: .releasing)
 }
 
 /// Is the calling thread inside a read-side critical section?
@@ -48,7 +56,7 @@ private func enterSection(_ word: AtomicWord64) {
     if now.needsFences { cp_reader_fence() } else { cp_signal_fence() }
 }
 
-/// Any case but a registered thread outside a section.
+/// Any case but a registered thread outside a section or nested.
 @inline(never)
 package func readLockSlow() {
     let word = ownWord
@@ -56,7 +64,6 @@ package func readLockSlow() {
     if now.depth == ReaderWord.deepest {
         warn(.rcu, "rcu_read_lock", "nested too deep", now.depth)
     } else if now.depth != 0 {
-        // Only this thread writes the word; the sequence stays that of the outermost.
         word.pointee.store(now.raw &+ 1, ordering: .relaxed)
     } else if now != .unregistered || Registry.join() {
         enterSection(word)
@@ -65,7 +72,7 @@ package func readLockSlow() {
     }
 }
 
-/// Any case but the outermost section of a registered thread.
+/// Any case but a section of a registered thread that nobody waits for.
 @inline(never)
 package func readUnlockSlow() {
     let word = ownWord
@@ -74,11 +81,25 @@ package func readUnlockSlow() {
         word.pointee.store(now.raw &- 1, ordering: .relaxed)
     } else if now.depth == 1 {
         word.pointee.store(ReaderWord.idle.raw, ordering: .releasing)  // as in rcuReadUnlock
+        if now.wantsWake { GracePeriod.readerLeft() }
     } else if cp_self().pointee.late_depth != 0 {
         LateReaders.leave()
     } else {
         warn(.rcu, "rcu_read_unlock", "this thread is not inside a read-side section")
     }
+}
+
+/// False, with a warning that names `function`, outside a read-side section.
+@inline(__always)
+@discardableResult
+package func rcuCheckReader(_ function: UnsafePointer<CChar>?) -> Bool {
+    rcuReadLockHeld() || complainOutsideReader(function)
+}
+
+@inline(never)
+private func complainOutsideReader(_ function: UnsafePointer<CChar>?) -> Bool {
+    warnAbout(.lock, function, "called outside an RCU reader")
+    return false
 }
 
 /// Are readers free of fences?

@@ -13,7 +13,8 @@ struct ReaderWord: Equatable {
 
     @inline(__always) init(_ raw: UInt64) { self.raw = raw }
 
-    private static var nestMask: UInt64 { 0xffff }
+    private static var nestMask: UInt64 { 0x7fff }
+    private static var wakeBit: UInt64 { 0x8000 }
     private static var fenceBit: UInt64 { 0x20000 }
     private static var sequenceShift: UInt64 { 18 }
 
@@ -23,6 +24,19 @@ struct ReaderWord: Equatable {
 
     /// How many sections are open; the grace-period word always says 1.
     @inline(__always) var depth: UInt64 { raw & Self.nestMask }
+
+    /// Exactly one section, and nobody to wake: the fast way out.
+    @inline(__always) var isPlainOutermost: Bool { raw & (Self.nestMask | Self.wakeBit) == 1 }
+
+    /// At least two sections, and nobody to wake.
+    @inline(__always) var isPlainNested: Bool {
+        raw & Self.wakeBit == 0 && raw & Self.nestMask > 1
+    }
+
+    /// Does a grace period sleep until this reader leaves?
+    @inline(__always) var wantsWake: Bool { raw & Self.wakeBit != 0 }
+
+    @inline(__always) var askingForWake: ReaderWord { ReaderWord(raw | Self.wakeBit) }
 
     /// Number of the grace period that had begun last.
     @inline(__always) var sequence: UInt64 { raw &>> Self.sequenceShift }

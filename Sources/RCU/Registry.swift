@@ -32,6 +32,7 @@ enum Registry {
         cp_reader_set_prev(reader, nil)
         if let first { cp_reader_set_prev(first, reader) }
         state.pointee.readers = reader
+        cp_reader_tid(reader).pointee = UInt64(cp_gettid())
         ownWord.pointee.store(ReaderWord.idle.raw, ordering: .relaxed)
         registryMutex.unlock()
         return true
@@ -53,6 +54,22 @@ enum Registry {
         if state.pointee.cursor == reader { state.pointee.cursor = next }
     }
 
+    /// Off the list until the next use.  Inside a section: a warning, no effect.
+    static func goOffline(_ function: StaticString) {
+        if rcuReadLockHeld() {
+            warn(.rcu, function, "called inside a read-side section")
+            return
+        }
+        let signals = cp_signals_block()
+        registryMutex.lock()
+        if ownWord.pointee.load(ordering: .relaxed) != ReaderWord.unregistered.raw {
+            remove(cp_reader())
+            ownWord.pointee.store(ReaderWord.unregistered.raw, ordering: .relaxed)
+        }
+        registryMutex.unlock()
+        cp_signals_restore(signals)
+    }
+
     /// The calling thread exits: its memory is about to go.  Destructors that run
     /// after this one and use RCU go through LateReaders and the orphans.
     static func leave() {
@@ -69,11 +86,23 @@ enum Registry {
         cp_signals_restore(signals)
         if word.depth != 0 {
             warn(.rcu, "rcu_read_lock", "a thread exits inside a read-side section", word.depth)
+            if word.wantsWake { GracePeriod.readerLeft() }
         }
+        SRCUHolds.releaseAllAtExit()
     }
 }
 
 func threadExits() { Registry.leave() }
+
+/// Have the calling thread on the list before its first use; false if it exits.
+package func rcuRegisterThread() -> Bool {
+    Registry.joinIfNew()
+    return ownWord.pointee.load(ordering: .relaxed) != ReaderWord.unregistered.raw
+}
+
+package func rcuUnregisterThread() { Registry.goOffline("tdpmmu_rcu_unregister_thread") }
+
+package func rcuThreadOffline() { Registry.goOffline("tdpmmu_rcu_thread_offline") }
 
 /// Readers without a place on the list, all behind one word: threads whose exit
 /// handler has run, and threads for which there is none.  Slow (a mutex), and a
@@ -111,6 +140,7 @@ enum LateReaders {
         }
         registryMutex.unlock()
         cp_signals_restore(signals)
+        GracePeriod.readerLeft()
     }
 
     @inline(__always)

@@ -75,6 +75,18 @@ enum Worker {
         return true
     }
 
+    /// There is something to do, but not so much that a thread is started for it or
+    /// that the caller may be made to do it.
+    static func nudge() {
+        if state.pointee.load(ordering: .relaxed) == asleep { wake() }
+    }
+
+    /// In a forked child.  A callback that forked goes on in it, and with it the worker.
+    static func childForked() {
+        let isWorker = cp_self().pointee.is_worker != 0
+        state.pointee.store(isWorker ? awake : none, ordering: .relaxed)
+    }
+
     /// No thread to be had: wait for the grace period ourselves.  Where that cannot
     /// be, the callbacks stay queued until a later call_rcu() or rcu_barrier().
     private static func workInPlace() {
@@ -87,6 +99,7 @@ enum Worker {
     /// The process exits: end the worker, if it comes to rest soon.  Callbacks that
     /// are still queued do not run, unless rcu_barrier() asks for them.
     static func end() {
+        if cp_self().pointee.is_worker != 0 { return }  // exit() in a callback
         mutex.lock()
         defer { mutex.unlock() }
         let roundNS: UInt64 = 500_000
@@ -110,6 +123,7 @@ enum Worker {
 
     static func main() {
         _ = Registry.join()
+        cp_self().pointee.is_worker = 1
         repeat {
             CallbackEngine.mutex.lock()
             while CallbackEngine.hasWork() { CallbackEngine.runOnce() }

@@ -33,6 +33,31 @@ package func warn(
     _ value0: UInt64 = 0, _ value1: UInt64 = 0, kvm: UnsafeMutablePointer<kvm>? = nil
 ) {
     var warning = makeWarning(kind, function, text, value0, value1)
+    give(&warning, kvm)
+}
+
+/// The same with a text that was composed; it need last only for the call.
+@inline(never)
+package func warn(
+    _ kind: WarningKind, _ function: StaticString, composed text: UnsafePointer<CChar>,
+    _ value0: UInt64 = 0, _ value1: UInt64 = 0
+) {
+    var warning = makeWarning(kind, function, "", value0, value1)
+    warning.text = text
+    give(&warning, nil)
+}
+
+/// The same about a function whose name comes from C.
+@inline(never)
+package func warnAbout(
+    _ kind: WarningKind, _ function: UnsafePointer<CChar>?, _ text: StaticString
+) {
+    var warning = makeWarning(kind, "unknown", text)
+    if let function { warning.function = function }
+    give(&warning, nil)
+}
+
+private func give(_ warning: inout tdpmmu_warning, _ kvm: UnsafeMutablePointer<kvm>?) {
     // Acquire: pairs with the release in setWarnHandler, for the context.
     let raw = atomicWord(cp_warn_handler()).pointee.load(ordering: .acquiring)
     guard let handler = unsafeBitCast(raw, to: tdpmmu_warn_fn?.self) else {

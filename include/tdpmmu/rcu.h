@@ -13,9 +13,11 @@ TDPMMU_BEGIN_DECLS
 /*
  * A thread's reader word: 0 never used; TDPMMU_RCU_IDLE registered, outside;
  * otherwise the grace-period word as it was when the outermost reader began,
- * plus the nesting depth in the low 16 bits.
+ * plus the nesting depth in the low 15 bits.  A grace period that has to sleep until
+ * this reader leaves sets TDPMMU_RCU_WAKE, which leads the last unlock astray.
  */
-#define TDPMMU_RCU_NEST_MASK UINT64_C(0xffff)
+#define TDPMMU_RCU_NEST_MASK UINT64_C(0x7fff)
+#define TDPMMU_RCU_WAKE UINT64_C(0x8000)
 #define TDPMMU_RCU_IDLE UINT64_C(0x10000)
 /* In the grace-period word: readers must run full fences (no membarrier). */
 #define TDPMMU_RCU_FENCE UINT64_C(0x20000)
@@ -34,7 +36,7 @@ extern __thread struct tdpmmu_rcu_reader tdpmmu_rcu_self
 /* The grace-period word, always with nesting depth 1. Private likewise. */
 extern uint64_t tdpmmu_rcu_gp;
 
-/* Rare halves of the inlines: first use, misuse. */
+/* Rare halves of the inlines: first use, misuse, somebody to wake. */
 void tdpmmu_rcu_read_lock_slow(void);
 void tdpmmu_rcu_read_unlock_slow(void);
 
@@ -54,8 +56,9 @@ void tdpmmu_rcu_read_unlock_slow(void);
 #endif
 
 /*
- * Begin a read-side critical section; nests up to 65535 deep, in any thread, at
- * any time.  Never blocks, takes no lock except at a thread's first use.
+ * Begin a read-side critical section; nests up to 32767 deep, in any thread, at
+ * any time, also in a signal handler.  Never blocks, takes no lock except at a
+ * thread's first use (see tdpmmu_rcu_register_thread()).
  * Follows rcu_read_lock().
  */
 void rcu_read_lock(void);
@@ -73,37 +76,38 @@ extern inline __attribute__((gnu_inline, always_inline)) void rcu_read_lock(void
     uint64_t word = __atomic_load_n(&tdpmmu_rcu_self.word, __ATOMIC_RELAXED);
     uint64_t gp;
 
-    if (__builtin_expect(word != TDPMMU_RCU_IDLE, 0)) {
-        /* Nested, and neither for the first nor for the 65536th time? */
-        if ((word & TDPMMU_RCU_NEST_MASK) - 1 < TDPMMU_RCU_NEST_MASK - 1)
-            __atomic_store_n(&tdpmmu_rcu_self.word, word + 1, __ATOMIC_RELAXED);
+    if (__builtin_expect(word == TDPMMU_RCU_IDLE, 1)) {
+        /* Acquire: pairs with the grace period's release of a new number. */
+        gp = __atomic_load_n(&tdpmmu_rcu_gp, __ATOMIC_ACQUIRE);
+        __atomic_store_n(&tdpmmu_rcu_self.word, gp, __ATOMIC_RELAXED);
+        /* Pairs with the membarrier (or fence) in the grace period. */
+        if (__builtin_expect(gp & TDPMMU_RCU_FENCE, 0))
+            __atomic_thread_fence(__ATOMIC_SEQ_CST);
         else
-            tdpmmu_rcu_read_lock_slow();
+            __atomic_signal_fence(__ATOMIC_SEQ_CST);
         return;
     }
-    /* Acquire: pairs with the grace period's release of a new number. */
-    gp = __atomic_load_n(&tdpmmu_rcu_gp, __ATOMIC_ACQUIRE);
-    __atomic_store_n(&tdpmmu_rcu_self.word, gp, __ATOMIC_RELAXED);
-    /* Pairs with the membarrier (or fence) in the grace period. */
-    if (__builtin_expect(gp & TDPMMU_RCU_FENCE, 0))
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    /* Nested: depth 1 to 32766, and nobody to wake? */
+    if (__builtin_expect((uint16_t)(word - 1) < TDPMMU_RCU_NEST_MASK - 1, 1))
+        __atomic_store_n(&tdpmmu_rcu_self.word, word + 1, __ATOMIC_RELAXED);
     else
-        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        tdpmmu_rcu_read_lock_slow();
 }
 
 extern inline __attribute__((gnu_inline, always_inline)) void rcu_read_unlock(void)
 {
     uint64_t word = __atomic_load_n(&tdpmmu_rcu_self.word, __ATOMIC_RELAXED);
 
-    if (__builtin_expect((word & TDPMMU_RCU_NEST_MASK) != 1, 0)) {
-        if (word & TDPMMU_RCU_NEST_MASK)
-            __atomic_store_n(&tdpmmu_rcu_self.word, word - 1, __ATOMIC_RELAXED);
-        else
-            tdpmmu_rcu_read_unlock_slow();
+    if (__builtin_expect((uint16_t)word == 1, 1)) {
+        /* Release: pairs with the acquiring load of the grace period's scan. */
+        __atomic_store_n(&tdpmmu_rcu_self.word, TDPMMU_RCU_IDLE, __ATOMIC_RELEASE);
         return;
     }
-    /* Release: pairs with the acquiring load of the grace period's scan. */
-    __atomic_store_n(&tdpmmu_rcu_self.word, TDPMMU_RCU_IDLE, __ATOMIC_RELEASE);
+    /* Nested: depth 2 to 32767, and nobody to wake? */
+    if (__builtin_expect((uint16_t)(word - 2) < TDPMMU_RCU_NEST_MASK - 1, 1))
+        __atomic_store_n(&tdpmmu_rcu_self.word, word - 1, __ATOMIC_RELAXED);
+    else
+        tdpmmu_rcu_read_unlock_slow();
 }
 #endif
 
@@ -118,10 +122,18 @@ bool rcu_read_lock_held(void);
 void synchronize_rcu(void);
 
 /*
+ * The same, and the processor is not left to others while it waits.
+ * Follows synchronize_rcu_expedited().
+ */
+void synchronize_rcu_expedited(void);
+
+/*
  * Run func(head) once, in the library's callback thread, after a grace period.
- * Returns at once and allocates nothing; head must stay untouched until func
- * runs.  Callable inside a reader and from a callback.  NULL head or func, or a
- * head that is still queued: a warning, no effect.  Follows call_rcu().
+ * Allocates nothing; head must stay untouched until func runs.  Returns at once,
+ * unless callbacks pile up (see tdpmmu_rcu_set_flood_limit()).  Callable inside a
+ * reader and from a callback, not in a signal handler.  NULL head or func, or a
+ * head that is still queued: a warning, no effect.  Where no thread can be started,
+ * the callbacks run in a caller that may wait.  Follows call_rcu().
  */
 void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
 
@@ -131,6 +143,90 @@ void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
  * Follows rcu_barrier().
  */
 void rcu_barrier(void);
+
+/*
+ * Give object to free_object, or to free() if that is NULL, after a grace period.
+ * head is a field of the object, less than 4096 bytes from its begin: if not, or
+ * if one of the two is NULL, or head is queued: a warning, no effect.  In all else as call_rcu();
+ * rcu_barrier() waits for it too.  For the kernel's kfree_rcu(), which is below.
+ */
+void tdpmmu_kfree_rcu(void *object, struct rcu_head *head, void (*free_object)(void *object));
+
+/*
+ * Polled grace periods.  A cookie stands for the grace period that begins next
+ * after the call; it is over when poll_state_synchronize_rcu() says true, which
+ * orders memory as a return from synchronize_rcu() does.
+ *
+ * get_state_ asks for nothing: the cookie comes true when a grace period happens
+ * to run.  start_poll_ has the callback thread run one.  cond_synchronize_rcu()
+ * returns at once if the cookie's grace period is over, else after it.  A cookie
+ * that was never given out: a warning, and false or an immediate return; so does
+ * cond_synchronize_rcu() inside a reader that it would wait for.
+ * They follow the kernel's functions of the same names.
+ */
+unsigned long get_state_synchronize_rcu(void);
+unsigned long start_poll_synchronize_rcu(void);
+bool poll_state_synchronize_rcu(unsigned long cookie);
+void cond_synchronize_rcu(unsigned long cookie);
+
+/*
+ * Threads join by themselves at their first use of RCU, and leave when they exit.
+ * These four are for threads that want a say in when.
+ *
+ * Registering is what a first use would do: -EINVAL if the thread is exiting, else
+ * 0.  Only a thread whose very first use of RCU may be in a signal handler needs
+ * it: joining takes a lock (signals blocked) and may allocate if the program had
+ * used up 32 thread-specific keys before the library was loaded.
+ *
+ * An offline thread is one that grace periods do not look at.  A thread outside a
+ * reader costs them one load, so this is for programs with very many idle threads.
+ * Its next use of RCU brings it online again.  Unregistering is the same thing.
+ * Inside a reader: a warning, no effect.
+ */
+int tdpmmu_rcu_register_thread(void);
+void tdpmmu_rcu_unregister_thread(void);
+void tdpmmu_rcu_thread_offline(void);
+void tdpmmu_rcu_thread_online(void);
+
+/*
+ * How long a grace period may last until the warning handler is told, once, and
+ * again each time as much has passed: 21000 ms unless set; 0 means never.  The warning is of kind
+ * TDPMMU_WARN_RCU, value[0] the system's number (gettid) of the thread whose reader
+ * is in the way, value[1] the milliseconds; its text names the thread and lasts for
+ * the call only.  It comes from whatever thread waits, and the handler must not
+ * wait for a grace period itself (a second warning, and no wait).
+ */
+void tdpmmu_rcu_set_stall_timeout_ms(unsigned int ms);
+
+/*
+ * call_rcu() slows its caller down, by some milliseconds for every 4096 callbacks
+ * and never for good, while more than this many wait for their end: one for each
+ * KiB of the machine's memory unless set; 0 means never.  A reader that does not
+ * leave so makes the memory grow, but cannot make anyone wait for ever; and a
+ * caller inside a reader, or in a callback, is not slowed down at all.
+ */
+void tdpmmu_rcu_set_flood_limit(uint64_t callbacks);
+
+/*
+ * Is the caller inside a reader?  If not, a warning of kind TDPMMU_WARN_LOCK that
+ * names function.  What rcu_dereference() calls in code that is compiled with
+ * TDPMMU_RCU_DEBUG defined.
+ */
+bool tdpmmu_rcu_check_reader(const char *function);
+
+/* Grace periods that tdpmmu_rcu_break_for_tests() can spoil. */
+#define TDPMMU_BREAK_SYNC 1u      /* synchronize_rcu() */
+#define TDPMMU_BREAK_EXPEDITED 2u /* synchronize_rcu_expedited() */
+#define TDPMMU_BREAK_CALL 4u      /* call_rcu(), kfree_rcu() */
+#define TDPMMU_BREAK_POLL 8u      /* the polled ones, and cond_synchronize_rcu() */
+#define TDPMMU_BREAK_SRCU 16u     /* all of SRCU */
+
+/*
+ * For torture tests, which must be seen to fail: from now on the grace periods
+ * named do not wait for readers.  Returns false, and nothing happens, unless the
+ * environment has TDPMMU_ALLOW_BREAKING=1.
+ */
+bool tdpmmu_rcu_break_for_tests(unsigned int what);
 
 /*
  * Are readers free of fences?  Yes if the system has private expedited
@@ -146,12 +242,31 @@ TDPMMU_END_DECLS
  * inside this reader.  Acquire, so that what it points to is seen initialised;
  * pairs with the release in rcu_assign_pointer().
  */
-#define rcu_dereference(p) __atomic_load_n(&(p), __ATOMIC_ACQUIRE)
+#ifdef TDPMMU_RCU_DEBUG
+#define rcu_dereference(p) ((void)tdpmmu_rcu_check_reader(__func__), rcu_dereference_raw(p))
+#else
+#define rcu_dereference(p) rcu_dereference_raw(p)
+#endif
+/* The same without a check that there is a reader. */
+#define rcu_dereference_raw(p) __atomic_load_n(&(p), __ATOMIC_ACQUIRE)
+/* The same for updaters: condition says that the lock is held that keeps others out. */
+#define rcu_dereference_protected(p, condition) ((void)(condition), rcu_access_pointer(p))
 /* Publish v, initialised before, to readers. */
 #define rcu_assign_pointer(p, v) __atomic_store_n(&(p), (v), __ATOMIC_RELEASE)
 /* Load the pointer to look at it, not at what it points to; no reader needed. */
 #define rcu_access_pointer(p) __atomic_load_n(&(p), __ATOMIC_RELAXED)
 /* Store where no reader can be, or a NULL. */
 #define RCU_INIT_POINTER(p, v) __atomic_store_n(&(p), (v), __ATOMIC_RELAXED)
+
+/*
+ * free(ptr) after a grace period; field is its struct rcu_head.  NULL: nothing.
+ * Follows kfree_rcu().
+ */
+#define kfree_rcu(ptr, field)                                                       \
+    (__extension__({                                                                \
+        __typeof__(*(ptr)) *object__ = (ptr);                                       \
+        if (object__)                                                               \
+            tdpmmu_kfree_rcu(object__, &object__->field, NULL);                     \
+    }))
 
 #endif

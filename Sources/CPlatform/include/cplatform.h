@@ -51,7 +51,8 @@ struct cp_callbacks {
     struct rcu_head *_Nullable head[2]; /* atomic: owner, or the worker on the other list */
     uintptr_t tail[2];      /* address of the last next field, or of head; as head */
     uintptr_t known;        /* callback function seen last; 0 before the first */
-    uint64_t fences;        /* 1: no membarrier, run full fences */
+    uint32_t fences;        /* 1: no membarrier, run full fences */
+    uint32_t count;         /* appended, ever; owner */
     struct cp_callbacks *_Nullable next; /* list of all queues; registry lock */
     struct cp_callbacks *_Nullable prev;
 };
@@ -61,6 +62,22 @@ struct cp_callbacks {
  * So in these structs the first field has the same lock as all that Swift stores
  * to by name; the others are reached by the address functions below.
  */
+/* An SRCU domain this thread is inside, and how often by each index. */
+struct cp_srcu_hold {
+    struct srcu_struct *_Nullable domain;
+    uint32_t count[2];
+};
+
+#define CP_INLINE_SRCU_HOLDS 4
+
+/* All of one thread, and only its own. */
+struct cp_srcu_holds {
+    struct cp_srcu_hold *_Nullable heap; /* or NULL while the inline ones are enough */
+    uint32_t used;
+    uint32_t capacity;      /* of the heap table */
+    struct cp_srcu_hold inline_holds[CP_INLINE_SRCU_HOLDS];
+};
+
 struct cp_thread {
     uint64_t id;            /* never reused; 0 until asked for */
     struct cp_hold *_Nullable holds; /* heap table, or NULL while the inline one is enough */
@@ -69,11 +86,14 @@ struct cp_thread {
     uint32_t exiting;       /* the exit handler has run: no more registering */
     uint32_t late_depth;    /* reader nesting without a registered word */
     uint32_t in_callback;   /* an RCU callback runs in this thread */
-    uint32_t unused;
+    uint32_t in_report;     /* the warning handler is told of a stall */
+    uint32_t is_worker;     /* the callback thread */
+    uint32_t srcu_joined;   /* its exit releases SRCU readers */
     struct cp_hold inline_holds[CP_INLINE_HOLDS];
-    uint64_t padding[3];
+    uint64_t padding[2];
     struct cp_callbacks callbacks; /* a cache line of its own */
     struct cp_waiter waiter;
+    struct cp_srcu_holds srcu;
 };
 
 extern __thread struct cp_thread cp_thread_data __attribute__((tls_model("initial-exec")));
@@ -99,10 +119,23 @@ CP_FIELD(cp_lock_owner, tdpmmu_rwlock, uint64_t, owner)
 CP_FIELD(cp_waiter_state, cp_waiter, uint32_t, state)
 CP_FIELD(cp_thread_waiter, cp_thread, struct cp_waiter, waiter)
 CP_FIELD(cp_thread_callbacks, cp_thread, struct cp_callbacks, callbacks)
+CP_FIELD(cp_thread_srcu, cp_thread, struct cp_srcu_holds, srcu)
+
+static inline struct cp_srcu_hold *cp_srcu_holds(struct cp_srcu_holds *h)
+{
+    return h->heap ? h->heap : h->inline_holds;
+}
+
+static inline uint32_t *cp_srcu_hold_count(struct cp_srcu_hold *h, uint32_t which)
+{
+    return &h->count[which & 1];
+}
+
 CP_FIELD(cp_callbacks_busy, cp_callbacks, uint64_t, busy)
 CP_FIELD(cp_callbacks_select, cp_callbacks, uint64_t, select)
 CP_FIELD(cp_callbacks_known, cp_callbacks, uintptr_t, known)
-CP_FIELD(cp_callbacks_fences, cp_callbacks, uint64_t, fences)
+CP_FIELD(cp_callbacks_fences, cp_callbacks, uint32_t, fences)
+CP_FIELD(cp_callbacks_count, cp_callbacks, uint32_t, count)
 
 static inline struct cp_callbacks *_Nullable *_Nonnull
 cp_callbacks_next(struct cp_callbacks *q)
@@ -154,6 +187,85 @@ static inline void cp_reader_set_prev(struct tdpmmu_rcu_reader *r,
     r->slot[1] = (uint64_t)n;
 }
 
+/* Thread number of the system, for complaints; written at registration. */
+static inline uint64_t *cp_reader_tid(struct tdpmmu_rcu_reader *r)
+{
+    return &r->slot[2];
+}
+
+/* SRCU -------------------------------------------------------------------- */
+
+#define CP_SRCU_SHARDS 8
+
+/* What struct srcu_struct is; all under the SRCU mutex but where it says atomic. */
+struct cp_srcu {
+    struct srcu_struct *_Nullable self; /* atomic: its own address while it may be used */
+    uint32_t listed;        /* atomic: 1 once it is on the list of domains and has an id */
+    uint32_t id;            /* in every index it gives out */
+    uint64_t index;         /* atomic: bit 0 is the index readers take */
+    uint64_t phase;         /* of the grace period that runs: enum cp_srcu_phase */
+    uint64_t completed;     /* number of the last grace period that ended */
+    uint64_t wanted;        /* newest number that somebody needs */
+    uint64_t queued;        /* callbacks, ever */
+    uint64_t invoked;
+    struct rcu_head *_Nullable head[3]; /* by number & 1, and those whose time has come */
+    uintptr_t tail[3];      /* address of the last next field; if there is a head */
+    uint64_t waiters;       /* threads that wait for this domain */
+    struct cp_srcu *_Nullable next;
+    struct cp_srcu *_Nullable prev;
+    uint64_t shards[(CP_SRCU_SHARDS + 1) * 8]; /* atomic; used from the next cache line on */
+};
+
+enum cp_srcu_phase { CP_SRCU_REST = 0, CP_SRCU_DRAIN_OTHER, CP_SRCU_DRAIN_OLD };
+
+CP_FIELD(cp_srcu_listed, cp_srcu, uint32_t, listed)
+CP_FIELD(cp_srcu_index, cp_srcu, uint64_t, index)
+
+static inline uintptr_t *cp_srcu_self(struct cp_srcu *s)
+{
+    return (uintptr_t *)&s->self;
+}
+
+static inline struct rcu_head *_Nullable *_Nonnull cp_srcu_head(struct cp_srcu *s, uint64_t which)
+{
+    return &s->head[which];
+}
+
+static inline uintptr_t *cp_srcu_tail(struct cp_srcu *s, uint64_t which)
+{
+    return &s->tail[which];
+}
+
+/* Counters of a shard: readers in by index 0 and 1, readers out by index 0 and 1. */
+static inline uint64_t *cp_srcu_shard(struct cp_srcu *s, uint64_t shard)
+{
+    uintptr_t first = ((uintptr_t)s->shards + 63) & ~(uintptr_t)63;
+
+    return (uint64_t *)first + (shard % CP_SRCU_SHARDS) * 8;
+}
+
+struct cp_srcu_global {
+    struct cp_srcu *_Nullable domains;
+    uint32_t last_id;
+    uint32_t sleepers;      /* threads that may sleep on the event */
+};
+
+struct cp_srcu_words {
+    uint32_t mutex;
+    uint32_t event;         /* atomic, futex: something has changed */
+    uint32_t waiting;       /* atomic: whoever leaves a reader must say so */
+    uint32_t work;          /* atomic: the callback thread should look */
+};
+
+extern struct cp_srcu_global cp_srcu_global_data;
+extern struct cp_srcu_words cp_srcu_words_data;
+
+static inline struct cp_srcu_global *cp_srcu_all(void) { return &cp_srcu_global_data; }
+static inline uint32_t *cp_srcu_mutex(void) { return &cp_srcu_words_data.mutex; }
+static inline uint32_t *cp_srcu_event(void) { return &cp_srcu_words_data.event; }
+static inline uint32_t *cp_srcu_waiting(void) { return &cp_srcu_words_data.waiting; }
+static inline uint32_t *cp_srcu_work(void) { return &cp_srcu_words_data.work; }
+
 /* Static memory ----------------------------------------------------------- */
 
 /* Waiters of all locks whose address hashes here, oldest first. */
@@ -203,6 +315,13 @@ struct cp_rcu_words {
     uint32_t unused;
     uintptr_t cookie;           /* marks the func field of a queued head */
     uintptr_t known[CP_KNOWN_FUNCTIONS]; /* callback functions ever seen */
+    uint64_t poll_wanted;       /* newest grace period that start_poll_ asked for */
+    uint32_t gp_event;          /* futex: a reader that is waited for has left */
+    uint32_t hurry;             /* expedited waiters */
+    uint32_t stall_ms;          /* complain about a grace period this old; 0: never */
+    uint32_t broken;            /* grace periods that do not wait: tests only */
+    uint64_t pending;           /* callbacks queued and not yet run, about; signed */
+    uint64_t flood_limit;       /* slow call_rcu() down beyond; 0: by the machine's memory */
 };
 
 /* The worker thread; under the worker mutex. */
@@ -236,6 +355,14 @@ CP_RCU(uint32_t, worker_mutex)
 CP_RCU(uint32_t, engine_mutex)
 CP_RCU(uint32_t, barriers_wanted)
 CP_RCU(uint32_t, barriers_done)
+CP_RCU(uint64_t, poll_wanted)
+CP_RCU(uint32_t, gp_event)
+CP_RCU(uint32_t, hurry)
+CP_RCU(uint32_t, stall_ms)
+CP_RCU(uint32_t, broken)
+CP_RCU(uint64_t, pending)
+CP_RCU(uint64_t, flood_limit)
+
 
 /* Words for the process-wide warning handler: function, context. */
 extern uintptr_t cp_warn_words[2];
@@ -330,7 +457,24 @@ void cp_test_refuse_threads(bool refuse);
 void *_Nullable cp_malloc(size_t bytes);
 void cp_free(void *_Nullable address);
 
+/* The address of free(), as call_rcu() takes functions. */
+uintptr_t cp_free_function(void);
+/* Run the function at this address, which is one like free(), on object. */
+void cp_call_free(uintptr_t function, void *object);
+
 void cp_set_errno(int value);
+
+/* Is this variable of the environment set, to something but "" and "0"? */
+bool cp_environment_has(const char *name);
+
+/* Bytes of memory that the machine has. */
+uint64_t cp_memory_bytes(void);
+
+/*
+ * A sentence about a reader that a grace period has waited for; it stands in
+ * memory of the calling thread until the next one.  tid 0: not known.
+ */
+const char *cp_describe_stall(uint64_t tid, uint64_t ms);
 
 /* One line on stderr. */
 void cp_print_warning(const struct tdpmmu_warning *warning);

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Polled grace periods: a cookie is the number of the grace period that it needs.
+import CPlatform
+import Sync
+import Synchronization
+
+/// A cookie for the grace period that begins next.
+package func rcuGetState() -> UInt64 { GracePeriod.next() }
+
+/// The same, and the callback thread runs it.
+package func rcuStartPoll() -> UInt64 {
+    let cookie = GracePeriod.next()
+    let wanted = atomic64(cp_rcu_poll_wanted())
+    // Numbers only grow; a newer wish stands for the older ones.  Release: pairs with
+    // the acquire in CallbackEngine.runOnce.  Full, as a read-modify-write, against the
+    // worker going to sleep: pairs with the heavy fence in Worker.sleep.
+    wanted.pointee.max(cookie, ordering: .sequentiallyConsistent)
+    Worker.wake()
+    return cookie
+}
+
+/// Is the cookie's grace period over?
+package func rcuPollState(_ cookie: UInt64) -> Bool {
+    if Breakable.poll.isBroken { return true }
+    if GracePeriod.isOver(cookie) {
+        atomicMemoryFence(ordering: .sequentiallyConsistent)  // as after synchronize_rcu()
+        return true
+    }
+    guard isGenuine(cookie, "poll_state_synchronize_rcu") else { return false }
+    // Started, and there may be no worker that runs it: whoever polls then does.
+    if atomic64(cp_rcu_poll_wanted()).pointee.load(ordering: .relaxed) >= cookie {
+        Worker.wake()
+        return GracePeriod.isOver(cookie)
+    }
+    return false
+}
+
+/// Wait until the cookie's grace period is over.
+package func rcuCondSynchronize(_ cookie: UInt64) {
+    if GracePeriod.isOver(cookie) {
+        atomicMemoryFence(ordering: .sequentiallyConsistent)  // as after synchronize_rcu()
+        return
+    }
+    guard isGenuine(cookie, "cond_synchronize_rcu"), mayWait("cond_synchronize_rcu") else { return }
+    GracePeriod.wait(for: cookie, .poll)
+}
+
+/// Can the cookie have been given out?
+private func isGenuine(_ cookie: UInt64, _ function: StaticString) -> Bool {
+    if cookie <= currentGracePeriod().sequence &+ 1 { return true }
+    warn(.argument, function, "this cookie was never given out", cookie)
+    return false
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Which SRCU domains the calling thread is inside: a small table in the thread's
+// own memory, so that an unlock can be checked and an exiting thread be released.
+import CPlatform
+import CTDPMMU
+import Sync
+import Synchronization
+
+enum SRCUHolds {
+    typealias Domain = UnsafeMutablePointer<srcu_struct>
+
+    @inline(__always)
+    private static var own: UnsafeMutablePointer<cp_srcu_holds> { cp_thread_srcu(cp_self()) }
+
+    @inline(__always)
+    private static func find(_ domain: UnsafeMutablePointer<srcu_struct>) -> UnsafeMutablePointer<cp_srcu_hold>? {
+        let table = own
+        let holds = cp_srcu_holds(table)
+        var i = Int(table.pointee.used)
+        while i > 0 {
+            i &-= 1
+            if holds[i].domain == domain { return holds + i }
+        }
+        return nil
+    }
+
+    @inline(__always)
+    static func contains(_ domain: Domain) -> Bool { find(domain) != nil }
+
+    /// Room for one more; false if there is no memory.
+    @inline(__always)
+    static func reserve() -> Bool {
+        let table = own
+        if table.pointee.heap == nil, table.pointee.used < UInt32(CP_INLINE_SRCU_HOLDS) { return true }
+        return reserveSlow()
+    }
+
+    @inline(never)
+    private static func reserveSlow() -> Bool {
+        let table = own
+        let used = Int(table.pointee.used)
+        let capacity = table.pointee.heap == nil
+            ? Int(CP_INLINE_SRCU_HOLDS) : Int(table.pointee.capacity)
+        if used < capacity { return true }
+        guard let raw = cp_malloc(2 * capacity * MemoryLayout<cp_srcu_hold>.stride) else { return false }
+        let larger = raw.bindMemory(to: cp_srcu_hold.self, capacity: 2 * capacity)
+        larger.initialize(from: cp_srcu_holds(table), count: used)
+        cp_free(table.pointee.heap)
+        table.pointee.heap = larger
+        table.pointee.capacity = UInt32(2 * capacity)
+        return true
+    }
+
+    /// One section more, with room reserved.
+    @inline(__always)
+    static func add(_ domain: Domain, _ which: UInt32) {
+        if let hold = find(domain) {
+            cp_srcu_hold_count(hold, which).pointee &+= 1
+            return
+        }
+        let table = own
+        let used = table.pointee.used
+        let hold = cp_srcu_holds(table) + Int(used)
+        hold.pointee.domain = domain
+        cp_srcu_hold_count(hold, which).pointee = 1
+        cp_srcu_hold_count(hold, which ^ 1).pointee = 0
+        table.pointee.used = used &+ 1
+    }
+
+    /// One less; false if this thread has none of that index.
+    @inline(__always)
+    static func remove(_ domain: Domain, _ which: UInt32) -> Bool {
+        guard let hold = find(domain) else { return false }
+        let count = cp_srcu_hold_count(hold, which)
+        if count.pointee == 0 { return false }
+        count.pointee &-= 1
+        if count.pointee == 0, cp_srcu_hold_count(hold, which ^ 1).pointee == 0 { drop(hold) }
+        return true
+    }
+
+    @inline(__always)
+    private static func drop(_ hold: UnsafeMutablePointer<cp_srcu_hold>) {
+        let table = own
+        let last = table.pointee.used &- 1
+        hold.update(from: cp_srcu_holds(table) + Int(last), count: 1)
+        table.pointee.used = last
+        if last == 0, table.pointee.heap != nil { freeHeap() }
+    }
+
+    @inline(never)
+    private static func freeHeap() {
+        cp_free(own.pointee.heap)
+        own.pointee.heap = nil
+    }
+
+    /// The thread exits: what it left open would hold up grace periods for ever.
+    static func releaseAllAtExit() {
+        while own.pointee.used != 0 {
+            let hold = cp_srcu_holds(own) + Int(own.pointee.used &- 1)
+            let domain = hold.pointee.domain.unsafelyUnwrapped
+            let open = UInt64(cp_srcu_hold_count(hold, 0).pointee)
+                &+ UInt64(cp_srcu_hold_count(hold, 1).pointee)
+            warn(.rcu, "srcu_read_lock", "a thread exits inside an SRCU read-side section",
+                 open, UInt64(UInt(bitPattern: domain)))
+            for which: UInt32 in 0..<2 {
+                for _ in 0..<cp_srcu_hold_count(hold, which).pointee {
+                    SRCUDomain(domain).leave(which)
+                }
+            }
+            drop(hold)
+        }
+    }
+
+    /// In a forked child: count again, in the domains, what this thread has open.
+    static func countAgain() {
+        let holds = cp_srcu_holds(own)
+        for i in 0..<Int(own.pointee.used) {
+            guard let domain = holds[i].domain else { continue }
+            let shard = cp_srcu_shard(SRCUDomain(domain).state, 0)
+            for which: UInt32 in 0..<2 {
+                shard[Int(which)] = UInt64(cp_srcu_hold_count(holds + i, which).pointee)
+            }
+        }
+    }
+}

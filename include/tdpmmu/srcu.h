@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * SRCU: RCU whose readers may sleep for as long as they like, in domains that do
+ * not wait for each other.  Readers of one domain never delay a grace period of
+ * another, nor one of plain RCU.
+ */
+#ifndef TDPMMU_SRCU_H
+#define TDPMMU_SRCU_H
+
+#include "rcu.h"
+
+TDPMMU_BEGIN_DECLS
+
+/*
+ * One domain.  It must stay where it is from init_srcu_struct(), or from
+ * DEFINE_SRCU(), until cleanup_srcu_struct().
+ */
+struct srcu_struct {
+    struct srcu_struct *tdpmmu_self; /* private; its own address while it may be used */
+    uint64_t tdpmmu_private[88];
+};
+
+/*
+ * Make a domain usable.  Allocates nothing and cannot fail but for a NULL:
+ * -EINVAL.  Returns 0.  Follows init_srcu_struct().
+ */
+int init_srcu_struct(struct srcu_struct *ssp);
+
+/*
+ * End a domain.  Refused with a warning, and the domain stays usable, while it has
+ * readers, callbacks that have not run (call srcu_barrier() first) or threads that
+ * wait for it; and if it was never initialised.  Follows cleanup_srcu_struct().
+ */
+void cleanup_srcu_struct(struct srcu_struct *ssp);
+
+/*
+ * Begin a read-side section of the domain; nests, also with other domains, may
+ * sleep.  Returns the index that srcu_read_unlock() wants, in the same thread.
+ * A domain that was never initialised: a warning, -EINVAL.  No memory to remember
+ * the section (only from the fifth domain at once in one thread): a warning,
+ * -ENOMEM.  After a negative value there is no section.  Not for signal handlers.
+ * Follows srcu_read_lock().
+ */
+int srcu_read_lock(struct srcu_struct *ssp);
+
+/*
+ * End the section that srcu_read_lock() began.  An index that it did not give to
+ * this thread for this domain, or that was used up: a warning, no effect.
+ * Follows srcu_read_unlock().
+ */
+void srcu_read_unlock(struct srcu_struct *ssp, int idx);
+
+/* Is the calling thread inside a read-side section of the domain? */
+bool srcu_read_lock_held(const struct srcu_struct *ssp);
+
+/*
+ * Wait until every reader of the domain that was inside when the call began has
+ * left.  Inside one of its readers: a warning and an immediate return.  Allowed
+ * inside a reader of another domain, as long as no two wait for each other.
+ * Follows synchronize_srcu().
+ */
+void synchronize_srcu(struct srcu_struct *ssp);
+
+/* The same; every grace period here is as quick as it can be. */
+void synchronize_srcu_expedited(struct srcu_struct *ssp);
+
+/*
+ * Run func(head) once, in the callback thread of call_rcu(), after a grace period
+ * of the domain; callbacks of one domain run in the order of the calls.  Allocates
+ * nothing.  NULL, a head that is queued already, a domain never initialised: a
+ * warning, no effect.  Callable inside readers and callbacks.  Follows call_srcu().
+ */
+void call_srcu(struct srcu_struct *ssp, struct rcu_head *head,
+               void (*func)(struct rcu_head *head));
+
+/*
+ * Wait until every callback queued with call_srcu() for the domain before the call
+ * has run.  Inside one of its readers or a callback: a warning and an immediate
+ * return.  Follows srcu_barrier().
+ */
+void srcu_barrier(struct srcu_struct *ssp);
+
+/*
+ * Polled grace periods of a domain, as those of rcu.h: a cookie for the grace
+ * period that begins next; the same, and have it run; is it over?  A domain never
+ * initialised, or a cookie that was never given out: a warning, and 0 or false.
+ */
+unsigned long get_state_synchronize_srcu(struct srcu_struct *ssp);
+unsigned long start_poll_synchronize_srcu(struct srcu_struct *ssp);
+bool poll_state_synchronize_srcu(struct srcu_struct *ssp, unsigned long cookie);
+
+TDPMMU_END_DECLS
+
+/* A domain with static storage, usable from the start. */
+#define DEFINE_SRCU(name) struct srcu_struct name = { &(name), { 0 } }
+#define DEFINE_STATIC_SRCU(name) static DEFINE_SRCU(name)
+
+/* Load a pointer inside a reader of ssp; as rcu_dereference(). */
+#define srcu_dereference(p, ssp) ((void)(ssp), rcu_dereference_raw(p))
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* RCU's and SRCU's exported functions, called as they must not be: one warning each,
+ * and nothing has changed.  Misuse that needs more than a bad argument is in
+ * test_rcu.c, test_rcu_more.c and test_srcu.c. */
+#include "rcu_helpers.h"
+
+static void never_called(struct rcu_head *head)
+{
+    (void)head;
+    abort();
+}
+
+static void null_domains(void **state)
+{
+    struct rcu_head head = {0};
+
+    (void)state;
+    assert_int_equal(init_srcu_struct(NULL), -22);
+    assert_one_warning("init_srcu_struct");
+    cleanup_srcu_struct(NULL);
+    assert_one_warning("cleanup_srcu_struct");
+    assert_int_equal(srcu_read_lock(NULL), -22);
+    assert_one_warning("srcu_read_lock");
+    srcu_read_unlock(NULL, 0);
+    assert_one_warning("srcu_read_unlock");
+    assert_false(srcu_read_lock_held(NULL));
+    assert_one_warning("srcu_read_lock_held");
+    synchronize_srcu(NULL);
+    assert_one_warning("synchronize_srcu");
+    synchronize_srcu_expedited(NULL);
+    assert_one_warning("synchronize_srcu_expedited");
+    call_srcu(NULL, &head, never_called);
+    assert_one_warning("call_srcu");
+    srcu_barrier(NULL);
+    assert_one_warning("srcu_barrier");
+    assert_int_equal(get_state_synchronize_srcu(NULL), 0);
+    assert_one_warning("get_state_synchronize_srcu");
+    assert_int_equal(start_poll_synchronize_srcu(NULL), 0);
+    assert_one_warning("start_poll_synchronize_srcu");
+    assert_false(poll_state_synchronize_srcu(NULL, 0));
+    assert_one_warning("poll_state_synchronize_srcu");
+}
+
+static void null_callbacks(void **state)
+{
+    struct rcu_head head = {0};
+    struct srcu_struct domain;
+
+    (void)state;
+    assert_int_equal(init_srcu_struct(&domain), 0);
+    call_srcu(&domain, NULL, never_called);
+    assert_one_warning("call_srcu");
+    call_srcu(&domain, &head, NULL);
+    assert_one_warning("call_srcu");
+    srcu_barrier(&domain);
+    cleanup_srcu_struct(&domain);
+    tdpmmu_kfree_rcu(NULL, &head, NULL);
+    assert_one_warning("tdpmmu_kfree_rcu");
+    tdpmmu_kfree_rcu(&head, NULL, NULL);
+    assert_one_warning("tdpmmu_kfree_rcu");
+}
+
+static void head_outside_its_object(void **state)
+{
+    struct rcu_head heads[300] = {0};
+
+    (void)state;
+    tdpmmu_kfree_rcu(&heads[1], &heads[0], NULL);
+    assert_one_warning("tdpmmu_kfree_rcu");
+    tdpmmu_kfree_rcu(&heads[0], &heads[256], NULL);
+    assert_one_warning("tdpmmu_kfree_rcu");
+}
+
+static void cookies_never_given_out(void **state)
+{
+    struct srcu_struct domain;
+
+    (void)state;
+    assert_false(poll_state_synchronize_rcu(get_state_synchronize_rcu() + 1));
+    assert_one_warning("poll_state_synchronize_rcu");
+    assert_false(poll_state_synchronize_rcu(~0ul));
+    assert_one_warning("poll_state_synchronize_rcu");
+    cond_synchronize_rcu(~0ul);
+    assert_one_warning("cond_synchronize_rcu");
+    assert_true(poll_state_synchronize_rcu(0));
+    cond_synchronize_rcu(0);
+    assert_false(poll_state_synchronize_rcu(start_poll_synchronize_rcu() + 1000));
+    assert_one_warning("poll_state_synchronize_rcu");
+    assert_int_equal(init_srcu_struct(&domain), 0);
+    assert_false(poll_state_synchronize_srcu(&domain, get_state_synchronize_srcu(&domain) + 1));
+    assert_one_warning("poll_state_synchronize_srcu");
+    cleanup_srcu_struct(&domain);
+}
+
+static void the_rest(void **state)
+{
+    (void)state;
+    assert_false(tdpmmu_rcu_check_reader(NULL));
+    assert_one_warning("unknown");
+    assert_false(tdpmmu_rcu_check_reader("here"));
+    assert_one_warning("here");
+    rcu_read_lock();
+    assert_true(tdpmmu_rcu_check_reader(NULL));
+    synchronize_rcu_expedited();
+    assert_one_warning("synchronize_rcu_expedited");
+    tdpmmu_rcu_thread_offline();
+    assert_one_warning("tdpmmu_rcu_thread_offline");
+    tdpmmu_rcu_unregister_thread();
+    assert_one_warning("tdpmmu_rcu_unregister_thread");
+    tdpmmu_rcu_thread_online();
+    assert_int_equal(tdpmmu_rcu_register_thread(), 0);
+    rcu_read_unlock();
+    tdpmmu_rcu_set_stall_timeout_ms(UINT32_MAX); /* any value means something */
+    tdpmmu_rcu_set_flood_limit(UINT64_MAX);
+    synchronize_rcu();
+    tdpmmu_rcu_set_stall_timeout_ms(21000);
+    tdpmmu_rcu_set_flood_limit(0);
+    unsetenv("TDPMMU_ALLOW_BREAKING");
+    assert_false(tdpmmu_rcu_break_for_tests(~0u));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RCU_TEST(null_domains),
+        RCU_TEST(null_callbacks),
+        RCU_TEST(head_outside_its_object),
+        RCU_TEST(cookies_never_given_out),
+        RCU_TEST(the_rest),
+    };
+
+    return cmocka_run_group_tests_name("rcu_badinput", tests, NULL, NULL);
+}
