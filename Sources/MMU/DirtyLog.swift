@@ -127,8 +127,19 @@ extension VM {
         _ = lock.readUnlock()
     }
 
+    /// Do the CPUs report pages whose Dirty bit they set?
+    package var usesPML: Bool { state.pointee.config.usesPML }
+
     @inline(never)
     package func markDirty(_ gfn: GFN, addressSpace: Int32) {
         insideRCU { slot(holding: gfn, addressSpace: addressSpace)?.markDirty(gfn, by: nil) }
+    }
+}
+
+extension VCPU {
+    /// The CPU set Dirty on the page that holds gfn.  Inside RCU.
+    package func logDirty(_ gfn: GFN) {
+        guard vm.usesPML else { return }
+        vm.slot(holding: gfn, addressSpace: addressSpace)?.markDirty(gfn, by: self)
     }
 }

@@ -48,7 +48,11 @@ extension VCPU {
             let isLast = spte.isLast(at: level)
             guard allows(spte, access, masks) else { return .faults(present: true, reserved: false) }
             guard setAccessed(slot, spte, dirty: isLast && access.write, masks) else { return .changed }
-            if isLast { return .done(level) }
+            if isLast {
+                // Page modification logging: the CPU reports what becomes dirty.
+                if access.write && !masks.isDirty(spte) { logDirty(gfn) }
+                return .done(level)
+            }
             table = Table(child: spte)
             level = level.below
         }

@@ -11,7 +11,8 @@ TDPMMU_BEGIN_DECLS
  * One access of the guest, as the CPU's page walker makes it: walk the vCPU's
  * root to gpa without a TLB, and if every level allows the access set Accessed
  * on the way and, for a write, Dirty on the leaf, each with a compare-and-exchange
- * (nothing is set where the VM has no A/D bits).
+ * (nothing is set where the VM has no A/D bits).  Where the VM logs dirty pages by
+ * Dirty bits (PML), a leaf that becomes dirty marks gpa's page in the dirty log.
  * access: any of PFERR_WRITE_MASK, PFERR_FETCH_MASK, PFERR_USER_MASK.
  * Returns the level of the leaf; or 0 if the access faults, with the error code
  * the CPU would report in *error_code (may be NULL); or -EINVAL (NULL vCPU, no
