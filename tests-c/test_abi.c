@@ -38,6 +38,7 @@ AT(struct tdpmmu_rwlock, state, 0);
 AT(struct tdpmmu_rwlock, sleepers, 4);
 AT(struct tdpmmu_rwlock, owner, 8);
 AT(struct kvm, mmu_lock, 0);
+AT(struct kvm, srcu, 16);
 
 SIZE(struct tdpmmu_rcu_reader, 64);
 AT(struct tdpmmu_rcu_reader, word, 0);

@@ -172,6 +172,10 @@ public func kvm_set_memory_region(
         return .invalid
     }
     guard vm.mayWait(name) else { return .invalid }
+    guard !vm.srcu.isReadLockHeld else {
+        complain(.lock, name, "called inside a reader of kvm->srcu, and the function waits for them", kvm)
+        return .invalid
+    }
     guard let request = readRegion(region.pointee) else {
         complain(.argument, name, "a field of the region is out of range (slot, guest_phys_addr)", kvm,
                  UInt64(region.pointee.slot), region.pointee.guest_phys_addr)
@@ -191,10 +195,10 @@ public func kvm_set_memory_region(
     }
 }
 
-/// Slots may be looked at inside RCU only.
+/// Slots may be looked at inside kvm->srcu, or RCU, only.
 private func mayLookAtSlots(_ vm: VM, _ function: StaticString) -> Bool {
-    if rcuReadLockHeld() { return true }
-    complain(.lock, function, "called outside an RCU reader", vm.kvm)
+    if rcuReadLockHeld() || vm.srcu.isReadLockHeld { return true }
+    complain(.lock, function, "called outside a reader of kvm->srcu or RCU", vm.kvm)
     return false
 }
 

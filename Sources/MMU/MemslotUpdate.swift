@@ -39,9 +39,10 @@ package enum SlotError {
     case noMemory
 }
 
-/// Frees a slot record or a slot table: both begin with their rcu_head.
-private let freeAfterGracePeriod: @convention(c) (UnsafeMutablePointer<rcu_head>?) -> Void = { head in
-    cp_free_zeroed(head)
+/// Frees a slot record, a slot table or a bitmap: all begin with their rcu_head.
+/// After the SRCU readers that sleep come the RCU readers of the fault path.
+private let freeAfterGracePeriod: RCUCallback = { head in
+    callRCU(head.unsafelyUnwrapped) { cp_free_zeroed($0) }
 }
 
 extension VM {
@@ -127,13 +128,13 @@ extension VM {
             zapForSlot(dying)
         }
         swap(to: plan.final.unsafelyUnwrapped, space)
-        callRCU(UnsafeMutableRawPointer(oldRecord).assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
+        srcu.call(UnsafeMutableRawPointer(oldRecord).assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
         if let record = plan.dyingRecord {
-            callRCU(UnsafeMutableRawPointer(record).assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
+            srcu.call(UnsafeMutableRawPointer(record).assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
         }
         finishLogging(from: dying, to: new, toggles: !flushing)
         if let oldBitmap, newBitmap == nil {
-            callRCU(oldBitmap.memory.assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
+            srcu.call(oldBitmap.memory.assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
         }
         return .none
     }
@@ -211,11 +212,13 @@ extension VM {
         return next
     }
 
-    /// Publishes a slot table and frees the one before after a grace period.
+    /// Publishes a slot table, waits until nobody uses the one before, and has it
+    /// freed.
     private func swap(to next: SlotTable, _ space: Int32) {
         let old = slots(space)
         publish(next, space)
-        callRCU(UnsafeMutableRawPointer(old.header).assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
+        srcu.synchronize()
+        srcu.call(UnsafeMutableRawPointer(old.header).assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
         // MMIO SPTEs keep 19 bits: when these wrap, an old one could look fresh.
         if next.generation & mmioGenerationMask <= 1 { zapAllFast() }
     }

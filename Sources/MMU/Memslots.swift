@@ -116,7 +116,7 @@ struct SlotTable {
 }
 
 extension VM {
-    /// RCU or VMLock.slots for as long as it is used.
+    /// RCU, SRCU or VMLock.slots for as long as it is used.
     func slots(_ addressSpace: Int32) -> SlotTable {
         // Acquire: pairs with the release that published the table.
         let word = addressSpace == 0
@@ -135,7 +135,7 @@ extension VM {
         }
     }
 
-    /// RCU for as long as the result is used.
+    /// RCU or SRCU for as long as the result is used.
     package func slot(holding gfn: GFN, addressSpace: Int32) -> SlotPointer? {
         slots(addressSpace).slot(holding: gfn)
     }

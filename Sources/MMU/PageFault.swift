@@ -27,12 +27,16 @@ extension VCPU {
         case .invalid: break
         }
         let sequence = vm.invalidateSequence
-        let slot = vm.insideRCU { vm.slot(holding: gfn, addressSpace: addressSpace)?.pointee }
+        // The host may sleep over its answer, and the slot must outlive that.
+        let token = vm.srcu.readLock()
+        guard token >= 0 else { return (.refused, nil) }
+        defer { vm.srcu.readUnlock(token) }
+        let slot = vm.slot(holding: gfn, addressSpace: addressSpace)
         var page = HostPage(pfn: .noSlot, writable: false, level: .page4K)
-        if var slot {
-            if slot.flags & slotInvalidFlag != 0 { return (.retry, nil) }
-            if access.isWrite && slot.flags & UInt32(KVM_MEM_READONLY) != 0 { return (.emulate, nil) }
-            page = vm.hostPage(of: gfn, in: &slot, isWrite: access.isWrite)
+        if let slot {
+            if slot.isInvalid { return (.retry, nil) }
+            if access.isWrite && slot.isReadOnly { return (.emulate, nil) }
+            page = vm.hostPage(of: gfn, in: slot, isWrite: access.isWrite)
             if page.pfn.isError { return (.refused, page.pfn) }
         }
         guard vm.lock.readLock() else { return (.refused, nil) }
@@ -79,16 +83,16 @@ extension VCPU {
 }
 
 extension VM {
-    fileprivate func hostPage(of gfn: GFN, in slot: inout kvm_memory_slot, isWrite: Bool) -> HostPage {
-        var writable = slot.flags & UInt32(KVM_MEM_READONLY) == 0
+    fileprivate func hostPage(of gfn: GFN, in slot: SlotPointer, isWrite: Bool) -> HostPage {
+        var writable = !slot.isReadOnly
         guard let callback = state.pointee.config.ops.gfn_to_pfn else {
             // The host's virtual frames stand in for physical ones, folded to fit.
-            let frame = (slot.userspace_addr >> 12) &+ (gfn.raw - slot.base_gfn)
+            let frame = (slot.pointee.userspace_addr >> 12) &+ (gfn.raw - slot.pointee.base_gfn)
             return HostPage(pfn: PFN(frame & pfnMask), writable: writable, level: .maxHuge)
         }
         var level = Level.maxHuge.raw
         let pfn = callback(
-            state.pointee.config.opsContext, kvm, &slot, gfn.raw, isWrite, &writable, &level)
+            state.pointee.config.opsContext, kvm, slot, gfn.raw, isWrite, &writable, &level)
         return HostPage(pfn: PFN(pfn), writable: writable, level: Level(max(1, min(level, 3))))
     }
 

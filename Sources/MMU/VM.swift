@@ -124,7 +124,9 @@ package struct VM: Equatable {
 
     @inline(__always) package init(_ kvm: UnsafeMutablePointer<kvm>) { self.kvm = kvm }
 
-    private static var stateOffset: Int { 64 }
+    private static var stateOffset: Int { (MemoryLayout<CTDPMMU.kvm>.size + 63) / 64 * 64 }
+    /// Of kvm->srcu; a C test pins it.
+    private static var srcuOffset: Int { MemoryLayout<tdpmmu_rwlock>.size }
     private static var locksOffset: Int {
         (stateOffset + MemoryLayout<VMState>.size + 63) / 64 * 64
     }
@@ -143,6 +145,11 @@ package struct VM: Equatable {
         RWLock(UnsafeMutableRawPointer(kvm).assumingMemoryBound(to: tdpmmu_rwlock.self))
     }
 
+    /// Protects the slots from being freed; its readers may sleep.
+    @inline(__always) package var srcu: SRCUDomain {
+        SRCUDomain((UnsafeMutableRawPointer(kvm) + Self.srcuOffset).assumingMemoryBound(to: srcu_struct.self))
+    }
+
     @inline(__always) package var masks: SPTEMasks {
         @inline(__always) _read { yield state.pointee.masks }
     }
@@ -155,7 +162,9 @@ package struct VM: Equatable {
         guard let memory = cp_alloc_zeroed(bytes) else { return nil }
         let vm = VM(memory.assumingMemoryBound(to: CTDPMMU.kvm.self))
         vm.state.initialize(to: VMState(config))
+        vm.srcu.initialize()
         guard vm.makeSlotTables() else {
+            vm.srcu.cleanUp()
             cp_free_zeroed(memory)
             return nil
         }
@@ -164,6 +173,12 @@ package struct VM: Equatable {
 
     /// After the last vCPU, root and callback are gone.
     package func free() {
+        // The slots' callbacks go from SRCU to RCU.
+        srcu.barrier()
+        rcuBarrier()
+        guard srcu.cleanUp() else {
+            return warn(.leak, "tdpmmu_destroy_vm", "kvm->srcu has readers: the VM's memory is not freed")
+        }
         freeSlotTables()
         state.deinitialize(count: 1)
         cp_free_zeroed(kvm)

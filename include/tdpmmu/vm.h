@@ -6,6 +6,7 @@
 #include <linux/kvm.h>
 
 #include "lock.h"
+#include "srcu.h"
 #include "types.h"
 
 TDPMMU_BEGIN_DECLS
@@ -16,11 +17,13 @@ TDPMMU_BEGIN_DECLS
 /* A virtual machine.  What a test must reach is visible, the rest private. */
 struct kvm {
     struct tdpmmu_rwlock mmu_lock; /* protects the page tables; outermost but for the slots lock */
+    struct srcu_struct srcu;       /* protects the slots; readers may sleep */
 };
 
 /*
  * One memory slot.  Immutable while visible: a change publishes a new one and
- * frees the old after an RCU grace period, so hold RCU while you look at one.
+ * frees the old after a grace period of kvm->srcu and one of RCU, so be inside
+ * srcu_read_lock(&kvm->srcu), as in the kernel, or RCU while you look at one.
  */
 struct kvm_memory_slot {
     gfn_t base_gfn;
@@ -68,7 +71,8 @@ struct tdpmmu_ops {
      * gfn -> pfn for a fault in a slot.  Set *writable to whether the host lets
      * the page be written, and *max_level to the largest level at which the host
      * maps it contiguously (in: KVM_MAX_HUGEPAGE_LEVEL).  Returns a pfn or
-     * KVM_PFN_ERR_*.  No lock held, RCU not held.
+     * KVM_PFN_ERR_*.  No lock held, RCU not held; the slot is good until the
+     * callback returns (kvm->srcu).
      * Default: the frame of the slot's userspace_addr, folded below MAXPHYADDR;
      * writable unless the slot is read-only; any level.
      */
@@ -161,13 +165,14 @@ int tdpmmu_vcpu_set_as_id(struct kvm_vcpu *vcpu, int as_id);
  * SPTEs made before are stale afterwards: the generation moves.
  * 0, -EINVAL (NULL, unaligned, wraps, beyond MAXPHYADDR, bad id or flags, resize,
  * read-only flag changed, nothing to delete), -EEXIST (overlaps another slot),
- * -ENOMEM.  No lock, not in RCU.  Follows __kvm_set_memory_region().
+ * -ENOMEM.  On return no reader uses a slot as it was.  No lock, not in RCU, not
+ * in kvm->srcu.  Follows __kvm_set_memory_region().
  */
 int kvm_set_memory_region(struct kvm *kvm, const struct kvm_userspace_memory_region *region);
 
 /*
  * The slot that holds gfn (address space 0, or the vCPU's), or the slot with an
- * id, or NULL.  RCU for as long as the result is used.
+ * id, or NULL.  kvm->srcu or RCU for as long as the result is used.
  */
 const struct kvm_memory_slot *gfn_to_memslot(struct kvm *kvm, gfn_t gfn);
 const struct kvm_memory_slot *kvm_vcpu_gfn_to_memslot(struct kvm_vcpu *vcpu, gfn_t gfn);
