@@ -41,6 +41,7 @@ struct flush {
     gfn_t start;
     uint64_t npages;
     bool in_rcu;
+    unsigned changes; /* SPTE changes told before it */
 };
 
 struct world {
@@ -57,6 +58,8 @@ struct world {
     struct flush flush[MAX_RECORDS];
     atomic_bool resched;      /* what need_resched answers */
     atomic_uint resched_asked;
+    void (*on_resched)(struct world *w); /* a test's own, may be NULL; these two inside RCU */
+    void (*on_change)(struct world *w, const struct change *change);
 };
 
 static inline void world_warn(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning)
@@ -74,9 +77,13 @@ static inline void world_changed(void *ctx, struct kvm *kvm, int as_id, gfn_t gf
     struct world *w = ctx;
     unsigned i = atomic_fetch_add(&w->change_count, 1);
 
+    struct change change = { as_id, level, gfn, old_spte, new_spte, shared };
+
     (void)kvm;
     if (i < MAX_RECORDS)
-        w->change[i] = (struct change){ as_id, level, gfn, old_spte, new_spte, shared };
+        w->change[i] = change;
+    if (w->on_change)
+        w->on_change(w, &change);
 }
 
 static inline void world_flush(void *ctx, struct kvm *kvm, gfn_t start, uint64_t npages)
@@ -86,7 +93,8 @@ static inline void world_flush(void *ctx, struct kvm *kvm, gfn_t start, uint64_t
 
     (void)kvm;
     if (i < MAX_RECORDS)
-        w->flush[i] = (struct flush){ start, npages, rcu_read_lock_held() };
+        w->flush[i] = (struct flush){ start, npages, rcu_read_lock_held(),
+                                      atomic_load(&w->change_count) };
 }
 
 static inline bool world_resched(void *ctx, struct kvm *kvm)
@@ -95,6 +103,8 @@ static inline bool world_resched(void *ctx, struct kvm *kvm)
 
     (void)kvm;
     atomic_fetch_add(&w->resched_asked, 1);
+    if (w->on_resched)
+        w->on_resched(w);
     return atomic_load(&w->resched);
 }
 
@@ -117,7 +127,8 @@ static inline int delete_slot(struct kvm *kvm, uint32_t id)
     return add_slot(kvm, id, 0, 0, 0, 0);
 }
 
-/* A VM of its own making; config's ops are replaced by the recorders. */
+/* A VM of its own making.  Of config's ops the host's side is taken (gfn_to_pfn,
+ * mapping_level; called with the world as ctx), the rest are the recorders. */
 static inline struct world *world_from(struct tdpmmu_vm_config config)
 {
     struct world *w = calloc(1, sizeof(*w));
@@ -129,6 +140,10 @@ static inline struct world *world_from(struct tdpmmu_vm_config config)
         .size = sizeof(w->ops), .flush_tlb = world_flush, .spte_changed = world_changed,
         .need_resched = world_resched, .warn = world_warn,
     };
+    if (config.ops) {
+        w->ops.gfn_to_pfn = config.ops->gfn_to_pfn;
+        w->ops.mapping_level = config.ops->mapping_level;
+    }
     config.size = sizeof(config);
     config.ops = &w->ops;
     config.ops_ctx = w;
@@ -313,6 +328,129 @@ static inline unsigned count_leaves(struct kvm_vcpu *vcpu, gfn_t start, gfn_t en
     rcu_read_unlock();
     return count;
 }
+
+/* ---- the later operations: a second slot, the guest, exact values ---------- */
+
+#define SIDE_SLOT 1u
+#define SIDE_BASE (16ull * GIB_PAGES) /* 1 GiB aligned, in host memory too */
+#define SIDE_HVA (WORLD_HVA + (SIDE_BASE << 12))
+
+/* Where the default gfn_to_pfn finds the pages of both slots. */
+static inline kvm_pfn_t host_pfn(gfn_t gfn)
+{
+    return (WORLD_HVA >> 12) + gfn;
+}
+
+/* A slot by id in an address space.  Good until it changes. */
+static inline const struct kvm_memory_slot *slot_by_id(struct world *w, int as_id, int id)
+{
+    const struct kvm_memory_slot *slot;
+
+    rcu_read_lock();
+    slot = tdpmmu_id_to_memslot(w->kvm, as_id, id);
+    rcu_read_unlock();
+    assert_non_null(slot);
+    return slot;
+}
+
+/*
+ * One access of the guest, with all that it takes: faults until it succeeds.
+ * Returns the leaf's level.
+ */
+static inline int guest_access(struct kvm_vcpu *vcpu, gfn_t gfn, uint64_t access)
+{
+    for (int tries = 0; tries < 1000; tries++) {
+        uint64_t error_code = 0;
+        int ret = tdpmmu_cpu_access(vcpu, gfn << 12, access, &error_code);
+
+        if (ret > 0)
+            return ret;
+        assert_int_equal(ret, 0);
+        ret = kvm_tdp_mmu_page_fault(vcpu, gfn << 12, error_code);
+        if (ret == RET_PF_RETRY)
+            assert_int_equal(kvm_mmu_load(vcpu), 0);
+        else
+            assert_true(ret == RET_PF_FIXED || ret == RET_PF_SPURIOUS);
+    }
+    fail_msg("the guest's access to gfn 0x%llx never succeeds", (unsigned long long)gfn);
+    return -1;
+}
+
+static inline int guest_write(struct kvm_vcpu *vcpu, gfn_t gfn)
+{
+    return guest_access(vcpu, gfn, PFERR_WRITE_MASK);
+}
+
+/* The table that holds the entry of a level on the walk to gfn. */
+static inline struct kvm_mmu_page *table_holding(struct kvm_vcpu *vcpu, gfn_t gfn, int level)
+{
+    struct kvm_mmu_page *sp = tdpmmu_vcpu_root(vcpu);
+    int at = (int)sp->role.level;
+
+    rcu_read_lock();
+    for (; at > level; at--) {
+        uint64_t spte = __atomic_load_n(&sp->spt[gfn >> (9 * (at - 1)) & 511], __ATOMIC_ACQUIRE);
+
+        sp = sptep_to_sp(spte_to_child_pt(spte, at));
+        assert_non_null(sp);
+    }
+    rcu_read_unlock();
+    return sp;
+}
+
+/* The entry itself, for a test that plays somebody who froze it. */
+static inline uint64_t *entry_of(struct kvm_vcpu *vcpu, gfn_t gfn, int level)
+{
+    return &table_holding(vcpu, gfn, level)->spt[gfn >> (9 * (level - 1)) & 511];
+}
+
+/* The sorts of hardware, and what a leaf that the guest wrote to looks like there. */
+#define W_BIT UINT64_C(2)
+#define PSE_BIT UINT64_C(0x80) /* in leaves above 4K */
+
+struct machine {
+    const char *name;
+    struct tdpmmu_vm_config config;
+    uint64_t leaf; /* all but pfn and PSE_BIT: writable, accessed, dirty */
+    uint64_t accessed, dirty, host_writable, mmu_writable;
+};
+
+static const struct machine machines[] = {
+    { "EPT", { .vendor = TDPMMU_EPT }, 0x8600000000000b77, 0x100, 0x200, 1ull << 57, 1ull << 58 },
+    { "EPT without PML", { .vendor = TDPMMU_EPT, .no_pml = 1 }, 0x8600000000000b77, 0x100, 0x200,
+      1ull << 57, 1ull << 58 },
+    { "EPT without A/D", { .vendor = TDPMMU_EPT, .ad_disabled = 1 }, 0x8610000000000877, 0, 0,
+      1ull << 57, 1ull << 58 },
+    { "NPT", { .vendor = TDPMMU_NPT }, 0xe67, 0x20, 0x40, 1ull << 9, 1ull << 10 },
+};
+enum { MACHINES = sizeof(machines) / sizeof(machines[0]) };
+
+/* Every test that runs on each of them names the one it is at, if it fails. */
+#define for_each_machine(m) \
+    for (const struct machine *m = machines; m < machines + MACHINES && print_machine(m); m++)
+
+static const char *machine_at = "";
+
+static inline bool print_machine(const struct machine *m)
+{
+    machine_at = m->name;
+    return true;
+}
+
+static inline void assert_spte_at(struct kvm_vcpu *vcpu, gfn_t gfn, int level, uint64_t expected,
+                                  const char *file, int line)
+{
+    uint64_t found = spte_at(vcpu, gfn, level);
+
+    if (found != expected) {
+        print_error("%s gfn 0x%llx level %d: SPTE %llx, expected %llx\n", machine_at,
+                    (unsigned long long)gfn, level, (unsigned long long)found,
+                    (unsigned long long)expected);
+        _fail(file, line);
+    }
+}
+#define assert_spte(vcpu, gfn, level, bits, pfn) \
+    assert_spte_at(vcpu, gfn, level, (bits) | (uint64_t)(pfn) << 12, __FILE__, __LINE__)
 
 static inline void sleep_ms(unsigned ms)
 {
