@@ -16,6 +16,7 @@ DESTDIR ?=
 
 SWIFT ?= swift
 SECONDS_TORTURE ?= 10
+SECONDS_TORTURE_RCU ?= 600
 export SWIFT
 
 B := build
@@ -46,7 +47,8 @@ help:
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
-	@echo 'make torture      the torture test, $(SECONDS_TORTURE) s (SECONDS_TORTURE=N)'
+	@echo 'make torture      the torture tests: the MMU $(SECONDS_TORTURE) s (SECONDS_TORTURE=N),'
+	@echo '                  RCU $(SECONDS_TORTURE_RCU) s (SECONDS_TORTURE_RCU=N)'
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
 
@@ -99,7 +101,7 @@ check-torture: lib
 	@python3 scripts/ctests.py plain --torture 3
 
 torture: lib
-	@python3 scripts/ctests.py plain --torture $(SECONDS_TORTURE)
+	@python3 scripts/ctests.py plain --torture $(SECONDS_TORTURE) --torture-rcu $(SECONDS_TORTURE_RCU)
 
 check-swift: lib
 	@python3 scripts/swifttests.py

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 """Build and run the C tests: every tests-c/test_*.c (cmocka) and, when asked,
-the torture test, against the built library.
+the torture tests, against the built library.
 
 ctests.py plain|tsan|asan|valgrind [--torture SECONDS | --and-torture SECONDS]
-          [--only NAME]...
+          [--torture-rcu SECONDS] [--only NAME]...
 
 cmocka writes TAP; a program that plans tests and does not report each of them
 (it crashed, it hung, it has none) counts as failed.
@@ -119,16 +119,16 @@ def one_file(mode, source):
     return name, passed, failed, notes
 
 
-def torture(mode, seconds):
-    program, status, errors = mode.build(os.path.join(TESTS, "torture_mmu.c"))
+def torture(mode, name, seconds):
+    program, status, errors = mode.build(os.path.join(TESTS, name + ".c"))
     if status:
-        print("torture_mmu does not compile\n" + tail(errors))
+        print(name + " does not compile\n" + tail(errors))
         return 0, 1
     status, out, err = mode.run(program, [str(seconds)], timeout=seconds * 20 + 300)
     print(out, end="")
     if status:
         print(tail(err))
-        print("torture_mmu: FAILED, exit status %d" % status)
+        print("%s: FAILED, exit status %d" % (name, status))
     return int(status == 0), int(status != 0)
 
 
@@ -137,6 +137,7 @@ def main():
     parser.add_argument("mode", choices=sorted(TIMEOUT_SECONDS))
     parser.add_argument("--torture", type=int)
     parser.add_argument("--and-torture", type=int)
+    parser.add_argument("--torture-rcu", type=int, help="if not the same as the others")
     parser.add_argument("--only", action="append")
     options = parser.parse_args()
     mode = Mode(options.mode)
@@ -155,9 +156,10 @@ def main():
                 failed += bad
     seconds = options.torture if options.torture is not None else options.and_torture
     if seconds is not None:
-        good, bad = torture(mode, seconds)
-        passed += good
-        failed += bad
+        for name, length in (("torture_mmu", seconds), ("torture_rcu", options.torture_rcu or seconds)):
+            good, bad = torture(mode, name, length)
+            passed += good
+            failed += bad
     label = "torture" if options.torture is not None else "C tests"
     if mode.name != "plain":
         label += " (%s)" % mode.name
