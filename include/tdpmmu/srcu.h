@@ -12,15 +12,6 @@
 TDPMMU_BEGIN_DECLS
 
 /*
- * One domain.  It must stay where it is from init_srcu_struct(), or from
- * DEFINE_SRCU(), until cleanup_srcu_struct().
- */
-struct srcu_struct {
-    struct srcu_struct *tdpmmu_self; /* private; its own address while it may be used */
-    uint64_t tdpmmu_private[88];
-};
-
-/*
  * Make a domain usable.  Allocates nothing and cannot fail but for a NULL:
  * -EINVAL.  Returns 0.  Follows init_srcu_struct().
  */
