@@ -89,6 +89,15 @@ struct rcu_head {
     void (*func)(struct rcu_head *head); /* runs once, after a grace period */
 };
 
+/*
+ * One SRCU domain (srcu.h).  It must stay where it is from init_srcu_struct(), or from
+ * DEFINE_SRCU(), until cleanup_srcu_struct().
+ */
+struct srcu_struct {
+    struct srcu_struct *tdpmmu_self; /* private; its own address while it may be used */
+    uint64_t tdpmmu_private[88];
+};
+
 /* The kernel's page role; only what a direct TDP page uses has a meaning. */
 union kvm_mmu_page_role {
     uint32_t word;

@@ -6,7 +6,6 @@
 #include <linux/kvm.h>
 
 #include "lock.h"
-#include "srcu.h"
 #include "types.h"
 
 TDPMMU_BEGIN_DECLS
