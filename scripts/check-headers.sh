@@ -26,6 +26,11 @@ c23() { # the name this compiler has for C23
 }
 
 for header in tdpmmu.h $(cd include && ls tdpmmu/*.h); do
+    if [ "$header" = tdpmmu/urcu_flavor.h ] &&
+        ! echo '#include <urcu/flavor.h>' | "$gcc" -E -x c - >/dev/null 2>&1; then
+        echo "headers: $header skipped: there is no <urcu/flavor.h>, which liburcu-dev has"
+        continue
+    fi
     printf '#include <%s>\n#include <%s>\nint nothing_%s;\n' "$header" "$header" \
         "$(basename "$header" .h)" >"$tmp/one.c"
     for level in -O0 -O2; do

@@ -22,6 +22,10 @@ TESTS = os.path.join(TOP, "tests-c")
 TIMEOUT_SECONDS = {"plain": 120, "asan": 240, "tsan": 600, "valgrind": 900}
 # A file may say what more it needs: `/* build: -ldl -O0 */`, in its first lines.
 EXTRA = re.compile(r"/\*\s*build:\s*(.*?)\s*\*/")
+# Or that it cannot do without a header: `/* needs: urcu/rculfhash.h from liburcu-dev */`,
+NEEDS = re.compile(r"/\*\s*needs:\s*(\S+) from (\S+)\s*\*/")
+# or that it is not for all modes: `/* modes: plain asan (and the reason) */`.
+MODES = re.compile(r"/\*\s*modes:\s*([a-z ]+?)\s*\((.*?)\)\s*\*/")
 
 
 def toolchain():
@@ -62,16 +66,31 @@ class Mode:
         program = os.path.join(self.out, os.path.splitext(os.path.basename(source))[0])
         with open(source) as file:
             extra = EXTRA.search(file.read(2000))
+        extra = extra.group(1).split() if extra else []
         # Relative to the program, so that the tree can be moved.
         run_path = os.path.relpath(self.library, self.out)
         command = self.compiler + [
             "-std=c11", "-g", "-O1" if self.flags else "-O2", "-D_GNU_SOURCE",
             "-Wall", "-Wextra", "-Werror", "-I", os.path.join(TOP, "include"), "-I", TESTS,
-            *(extra.group(1).split() if extra else []),
+            *[word for word in extra if not word.startswith("-l")],
             source, "-o", program, "-L", self.library, "-Wl,-rpath,$ORIGIN/" + run_path,
-            "-ltdpmmu", "-lcmocka", "-lpthread"] + self.flags
+            "-ltdpmmu", "-lcmocka", "-lpthread",
+            *[word for word in extra if word.startswith("-l")]] + self.flags
         done = subprocess.run(command, capture_output=True, text=True)
         return program, done.returncode, done.stderr
+
+    def why_not(self, source):
+        """Why a file's tests cannot run here, or None."""
+        with open(source) as file:
+            text = file.read(2000)
+        needs, modes = NEEDS.search(text), MODES.search(text)
+        if modes and self.name not in modes.group(1).split():
+            return modes.group(2)
+        if needs and subprocess.run(
+                [*self.compiler, "-E", "-x", "c", "-"], capture_output=True, text=True,
+                input="#include <%s>\n" % needs.group(1)).returncode:
+            return "there is no <%s>, which %s has" % needs.groups()
+        return None
 
     def run(self, program, arguments=(), timeout=None):
         try:
@@ -92,6 +111,9 @@ def tail(text, lines=60):
 def one_file(mode, source):
     """Returns (name, passed, failed, what to print)."""
     name = os.path.splitext(os.path.basename(source))[0]
+    reason = mode.why_not(source)
+    if reason:
+        return name, 0, 0, "skipped: " + reason
     program, status, errors = mode.build(source)
     if status:
         return name, 0, 1, "does not compile\n" + tail(errors)

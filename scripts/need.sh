@@ -7,6 +7,8 @@
 set -u
 
 missing=
+wished= # without these some tests are skipped
+wish() { wished="$wished $1"; }
 want() { missing="$missing $1"; }
 has() { command -v "$1" >/dev/null 2>&1; }
 has_header() {
@@ -57,6 +59,15 @@ need_check() {
     has gcc || want gcc
     has pkg-config || want pkg-config
     has_header cmocka.h || want libcmocka-dev
+    has_header urcu/rculfhash.h || wish liburcu-dev
+}
+
+install_wished() {
+    if has apt-get && [ "$(id -u)" -eq 0 ]; then
+        # shellcheck disable=SC2086
+        DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $wished >/dev/null 2>&1 && return
+    fi
+    printf 'Some tests will be skipped for want of:%s\n' "$wished"
 }
 
 install_missing() {
@@ -95,3 +106,4 @@ for kind in "${@:-build}"; do
     esac
 done
 install_missing
+[ -z "$wished" ] || install_wished

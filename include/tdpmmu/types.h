@@ -83,11 +83,21 @@ enum tdpmmu_vendor {
 struct kvm;
 struct kvm_vcpu;
 
-/* 16 bytes; call_rcu() allocates nothing beside it. */
+/*
+ * 16 bytes; call_rcu() allocates nothing beside it.  liburcu's is the same under the
+ * same name, and is taken where it was included before.
+ */
+#ifndef _URCU_CALL_RCU_H
 struct rcu_head {
     struct rcu_head *next;               /* the library's while queued */
     void (*func)(struct rcu_head *head); /* runs once, after a grace period */
 };
+#endif
+#ifdef __cplusplus
+static_assert(sizeof(struct rcu_head) == 16 && offsetof(struct rcu_head, func) == 8, "rcu_head");
+#else
+_Static_assert(sizeof(struct rcu_head) == 16 && offsetof(struct rcu_head, func) == 8, "rcu_head");
+#endif
 
 /*
  * One SRCU domain (srcu.h).  It must stay where it is from init_srcu_struct(), or from
