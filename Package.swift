@@ -9,7 +9,10 @@ let embedded = Context.environment["TDPMMU_EMBEDDED"] == "1"
 // The walls of docs/DESIGN.md, bottom to top: a module may use those below it.
 let library: [SwiftSetting] = embedded
     ? [.enableExperimentalFeature("Embedded"),
-       .unsafeFlags(["-wmo", "-enforce-exclusivity=unchecked"])]
+       // A section per function, so that the linker drops what several modules
+       // emitted and what nobody calls.
+       .unsafeFlags(["-wmo", "-enforce-exclusivity=unchecked", "-Xfrontend", "-function-sections",
+                     "-Xfrontend", "-disable-stack-protector"])]
     : []
 
 let products: [Product] = [
