@@ -12,7 +12,7 @@ package enum Counter: Int {
     static let count = 18
 }
 
-/// One block of counters.  Every vCPU has its own and the VM has one; a reader
+/// One block of counters.  Every vCPU has its own and the VM has two; a reader
 /// adds them up, so one block alone may be negative.
 package struct Counters {
     package typealias Cell = Atomic<Int64>
@@ -23,8 +23,9 @@ package struct Counters {
 
     package static var bytes: Int { Counter.count * MemoryLayout<Cell>.stride }
 
-    /// exclusive: nobody else writes this block now (its vCPU's thread, or a
-    /// holder of mmu_lock for write), so no locked operation is needed.
+    /// exclusive: nobody else ever writes this block meanwhile (a vCPU's thread its
+    /// own, a holder of mmu_lock for write the VM's exclusive one), so no locked
+    /// operation is needed.
     @inline(__always) package func add(_ counter: Counter, _ n: Int64, exclusive: Bool) {
         if exclusive {
             let now = cells[counter.rawValue].load(ordering: .relaxed)

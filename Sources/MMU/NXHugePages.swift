@@ -52,9 +52,12 @@ extension VM {
         guard let parent = table.header.pointee.ptep.map({ SPTESlot($0) }) else { return false }
         let old = parent.load(), level = table.level.above
         guard old.isTable(at: level), Table(child: old) == table else { return false }
-        parent.store(.nonPresent)
-        Actor(self, .exclusive).finish(SPTEChange(
-            addressSpace: table.role.addressSpace, gfn: table.gfn, level: level, old: old, new: .nonPresent))
+        // RCU across the flush, as for every removal: the table must outlive it.
+        insideRCU {
+            parent.store(.nonPresent)
+            Actor(self, .exclusive).finish(SPTEChange(
+                addressSpace: table.role.addressSpace, gfn: table.gfn, level: level, old: old, new: .nonPresent))
+        }
         return true
     }
 

@@ -21,8 +21,8 @@ package struct Actor {
     @inline(__always) package init(_ vm: VM, _ mode: LockMode) {
         self.vm = vm
         self.mode = mode
-        counters = vm.counters
         countsAlone = mode == .exclusive
+        counters = countsAlone ? vm.exclusiveCounters : vm.counters
     }
 
     /// A vCPU's fault.

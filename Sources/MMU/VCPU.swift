@@ -149,7 +149,7 @@ extension VM {
     /// The VM's count and those of its vCPUs.
     package func total(_ counter: Counter) -> Int64 {
         locked(.vcpus) {
-            var sum = counters.read(counter)
+            var sum = counters.read(counter) + exclusiveCounters.read(counter)
             forEachListedVCPU { sum += $0.counters.read(counter) }
             return sum
         }

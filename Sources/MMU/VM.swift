@@ -118,7 +118,7 @@ enum VMLock: Int {
 }
 
 /// Handle of a VM.  One allocation holds struct kvm, the private state, the
-/// small locks and the VM's own counters.
+/// small locks and the VM's two blocks of counters.
 package struct VM: Equatable {
     package let kvm: UnsafeMutablePointer<kvm>
 
@@ -136,8 +136,14 @@ package struct VM: Equatable {
         (UnsafeMutableRawPointer(kvm) + Self.stateOffset).assumingMemoryBound(to: VMState.self)
     }
 
-    @inline(__always) package var counters: Counters {
-        Counters((UnsafeMutableRawPointer(kvm) + Self.countersOffset)
+    /// What anybody counts at any time.
+    @inline(__always) package var counters: Counters { counterBlock(0) }
+
+    /// What holders of mmu_lock for write count, who are alone with it.
+    @inline(__always) var exclusiveCounters: Counters { counterBlock(1) }
+
+    @inline(__always) private func counterBlock(_ index: Int) -> Counters {
+        Counters((UnsafeMutableRawPointer(kvm) + Self.countersOffset + index * Counters.bytes)
             .assumingMemoryBound(to: Counters.Cell.self))
     }
 
@@ -158,7 +164,7 @@ package struct VM: Equatable {
 
     /// nil when there is no memory.
     package static func make(_ config: VMConfiguration) -> VM? {
-        let bytes = countersOffset + Counters.bytes
+        let bytes = countersOffset + 2 * Counters.bytes
         guard let memory = cp_alloc_zeroed(bytes) else { return nil }
         let vm = VM(memory.assumingMemoryBound(to: CTDPMMU.kvm.self))
         vm.state.initialize(to: VMState(config))
