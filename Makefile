@@ -17,6 +17,7 @@ DESTDIR ?=
 SWIFT ?= swift
 SECONDS_TORTURE ?= 10
 SECONDS_TORTURE_RCU ?= 600
+REPETITIONS ?= 9
 export SWIFT
 
 B := build
@@ -33,7 +34,7 @@ EMBEDDED_BUILD := TDPMMU_EMBEDDED=1 $(SWIFT_BUILD)
 # No path of the building machine belongs into what is shipped.
 PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
 
-.PHONY: all demo check lib tools install uninstall symbols torture clean help \
+.PHONY: all demo check lib tools install uninstall symbols torture bench-rcu clean help \
 	check-headers check-symbols check-library check-c check-swift check-traces check-readme \
 	check-install check-torture check-tsan check-asan check-valgrind
 
@@ -49,6 +50,7 @@ help:
 	@echo 'make check-valgrind  C tests under memcheck'
 	@echo 'make torture      the torture tests: the MMU $(SECONDS_TORTURE) s (SECONDS_TORTURE=N),'
 	@echo '                  RCU $(SECONDS_TORTURE_RCU) s (SECONDS_TORTURE_RCU=N)'
+	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
 
@@ -102,6 +104,10 @@ check-torture: lib
 
 torture: lib
 	@python3 scripts/ctests.py plain --torture $(SECONDS_TORTURE) --torture-rcu $(SECONDS_TORTURE_RCU)
+
+bench-rcu: lib
+	@sh scripts/need.sh check
+	@sh bench/bench-rcu.sh $(REPETITIONS)
 
 check-swift: lib
 	@python3 scripts/swifttests.py
