@@ -54,6 +54,18 @@ enum Worker {
     }
 
     private static func start() -> Bool {
+        var complaint: Int32 = 0
+        let started = start(&complaint)
+        // After the mutex: the handler may use call_rcu().
+        if complaint != 0 {
+            warn(.rcu, "call_rcu", "no thread for callbacks: they run in callers that may wait",
+                 UInt64(complaint))
+        }
+        return started
+    }
+
+    /// The errno of a failure that was not yet complained of goes into `complaint`.
+    private static func start(_ complaint: inout Int32) -> Bool {
         // A callback may come here, and so does a thread that another has overtaken.
         mutex.lock()
         defer { mutex.unlock() }
@@ -62,12 +74,16 @@ enum Worker {
         }
         // Set before the start: the worker may be asleep before we are back.
         state.pointee.store(awake, ordering: .relaxed)
+        let worker = cp_worker_thread()
         var thread: UInt64 = 0
-        if cp_thread_start(&thread, workerMain) != 0 {
+        let error = cp_thread_start(&thread, workerMain)
+        if error != 0 {
             state.pointee.store(none, ordering: .relaxed)
+            if worker.pointee.complained == 0 { complaint = error }
+            worker.pointee.complained = 1
             return false
         }
-        let worker = cp_worker_thread()
+        worker.pointee.complained = 0
         worker.pointee.thread = thread
         if worker.pointee.exit_hooked == 0, cp_at_process_exit(processExits) == 0 {
             worker.pointee.exit_hooked = 1

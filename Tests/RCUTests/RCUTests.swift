@@ -112,7 +112,90 @@ final class RCUTests: XCTestCase {
         rcuBarrier()
         XCTAssertLessThanOrEqual(workerState, CP_WORKER_ASLEEP.rawValue)
         XCTAssertEqual(invoked.load(ordering: .relaxed), 17)
-        XCTAssertEqual(warnings.load(ordering: .relaxed), 0)
+        XCTAssertEqual(warnings.load(ordering: .relaxed), 1, "said once that there is no thread")
+    }
+
+    /// The same for what else needs a worker: whoever polls or waits does the work.
+    func testPollsAndSRCUWithoutWorker() {
+        queue(1)
+        rcuBarrier()
+        Worker.end()
+        atomic32(cp_rcu_worker()).pointee.store(CP_WORKER_NONE.rawValue, ordering: .relaxed)
+        cp_test_refuse_threads(true)
+        let cookie = rcuStartPoll()
+        XCTAssertTrue(rcuPollState(cookie))
+        rcuReadLock()
+        let later = rcuStartPoll()
+        XCTAssertFalse(rcuPollState(later))
+        rcuReadUnlock()
+        XCTAssertTrue(rcuPollState(later))
+
+        let memory = Shared(srcu_struct())
+        let domain = SRCUDomain(memory.pointer)
+        domain.initialize()
+        domain.call(.allocate(capacity: 1), countAndFree)
+        XCTAssertEqual(invoked.load(ordering: .relaxed), 2)
+        let index = domain.readLock()
+        domain.call(.allocate(capacity: 1), countAndFree)
+        XCTAssertEqual(invoked.load(ordering: .relaxed), 2)
+        domain.readUnlock(index)
+        domain.barrier()
+        XCTAssertEqual(invoked.load(ordering: .relaxed), 3)
+        XCTAssertTrue(domain.cleanUp())
+        cp_test_refuse_threads(false)
+        XCTAssertEqual(warnings.load(ordering: .relaxed), 1)
+    }
+
+    /// Readers in all shards, both indexes in use, grace periods all the while.
+    func testSRCUOfManyThreads() {
+        let memory = Shared(srcu_struct())
+        SRCUDomain(memory.pointer).initialize()
+        inThreads(12) { number in
+            let domain = SRCUDomain(memory.pointer)
+            for i in 0..<200 {
+                let outer = domain.readLock()
+                let inner = domain.readLock()
+                XCTAssertTrue(domain.isReadLockHeld)
+                domain.readUnlock(outer)
+                domain.readUnlock(inner)
+                if number % 3 == 0 { domain.synchronize() }
+                if number % 3 == 1, i % 10 == 0 { domain.call(.allocate(capacity: 1), countAndFree) }
+            }
+            XCTAssertFalse(domain.isReadLockHeld)
+        }
+        let domain = SRCUDomain(memory.pointer)
+        domain.barrier()
+        XCTAssertEqual(invoked.load(ordering: .relaxed), 4 * 20)
+        XCTAssertTrue(domain.cleanUp())
+        XCTAssertFalse(domain.cleanUp())
+        XCTAssertEqual(warnings.load(ordering: .relaxed), 1)
+    }
+
+    /// A reader that a grace period sleeps for is asked for a wake-up, and gives it.
+    func testWakeWish() {
+        let word = ReaderWord(0x40003)
+        XCTAssertTrue(word.isPlainNested)
+        XCTAssertFalse(word.isPlainOutermost)
+        let asked = word.askingForWake
+        XCTAssertEqual(asked.depth, 3)
+        XCTAssertTrue(asked.wantsWake)
+        XCTAssertFalse(asked.isPlainNested)
+        XCTAssertTrue(asked.holdsUp(2))
+        XCTAssertFalse(ReaderWord(0x40001).askingForWake.isPlainOutermost)
+
+        rcuReadLock()
+        rcuReadLock()
+        ownWord.pointee.store(
+            ReaderWord(ownWord.pointee.load(ordering: .relaxed)).askingForWake.raw, ordering: .relaxed)
+        let before = atomic32(cp_rcu_gp_event()).pointee.load(ordering: .relaxed)
+        rcuReadLock()
+        rcuReadUnlock()
+        rcuReadUnlock()
+        XCTAssertTrue(rcuReadLockHeld())
+        XCTAssertEqual(atomic32(cp_rcu_gp_event()).pointee.load(ordering: .relaxed), before)
+        rcuReadUnlock()
+        XCTAssertFalse(rcuReadLockHeld())
+        XCTAssertNotEqual(atomic32(cp_rcu_gp_event()).pointee.load(ordering: .relaxed), before)
     }
 
     /// After the worker's end at exit(), rcu_barrier() still does what it says.

@@ -328,6 +328,7 @@ struct cp_rcu_words {
 struct cp_worker_data {
     uint64_t thread;            /* pthread_t */
     uint64_t exit_hooked;
+    uint64_t complained;        /* that no thread can be started */
 };
 
 /* AWAKE must be 0: one compare tells an enqueuer that there is nothing to do. */
