@@ -128,8 +128,10 @@ extension VM {
 
 /// A copy of a slot of this VM that a caller names by pointer.
 @inline(never)
-func checkedSlot(_ slot: SlotPointer?, of vm: VM, _ function: StaticString) -> kvm_memory_slot? {
-    guard let slot, let copy = vm.liveSlot(slot) else {
+func checkedSlot(
+    _ slot: SlotPointer?, of vm: VM, near gfn: gfn_t? = nil, _ function: StaticString
+) -> kvm_memory_slot? {
+    guard let slot, let copy = vm.liveSlot(slot, near: gfn.map { GFN($0) }) else {
         complain(.argument, function, "slot is no slot of this VM", vm.kvm, UInt64(UInt(bitPattern: slot)))
         return nil
     }
@@ -146,7 +148,7 @@ func checkedRange(
         return nil
     }
     guard vm.isRange(range.start, range.end, function),
-          let slot = checkedSlot(range.slot, of: vm, function) else { return nil }
+          let slot = checkedSlot(range.slot, of: vm, near: range.start, function) else { return nil }
     guard range.start >= slot.base_gfn, range.end <= slot.base_gfn + slot.npages else {
         complain(.argument, function, "range lies outside its slot (start, end)", vm.kvm, range.start, range.end)
         return nil

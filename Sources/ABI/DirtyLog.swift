@@ -33,7 +33,7 @@ public func kvm_tdp_mmu_clear_dirty_pt_masked(
 ) {
     let name: StaticString = "kvm_tdp_mmu_clear_dirty_pt_masked"
     guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name),
-          let slot = checkedSlot(slot, of: vm, name) else { return }
+          let slot = checkedSlot(slot, of: vm, near: gfn, name) else { return }
     guard gfn >= slot.base_gfn, gfn - slot.base_gfn < slot.npages else {
         complain(.argument, name, "gfn lies outside the slot (gfn)", kvm, gfn)
         return
@@ -59,7 +59,7 @@ public func kvm_tdp_mmu_write_protect_gfn(
 ) -> Bool {
     let name: StaticString = "kvm_tdp_mmu_write_protect_gfn"
     guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name), isLevel(min_level, 1...3, vm, name),
-          let slot = checkedSlot(slot, of: vm, name) else { return false }
+          let slot = checkedSlot(slot, of: vm, near: gfn, name) else { return false }
     guard gfn >= slot.base_gfn, gfn - slot.base_gfn < slot.npages else {
         complain(.argument, name, "gfn lies outside the slot (gfn)", kvm, gfn)
         return false

@@ -142,9 +142,12 @@ extension VM {
 
     /// A copy of a slot that a caller names by pointer; nil if this VM has no such
     /// slot now.  The pointer itself is not followed before that is known.
-    package func liveSlot(_ pointer: SlotPointer) -> kvm_memory_slot? {
+    /// `gfn`, where the caller names one, usually finds the slot at once.
+    package func liveSlot(_ pointer: SlotPointer, near gfn: GFN?) -> kvm_memory_slot? {
         insideRCU {
-            slots(0).contains(pointer) || slots(1).contains(pointer) ? pointer.pointee : nil
+            let found = gfn.map { slots(0).slot(holding: $0) == pointer || slots(1).slot(holding: $0) == pointer }
+            let isLive = found == true || slots(0).contains(pointer) || slots(1).contains(pointer)
+            return isLive ? pointer.pointee : nil
         }
     }
 
