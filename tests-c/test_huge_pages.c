@@ -666,7 +666,9 @@ static void zap_exactly_one_table(void **state)
         rcu_read_unlock();
         /* A table of tables takes all below it along. */
         sp = table_holding(w->vcpu, 0, 2);
+        world_forget(w);
         assert_true(zap_sp(w, sp));
+        assert_true(w->flush_count > 0 && w->flush[0].in_rcu); /* its own reader, not ours */
         rcu_barrier();
         assert_int_equal(stats_of(w->kvm).tables, 2);
         assert_int_equal(stats_of(w->kvm).pages_4k, 0);
