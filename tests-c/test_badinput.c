@@ -511,6 +511,8 @@ static void nothing(struct rcu_head *unused)
     BAD(!kvm_tdp_mmu_write_protect_gfn(a->kvm, slot_of(a), 0, 1)) \
     BAD((LOCKED_R(flag = kvm_tdp_mmu_write_protect_gfn(a->kvm, slot_of(a), 0, 1)), !flag)) \
     BAD(get_log(NULL, 0, own_page) == -EINVAL) \
+    BAD(tdpmmu_vcpu_dirty_ring(NULL, NULL) == NULL) \
+    BAD(kvm_vm_ioctl_reset_dirty_pages(NULL) == -EINVAL) \
     BAD(kvm_vm_ioctl_get_dirty_log(a->kvm, NULL) == -EINVAL) \
     BAD(get_log(a->kvm, 0, NULL) == -EINVAL) \
     BAD(get_log(a->kvm, 0, own_page) == -ENOENT) /* not logged */ \

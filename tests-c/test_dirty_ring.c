@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Dirty rings: pushed by faults, harvested by the rig, reset, never overrun. */
+#include "test_helpers.h"
+
+#define RING_BYTES 4096u
+#define RING_ENTRIES (RING_BYTES / sizeof(struct kvm_dirty_gfn))
+#define SLOT_PAGES 2048u
+
+struct ring_world {
+    struct kvm *kvm;
+    struct kvm_vcpu *vcpu;
+    struct kvm_dirty_gfn *ring;
+    uint32_t size;
+    uint32_t next; /* the entry the rig looks at */
+};
+
+static void count_warning(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning)
+{
+    (void)kvm;
+    (void)warning;
+    ++*(unsigned *)ctx;
+}
+
+static int enable(struct kvm *kvm, uint64_t bytes)
+{
+    struct kvm_enable_cap cap = { .cap = KVM_CAP_DIRTY_LOG_RING, .args = { bytes } };
+
+    return kvm_vm_ioctl_enable_cap(kvm, &cap);
+}
+
+static void set_flags(struct kvm *kvm, uint32_t flags)
+{
+    struct kvm_userspace_memory_region region = {
+        .slot = 3, .flags = flags, .memory_size = SLOT_PAGES << 12, .userspace_addr = 1ull << 40,
+    };
+
+    assert_int_equal(kvm_set_memory_region(kvm, &region), 0);
+}
+
+static struct ring_world ring_world(unsigned *warnings)
+{
+    struct tdpmmu_ops ops = { .size = sizeof(ops), .warn = count_warning };
+    struct tdpmmu_vm_config config = {
+        .size = sizeof(config), .vendor = TDPMMU_NPT, .ops = &ops, .ops_ctx = warnings,
+    };
+    struct ring_world w = { .kvm = tdpmmu_create_vm(&config) };
+
+    assert_non_null(w.kvm);
+    assert_int_equal(enable(w.kvm, RING_BYTES), 0);
+    w.vcpu = tdpmmu_create_vcpu(w.kvm, 0);
+    assert_non_null(w.vcpu);
+    w.ring = tdpmmu_vcpu_dirty_ring(w.vcpu, &w.size);
+    assert_non_null(w.ring);
+    assert_int_equal(w.size, RING_ENTRIES);
+    assert_int_equal(kvm_mmu_load(w.vcpu), 0);
+    set_flags(w.kvm, KVM_MEM_LOG_DIRTY_PAGES);
+    return w;
+}
+
+static int write_page(struct ring_world *w, gfn_t gfn)
+{
+    int ret = kvm_tdp_mmu_page_fault(w->vcpu, gfn << 12, PFERR_WRITE_MASK);
+
+    if (ret == RET_PF_FIXED)
+        assert_int_equal(tdpmmu_cpu_access(w->vcpu, gfn << 12, PFERR_WRITE_MASK, NULL), 1);
+    return ret;
+}
+
+/* The rig takes one entry; false if none is dirty. */
+static bool harvest(struct ring_world *w, gfn_t *offset)
+{
+    struct kvm_dirty_gfn *entry = &w->ring[w->next % w->size];
+
+    if (__atomic_load_n(&entry->flags, __ATOMIC_ACQUIRE) != KVM_DIRTY_GFN_F_DIRTY)
+        return false;
+    assert_int_equal(entry->slot, 3);
+    *offset = entry->offset;
+    __atomic_store_n(&entry->flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
+    w->next++;
+    return true;
+}
+
+static uint64_t leaf(struct ring_world *w, gfn_t gfn)
+{
+    uint64_t sptes[6] = { 0 };
+    int root_level, level;
+
+    rcu_read_lock();
+    level = kvm_tdp_mmu_get_walk(w->vcpu, gfn << 12, sptes, &root_level);
+    rcu_read_unlock();
+    return sptes[level];
+}
+
+static void pages_come_in_order_and_again_after_reset(void **state)
+{
+    static const gfn_t pages[] = { 7, 6, 70, 5, 1000 };
+    unsigned warnings = 0;
+    struct ring_world w = ring_world(&warnings);
+    gfn_t offset;
+
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < 5; i++)
+            assert_int_equal(write_page(&w, pages[i]), RET_PF_FIXED);
+        for (size_t i = 0; i < 5; i++) {
+            assert_true(is_writable_pte(leaf(&w, pages[i])));
+            assert_true(harvest(&w, &offset));
+            assert_int_equal(offset, pages[i]);
+        }
+        assert_false(harvest(&w, &offset));
+        assert_int_equal(kvm_vm_ioctl_reset_dirty_pages(w.kvm), 5);
+        for (size_t i = 0; i < 5; i++)
+            assert_false(is_writable_pte(leaf(&w, pages[i])));
+        assert_int_equal(kvm_vm_ioctl_reset_dirty_pages(w.kvm), 0);
+    }
+    assert_int_equal(warnings, 0);
+    tdpmmu_destroy_vm(w.kvm);
+}
+
+/* Put the bug in: let ringIsFull answer false in Sources/MMU/DirtyRing.swift. */
+static void a_full_ring_loses_nothing(void **state)
+{
+    unsigned warnings = 0;
+    struct ring_world w = ring_world(&warnings);
+    static bool dirty[SLOT_PAGES];
+    gfn_t offset, gfn = 0;
+    unsigned seen = 0, refused = 0;
+
+    (void)state;
+    memset(dirty, 0, sizeof(dirty));
+    while (gfn < SLOT_PAGES) {
+        int ret;
+
+        /* Past the soft limit of the page-fault path, as a device might. */
+        read_lock(&w.kvm->mmu_lock);
+        ret = kvm_tdp_mmu_map(w.vcpu, gfn << 12, PFERR_WRITE_MASK, true, 1, gfn, false);
+        read_unlock(&w.kvm->mmu_lock);
+        if (ret == RET_PF_FIXED) {
+            gfn++;
+            continue;
+        }
+        assert_int_equal(ret, -ENOBUFS);
+        assert_int_equal(kvm_tdp_mmu_page_fault(w.vcpu, gfn << 12, PFERR_WRITE_MASK), -ENOBUFS);
+        assert_false(is_shadow_present_pte(leaf(&w, gfn)));
+        refused++;
+        while (harvest(&w, &offset))
+            dirty[offset] = true;
+        assert_int_equal(kvm_vm_ioctl_reset_dirty_pages(w.kvm), w.size);
+    }
+    while (harvest(&w, &offset))
+        dirty[offset] = true;
+    for (gfn = 0; gfn < SLOT_PAGES; gfn++)
+        seen += dirty[gfn];
+    assert_int_equal(seen, SLOT_PAGES);
+    assert_true(refused >= SLOT_PAGES / RING_ENTRIES - 1);
+    assert_int_equal(warnings, 0);
+    tdpmmu_destroy_vm(w.kvm);
+}
+
+static void the_fault_path_stops_with_room_left(void **state)
+{
+    unsigned warnings = 0;
+    struct ring_world w = ring_world(&warnings);
+    gfn_t gfn = 0, offset;
+
+    (void)state;
+    while (write_page(&w, gfn) == RET_PF_FIXED)
+        gfn++;
+    assert_true(gfn > 0 && gfn < w.size);
+    assert_int_equal(write_page(&w, gfn), -ENOBUFS);
+    assert_true(harvest(&w, &offset));
+    assert_int_equal(kvm_vm_ioctl_reset_dirty_pages(w.kvm), 1);
+    assert_int_equal(write_page(&w, gfn), RET_PF_FIXED);
+    assert_int_equal(warnings, 0);
+    tdpmmu_destroy_vm(w.kvm);
+}
+
+/* The ring's memory is the rig's to write: nonsense in it must harm nobody. */
+static void nonsense_in_the_ring_is_harmless(void **state)
+{
+    unsigned warnings = 0;
+    struct ring_world w = ring_world(&warnings);
+
+    (void)state;
+    for (gfn_t gfn = 0; gfn < 4; gfn++)
+        assert_int_equal(write_page(&w, gfn), RET_PF_FIXED);
+    w.ring[0].slot = UINT32_MAX;
+    w.ring[1].slot = 99;
+    w.ring[2].offset = UINT64_MAX;
+    w.ring[3].offset = SLOT_PAGES;
+    for (int i = 0; i < 4; i++)
+        __atomic_store_n(&w.ring[i].flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
+    assert_int_equal(kvm_vm_ioctl_reset_dirty_pages(w.kvm), 4);
+    for (gfn_t gfn = 0; gfn < 4; gfn++)
+        assert_true(is_writable_pte(leaf(&w, gfn)));
+    assert_int_equal(warnings, 0);
+    tdpmmu_destroy_vm(w.kvm);
+}
+
+static void sizes_and_times_that_cannot_be(void **state)
+{
+    static const uint64_t sizes[] = { 0, 1, 2048, 4097, 6144, 2 << 20, UINT64_MAX };
+    unsigned warnings = 0;
+    struct ring_world w = ring_world(&warnings);
+    struct tdpmmu_ops ops = { .size = sizeof(ops), .warn = count_warning };
+    struct tdpmmu_vm_config config = { .size = sizeof(config), .ops = &ops, .ops_ctx = &warnings };
+    struct kvm *other = tdpmmu_create_vm(&config);
+    uint32_t size = 1;
+
+    (void)state;
+    assert_int_equal(enable(w.kvm, RING_BYTES), -EINVAL); /* it has a vCPU */
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        assert_int_equal(enable(other, sizes[i]), -EINVAL);
+    assert_int_equal(warnings, 1 + sizeof(sizes) / sizeof(sizes[0]));
+    assert_null(tdpmmu_vcpu_dirty_ring(tdpmmu_create_vcpu(other, 0), &size));
+    assert_int_equal(size, 0);
+    assert_int_equal(kvm_vm_ioctl_reset_dirty_pages(other), 0);
+    tdpmmu_destroy_vm(other);
+    tdpmmu_destroy_vm(w.kvm);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pages_come_in_order_and_again_after_reset),
+        cmocka_unit_test(a_full_ring_loses_nothing),
+        cmocka_unit_test(the_fault_path_stops_with_room_left),
+        cmocka_unit_test(nonsense_in_the_ring_is_harmless),
+        cmocka_unit_test(sizes_and_times_that_cannot_be),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
