@@ -7,7 +7,9 @@ import Sync
 
 /// The domain, or nil with a warning.
 @inline(__always)
-private func checked(_ domain: UnsafeMutablePointer<srcu_struct>?, _ function: StaticString) -> SRCUDomain? {
+private func checked(
+    _ domain: UnsafeMutablePointer<srcu_struct>?, _ function: StaticString
+) -> SRCUDomain? {
     guard let domain else {
         warn(.argument, function, "the SRCU domain is NULL")
         return nil

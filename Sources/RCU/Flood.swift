@@ -34,7 +34,9 @@ enum Flood {
     }
 
     /// So many have run.
-    static func invoked(_ count: UInt64) { pending.pointee.wrappingSubtract(count, ordering: .relaxed) }
+    static func invoked(_ count: UInt64) {
+        pending.pointee.wrappingSubtract(count, ordering: .relaxed)
+    }
 
     /// The count is signed: what a thread has not yet told of may have run already.
     private static var isFlooded: Bool {

@@ -13,7 +13,7 @@ enum SRCUHolds {
     private static var own: UnsafeMutablePointer<cp_srcu_holds> { cp_thread_srcu(cp_self()) }
 
     @inline(__always)
-    private static func find(_ domain: UnsafeMutablePointer<srcu_struct>) -> UnsafeMutablePointer<cp_srcu_hold>? {
+    private static func find(_ domain: Domain) -> UnsafeMutablePointer<cp_srcu_hold>? {
         let table = own
         let holds = cp_srcu_holds(table)
         var i = Int(table.pointee.used)
@@ -31,7 +31,9 @@ enum SRCUHolds {
     @inline(__always)
     static func reserve() -> Bool {
         let table = own
-        if table.pointee.heap == nil, table.pointee.used < UInt32(CP_INLINE_SRCU_HOLDS) { return true }
+        if table.pointee.heap == nil, table.pointee.used < UInt32(CP_INLINE_SRCU_HOLDS) {
+            return true
+        }
         return reserveSlow()
     }
 
@@ -42,7 +44,8 @@ enum SRCUHolds {
         let capacity = table.pointee.heap == nil
             ? Int(CP_INLINE_SRCU_HOLDS) : Int(table.pointee.capacity)
         if used < capacity { return true }
-        guard let raw = cp_malloc(2 * capacity * MemoryLayout<cp_srcu_hold>.stride) else { return false }
+        let bytes = 2 * capacity * MemoryLayout<cp_srcu_hold>.stride
+        guard let raw = cp_malloc(bytes) else { return false }
         let larger = raw.bindMemory(to: cp_srcu_hold.self, capacity: 2 * capacity)
         larger.initialize(from: cp_srcu_holds(table), count: used)
         cp_free(table.pointee.heap)

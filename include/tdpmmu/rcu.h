@@ -147,8 +147,8 @@ void rcu_barrier(void);
 /*
  * Give object to free_object, or to free() if that is NULL, after a grace period.
  * head is a field of the object, less than 4096 bytes from its begin: if not, or
- * if one of the two is NULL, or head is queued: a warning, no effect.  In all else as call_rcu();
- * rcu_barrier() waits for it too.  For the kernel's kfree_rcu(), which is below.
+ * if one of the two is NULL, or head is queued: a warning, no effect.  In all else
+ * as call_rcu(); rcu_barrier() waits for it too.  What kfree_rcu() below calls.
  */
 void tdpmmu_kfree_rcu(void *object, struct rcu_head *head, void (*free_object)(void *object));
 
@@ -189,12 +189,13 @@ void tdpmmu_rcu_thread_offline(void);
 void tdpmmu_rcu_thread_online(void);
 
 /*
- * How long a grace period may last until the warning handler is told, once, and
- * again each time as much has passed: 21000 ms unless set; 0 means never.  The warning is of kind
- * TDPMMU_WARN_RCU, value[0] the system's number (gettid) of the thread whose reader
- * is in the way, value[1] the milliseconds; its text names the thread and lasts for
- * the call only.  It comes from whatever thread waits, and the handler must not
- * wait for a grace period itself (a second warning, and no wait).
+ * How long a grace period may last until the warning handler is told, and again
+ * each time as much has passed: 21000 ms unless set; 0 means never.  The warning is
+ * of kind TDPMMU_WARN_RCU, value[0] the system's number (gettid) of the thread whose
+ * reader is in the way (0: one that exits), value[1] the milliseconds; its text names
+ * the thread and lasts for the call only.  It comes from whatever thread waits, and
+ * the handler must not wait for a grace period itself (a second warning, no wait).
+ * The same time holds for SRCU, whose warning has the domain in value[0].
  */
 void tdpmmu_rcu_set_stall_timeout_ms(unsigned int ms);
 

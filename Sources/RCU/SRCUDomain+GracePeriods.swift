@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Grace periods of an SRCU domain; what is not package is called with the SRCU mutex
+// held.  SRCU.swift has the algorithm.
+import CPlatform
+import Sync
+import Synchronization
+
+extension SRCUDomain {
+    /// Is nobody inside with this index?  Who leaves is counted first: a reader that
+    /// moves between the two sums then looks inside, never outside.
+    func isDrained(_ which: UInt32) -> Bool {
+        var outside: UInt64 = 0
+        var inside: UInt64 = 0
+        for shard in 0..<UInt64(CP_SRCU_SHARDS) {
+            // Acquire: pairs with the release in leave.
+            outside &+= left(which, shard).pointee.load(ordering: .acquiring)
+        }
+        // Between the sums: pairs with the full fence in readLock.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        for shard in 0..<UInt64(CP_SRCU_SHARDS) {
+            inside &+= entered(which, shard).pointee.load(ordering: .acquiring)
+        }
+        return inside == outside
+    }
+
+    private func isQuiet(_ which: UInt32) -> Bool {
+        if Breakable.srcu.isBroken || isDrained(which) { return true }
+        // Ask leavers to wake us, and look again: pairs with the fence in leave.
+        atomic32(cp_srcu_waiting()).pointee.store(1, ordering: .relaxed)
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        return isDrained(which)
+    }
+
+    /// The grace period that begins next.
+    private var nextNumber: UInt64 {
+        state.pointee.completed &+ (state.pointee.phase == restPhase ? 1 : 2)
+    }
+
+    /// Run wanted grace periods, as far as it goes without waiting.
+    func advance() {
+        let state = state
+        while true {
+            switch state.pointee.phase {
+            case restPhase:
+                if state.pointee.completed >= state.pointee.wanted { return }
+                // What the callers unlinked comes before all counts that are read.
+                atomicMemoryFence(ordering: .sequentiallyConsistent)
+                state.pointee.phase = drainOther
+            case drainOther:
+                let now = index.pointee.load(ordering: .relaxed)
+                if !isQuiet(UInt32(truncatingIfNeeded: now & 1) ^ 1) { return }
+                // Release: pairs with the acquire in readLock.
+                index.pointee.store(now &+ 1, ordering: .releasing)
+                // The new index before the counts of the old: pairs with the full fence in
+                // readLock.
+                atomicMemoryFence(ordering: .sequentiallyConsistent)
+                state.pointee.phase = drainOld
+            default:
+                let now = index.pointee.load(ordering: .relaxed)
+                if !isQuiet(UInt32(truncatingIfNeeded: now & 1) ^ 1) { return }
+                state.pointee.completed &+= 1
+                state.pointee.phase = restPhase
+                ripen(state.pointee.completed & 1)
+                SRCU.changed()
+            }
+        }
+    }
+
+    private var restPhase: UInt64 { 0 }
+    private var drainOther: UInt64 { 1 }
+    private var drainOld: UInt64 { 2 }
+
+    /// Number of the next grace period, which is wanted from now on.
+    func want() -> UInt64 {
+        let number = nextNumber
+        if state.pointee.wanted < number { state.pointee.wanted = number }
+        return number
+    }
+
+    /// Wait until every reader that was inside when the call began has left.
+    package func synchronize(_ function: StaticString = "synchronize_srcu") {
+        guard check(function) else { return }
+        if isReadLockHeld {
+            warn(.rcu, function, "called inside a reader of the domain: it would wait for itself",
+                 address)
+            return
+        }
+        Registry.joinIfNew()
+        SRCU.mutex.lock()
+        let number = want()
+        SRCU.waitUntil(self, function) {
+            advance()
+            return state.pointee.completed >= number
+        }
+        SRCU.mutex.unlock()
+    }
+
+    package func getState(_ function: StaticString = "get_state_synchronize_srcu") -> UInt64 {
+        guard check(function) else { return 0 }
+        SRCU.mutex.lock()
+        let number = nextNumber
+        SRCU.mutex.unlock()
+        return number
+    }
+
+    package func startPoll() -> UInt64 {
+        guard check("start_poll_synchronize_srcu") else { return 0 }
+        SRCU.mutex.lock()
+        let number = want()
+        advance()
+        SRCU.mutex.unlock()
+        SRCU.tellWorker()
+        return number
+    }
+
+    package func pollState(_ cookie: UInt64) -> Bool {
+        let function: StaticString = "poll_state_synchronize_srcu"
+        guard check(function) else { return false }
+        SRCU.mutex.lock()
+        advance()
+        let isGenuine = cookie <= nextNumber
+        let isOver = cookie <= state.pointee.completed
+        SRCU.mutex.unlock()
+        if !isGenuine { warn(.argument, function, "this cookie was never given out", cookie) }
+        return isOver
+    }
+}
