@@ -14,16 +14,12 @@ enum EventParser {
         guard cursor.isTextToTheEnd else { return nil }
         if OperationTable.details.contains(line.event) { return .detail }
         if OperationTable.notes.contains(line.event) { return .note }
-        if OperationTable.unsupportedEvents.contains(line.event) {
-            return .unsupported(line.event)
-        }
         return nil
     }
 
     static func isKnown(_ event: String) -> Bool {
         parsers[event] != nil || OperationTable.details.contains(event)
             || OperationTable.notes.contains(event)
-            || OperationTable.unsupportedEvents.contains(event)
     }
 
     private static let parsers: [String: Parser] = [
@@ -37,6 +33,8 @@ enum EventParser {
         "handle_mmio_page_fault": mmioHandled,
         "fast_page_fault": fastPageFault,
         "kvm_smm_transition": smmTransition,
+        "kvm_mmu_split_huge_page": hugePageSplit,
+        "kvm_unmap_hva_range": hostUnmapped,
         "kvm_mmu_zap_all_fast": { $0.isTextToTheEnd ? $0.toEnd(.zapAllFast) : nil },
         "map": map,
         "map_ret": { $0.returned().map { .mapReturn($0) } },
@@ -49,6 +47,20 @@ enum EventParser {
         "zap_leafs": zapLeafsOfRoot,
         "zap_leafs_ret": { $0.returnedFlag().map { .zapLeafsOfRootReturn($0) } },
         "kvm_zap_leafs": zapLeafs,
+        "age": { $0.gfns().map { .age(start: $0.start, end: $0.end) } },
+        "age_ret": { $0.returnedFlag().map { .ageReturn($0) } },
+        "test_age": { $0.gfns().map { .testAge(start: $0.start, end: $0.end) } },
+        "test_age_ret": { $0.returnedFlag().map { .testAgeReturn($0) } },
+        "wrprot_slot": writeProtectSlot,
+        "wrprot_slot_ret": { $0.returnedFlag().map { .writeProtectSlotReturn($0) } },
+        "clear_dirty_slot": { $0.recordedSlot().map { .clearDirtySlot($0) } },
+        "clear_dirty_pt_masked": clearDirtyMasked,
+        "write_protect_gfn": writeProtect,
+        "split": split,
+        "split_ret": { $0.skipPlace() ? .splitReturn : nil },
+        "zap_collapsible": { $0.recordedSlot().map { .zapCollapsible($0) } },
+        "zap_collapsible_ret": { $0.skipPlace() ? .zapCollapsibleReturn : nil },
+        "zap_sp": zapTable,
         "zap_all": { $0.skipPlace() ? .zapAll : nil },
         "invalidate_all_roots": { $0.skipPlace() ? .invalidateAllRoots : nil },
         "zap_invalidated_roots": { $0.skipPlace() ? .zapInvalidatedRoots : nil },
@@ -127,14 +139,29 @@ extension EventParser {
 
     private static let fastPageFault: Parser = { text in
         guard text.skip("vcpu "), let vcpu = text.integer(), text.skip(" gva "), let gpa = text.hex(),
-            text.skip(" error_code "), !text.word(until: .space).isEmpty,
-            text.skip(" sptep "), !text.word(until: .space).isEmpty,
+            text.skip(" error_code "), let errorCode = text.errorCodeNames(),
+            text.skip(" sptep "), let address = text.pointer(),
             text.skip(" old "), let old = text.prefixedHex(), text.skip(" new "), let new = text.hex(),
             text.skip(" spurious "), let spurious = text.flag(),
             text.skip(" fixed "), let fixed = text.flag()
         else { return nil }
         return .fastPageFault(
-            FastPageFault(vcpu: vcpu, gpa: gpa, old: old, new: new, spurious: spurious, fixed: fixed))
+            FastPageFault(vcpu: vcpu, gpa: gpa, errorCode: errorCode, address: address, old: old,
+                          new: new, spurious: spurious, fixed: fixed))
+    }
+
+    private static let hugePageSplit: Parser = { text in
+        guard text.skip("gfn "), let gfn = text.hex(), text.skip(" spte "), let spte = text.hex(),
+            text.skip(" level "), let level = text.integer(), text.skip(" errno "), let error = text.signed()
+        else { return nil }
+        return .hugePageSplit(HugePageSplit(gfn: gfn, spte: spte, level: level, error: error))
+    }
+
+    private static let hostUnmapped: Parser = { text in
+        guard text.skip("mmu notifier unmap range: "), let start = text.prefixedHex(),
+            text.skip(" -- "), let end = text.prefixedHex()
+        else { return nil }
+        return .hostUnmapped(start: start, end: end)
     }
 
     private static let smmTransition: Parser = { text in
@@ -156,7 +183,7 @@ extension EventParser {
             text.skip(" exec="), let execute = text.flag(),
             text.skip(" write="), let write = text.flag(),
             text.skip(" present="), let present = text.flag(),
-            text.skip(" nxwa="), text.flag() != nil,
+            text.skip(" nxwa="), let noHugeFetch = text.flag(),
             text.skip(" gfn="), let gfn = text.prefixedHex(),
             text.skip(" pfn="), let pfn = text.prefixedHex(),
             text.skip(" map_writable="), let writable = text.flag(),
@@ -165,8 +192,8 @@ extension EventParser {
         return .map(
             MapCall(
                 vcpuPointer: vcpu, address: address, errorCode: errorCode, prefetch: prefetch,
-                execute: execute, write: write, present: present, gfn: gfn, pfn: pfn,
-                mapWritable: writable))
+                execute: execute, write: write, present: present, noHugeFetch: noHugeFetch,
+                gfn: gfn, pfn: pfn, mapWritable: writable))
     }
 
     private static let allocRoot: Parser = { text in
@@ -208,6 +235,43 @@ extension EventParser {
     }
 }
 
+/// Dirty logging, huge pages.
+extension EventParser {
+    private static let writeProtectSlot: Parser = { text in
+        guard let slot = text.recordedSlot(), text.skip(" min_level="), let level = text.integer()
+        else { return nil }
+        return .writeProtectSlot(slot, minLevel: level)
+    }
+
+    private static let clearDirtyMasked: Parser = { text in
+        guard text.skipPlace(), text.skip(" gfn="), let gfn = text.prefixedHex(),
+            text.skip(" mask="), let mask = text.prefixedHex(), text.skip(" wrprot="), let flag = text.flag()
+        else { return nil }
+        return .clearDirtyMasked(gfn: gfn, mask: mask, writeProtect: flag)
+    }
+
+    private static let writeProtect: Parser = { text in
+        guard text.skipPlace(), text.skip(" gfn="), let gfn = text.prefixedHex(),
+            text.skip(" min_level="), let level = text.integer()
+        else { return nil }
+        return .writeProtect(gfn: gfn, minLevel: level)
+    }
+
+    private static let split: Parser = { text in
+        guard let (start, end) = text.gfns(), text.skip(" target="), let target = text.integer(),
+            text.skip(" shared="), let shared = text.flag()
+        else { return nil }
+        return .split(SplitCall(start: start, end: end, target: target, shared: shared))
+    }
+
+    private static let zapTable: Parser = { text in
+        guard text.skipPlace(), text.skip(" sp="), text.prefixedHex() != nil,
+            text.skip(" spt="), let table = text.prefixedHex(), text.skip(" gfn="), let gfn = text.prefixedHex()
+        else { return nil }
+        return .zapTable(table: table, gfn: gfn)
+    }
+}
+
 /// Pieces that several events share.
 extension ByteCursor {
     /// "(function+0x4/0x540 [kvm])" of a probe.
@@ -234,10 +298,45 @@ extension ByteCursor {
     }
 
     fileprivate mutating func range() -> (start: UInt64, end: UInt64, flush: Bool)? {
-        guard skipPlace(), skip(" start="), let start = prefixedHex(),
-            skip(" end="), let end = prefixedHex(), skip(" flush="), let flush = self.flag()
-        else { return nil }
+        guard let (start, end) = gfns(), skip(" flush="), let flush = self.flag() else { return nil }
         return (start, end, flush)
+    }
+
+    fileprivate mutating func gfns() -> (start: UInt64, end: UInt64)? {
+        guard skipPlace(), skip(" start="), let start = prefixedHex(), skip(" end="), let end = prefixedHex()
+        else { return nil }
+        return (start, end)
+    }
+
+    fileprivate mutating func recordedSlot() -> RecordedSlot? {
+        guard skipPlace(), skip(" base_gfn="), let base = prefixedHex(),
+            skip(" npages="), let pages = prefixedHex()
+        else { return nil }
+        return RecordedSlot(base: base, pages: pages)
+    }
+
+    /// A pointer as the tracepoints print it; (null) is 0.
+    fileprivate mutating func pointer() -> UInt64? {
+        skip("(null)") ? 0 : hex()
+    }
+
+    /// "P|W|U|0x100000000": names, and what has none in hexadecimal.
+    fileprivate mutating func errorCodeNames() -> UInt64? {
+        let names: [(name: StaticString, bits: UInt64)] = [
+            ("RSVD", 1 << 3), ("P", PageFaultBits.present), ("W", PageFaultBits.write),
+            ("U", 1 << 2), ("F", PageFaultBits.fetch),
+        ]
+        var code: UInt64 = 0
+        repeat {
+            if let bits = prefixedHex() {
+                code |= bits
+            } else if let name = names.first(where: { skip($0.name) }) {
+                code |= name.bits
+            } else {
+                return nil
+            }
+        } while skip("|")
+        return code
     }
 
     /// No control characters and nothing beyond ASCII from here on.

@@ -12,6 +12,8 @@ struct GuestRun {
         case touch(TouchStep)
         case batch([GuestAccess])
         case halt
+        /// One access in SMM, which the firmware's handler makes.
+        case smi(GuestAccess)
     }
 
     let vcpu: Int
@@ -34,6 +36,7 @@ struct GuestRun {
         case .touch(let step): step.count
         case .batch(let accesses): accesses.count
         case .halt: 0
+        case .smi: 1
         }
     }
 
@@ -43,6 +46,8 @@ struct GuestRun {
             GuestAccess(gpa: step.gpa &+ step.stride &* UInt64(clamping: index), access: step.access)
         case .batch(let accesses):
             accesses.indices.contains(index) ? accesses[index] : GuestAccess(gpa: 0, access: 0)
+        case .smi(let access):
+            access
         case .halt:
             GuestAccess(gpa: 0, access: 0)
         }
@@ -71,6 +76,7 @@ struct GuestRun {
 
     /// Code, stack and list: what the guest uses before each access of the step.
     var surroundings: [GuestAccess] {
+        if case .smi = program { return [] }
         let vcpuOffset = UInt64(clamping: vcpu) &* 0x1000
         var pages = [GuestAccess(gpa: GuestLayout.code, access: PageFaultBits.fetch)]
         if case .batch = program {

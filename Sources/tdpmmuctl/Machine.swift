@@ -5,6 +5,8 @@ import CTDPMMU
 final class CallbackLog {
     var changes: [SPTEChange] = []
     var warnings: [Warning] = []
+    /// The largest level at which the host maps an address.
+    var hostLevel: (UInt64) -> Int = { _ in 1 }
 }
 
 /// One complaint of the library.
@@ -18,10 +20,10 @@ struct Warning {
 final class Machine {
     let kvm: UnsafeMutablePointer<kvm>
     let rootLevel: Int
-    private let log = CallbackLog()
+    private let log: CallbackLog
     private var vcpus: [Int: OpaquePointer] = [:]
     private var rootAddresses: [UnsafeMutablePointer<kvm_mmu_page>: UInt64] = [:]
-    private var slots: [Slot] = []
+    private(set) var slots: [Slot] = []
     private var isDestroyed = false
 
     struct Slot {
@@ -32,16 +34,24 @@ final class Machine {
     }
 
     /// A VM with nested paging as the recorded machine has it; nil with errno.
-    init?(rootLevel: Int, physicalAddressBits: Int) {
+    init?(rootLevel: Int, physicalAddressBits: Int, parameters: ModuleParameters,
+          hostLevel: @escaping (UInt64) -> Int)
+    {
+        let log = CallbackLog()
+        log.hostLevel = hostLevel
+        self.log = log
         var operations = tdpmmu_ops()
         operations.size = MemoryLayout<tdpmmu_ops>.size
         operations.spte_changed = spteChanged
         operations.warn = warned
+        operations.mapping_level = mappingLevel
         var config = tdpmmu_vm_config()
         config.size = MemoryLayout<tdpmmu_vm_config>.size
         config.vendor = TDPMMU_NPT.rawValue
         config.root_level = UInt32(clamping: rootLevel)
         config.maxphyaddr = UInt32(clamping: physicalAddressBits)
+        config.nx_huge_pages = parameters.noExecutableHugePages ? 1 : 0
+        config.no_eager_split = parameters.splitsEagerly ? 0 : 1
         config.ops_ctx = Unmanaged.passUnretained(log).toOpaque()
         let created = withUnsafePointer(to: &operations) {
             config.ops = $0
@@ -62,6 +72,18 @@ final class Machine {
         isDestroyed = true
         vcpus = [:]
         tdpmmu_destroy_vm(kvm)
+    }
+
+    func lockedForWrite<Result>(_ body: () -> Result) -> Result {
+        tdpmmu_write_lock(lock)
+        defer { tdpmmu_write_unlock(lock) }
+        return body()
+    }
+
+    func lockedForRead<Result>(_ body: () -> Result) -> Result {
+        tdpmmu_read_lock(lock)
+        defer { tdpmmu_read_unlock(lock) }
+        return body()
     }
 
     /// mmu_lock.  By address, not as an inout property: other threads of the
@@ -95,6 +117,8 @@ extension Machine {
         return true
     }
 
+    func vcpuHandle(_ id: Int) -> OpaquePointer? { vcpus[id] }
+
     func hasVCPU(_ id: Int) -> Bool { vcpus[id] != nil }
 
     /// The vCPU's root; it may have been invalidated.
@@ -110,9 +134,10 @@ extension Machine {
         vcpus[id].map { Int(tdpmmu_vcpu_set_as_id($0, Int32(clamping: addressSpace))) } ?? -1
     }
 
-    /// A vCPU that has a root in the address space.
-    func vcpu(inAddressSpace addressSpace: Int) -> Int? {
-        vcpuIDs.first { self.addressSpace(vcpu: $0) == addressSpace && root(vcpu: $0) != nil }
+    /// A vCPU that has a root in the address space, if possible a valid one.
+    private func vcpu(inAddressSpace addressSpace: Int) -> Int? {
+        let users = vcpuIDs.filter { self.addressSpace(vcpu: $0) == addressSpace && root(vcpu: $0) != nil }
+        return users.first { root(vcpu: $0)?.pointee.role.invalid == 0 } ?? users.first
     }
 
     /// kvm_mmu_load(): 0 or -errno.
@@ -149,41 +174,23 @@ extension Machine {
 extension Machine {
     func map(vcpu id: Int, _ call: MapCall, level: Int) -> Int {
         guard let vcpu = vcpus[id] else { return -1 }
-        tdpmmu_read_lock(lock)
-        defer { tdpmmu_read_unlock(lock) }
-        return Int(kvm_tdp_mmu_map(vcpu, call.address, call.errorCode, call.mapWritable,
-                                   Int32(clamping: level), call.pfn, call.prefetch))
+        return lockedForRead {
+            Int(kvm_tdp_mmu_map(vcpu, call.address, call.errorCode, call.mapWritable,
+                                Int32(clamping: level), call.pfn, call.prefetch))
+        }
     }
 
-    /// nil if no slot of the address space holds `start`.
-    func unmap(addressSpace: Int, start: UInt64, end: UInt64, flush: Bool) -> Bool? {
-        guard let slot = slots.first(where: {
-            $0.addressSpace == addressSpace && $0.first <= start && start - $0.first < $0.pages
-        }) else { return nil }
-        tdpmmu_write_lock(lock)
-        rcu_read_lock()
-        defer {
-            rcu_read_unlock()
-            tdpmmu_write_unlock(lock)
-        }
-        var range = kvm_gfn_range()
-        range.slot = tdpmmu_id_to_memslot(kvm, Int32(clamping: addressSpace), Int32(clamping: slot.id))
-        range.start = start
-        range.end = end
-        range.may_block = true
-        return kvm_tdp_mmu_unmap_gfn_range(kvm, &range, flush)
+    /// fast_page_fault(): RET_PF_* or -errno.
+    func fastPageFault(vcpu id: Int, gpa: UInt64, errorCode: UInt64) -> Int {
+        vcpus[id].map { Int(tdpmmu_fast_page_fault($0, gpa, errorCode)) } ?? -1
     }
 
     func zapLeafs(start: UInt64, end: UInt64, flush: Bool) -> Bool {
-        tdpmmu_write_lock(lock)
-        defer { tdpmmu_write_unlock(lock) }
-        return kvm_tdp_mmu_zap_leafs(kvm, start, end, flush)
+        lockedForWrite { kvm_tdp_mmu_zap_leafs(kvm, start, end, flush) }
     }
 
     func zapAll() {
-        tdpmmu_write_lock(lock)
-        defer { tdpmmu_write_unlock(lock) }
-        kvm_tdp_mmu_zap_all(kvm)
+        lockedForWrite { kvm_tdp_mmu_zap_all(kvm) }
     }
 
     func zapAllFast() {
@@ -216,11 +223,25 @@ extension Machine {
                           first: step.gpa >> Paging.pageShift, pages: step.pages))
     }
 
-    /// Our entry that covers gfn in an address space, as deep as the tables go but
-    /// not below `level`.
+    /// Our entry that covers gfn in the vCPU's tables, as deep as they go but not
+    /// below `level`.
+    func entry(vcpu id: Int, gfn: UInt64, downTo level: Int = 1) -> TableEntry? {
+        guard let root = root(vcpu: id) else { return nil }
+        return TableWalk.entry(root: root, address: rootAddress(vcpu: id) ?? 0, gfn: gfn, downTo: level)
+    }
+
+    /// The same in the tables of an address space, whoever uses them.
     func entry(addressSpace: Int, gfn: UInt64, downTo level: Int) -> TableEntry? {
-        guard let vcpu = vcpu(inAddressSpace: addressSpace), let root = root(vcpu: vcpu) else { return nil }
-        return TableWalk.entry(root: root, address: rootAddress(vcpu: vcpu) ?? 0, gfn: gfn, downTo: level)
+        vcpu(inAddressSpace: addressSpace).flatMap { entry(vcpu: $0, gfn: gfn, downTo: level) }
+    }
+
+    /// Host virtual address of a gfn, if a slot holds it.
+    func hva(vcpu id: Int, gfn: UInt64) -> UInt64? {
+        guard let vcpu = vcpus[id] else { return nil }
+        rcu_read_lock()
+        defer { rcu_read_unlock() }
+        guard let slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn)?.pointee else { return nil }
+        return slot.userspace_addr &+ (gfn &- slot.base_gfn) << Paging.pageShift
     }
 
     /// The gfn in an MMIO SPTE, or nil if it is none.
@@ -246,6 +267,15 @@ extension Machine {
         let after = TableWalk.entry(root: root, address: 0, gfn: gfn, downTo: 1)
         return before?.spte != after?.spte
     }
+}
+
+private func mappingLevel(
+    _ context: UnsafeMutableRawPointer?, _ kvm: UnsafeMutablePointer<kvm>?,
+    _ slot: UnsafePointer<kvm_memory_slot>?, _ gfn: UInt64
+) -> Int32 {
+    guard let context, let slot = slot?.pointee else { return 1 }
+    let log = Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue()
+    return Int32(clamping: log.hostLevel(slot.userspace_addr &+ (gfn &- slot.base_gfn) << Paging.pageShift))
 }
 
 private func spteChanged(

@@ -26,6 +26,36 @@ struct TouchStep: Equatable {
     var access: UInt64
 }
 
+/// mmap() of memory for slots.
+struct HostMapStep: Equatable {
+    var hva: UInt64
+    var length: UInt64
+    var kind: String
+    var isPopulated: Bool
+}
+
+/// Something that userspace does to its own memory.
+struct HostChangeStep: Equatable {
+    var operation: String
+    var hva: UInt64
+    var length: UInt64
+}
+
+/// Pages of a slot, by offset: what a dirty log held ("DATA dirty"), or what is to be
+/// cleared in one ("DATA clear").  They come in parts; a line with their number ends them.
+struct PageList: Equatable {
+    var isToClear: Bool
+    var slot: UInt32 // address space in bits 31:16, as the ioctls take it
+    var ranges: [ClosedRange<UInt64>] = []
+    var total: UInt64?
+}
+
+/// An entry of a dirty ring.
+struct RingEntry: Equatable {
+    var slot: UInt32
+    var offset: UInt64
+}
+
 /// "STEP …": what userspace is about to do.
 enum Step: Equatable {
     case createVM(vcpus: Int, longMode: Bool)
@@ -37,6 +67,14 @@ enum Step: Equatable {
     case prefault(vcpu: Int)
     case dump(id: Int, root: UInt64, rootLevel: Int)
     case parallel
+    case enableCapability(name: String, argument: UInt64)
+    case parameter(name: String, value: String)
+    case getDirtyLog(slot: UInt32)
+    case clearDirtyLog(slot: UInt32, first: UInt64, count: UInt64)
+    case resetDirtyRings(harvested: UInt64?)
+    case smiTouch(vcpu: Int, GuestAccess)
+    case hostMap(HostMapStep)
+    case hostChange(HostChangeStep)
     /// Something that reaches the TDP MMU only through calls that are recorded.
     case other(String)
 }
@@ -47,6 +85,8 @@ struct Done: Equatable {
     var result: Int
     /// Number of entries, of a dump.
     var entries: Int?
+    /// Of a host_map: how much of it the host mapped huge at once.
+    var hugeKilobytes: UInt64?
 }
 
 /// key=value pairs of a marker.
@@ -64,6 +104,11 @@ struct MarkerFields {
             pairs.append((key, word.cut(at: cursor.position)))
             cursor.skipBlanks()
         }
+    }
+
+    /// The first pair, of a marker whose key is what it is about.
+    var first: (key: String, value: String)? {
+        pairs.first.map { ($0.key, $0.value.rest) }
     }
 
     func cursor(_ key: String) -> ByteCursor? {

@@ -12,54 +12,64 @@ enum MarkerParser {
         if text.skip("DONE ") { return done(&text) }
         if text.skip("EXIT ") { return exit(&text) }
         if text.skip("INFO guest_cpuid_80000008") { return guestCPUID(&text) }
-        guard text.skip("DATA ") || text.skip("INFO ") else { return nil }
+        if text.skip("DATA ") { return DataParser.parse(&text) }
+        guard text.skip("INFO ") else { return nil }
         return text.toEnd(.note)
     }
 
     private static func step(_ text: inout ByteCursor) -> TraceEvent? {
         let name = text.word(until: .space)
-        if OperationTable.unsupportedSteps.contains(name) { return text.toEnd(.unsupported(name)) }
         if OperationTable.otherSteps.contains(name) { return text.toEnd(.step(.other(name))) }
         guard let fields = MarkerFields(&text) else { return nil }
         if OperationTable.memslotSteps.contains(name) {
             return memslot(name, fields).map { .step(.memslot($0)) }
         }
-        return runStep(name, fields).map { .step($0) }
+        if OperationTable.hostSteps.contains(name) {
+            return hostChange(name, fields).map { .step(.hostChange($0)) }
+        }
+        return stepParsers[name].flatMap { $0(fields) }.map { .step($0) }
     }
 
-    private static func runStep(_ name: String, _ fields: MarkerFields) -> Step? {
-        switch name {
-        case "vm_create": createVM(fields)
-        case "vcpu_create": fields.integer("vcpu").map { .createVCPU($0) }
-        case "touch": touch(fields).map { .touch($0) }
-        case "batch": batch(fields)
-        case "kick": fields.integer("vcpu").map { .kick(vcpu: $0) }
-        case "prefault": fields.integer("vcpu").map { .prefault(vcpu: $0) }
-        case "dump": dump(fields)
-        case "parallel_begin": .parallel
-        default: nil
-        }
-    }
+    private static let stepParsers: [String: @Sendable (MarkerFields) -> Step?] = [
+        "vm_create": createVM,
+        "vcpu_create": { $0.integer("vcpu").map { .createVCPU($0) } },
+        "touch": { touch($0).map { .touch($0) } },
+        "batch": batch,
+        "kick": { $0.integer("vcpu").map { .kick(vcpu: $0) } },
+        "smi_touch": smiTouch,
+        "prefault": { $0.integer("vcpu").map { .prefault(vcpu: $0) } },
+        "dump": dump,
+        "parallel_begin": { _ in .parallel },
+        "enable_cap": enableCapability,
+        "param": { $0.first.map { .parameter(name: $0.key, value: $0.value) } },
+        "get_dirty_log": { slot($0).map { .getDirtyLog(slot: $0) } },
+        "clear_dirty_log": clearDirtyLog,
+        "reset_dirty_rings": { .resetDirtyRings(harvested: $0.number("harvested")) },
+        "host_map": hostMap,
+    ]
 
     private static func done(_ text: inout ByteCursor) -> TraceEvent? {
         let name = text.word(until: .space)
-        if OperationTable.otherSteps.contains(name) || OperationTable.unsupportedSteps.contains(name) {
+        if OperationTable.otherSteps.contains(name) {
             return text.toEnd(.done(Done(operation: name, result: 0, entries: nil)))
         }
-        guard OperationTable.memslotSteps.contains(name) || runSteps.contains(name),
-            let fields = MarkerFields(&text)
+        guard OperationTable.memslotSteps.contains(name) || OperationTable.hostSteps.contains(name)
+                || stepParsers[name] != nil
         else { return nil }
-        if fields.text("ret") == nil {
-            return .done(Done(operation: name, result: 0, entries: fields.integer("n")))
+        // The name of what was switched stands alone here.
+        if name == "param" {
+            text.skipBlanks()
+            _ = text.word(until: .space)
         }
-        guard let result = fields.signed("ret") else { return nil }
-        return .done(Done(operation: name, result: result, entries: fields.integer("n")))
+        guard let fields = MarkerFields(&text) else { return nil }
+        var done = Done(operation: name, result: 0, entries: fields.integer("n"),
+                        hugeKilobytes: fields.number("anon_huge_kb"))
+        if fields.text("ret") != nil {
+            guard let result = fields.signed("ret") else { return nil }
+            done.result = result
+        }
+        return .done(done)
     }
-
-    /// The steps that runStep() knows.
-    private static let runSteps: Set<String> = [
-        "vm_create", "vcpu_create", "touch", "batch", "kick", "prefault", "dump", "parallel_begin",
-    ]
 
     private static func exit(_ text: inout ByteCursor) -> TraceEvent? {
         guard text.skip("mmio") else { return text.toEnd(.note) }
@@ -93,6 +103,45 @@ extension MarkerParser {
         return MemslotStep(
             operation: name, slot: slot, addressSpace: addressSpace, gpa: gpa, pages: pages,
             hva: hva, flags: flags32)
+    }
+
+    /// A slot as the dirty log's ioctls take it: its address space in bits 31:16.
+    static func slot(_ fields: MarkerFields) -> UInt32? {
+        guard let slot = fields.number("slot").flatMap({ UInt32(exactly: $0) }) else { return nil }
+        guard fields.text("as_id") != nil else { return slot }
+        guard let addressSpace = fields.number("as_id"), addressSpace < 1 << 16 else { return nil }
+        return slot & 0xffff | UInt32(addressSpace) << 16
+    }
+
+    private static func clearDirtyLog(_ fields: MarkerFields) -> Step? {
+        guard let slot = slot(fields), let first = fields.number("first"), let count = fields.number("n")
+        else { return nil }
+        return .clearDirtyLog(slot: slot, first: first, count: count)
+    }
+
+    private static func enableCapability(_ fields: MarkerFields) -> Step? {
+        guard let name = fields.text("cap"), let argument = fields.number("arg0") else { return nil }
+        return .enableCapability(name: name, argument: argument)
+    }
+
+    private static func hostMap(_ fields: MarkerFields) -> Step? {
+        guard let hva = fields.number("hva"), let length = fields.number("len"), let kind = fields.text("kind")
+        else { return nil }
+        return .hostMap(HostMapStep(hva: hva, length: length, kind: kind,
+                                    isPopulated: fields.number("populate") == 1))
+    }
+
+    private static func hostChange(_ name: String, _ fields: MarkerFields) -> HostChangeStep? {
+        guard let hva = fields.number("hva"), let length = fields.number("len") else { return nil }
+        return HostChangeStep(operation: name, hva: hva, length: length)
+    }
+
+    /// One access in SMM.
+    private static func smiTouch(_ fields: MarkerFields) -> Step? {
+        guard let vcpu = fields.integer("vcpu"), let gpa = fields.number("gpa"),
+            let write = fields.number("write")
+        else { return nil }
+        return .smiTouch(vcpu: vcpu, GuestAccess(gpa: gpa, access: write != 0 ? PageFaultBits.write : 0))
     }
 
     private static func touch(_ fields: MarkerFields) -> TouchStep? {

@@ -19,6 +19,9 @@ struct ReplayCommand: ParsableCommand {
     @Argument(help: "Traces, plain or .gz.", completion: .file())
     var files: [String]
 
+    @Flag(help: "Perform each recorded call of the TDP MMU. (the default)")
+    var calls = false
+
     @Option(help: ArgumentHelp("Show this many differences of each file.", valueName: "count"))
     var show = 1
 

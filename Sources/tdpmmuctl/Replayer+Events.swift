@@ -14,11 +14,15 @@ extension Replayer {
         case .pageFaultReturn(let result): comparePageFaultReturn(result, line)
         case .mmioChecked(let check): try compare(check, line)
         case .mmioHandled(let gfn): try compareMMIO(gfn, line)
-        case .fastPageFault(let fault): try compare(fault, line)
+        case .fastPageFault(let fault): try fastPageFault(fault, line)
+        case .pages(let list): compare(list, line)
+        case .ringEntries(let vcpu, let entries): try harvest(vcpu: vcpu, entries, line)
         case .loadRoot(let pointer, let root, let level):
             let vcpu = try vcpu(pointer, line)
             compareRoot(vcpu, root, level, isNew: false, line)
         case .smmTransition(let vcpu, let entering):
+            // What it did in SMM, while it still has that address space's root.
+            if !entering { apply(guest.end(vcpu: vcpu, succeeded: true), vcpu: vcpu) }
             let result = try requireMachine(line).setAddressSpace(vcpu: vcpu, entering ? 1 : 0)
             compare(line.number, "the switch of address space returns", 0, result)
         default: break
@@ -36,18 +40,31 @@ extension Replayer {
         case .touch(let touch): try begin(.touch(touch), vcpu: touch.vcpu, line)
         case .batch(let vcpu, let accesses): try begin(.batch(accesses), vcpu: vcpu, line)
         case .kick(let vcpu): try begin(.halt, vcpu: vcpu, line)
+        case .smiTouch(let vcpu, let access): try begin(.smi(access), vcpu: vcpu, line)
         case .prefault(let vcpu): tasks[line.task] = TaskState(vcpu: vcpu)
+        case .enableCapability(let name, let argument): try enableCapability(name, argument, line)
+        case .hostMap(let map):
+            tasks[line.task, default: TaskState()].hostMap = map
+            host.map(map)
+        case .hostChange(let change): tasks[line.task, default: TaskState()].hostChange = change
         case .dump(let id, let root, let level): try compareDump(id, root, level, line)
         case .parallel: isParallel = true
-        case .memslot, .other: break
+        case .memslot, .parameter, .getDirtyLog, .clearDirtyLog, .resetDirtyRings, .other: break
         }
     }
 
     private func take(_ done: Done, _ line: TraceLine) {
         switch done.operation {
-        case "touch", "batch", "kick":
+        case "touch", "batch", "kick", "smi_touch":
             guard let vcpu = tasks[line.task]?.vcpu else { return }
             apply(guest.end(vcpu: vcpu, succeeded: done.result == 0), vcpu: vcpu)
+        case "enable_cap": compareCapability(done, line)
+        case "host_map":
+            guard let map = tasks[line.task]?.hostMap, let size = done.hugeKilobytes else { return }
+            host.mapped(map, hugeKilobytes: size)
+        case _ where OperationTable.hostSteps.contains(done.operation):
+            guard done.result == 0, let change = tasks[line.task]?.hostChange else { return }
+            host.change(change)
         case "parallel_begin": isParallel = false
         case "dump": compareDumpCount(done, line)
         case "vm_create", "vcpu_create":
@@ -77,7 +94,10 @@ extension Replayer {
         guard machine == nil, report.calls == 0 else {
             throw trace.badInput(line.number, "a second VM in one trace")
         }
-        guard let machine = Machine(rootLevel: rootLevel, physicalAddressBits: physicalAddressBits) else {
+        let created = Machine(rootLevel: rootLevel, physicalAddressBits: physicalAddressBits, parameters: parameters) {
+            [unowned self] hva in host.level(of: hva, at: currentLine)
+        }
+        guard let machine = created else {
             throw trace.badInput(
                 line.number, "no VM with \(rootLevel) levels and \(physicalAddressBits) address bits")
         }
@@ -115,8 +135,7 @@ extension Replayer {
     private func faultingEntry(_ line: TraceLine) throws(BadInput) -> TableEntry? {
         let machine = try requireMachine(line)
         guard let task = tasks[line.task], let vcpu = task.vcpu, let fault = task.fault else { return nil }
-        return machine.entry(
-            addressSpace: machine.addressSpace(vcpu: vcpu), gfn: fault.address >> Paging.pageShift, downTo: 1)
+        return machine.entry(vcpu: vcpu, gfn: fault.address >> Paging.pageShift)
     }
 
     private func compare(_ check: MMIOCheck, _ line: TraceLine) throws(BadInput) {
@@ -139,16 +158,6 @@ extension Replayer {
         let spte = try faultingEntry(line)?.spte
         compare(line.number, "handle_mmio_page_fault finds MMIO at gfn", gfn,
                 spte.flatMap { machine.mmioGFN($0) } ?? 0, hex)
-    }
-
-    /// It changed nothing, but it shows the SPTE that it found.
-    private func compare(_ fault: FastPageFault, _ line: TraceLine) throws(BadInput) {
-        let machine = try requireMachine(line)
-        guard !isParallel else { return }
-        let entry = machine.entry(
-            addressSpace: machine.addressSpace(vcpu: fault.vcpu), gfn: fault.gpa >> Paging.pageShift, downTo: 1)
-        compare(line.number, "fast_page_fault finds", fault.old, entry?.spte ?? 0, hex)
-        compare(line.number, "fast_page_fault leaves", fault.new, entry?.spte ?? 0, hex)
     }
 }
 

@@ -4,11 +4,18 @@
 extension Replayer {
     func perform(_ operation: Operation) throws(BadInput) {
         let begin = trace.lines[operation.begin]
+        currentLine = begin.number
+        if isBeforeVM(begin) { return }
         let machine = try requireMachine(begin)
         applyEvidence(operation, machine)
         report.calls += 1
         report.changes += operation.changes.count
-        try call(operation, begin, machine)
+        if operation.kind.isStep {
+            try performStep(operation, begin, machine)
+        } else {
+            try call(operation, begin, machine)
+        }
+        compareSplits(operation)
         if operation.kind == .uninit { machine.destroy() }
         let end = trace.lines[operation.end]
         reportWarnings(end.number, refused: end.event.isRefusal)
@@ -21,7 +28,8 @@ extension Replayer {
         case .unmap: unmap(operation, begin, machine)
         case .zapLeafs: zapLeafs(operation, begin, machine)
         case .loadRoot: try loadRoot(operation, begin, machine)
-        case .memslot: memslot(operation, begin, machine)
+        case .age, .testAge: age(operation, begin, machine)
+        case .zapTable: zapTable(operation, begin, machine)
         case .zapAll:
             machine.zapAll()
             compareChanges(operation)
@@ -33,23 +41,27 @@ extension Replayer {
             renaming.forgetRoots()
             machine.uninit()
             compareChanges(operation)
+        default: callOnSlot(operation, begin, machine)
         }
     }
 
     /// Our changes of the call that was just made, against the operation's.
-    func compareChanges(_ operation: Operation) {
+    @discardableResult
+    func compareChanges(_ operation: Operation) -> [SPTEChange] {
+        let ours = machine?.takeChanges() ?? []
         let recorded = operation.changes.compactMap { index -> ChangeComparison.Recorded? in
             guard case .spteChanged(let change) = trace.lines[index].event else { return nil }
             return (trace.lines[index].number, change)
         }
         let mismatches = ChangeComparison.mismatches(
-            recorded, machine?.takeChanges() ?? [], order: isParallel ? .perEntry : .exact, &renaming)
+            recorded, ours, order: isParallel ? .perEntry : .exact, &renaming)
         for mismatch in mismatches {
             differ(mismatch.line ?? trace.lines[operation.end].number,
                    "SPTE change in \(operation.kind.rawValue)",
                    expected: mismatch.expected?.text ?? "no further change",
                    got: mismatch.got?.text ?? "no such change")
         }
+        return ours
     }
 
     /// Accessed and Dirty bits that the kernel found while a vCPU ran on another
@@ -99,13 +111,22 @@ extension Replayer {
             throw trace.badInput(begin.number, "map without kvm_mmu_spte_requested")
         }
         compareArguments(call, begin)
-        let result = machine.map(vcpu: vcpu, call, level: requested)
+        let result = machine.map(vcpu: vcpu, call, level: hostLevel(requested, call, vcpu, machine))
         tasks[begin.task, default: TaskState()].mapResult = result
         if case .mapReturn(let expected) = trace.lines[operation.end].event {
             compare(trace.lines[operation.end].number, "map returns", expected, result, returnText)
         }
         compareChanges(operation)
         if !isParallel { compareDetails(operation, vcpu, machine) }
+    }
+
+    /// Where execution through huge pages is forbidden, a fetch is mapped small, but
+    /// what the host has there decides whether that is for this reason.
+    private func hostLevel(_ requested: Int, _ call: MapCall, _ vcpu: Int, _ machine: Machine) -> Int {
+        guard let hva = machine.hva(vcpu: vcpu, gfn: call.gfn) else { return requested }
+        host.touch(hva)
+        guard call.execute, call.noHugeFetch else { return requested }
+        return max(requested, host.level(of: hva, at: currentLine))
     }
 
     private func requestedLevel(_ operation: Operation, _ call: MapCall) -> Int? {
@@ -142,15 +163,14 @@ extension Replayer {
     }
 
     private func compareDetails(_ operation: Operation, _ vcpu: Int, _ machine: Machine) {
-        let addressSpace = machine.addressSpace(vcpu: vcpu)
         for index in operation.details {
             let line = trace.lines[index]
             switch line.event {
             case .spteSet(let gfn, let spte, let level, let address):
-                let entry = machine.entry(addressSpace: addressSpace, gfn: gfn, downTo: level)
+                let entry = machine.entry(vcpu: vcpu, gfn: gfn, downTo: level)
                 compare(entry, gfn, level, spte, address, line)
             case .mmioMarked(let mark):
-                let entry = machine.entry(addressSpace: addressSpace, gfn: mark.gfn, downTo: 1)
+                let entry = machine.entry(vcpu: vcpu, gfn: mark.gfn)
                 compareMMIO(entry, mark, machine, line)
             case .iteratorStart(let root, _, _): compareRoot(root, vcpu, machine, line)
             default: break
@@ -199,8 +219,7 @@ extension Replayer {
     private func unmap(_ operation: Operation, _ begin: TraceLine, _ machine: Machine) {
         guard case .unmap(let start, let end, let flush) = begin.event else { return }
         compareRanges(operation, start, end)
-        let result = machine.unmap(
-            addressSpace: addressSpace(operation), start: start, end: end, flush: flush)
+        let result = machine.unmap(addressSpace(operation), start: start, end: end, flush: flush)
         guard let result else {
             return differ(begin.number, "unmap_gfn_range", expected: "a slot at gfn \(hex(start))", got: "none")
         }
@@ -237,26 +256,14 @@ extension Replayer {
     }
 
     /// The slot's address space: that of the roots that were visited.
-    private func addressSpace(_ operation: Operation) -> Int {
+    func addressSpace(_ operation: Operation) -> Int {
         for index in operation.details + operation.changes {
             switch trace.lines[index].event {
-            case .zapLeafsOfRoot(let root, _, _): return Int(root.role >> 24)
+            case .zapLeafsOfRoot(let root, _, _), .iteratorStart(let root, _, _): return Int(root.role >> 24)
             case .spteChanged(let change): return change.addressSpace
             default: continue
             }
         }
         return 0
-    }
-
-    private func memslot(_ operation: Operation, _ begin: TraceLine, _ machine: Machine) {
-        guard case .step(.memslot(let step)) = begin.event else { return }
-        let result = machine.setMemoryRegion(step)
-        if case .done(let done) = trace.lines[operation.end].event {
-            compare(trace.lines[operation.end].number, "\(step.operation) returns", done.result, result)
-        }
-        compareChanges(operation)
-        if operation.details.contains(where: { trace.lines[$0].event == .invalidateAllRoots }) {
-            renaming.forgetRoots()
-        }
     }
 }

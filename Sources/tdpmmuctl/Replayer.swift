@@ -27,6 +27,17 @@ final class Replayer {
     var vcpuOfPointer: [UInt64: Int] = [:]
     /// What the kernel adds to a physical address to get its own virtual one.
     var directMapOffset: UInt64?
+    /// What the host maps huge, as far as it is known.
+    var host: HostMemory
+    var parameters = ModuleParameters()
+    /// KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 of the VM.
+    var dirtyLogMode = DirtyLogMode()
+    /// By task: what the last KVM_GET_DIRTY_LOG gave here, until the trace has told it all.
+    var dirtyLogs: [Int: DirtyLogCopy] = [:]
+    /// By vCPU: entries harvested from our dirty rings.
+    var harvested: [Int: UInt32] = [:]
+    /// Line of the operation that is being performed.
+    var currentLine = 0
     /// Several vCPUs run at once: lines under mmu_lock held for read may be swapped.
     var isParallel = false
     var onProgress: ((Double) -> Void)?
@@ -36,14 +47,18 @@ final class Replayer {
         var vcpu: Int?
         var fault: (address: UInt64, errorCode: UInt64)?
         var mapResult: Int?
+        /// What KVM_ENABLE_CAP returned.
+        var enabled: Int?
+        var hostMap: HostMapStep?
+        var hostChange: HostChangeStep?
     }
 
     init(trace: Trace, dumps: DumpFile?) throws(BadInput) {
-        try Self.refuseWhatIsNotReplayed(trace)
         try Self.requireDumps(trace, dumps)
         self.trace = trace
         self.dumps = dumps
         schedule = try Schedule(trace)
+        host = HostMemory(trace)
         report = Report(name: Self.displayName(trace.file))
     }
 
@@ -105,20 +120,6 @@ extension Schedule.Item {
 
 /// Complaints.
 extension Replayer {
-    /// Looked for before anything is performed, so that nobody takes half a
-    /// replay for a whole one.
-    private static func refuseWhatIsNotReplayed(_ trace: Trace) throws(BadInput) {
-        for line in trace.lines {
-            let name: String
-            switch line.event {
-            case .unsupported(let operation): name = operation
-            case .fastPageFault(let fault) where fault.fixed: name = "fast_page_fault (fixed 1)"
-            default: continue
-            }
-            throw trace.badInput(line.number, "operation \(name) is not replayed by this version")
-        }
-    }
-
     private static func requireDumps(_ trace: Trace, _ dumps: DumpFile?) throws(BadInput) {
         for line in trace.lines {
             guard case .step(.dump(let id, _, _)) = line.event else { continue }

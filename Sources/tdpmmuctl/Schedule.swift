@@ -11,6 +11,28 @@ struct Operation {
         case zapAll = "zap_all"
         case zapAllFast = "kvm_mmu_zap_all_fast"
         case uninit = "zap_invalidated_roots"
+        case age = "age"
+        case testAge = "test_age"
+        case writeProtectSlot = "wrprot_slot"
+        case clearDirtySlot = "clear_dirty_slot"
+        case clearDirtyMasked = "clear_dirty_pt_masked"
+        case writeProtect = "write_protect_gfn"
+        case split = "split"
+        case zapCollapsible = "zap_collapsible"
+        case zapTable = "zap_sp"
+        case parameter = "param step"
+        case getDirtyLog = "get_dirty_log step"
+        case clearDirtyLog = "clear_dirty_log step"
+        case resetDirtyRings = "reset_dirty_rings step"
+
+        /// One thing that userspace asks for, from STEP to DONE.  The calls in between
+        /// are its parts, which the library makes by itself.
+        var isStep: Bool {
+            switch self {
+            case .memslot, .parameter, .getDirtyLog, .clearDirtyLog, .resetDirtyRings: true
+            default: false
+            }
+        }
     }
 
     var kind: Kind
@@ -45,27 +67,31 @@ struct Schedule {
     }
 }
 
-/// The state of the pass over the lines: at most one open operation per task.
+/// The state of the pass over the lines: the open operations of each task, the
+/// innermost last.  Only a step of userspace has others inside that are none of its
+/// parts: while it allocates memory, the host may reclaim some of the guest's.
 private struct Gatherer {
     let trace: Trace
-    var open: [Int: Operation] = [:]
+    var open: [Int: [Operation]] = [:]
     var placed: [(position: Int, item: Schedule.Item)] = []
 
     mutating func take(_ index: Int) throws(BadInput) {
         let line = trace.lines[index]
-        guard var operation = open[line.task] else { return try begin(index) }
-        switch Self.role(of: line.event, in: operation.kind) {
+        if case .hostUnmapped = line.event { return }
+        guard var operation = open[line.task]?.popLast() else { return try begin(index) }
+        switch OperationGrammar.role(of: line.event, in: operation.kind, begin: trace.lines[operation.begin].event) {
         case .change:
             operation.changes.append(index)
         case .detail:
             operation.details.append(index)
         case .end:
             operation.end = index
-            open[line.task] = nil
             return place(operation)
         case .outside:
-            open[line.task] = nil
             place(operation)
+            return try take(index)
+        case .nested:
+            open[line.task, default: []].append(operation)
             return try begin(index)
         case .impossible:
             let name = operation.kind.rawValue
@@ -73,22 +99,22 @@ private struct Gatherer {
                 line.number, "this cannot be inside \(name), which line \(trace.lines[operation.begin].number) begins")
         }
         operation.end = index
-        open[line.task] = operation
+        open[line.task, default: []].append(operation)
     }
 
-    /// A line of a task that is in no operation.
+    /// A line of a task that is in no operation, or begins one inside another.
     private mutating func begin(_ index: Int) throws(BadInput) {
         let line = trace.lines[index]
-        if let kind = Self.kindBegun(by: line.event) {
-            open[line.task] = Operation(kind: kind, begin: index, end: index)
+        if let kind = OperationGrammar.kindBegun(by: line.event) {
+            open[line.task, default: []].append(Operation(kind: kind, begin: index, end: index))
             return
         }
         switch line.event {
         case .spteChanged:
             throw trace.badInput(line.number, "an SPTE changes outside any operation")
-        case .mapReturn, .unmapReturn, .zapInvalidatedRootsReturn:
+        case _ where OperationGrammar.isReturn(line.event):
             throw trace.badInput(line.number, "a return without its call")
-        case .detail, .note, .invalidateAllRoots, .iteratorStart:
+        case .detail, .note, .invalidateAllRoots, .iteratorStart, .hugePageSplit, .tableAllocated:
             break
         default:
             placed.append((index, .event(index)))
@@ -96,81 +122,32 @@ private struct Gatherer {
     }
 
     private mutating func place(_ operation: Operation) {
-        let position: Int
+        placed.append((position(of: operation), .operation(operation)))
+    }
+
+    private func position(of operation: Operation) -> Int {
         switch operation.kind {
-        case .map, .unmap, .zapLeafs: position = operation.changes.first ?? operation.end
-        default: position = operation.begin
+        case .map, .unmap, .zapLeafs, .age, .testAge: operation.changes.first ?? operation.end
+        // From the first part on mmu_lock is held.
+        case .getDirtyLog, .clearDirtyLog, .resetDirtyRings:
+            operation.details.first { OperationGrammar.kindBegun(by: trace.lines[$0].event) != nil } ?? operation.end
+        default: operation.begin
         }
-        placed.append((position, .operation(operation)))
     }
 
     mutating func finish() throws(BadInput) -> [Schedule.Item] {
-        if let operation = open.values.min(by: { $0.begin < $1.begin }) {
+        // What has no line for its end lasts until the trace ends.
+        for (task, stack) in open {
+            guard let last = stack.last, OperationGrammar.isOpenEnded(last.kind), last.kind != .zapAll else { continue }
+            open[task]?.removeLast()
+            place(last)
+        }
+        let left = open.values.joined()
+        if let operation = left.min(by: { $0.begin < $1.begin }) {
             throw trace.badInput(
                 trace.lines[operation.begin].number,
                 "the trace ends inside this \(operation.kind.rawValue)")
         }
         return placed.sorted { $0.position < $1.position }.map(\.item)
-    }
-}
-
-/// Which lines make up an operation.
-extension Gatherer {
-    private enum Role {
-        case change, detail, end, outside, impossible
-    }
-
-    private static func kindBegun(by event: TraceEvent) -> Operation.Kind? {
-        switch event {
-        case .map: .map
-        case .unmap: .unmap
-        case .zapLeafs: .zapLeafs
-        case .allocRoot: .loadRoot
-        case .step(.memslot): .memslot
-        case .zapAll: .zapAll
-        case .zapAllFast: .zapAllFast
-        case .zapInvalidatedRoots: .uninit
-        default: nil
-        }
-    }
-
-    private static func role(of event: TraceEvent, in kind: Operation.Kind) -> Role {
-        if case .spteChanged = event { return .change }
-        if ends(event, kind) { return .end }
-        if isOpenEnded(kind) { return isPartOfZap(event) ? .detail : .outside }
-        if kind == .memslot || kind == .zapAllFast, isPartOfFastZap(event) { return .detail }
-        if kindBegun(by: event) != nil { return .impossible }
-        if case .step = event { return .impossible }
-        if case .done = event { return .impossible }
-        return .detail
-    }
-
-    private static func ends(_ event: TraceEvent, _ kind: Operation.Kind) -> Bool {
-        switch (kind, event) {
-        case (.map, .mapReturn), (.unmap, .unmapReturn), (.loadRoot, .loadRoot),
-            (.zapAllFast, .zapInvalidatedRootsReturn), (.uninit, .zapInvalidatedRootsReturn): true
-        case (.memslot, .done(let done)): OperationTable.memslotSteps.contains(done.operation)
-        default: false
-        }
-    }
-
-    /// These have no line for their return: they last until the task does
-    /// something that cannot be part of them.
-    private static func isOpenEnded(_ kind: Operation.Kind) -> Bool {
-        kind == .zapAll || kind == .zapLeafs
-    }
-
-    private static func isPartOfZap(_ event: TraceEvent) -> Bool {
-        switch event {
-        case .detail, .iteratorStart, .zapLeafsOfRoot, .zapLeafsOfRootReturn: true
-        default: false
-        }
-    }
-
-    private static func isPartOfFastZap(_ event: TraceEvent) -> Bool {
-        switch event {
-        case .zapAllFast, .invalidateAllRoots, .zapInvalidatedRoots, .zapInvalidatedRootsReturn: true
-        default: false
-        }
     }
 }

@@ -18,6 +18,8 @@ struct MapCall: Equatable {
     var execute: Bool
     var write: Bool
     var present: Bool
+    /// Fetches must not be mapped huge.
+    var noHugeFetch: Bool
     var gfn: UInt64
     var pfn: UInt64
     var mapWritable: Bool
@@ -32,11 +34,35 @@ struct RecordedRoot: Equatable {
 struct FastPageFault: Equatable {
     var vcpu: Int
     var gpa: UInt64
+    var errorCode: UInt64
+    var address: UInt64 // direct-map virtual address of the entry, 0 if there was none
     var old: UInt64
     /// Read again when the line was made.
     var new: UInt64
     var spurious: Bool
     var fixed: Bool
+}
+
+/// What kvm_tdp_mmu_try_split_huge_pages() was called with.
+struct SplitCall: Equatable {
+    var start: UInt64
+    var end: UInt64
+    var target: Int
+    var shared: Bool
+}
+
+/// A slot as the kernel's probes show it.
+struct RecordedSlot: Equatable {
+    var base: UInt64
+    var pages: UInt64
+}
+
+/// kvm_mmu_split_huge_page: one huge leaf that was, or was not, split.
+struct HugePageSplit: Equatable {
+    var gfn: UInt64
+    var spte: UInt64
+    var level: Int
+    var error: Int
 }
 
 struct MMIOMark: Equatable {
@@ -67,6 +93,9 @@ enum TraceEvent: Equatable {
     case fastPageFault(FastPageFault)
     case smmTransition(vcpu: Int, entering: Bool)
     case zapAllFast
+    case hugePageSplit(HugePageSplit)
+    /// The host's tables changed: only the model of them cares.
+    case hostUnmapped(start: UInt64, end: UInt64)
 
     // Calls and returns of the TDP MMU's functions.
     case map(MapCall)
@@ -80,6 +109,20 @@ enum TraceEvent: Equatable {
     case zapLeafsOfRoot(RecordedRoot, start: UInt64, end: UInt64)
     case zapLeafsOfRootReturn(Bool)
     case zapLeafs(start: UInt64, end: UInt64, flush: Bool)
+    case age(start: UInt64, end: UInt64)
+    case ageReturn(Bool)
+    case testAge(start: UInt64, end: UInt64)
+    case testAgeReturn(Bool)
+    case writeProtectSlot(RecordedSlot, minLevel: Int)
+    case writeProtectSlotReturn(Bool)
+    case clearDirtySlot(RecordedSlot)
+    case clearDirtyMasked(gfn: UInt64, mask: UInt64, writeProtect: Bool)
+    case writeProtect(gfn: UInt64, minLevel: Int)
+    case split(SplitCall)
+    case splitReturn
+    case zapCollapsible(RecordedSlot)
+    case zapCollapsibleReturn
+    case zapTable(table: UInt64, gfn: UInt64)
     case zapAll
     case invalidateAllRoots
     case zapInvalidatedRoots
@@ -88,11 +131,11 @@ enum TraceEvent: Equatable {
     // What userspace was about to do, had done, and was told.
     case step(Step)
     case done(Done)
+    case pages(PageList)
+    case ringEntries(vcpu: Int, entries: [RingEntry])
     case mmioExit(vcpu: Int, gpa: UInt64)
     case guestCPUID(eax: UInt64)
 
-    /// An operation of the kernel that the replay does not know yet.
-    case unsupported(String)
     /// An event inside an operation that is on no account the guest's or the
     /// user's doing: it neither ends an operation nor begins one.
     case detail

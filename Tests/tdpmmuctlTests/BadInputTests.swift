@@ -94,21 +94,6 @@ final class BadInputTests: XCTestCase {
         XCTAssertTrue(text.hasSuffix("there is no VM here"), text)
     }
 
-    func testOperationsThatAreNotReplayed() throws {
-        var lines = try uncounted()
-        let line = try XCTUnwrap(lines.firstIndex { $0.contains("INFO warm_done") })
-        let head = "         tdpscen-637     [001] .....       501807: "
-        for (text, name) in [
-            ("age: (f+0x4) start=0x1 end=0x2", "age"), ("wrprot_slot: (f) base_gfn=0x0 npages=0x1 min_level=1", "wrprot_slot"),
-            ("split: (f) start=0x1 end=0x2 target=1 shared=1", "split"), ("zap_sp: (f) sp=0x1 spt=0x1 gfn=0x1", "zap_sp"),
-            ("tracing_mark_write: STEP param nx_huge_pages=force", "param"),
-            ("fast_page_fault: vcpu 0 gva 0 error_code W sptep ffff old 0x1 new 3 spurious 0 fixed 1", "fast_page_fault (fixed 1)"),
-        ] {
-            lines[line] = head + text
-            XCTAssertEqual(try outcome(lines), .bad("X.txt:\(line + 1): operation \(name) is not replayed by this version"))
-        }
-    }
-
     func testDumpsThatAreMissing() throws {
         let trace = try Recorded("612-14_prefault")
         let first = try trace.number(of: "STEP dump id=0")

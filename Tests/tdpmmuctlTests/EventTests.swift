@@ -29,7 +29,8 @@ final class EventTests: XCTestCase {
         XCTAssertEqual(
             event("fast_page_fault: vcpu 0 gva 4000a000 error_code P|W|U|0x100000000 sptep ffff888129da8050 "
                   + "old 0x12a900825 new 12a900827 spurious 0 fixed 1"),
-            .fastPageFault(FastPageFault(vcpu: 0, gpa: 0x4000_a000, old: 0x1_2a90_0825, new: 0x1_2a90_0827,
+            .fastPageFault(FastPageFault(vcpu: 0, gpa: 0x4000_a000, errorCode: 0x1_0000_0007,
+                                         address: 0xffff_8881_29da_8050, old: 0x1_2a90_0825, new: 0x1_2a90_0827,
                                          spurious: false, fixed: true)))
         XCTAssertEqual(event("kvm_smm_transition: vcpu 1: entering SMM, smbase 0x30000"),
                        .smmTransition(vcpu: 1, entering: true))
@@ -38,7 +39,7 @@ final class EventTests: XCTestCase {
     func testProbes() {
         let call = MapCall(
             vcpuPointer: 0xff01, address: 0x1020, errorCode: 0x1_0000_0014, prefetch: false, execute: true,
-            write: false, present: false, gfn: 1, pfn: 0x103220, mapWritable: true)
+            write: false, present: false, noHugeFetch: false, gfn: 1, pfn: 0x103220, mapWritable: true)
         XCTAssertEqual(event(Self.map), .map(call))
         XCTAssertEqual(event("map_ret: (kvm_tdp_page_fault+0xc9/0xf0 [kvm] <- kvm_tdp_mmu_map) ret=-14"), .mapReturn(-14))
         XCTAssertEqual(event("alloc_root: (f+0x4/0x1c0 [kvm]) vcpu=0x10"), .allocRoot(vcpuPointer: 0x10))
@@ -52,7 +53,30 @@ final class EventTests: XCTestCase {
         XCTAssertEqual(event("zap_all: (kvm_tdp_mmu_zap_all+0x4/0x80 [kvm])"), .zapAll)
         XCTAssertEqual(event("put_root: (f) root=0x1"), .detail)
         XCTAssertEqual(event("flush: (kvm_flush_remote_tlbs+0x4/0x50 [kvm])"), .note)
-        XCTAssertEqual(event("age: (f) start=0x1 end=0x2"), .unsupported("age"))
+        XCTAssertEqual(event("age: (f) start=0x1 end=0x2"), .age(start: 1, end: 2))
+        XCTAssertEqual(event("age_ret: (f <- g) ret=1"), .ageReturn(true))
+    }
+
+    func testDirtyLoggingAndHugePages() {
+        let slot = RecordedSlot(base: 0x40000, pages: 0xc00)
+        XCTAssertEqual(event("wrprot_slot: (f+0x4/0xa0 [kvm]) base_gfn=0x40000 npages=0xc00 min_level=1"),
+                       .writeProtectSlot(slot, minLevel: 1))
+        XCTAssertEqual(event("clear_dirty_slot: (f) base_gfn=0x40000 npages=0xc00"), .clearDirtySlot(slot))
+        XCTAssertEqual(event("zap_collapsible: (f) base_gfn=0x40000 npages=0xc00"), .zapCollapsible(slot))
+        XCTAssertEqual(event("clear_dirty_pt_masked: (f) gfn=0x400c0 mask=0x8000000000000000 wrprot=1"),
+                       .clearDirtyMasked(gfn: 0x400c0, mask: 1 << 63, writeProtect: true))
+        XCTAssertEqual(event("write_protect_gfn: (f) gfn=0x4003f min_level=2"), .writeProtect(gfn: 0x4003f, minLevel: 2))
+        XCTAssertEqual(event("split: (f) start=0x40000 end=0x40040 target=1 shared=0"),
+                       .split(SplitCall(start: 0x40000, end: 0x40040, target: 1, shared: false)))
+        XCTAssertEqual(event("zap_sp: (f) sp=0xff01 spt=0xff02 gfn=0x60200"), .zapTable(table: 0xff02, gfn: 0x60200))
+        XCTAssertEqual(event("kvm_mmu_split_huge_page: gfn 40200 spte 12bc00ee7 level 2 errno -12"),
+                       .hugePageSplit(HugePageSplit(gfn: 0x40200, spte: 0x1_2bc0_0ee7, level: 2, error: -12)))
+        XCTAssertEqual(event("kvm_unmap_hva_range: mmu notifier unmap range: 0x007f00 -- 0x008000"),
+                       .hostUnmapped(start: 0x7f00, end: 0x8000))
+        for bad in ["wrprot_slot: (f) base_gfn=0x40000 npages=0xc00", "split: (f) start=0x1 end=0x2 target=1 shared=2",
+                    "zap_sp: (f) sp=0xff01 spt=0xff02", "age: (f) start=0x1", "age_ret: (f) ret=2"] {
+            XCTAssertNil(event(bad), bad)
+        }
     }
 
     /// A good line, cut anywhere, is no good line; and with any character of it
@@ -103,7 +127,29 @@ final class MarkerTests: XCTestCase {
         XCTAssertEqual(marker("STEP dump id=3 root=0x129ff9000 root_level=4"),
                        .step(.dump(id: 3, root: 0x1_29ff_9000, rootLevel: 4)))
         XCTAssertEqual(marker("STEP fork"), .step(.other("fork")))
-        XCTAssertEqual(marker("STEP param eager_page_split=N"), .unsupported("param"))
+        XCTAssertEqual(marker("STEP madvise_cold hva=0x7000 gpa=0 len=0x2000"),
+                       .step(.hostChange(HostChangeStep(operation: "madvise_cold", hva: 0x7000, length: 0x2000))))
+        XCTAssertEqual(marker("STEP host_map hva=0x7000 len=0x2000 kind=thp populate=1"),
+                       .step(.hostMap(HostMapStep(hva: 0x7000, length: 0x2000, kind: "thp", isPopulated: true))))
+    }
+
+    func testStepsOfDirtyLogging() {
+        XCTAssertEqual(marker("STEP param eager_page_split=N"), .step(.parameter(name: "eager_page_split", value: "N")))
+        XCTAssertEqual(marker("STEP enable_cap cap=MANUAL_DIRTY_LOG_PROTECT2 arg0=3"),
+                       .step(.enableCapability(name: "MANUAL_DIRTY_LOG_PROTECT2", argument: 3)))
+        XCTAssertEqual(marker("STEP get_dirty_log slot=3"), .step(.getDirtyLog(slot: 3)))
+        XCTAssertEqual(marker("STEP get_dirty_log slot=3 as_id=1"), .step(.getDirtyLog(slot: 0x10003)))
+        XCTAssertEqual(marker("STEP clear_dirty_log slot=1 first=0x200 n=0x40"),
+                       .step(.clearDirtyLog(slot: 1, first: 0x200, count: 0x40)))
+        XCTAssertEqual(marker("STEP reset_dirty_rings harvested=7"), .step(.resetDirtyRings(harvested: 7)))
+        XCTAssertEqual(marker("STEP smi_touch vcpu=0 as_id=1 gpa=0x40000000 write=1"),
+                       .step(.smiTouch(vcpu: 0, GuestAccess(gpa: 0x4000_0000, access: PageFaultBits.write))))
+        XCTAssertEqual(marker("DATA dirty slot=1 part=0 pages=7,fb-fd"),
+                       .pages(PageList(isToClear: false, slot: 1, ranges: [7...7, 0xfb...0xfd])))
+        XCTAssertEqual(marker("DATA clear slot=1 total=60"), .pages(PageList(isToClear: true, slot: 1, total: 60)))
+        XCTAssertEqual(marker("DATA dirty slot=1 part=0 pages=none"), .pages(PageList(isToClear: false, slot: 1)))
+        XCTAssertEqual(marker("DATA ring vcpu=1 part=0 entries=1:2f,10002:0"),
+                       .ringEntries(vcpu: 1, entries: [RingEntry(slot: 1, offset: 0x2f), RingEntry(slot: 0x10002, offset: 0)]))
     }
 
     func testOtherMarkers() {
@@ -116,7 +162,8 @@ final class MarkerTests: XCTestCase {
                        .mmioExit(vcpu: 1, gpa: 0xfeb0_0000))
         XCTAssertEqual(marker("INFO guest_cpuid_80000008 eax=0x283928"), .guestCPUID(eax: 0x283928))
         XCTAssertEqual(marker("INFO warm_done"), .note)
-        XCTAssertEqual(marker("DATA dirty slot=1 pages=0,2-5"), .note)
+        XCTAssertEqual(marker("DATA dirty slot=1 pages=0,2-5"),
+                       .pages(PageList(isToClear: false, slot: 1, ranges: [0...0, 2...5])))
     }
 
     func testRefusesBadMarkers() {
@@ -128,6 +175,10 @@ final class MarkerTests: XCTestCase {
             "STEP batch vcpu=0 n=2 list=1:r", "STEP batch vcpu=0 n=1 list=1", "STEP batch vcpu=0 n=1 list=1:r,",
             "STEP memslot_add slot=70000 as_id=0 gpa=0 npages=1 hva=0 flags=0",
             "STEP memslot_add slot=1 as_id=0 gpa=0 npages=1 hva=0 flags=0x100000000",
+            "DATA dirty slot=1 part=0 pages=9-7", "DATA dirty slot=1 part=0 pages=1,,2", "DATA frobnicate",
+            "DATA dirty slot=1 part=0 pages=1000000000", "DATA dirty slot=1 total=", "DATA ring vcpu=0 part=0 entries=1",
+            "STEP get_dirty_log", "STEP param", "STEP clear_dirty_log slot=1 first=0", "STEP enable_cap cap=X",
+            "STEP smi_touch vcpu=0 gpa=0x1", "STEP host_map hva=0x1 len=1", "STEP mprotect hva=0x1",
             "STEP dump id=0 root=129ff9000 root_level=4", "EXIT mmio vcpu=0", "INFO guest_cpuid_80000008 eax=",
         ] { XCTAssertNil(marker(text), text) }
     }

@@ -65,6 +65,26 @@ final class ReplayTests: XCTestCase {
         XCTAssertEqual(try report("612-09a_parallel_4k_zapper").dumps, 2)
     }
 
+    func testDirtyLogging() throws {
+        XCTAssertEqual(try report("612-03a_dirtylog_plain").changes, 12011)
+        XCTAssertEqual(try report("612-03b_dirtylog_manual_initset").changes, 5810)
+        XCTAssertEqual(try report("612-03c_dirtylog_plain_noeager").changes, 3319)
+        XCTAssertEqual(try report("612la57-03a_dirtylog_plain").changes, 12013)
+    }
+
+    func testAging() throws {
+        XCTAssertGreaterThan(try report("612-07_aging").guestBits, 0)
+    }
+
+    func testHugePagesWithoutExecute() throws {
+        XCTAssertEqual(try report("612-08_nx_huge_pages").dumps, 6)
+        XCTAssertEqual(try report("612la57-08_nx_huge_pages").dumps, 6)
+    }
+
+    func testEverythingMixed() throws {
+        XCTAssertEqual(try report("612-20a_random_seq").changes, 118928)
+    }
+
     /// Without its guest the same trace must differ, else the bits are not compared.
     func testTheGuestsBitsCount() throws {
         var trace = try Recorded("612-14_prefault")
