@@ -18,6 +18,7 @@ static struct kvm_mmu_page own_header;
 static struct tdp_iter iter, never_begun;
 static uint64_t sptes[6], spte;
 static int root_level;
+static uint32_t entries;
 static struct tdpmmu_stats stats;
 static struct rcu_head head;
 
@@ -511,8 +512,6 @@ static void nothing(struct rcu_head *unused)
     BAD(!kvm_tdp_mmu_write_protect_gfn(a->kvm, slot_of(a), 0, 1)) \
     BAD((LOCKED_R(flag = kvm_tdp_mmu_write_protect_gfn(a->kvm, slot_of(a), 0, 1)), !flag)) \
     BAD(get_log(NULL, 0, own_page) == -EINVAL) \
-    BAD(tdpmmu_vcpu_dirty_ring(NULL, NULL) == NULL) \
-    BAD(kvm_vm_ioctl_reset_dirty_pages(NULL) == -EINVAL) \
     BAD(kvm_vm_ioctl_get_dirty_log(a->kvm, NULL) == -EINVAL) \
     BAD(get_log(a->kvm, 0, NULL) == -EINVAL) \
     BAD(get_log(a->kvm, 0, own_page) == -ENOENT) /* not logged */ \
@@ -532,6 +531,14 @@ static void nothing(struct rcu_head *unused)
     BAD((LOCKED_W(ret = clear_log(a->kvm, 0, 0, 64, own_page)), ret == -EINVAL)) \
     BAD((LOCKED_R(ret = clear_log(a->kvm, 0, 0, 64, own_page)), ret == -EINVAL)) \
     BAD((IN_RCU(ret = clear_log(a->kvm, 0, 0, 64, own_page)), ret == -EINVAL)) \
+    BAD(!tdpmmu_vcpu_dirty_ring(NULL, NULL)) \
+    QUIET((entries = 7, !tdpmmu_vcpu_dirty_ring(a->vcpu, &entries) && entries == 0)) \
+    BAD(kvm_vm_ioctl_reset_dirty_pages(NULL) == -EINVAL) \
+    QUIET(kvm_vm_ioctl_reset_dirty_pages(a->kvm) <= 0) /* it has none */ \
+    BAD((LOCKED_W(ret = kvm_vm_ioctl_reset_dirty_pages(a->kvm)), ret == -EINVAL)) \
+    BAD((LOCKED_R(ret = kvm_vm_ioctl_reset_dirty_pages(a->kvm)), ret == -EINVAL)) \
+    BAD((IN_RCU(ret = kvm_vm_ioctl_reset_dirty_pages(a->kvm)), ret == -EINVAL)) \
+    BAD(enable(a->kvm, KVM_CAP_DIRTY_LOG_RING, 0, 4096) == -EINVAL) /* vCPUs exist */ \
     WARN(tdpmmu_mark_page_dirty(NULL, 0, 0)) \
     WARN(tdpmmu_mark_page_dirty(a->kvm, 2, 0)) \
     WARN(tdpmmu_mark_page_dirty(a->kvm, -1, 0)) \
