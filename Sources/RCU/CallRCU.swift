@@ -74,6 +74,7 @@ private func enqueueLate(_ head: Head, _ action: UInt) {
     Orphans.append(head, lastNext: UInt(bitPattern: head))
     registryMutex.unlock()
     cp_signals_restore(signals)
+    Flood.tell(1)
     atomicMemoryFence(ordering: .sequentiallyConsistent)  // as in enqueue, without a queue
     if atomic32(cp_rcu_worker()).pointee.load(ordering: .relaxed) != Worker.awake {
         Worker.wake()

@@ -126,6 +126,8 @@ struct CallbackQueue {
             cp_registry().pointee.queues = next
         }
         own.known = 0
+        Flood.tell(UInt64(cp_callbacks_count(own.queue).pointee % Flood.step))
+        cp_callbacks_count(own.queue).pointee = 0
     }
 
     private func moveToOrphans(_ which: UInt64) {

@@ -22,7 +22,7 @@ enum Flood {
     /// The calling thread has queued another portion.
     @inline(never)
     static func slowDown() {
-        pending.pointee.wrappingAdd(UInt64(step), ordering: .relaxed)
+        tell(UInt64(step))
         if !isFlooded { return }
         Worker.wake()
         // The end of a reader, or of a callback, would only come later.
@@ -32,6 +32,9 @@ enum Flood {
             if !isFlooded { return }
         }
     }
+
+    /// So many more have been queued.
+    static func tell(_ count: UInt64) { pending.pointee.wrappingAdd(count, ordering: .relaxed) }
 
     /// So many have run.
     static func invoked(_ count: UInt64) {

@@ -78,6 +78,19 @@ final class RCUTests: XCTestCase {
         }
     }
 
+    /// Threads that come and go leave no difference between what was told and what ran.
+    func testPendingCountOfShortThreads() {
+        let pending = { Int64(bitPattern: atomic64(cp_rcu_pending()).pointee.load(ordering: .relaxed)) }
+        rcuBarrier()
+        let before = pending()
+        for _ in 0..<50 { inThreads(4) { _ in queue(100) } }
+        rcuBarrier()
+        XCTAssertEqual(invoked.load(ordering: .relaxed), 20_000)
+        // What a thread has not told of, it tells when it exits, which may be later.
+        for _ in 0..<10_000 where pending() < before - 4096 { Thread.sleep(forTimeInterval: 0.001) }
+        XCTAssertGreaterThanOrEqual(pending(), before - 4096)
+    }
+
     func testCallbacksOfManyThreads() {
         inThreads(8) { _ in
             for _ in 0..<10 { queue(1_000) }
