@@ -18,17 +18,12 @@ extension VM {
 
     @inline(never)
     package func isAccessed(addressSpace: Int32, start: GFN, end: GFN) -> Bool {
-        let actor = Actor(self, .shared)
         let range = WalkRange(minLevel: .page4K, start: start, end: min(end, gfnLimit))
         var accessed = false
-        forEachRoot(.all(in: addressSpace)) { root in
-            var flush = false
-            guard !accessed else { return }
-            actor.walk(root, range, canYield: false, flush: &flush) { iter in
-                guard iter.isAtLeaf, masks.isAccessed(iter.old) else { return .next }
-                accessed = true
-                return .stop
-            }
+        Actor(self, .shared).walkRoots(.all(in: addressSpace), range, canYield: false) { iter in
+            guard iter.isAtLeaf, masks.isAccessed(iter.old) else { return .next }
+            accessed = true
+            return .stop
         }
         return accessed
     }

@@ -30,21 +30,18 @@ extension VM {
     package func setPage(addressSpace: Int32, start: GFN, end: GFN, _ pfn: PFN, writable: Bool) -> Bool {
         let actor = Actor(self, .exclusive)
         var changed = false
-        forEachRoot(.all(in: addressSpace)) { root in
-            var flush = false
-            let range = WalkRange(minLevel: .page4K, start: start, end: end)
-            actor.walk(root, range, canYield: false, flush: &flush) { iter in
-                guard iter.isAtLeaf, actor.set(&iter, .nonPresent) == .done else { return .next }
-                let old = iter.old
-                changed = true
-                flushLeaf(iter)
-                iter.old = .nonPresent
-                // A huge page loses its mapping whole; a writable page is faulted in.
-                if iter.atLevel == .page4K && !writable {
-                    _ = actor.set(&iter, masks.readOnlyLeaf(like: old, pfn))
-                }
-                return .next
+        let range = WalkRange(minLevel: .page4K, start: start, end: end)
+        actor.walkRoots(.all(in: addressSpace), range, canYield: false) { iter in
+            guard iter.isAtLeaf, actor.set(&iter, .nonPresent) == .done else { return .next }
+            let old = iter.old
+            changed = true
+            flushLeaf(iter)
+            iter.old = .nonPresent
+            // A huge page loses its mapping whole; a writable page is faulted in.
+            if iter.atLevel == .page4K && !writable {
+                _ = actor.set(&iter, masks.readOnlyLeaf(like: old, pfn))
             }
+            return .next
         }
         return changed
     }

@@ -14,18 +14,15 @@ extension VM {
         let actor = Actor(self, mode)
         let range = WalkRange(minLevel: target.above, start: start, end: end)
         var complete = true
-        forEachRoot(RootFilter(validOnly: true, addressSpace: addressSpace)) { root in
-            var flush = false
-            guard complete else { return }
-            actor.walk(root, range, canYield: true, flush: &flush) { iter in
-                guard iter.isAtLeaf, iter.old.isLarge else { return .next }
-                switch actor.linkTable(TableLink(), &iter) {
-                case .retry: return .again
-                case .noMemory:
-                    complete = false
-                    return .stop
-                default: return .next
-                }
+        let roots = RootFilter(validOnly: true, addressSpace: addressSpace)
+        actor.walkRoots(roots, range, canYield: true) { iter in
+            guard iter.isAtLeaf, iter.old.isLarge else { return .next }
+            switch actor.linkTable(TableLink(), &iter) {
+            case .retry: return .again
+            case .noMemory:
+                complete = false
+                return .stop
+            default: return .next
             }
         }
         return complete
@@ -48,12 +45,9 @@ extension VM {
     @inline(never)
     package func zapCollapsible(_ slot: kvm_memory_slot) {
         let actor = Actor(self, .shared), leaves = leaves(of: slot, minLevel: .page2M)
-        forEachRoot(leaves.roots) { root in
-            var flush = false
-            actor.walk(root, leaves.range, canYield: true, flush: &flush) { iter in
-                guard iter.isAtTable, couldBeHuge(iter, slot) else { return .next }
-                return actor.zapAtomically(&iter) == .lost ? .again : .next
-            }
+        actor.walkRoots(leaves.roots, leaves.range, canYield: true) { iter in
+            guard iter.isAtTable, couldBeHuge(iter, slot) else { return .next }
+            return actor.zapAtomically(&iter) == .lost ? .again : .next
         }
     }
 
@@ -61,15 +55,12 @@ extension VM {
     @inline(never)
     package func recoverHugePages(_ slot: kvm_memory_slot) {
         let actor = Actor(self, .shared), leaves = leaves(of: slot, minLevel: .page2M)
-        forEachRoot(leaves.roots) { root in
-            var flush = false
-            actor.walk(root, leaves.range, canYield: true, flush: &flush) { iter in
-                guard iter.isAtTable, couldBeHuge(iter, slot),
-                      let huge = hugeLeaf(replacing: Table(child: iter.old), at: iter.atLevel)
-                else { return .next }
-                // The removal of the table flushes, inside RCU.
-                return actor.set(&iter, huge) == .lost ? .again : .next
-            }
+        actor.walkRoots(leaves.roots, leaves.range, canYield: true) { iter in
+            guard iter.isAtTable, couldBeHuge(iter, slot),
+                  let huge = hugeLeaf(replacing: Table(child: iter.old), at: iter.atLevel)
+            else { return .next }
+            // The removal of the table flushes, inside RCU.
+            return actor.set(&iter, huge) == .lost ? .again : .next
         }
     }
 

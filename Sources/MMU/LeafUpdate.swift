@@ -27,19 +27,16 @@ extension VM {
     ) -> Bool {
         let actor = Actor(self, mode)
         var changed = false
-        forEachRoot(leaves.roots) { root in
-            var flush = false
-            actor.walk(root, leaves.range, canYield: canYield, flush: &flush) { iter in
-                guard iter.isAtLeaf else { return .next }
-                let new = SPTE(iter.old.raw & ~clear | set)
-                guard new != iter.old else { return .next }
-                switch actor.set(&iter, new) {
-                case .lost: return .again
-                case .refused: return .next
-                case .done:
-                    changed = true
-                    return .next
-                }
+        actor.walkRoots(leaves.roots, leaves.range, canYield: canYield) { iter in
+            guard iter.isAtLeaf else { return .next }
+            let new = SPTE(iter.old.raw & ~clear | set)
+            guard new != iter.old else { return .next }
+            switch actor.set(&iter, new) {
+            case .lost: return .again
+            case .refused: return .next
+            case .done:
+                changed = true
+                return .next
             }
         }
         return changed
@@ -55,19 +52,16 @@ extension VM {
     ) -> Bool {
         let actor = Actor(self, mode)
         var changed = false
-        forEachRoot(roots) { root in
-            var flush = false
-            actor.walk(root, range, canYield: false, flush: &flush) { iter in
-                guard iter.isAtLeaf, let new = change(iter) else { return .next }
-                var seen = iter.old
-                guard iter.slot.replace(&seen, with: new) else {
-                    iter.old = seen
-                    return .again
-                }
-                actor.record(SPTEChange(iter, to: new))
-                changed = true
-                return .next
+        actor.walkRoots(roots, range, canYield: false) { iter in
+            guard iter.isAtLeaf, let new = change(iter) else { return .next }
+            var seen = iter.old
+            guard iter.slot.replace(&seen, with: new) else {
+                iter.old = seen
+                return .again
             }
+            actor.record(SPTEChange(iter, to: new))
+            changed = true
+            return .next
         }
         return changed
     }

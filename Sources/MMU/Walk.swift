@@ -26,12 +26,13 @@ struct WalkRange {
 extension Actor {
     /// The walk that all range operations share: every entry in the range, inside
     /// RCU, giving way to others if it may.  A pending flush is served before the
-    /// lock is dropped, and then it is pending no more.
+    /// lock is dropped, and then it is pending no more.  False if a visit stopped it.
     @inline(__always)
+    @discardableResult
     func walk(
         _ root: Table, _ range: WalkRange, canYield: Bool, flush: inout Bool,
         _ visit: (inout tdp_iter) -> Visit
-    ) {
+    ) -> Bool {
         rcuReadLock()
         var iter = tdp_iter(root: root, minLevel: range.minLevel, from: range.start)
         while iter.valid && iter.atGFN < range.end {
@@ -45,6 +46,18 @@ extension Actor {
             if visited != .again { iter.next() }
         }
         rcuReadUnlock()
+        return !(iter.valid && iter.atGFN < range.end)
+    }
+
+    /// The same under several roots, for operations that leave no flush pending.
+    @inline(__always)
+    func walkRoots(_ roots: RootFilter, _ range: WalkRange, canYield: Bool, _ visit: (inout tdp_iter) -> Visit) {
+        var goesOn = true
+        vm.forEachRoot(roots) { root in
+            guard goesOn else { return }
+            var flush = false
+            goesOn = walk(root, range, canYield: canYield, flush: &flush, visit)
+        }
     }
 
     /// Lets others have mmu_lock if they want it and the walk has come forward
