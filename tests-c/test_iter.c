@@ -249,6 +249,41 @@ static void predicates(void **state)
 
 static int four = 4, five = 5;
 
+/*
+ * A walk that goes on after RCU was left: told, and over.  Put the bug in: let
+ * mayTouch() in Sources/ABI/TDPIterator.swift answer true.
+ */
+static void outside_a_reader(void **state)
+{
+    struct world *w = world_new(TDPMMU_EPT, 4);
+    uint64_t *root = tdpmmu_vcpu_root(w->vcpu)->spt;
+    struct tdp_iter iter;
+
+    (void)state;
+    for (int step = 0; step < 2; step++) {
+        rcu_read_lock();
+        tdp_iter_start(&iter, root, 4, 1, 0);
+        rcu_read_unlock();
+        assert_true(iter.valid);
+        if (step == 0)
+            tdp_iter_next(&iter);
+        else
+            tdp_iter_restart(&iter);
+        assert_false(iter.valid);
+        assert_int_equal(warnings(w), step + 1);
+        assert_int_equal(w->last_warning.kind, TDPMMU_WARN_RCU);
+    }
+
+    write_lock(&w->kvm->mmu_lock); /* nobody can remove a table */
+    tdp_iter_start(&iter, root, 4, 1, 0);
+    tdp_iter_next(&iter);
+    assert_true(iter.valid);
+    write_unlock(&w->kvm->mmu_lock);
+    assert_int_equal(warnings(w), 2);
+    atomic_store(&w->warnings, 0);
+    world_free(w);
+}
+
 int main(void)
 {
 #define BOTH(test) cmocka_unit_test_prestate(test, &levels[0]), \
@@ -256,7 +291,8 @@ int main(void)
     static int *levels[2] = { &four, &five };
     const struct CMUnitTest tests[] = {
         BOTH(walk_order), BOTH(whole_walk), BOTH(min_levels), BOTH(bounds), BOTH(restart),
-        BOTH(under_write_lock), cmocka_unit_test(predicates),
+        BOTH(under_write_lock), cmocka_unit_test(outside_a_reader),
+        cmocka_unit_test(predicates),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

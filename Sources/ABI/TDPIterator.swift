@@ -120,15 +120,34 @@ private func checkedIterator(
     return iter
 }
 
+/// May this thread look at SPTEs?  Outside an RCU reader the table could be gone,
+/// unless nobody can remove one: then the walk ends here.
+@inline(__always)
+private func mayTouch(_ iter: UnsafeMutablePointer<tdp_iter>, _ function: StaticString) -> Bool {
+    rcuReadLockHeld() || holdsLockForWrite(iter, function)
+}
+
+@inline(never)
+private func holdsLockForWrite(_ iter: UnsafeMutablePointer<tdp_iter>, _ function: StaticString) -> Bool {
+    let table = Table(checkedAddress: UInt(bitPattern: iter.pointee.rootTable))
+    let vm = table.flatMap { UnsafeMutablePointer(bitPattern: $0.ownerAddress).map { VM($0) } }
+    if let vm, vm.lock.isHeldForWrite { return true }
+    complain(.rcu, function, "an SPTE would be touched outside an RCU reader", vm?.kvm)
+    iter.pointee.valid = false
+    return false
+}
+
 @c @implementation
 public func tdp_iter_next(_ iter: UnsafeMutablePointer<tdp_iter>?) {
-    guard let iter = checkedIterator(iter, "tdp_iter_next"), iter.pointee.valid else { return }
+    let name: StaticString = "tdp_iter_next"
+    guard let iter = checkedIterator(iter, name), iter.pointee.valid, mayTouch(iter, name) else { return }
     iter.pointee.next()
 }
 
 @c @implementation
 public func tdp_iter_restart(_ iter: UnsafeMutablePointer<tdp_iter>?) {
-    guard let iter = checkedIterator(iter, "tdp_iter_restart") else { return }
+    let name: StaticString = "tdp_iter_restart"
+    guard let iter = checkedIterator(iter, name), mayTouch(iter, name) else { return }
     iter.pointee.restart()
 }
 

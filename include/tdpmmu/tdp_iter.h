@@ -71,13 +71,15 @@ void tdp_iter_start(struct tdp_iter *iter, uint64_t *root_pt, int root_level, in
 /*
  * One step: down if there is a table below, else aside, else up; after a yield,
  * restart.  Clears iter->valid at the end.  RCU, unbroken since tdp_iter_start()
- * or tdp_iter_restart().  Follows tdp_iter_next().
+ * or tdp_iter_restart(), or Lock W; without either a warning, and the walk is over.
+ * Follows tdp_iter_next().
  */
 void tdp_iter_next(struct tdp_iter *iter);
 
 /*
  * Walk again from the root to next_last_level_gfn: after RCU was left, nothing
- * else in the iterator may be used.  Follows tdp_iter_restart().
+ * else in the iterator may be used.  RCU or Lock W, as above.  Follows
+ * tdp_iter_restart().
  */
 void tdp_iter_restart(struct tdp_iter *iter);
 
