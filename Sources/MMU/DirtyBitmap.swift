@@ -4,19 +4,15 @@ import CTDPMMU
 import PageTable
 import Synchronization
 
-/// A bit for each page of a logged slot.  Faults set bits from any thread; it
-/// outlives the slot that named it by a grace period.
+/// A bit for each page of a logged slot.  Faults set bits from any thread.
 struct DirtyBitmap {
-    /// An rcu_head, then the words.
     let memory: UnsafeMutableRawPointer
-
-    private static var headBytes: Int { MemoryLayout<rcu_head>.size }
 
     static func wordCount(pages: UInt64) -> Int { Int((pages + 63) / 64) }
 
     static func make(pages: UInt64, allDirty: Bool) -> DirtyBitmap? {
         let words = wordCount(pages: pages)
-        guard let memory = cp_alloc_zeroed(headBytes + words * 8) else { return nil }
+        guard let memory = cp_alloc_zeroed(words * 8) else { return nil }
         let bitmap = DirtyBitmap(memory: memory)
         if allDirty {
             for page in 0..<pages { bitmap.set(page) }
@@ -25,7 +21,7 @@ struct DirtyBitmap {
     }
 
     @inline(__always) func word(_ index: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
-        (memory + Self.headBytes + index * 8).assumingMemoryBound(to: Atomic<UInt64>.self)
+        (memory + index * 8).assumingMemoryBound(to: Atomic<UInt64>.self)
     }
 
     /// Relaxed: the bit says that a page was written, not what was; whoever reads
@@ -46,7 +42,7 @@ extension UnsafePointer where Pointee == kvm_memory_slot {
     func markDirty(_ gfn: GFN, by vcpu: VCPU?) {
         guard isDirtyLogged else { return }
         if let vcpu, let ring = vcpu.ring { return vcpu.pushDirty(self, gfn, ring) }
-        let record = (UnsafeRawPointer(self) - MemoryLayout<rcu_head>.size).assumingMemoryBound(to: SlotRecord.self)
+        let record = UnsafeRawPointer(self).assumingMemoryBound(to: SlotRecord.self)
         record.pointee.bitmap?.set(gfn.raw - pointee.base_gfn)
     }
 }

@@ -164,7 +164,7 @@ extension Actor {
     @inline(never)
     private func standsForNXHugePage(_ iter: tdp_iter, _ level: Level) -> Bool {
         iter.atLevel == level && level > .page4K && iter.isAtTable
-            && Table(child: iter.old).isNXSplit.pointee
+            && Table(child: iter.old).isNXSplit
     }
 
     @inline(__always)

@@ -39,12 +39,6 @@ package enum SlotError {
     case noMemory
 }
 
-/// Frees a slot record, a slot table or a bitmap: all begin with their rcu_head.
-/// After the SRCU readers that sleep come the RCU readers of the fault path.
-private let freeAfterGracePeriod: RCUCallback = { head in
-    callRCU(head.unsafelyUnwrapped) { cp_free_zeroed($0) }
-}
-
 extension VM {
     /// Adds, deletes, moves or re-flags a slot.  No lock, not in RCU.
     @inline(never)
@@ -128,13 +122,13 @@ extension VM {
             zapForSlot(dying)
         }
         swap(to: plan.final.unsafelyUnwrapped, space)
-        srcu.call(UnsafeMutableRawPointer(oldRecord).assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
+        cp_free_zeroed(oldRecord)
         if let record = plan.dyingRecord {
-            srcu.call(UnsafeMutableRawPointer(record).assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
+            cp_free_zeroed(record)
         }
         finishLogging(from: dying, to: new, toggles: !flushing)
         if let oldBitmap, newBitmap == nil {
-            srcu.call(oldBitmap.memory.assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
+            cp_free_zeroed(oldBitmap.memory)
         }
         return .none
     }
@@ -212,13 +206,16 @@ extension VM {
         return next
     }
 
-    /// Publishes a slot table, waits until nobody uses the one before, and has it
-    /// freed.
+    /// Publishes a slot table, and frees the one before when nobody uses it.  Its
+    /// users are page faults, in SRCU, and those that hold mmu_lock or fix an SPTE
+    /// without it, in RCU: from here on all of them see the new flags, before the
+    /// caller protects what was mapped by the old ones.
     private func swap(to next: SlotTable, _ space: Int32) {
         let old = slots(space)
         publish(next, space)
         srcu.synchronize()
-        srcu.call(UnsafeMutableRawPointer(old.header).assumingMemoryBound(to: rcu_head.self), freeAfterGracePeriod)
+        synchronizeRCU()
+        cp_free_zeroed(old.header)
         // MMIO SPTEs keep 19 bits: when these wrap, an old one could look fresh.
         if next.generation & mmioGenerationMask <= 1 { zapAllFast() }
     }

@@ -10,9 +10,8 @@ package let slotInvalidFlag: UInt32 = 1 << 16
 
 package typealias SlotPointer = UnsafePointer<kvm_memory_slot>
 
-/// One slot in memory: the head that frees it, then what callers see.
+/// One slot in memory: what callers see, then what they do not.
 struct SlotRecord {
-    var rcuHead = rcu_head()
     var slot: kvm_memory_slot
     /// Pages written since they were last asked for, if the slot is logged.
     var bitmap: DirtyBitmap?
@@ -27,16 +26,14 @@ struct SlotRecord {
 
 extension UnsafeMutablePointer where Pointee == SlotRecord {
     var slot: SlotPointer {
-        UnsafePointer((UnsafeMutableRawPointer(self) + MemoryLayout<rcu_head>.size)
-            .assumingMemoryBound(to: kvm_memory_slot.self))
+        UnsafePointer(UnsafeMutableRawPointer(self).assumingMemoryBound(to: kvm_memory_slot.self))
     }
 }
 
 /// All slots of one address space, sorted by base gfn.  Never changed once
-/// published: a change publishes another and frees this after a grace period.
+/// published: a change publishes another and frees this when nobody uses it.
 struct SlotTable {
     struct Header {
-        var rcuHead = rcu_head()
         /// Counts the tables of this address space in steps of two; MMIO SPTEs carry it.
         var generation: UInt64
         var count: Int

@@ -11,7 +11,7 @@ extension VM {
     func listNXSplit(_ table: Table) {
         locked(.pages) {
             // Again, under the lock: a zap may have been here since the link.
-            guard table.isNXSplit.pointee, table.isNXListed.pointee == 0 else { return }
+            guard table.isNXSplit, table.isNXListed.pointee == 0 else { return }
             let address = UInt(bitPattern: table.header), last = lastNXSplit.pointee
             table.isNXListed.pointee = 1
             table.nxNext.pointee = 0
@@ -29,9 +29,9 @@ extension VM {
     /// A table is on its way out, or need not be zapped: it leaves the list for good.
     func forgetNXSplit(_ table: Table) {
         // Only a fault marks, before it links; an unmarked table never is listed.
-        guard table.isNXSplit.pointee else { return }
+        guard table.isNXSplit else { return }
         locked(.pages) {
-            table.isNXSplit.pointee = false
+            table.isNXSplit = false
             guard table.isNXListed.pointee != 0 else { return }
             table.isNXListed.pointee = 0
             let next = table.nxNext.pointee, previous = table.nxPrevious.pointee

@@ -22,7 +22,7 @@ extension Actor {
         let huge = iter.old
         if huge.isPresent { fill(table, bySplitting: huge, at: iter.atLevel) }
         // Marked before it is visible: whoever finds it must know that it has to stay.
-        if link.isNXSplit { table.isNXSplit.pointee = true }
+        if link.isNXSplit { table.isNXSplit = true }
         switch set(&iter, vm.masks.table(at: table.address)) {
         case .done:
             if huge.isPresent {

@@ -179,9 +179,6 @@ package struct VM: Equatable {
 
     /// After the last vCPU, root and callback are gone.
     package func free() {
-        // The slots' callbacks go from SRCU to RCU.
-        srcu.barrier()
-        rcuBarrier()
         guard srcu.cleanUp() else {
             return warn(.leak, "tdpmmu_destroy_vm", "kvm->srcu has readers: the VM's memory is not freed")
         }

@@ -85,8 +85,14 @@ package struct Table: Equatable {
     }
 
     /// Stands in for a huge page that must not be executed.
-    package var isNXSplit: UnsafeMutablePointer<Bool> {
-        field(HeaderOffset.nxSplit, as: Bool.self)
+    /// Relaxed: a fault that reads it late maps once more, or retries.
+    package var isNXSplit: Bool {
+        get { nxSplitByte.pointee.load(ordering: .relaxed) != 0 }
+        nonmutating set { nxSplitByte.pointee.store(newValue ? 1 : 0, ordering: .relaxed) }
+    }
+
+    private var nxSplitByte: UnsafeMutablePointer<Atomic<UInt8>> {
+        field(HeaderOffset.nxSplit, as: Atomic<UInt8>.self)
     }
 
     /// Neighbours in the list of tables that NX recovery may zap; 0 at the ends.
@@ -131,7 +137,7 @@ package struct Table: Equatable {
         header.pointee.gfn = gfn.raw
         header.pointee.ptep = parent?.pointer
         header.pointee.tdp_mmu_page = true
-        isNXSplit.pointee = false
+        isNXSplit = false
         isNXListed.pointee = 0
         isScheduledToZap.pointee = false
         roleWord.pointee.store(role.raw, ordering: .relaxed)
