@@ -319,21 +319,26 @@ static void frozen_and_mmio_untouched(void **state)
 /* ---- races with the CPU, put where they hurt --------------------------------- */
 
 /* need_resched is asked when the walk has read an entry and before it acts. */
+static unsigned asks_to_go;
+static bool guest_wrote;
+
 static void guest_writes_gfn_5(struct world *w)
 {
-    tdpmmu_cpu_access(w->vcpu, 5 << 12, PFERR_WRITE_MASK, NULL);
+    if (asks_to_go && --asks_to_go == 0)
+        guest_wrote = tdpmmu_cpu_access(w->vcpu, 5 << 12, PFERR_WRITE_MASK, NULL) == 1;
 }
 
 /*
- * The CPU sets Dirty between the walk's read of the entry and its write.
+ * The CPU sets Dirty between the walk's read of the entry and its write: at one of
+ * these times, since the guest writes at each of them in turn.
  * Section 5, "a plain write that loses a hardware-set Dirty bit".  To put it in:
  * in Actor.set() of MMU/SPTEChange.swift store `new` in the shared case instead of
- * replacing the value seen; here the guest's Dirty bit is then gone.
+ * replacing the value seen.
  */
 static void dirty_set_during_wrprot_survives(void **state)
 {
     (void)state;
-    for_each_machine(m) {
+    for_each_machine(m) for (unsigned when = 1; when <= 10; when++) {
         struct world *w;
 
         if (!m->dirty)
@@ -342,11 +347,14 @@ static void dirty_set_during_wrprot_survives(void **state)
         map_pages(w, 5, 1, 1);
         assert_true(clear_dirty_slot(w, 0));
         assert_spte(w->vcpu, 5, 1, m->leaf & ~m->dirty, pfn_for(5));
+        asks_to_go = when;
+        guest_wrote = false;
         w->on_resched = guest_writes_gfn_5;
-        world_forget(w);
         assert_true(wrprot_slot(w, 0, 1));
         w->on_resched = NULL;
-        assert_spte(w->vcpu, 5, 1, m->leaf & ~W_BIT, pfn_for(5));
+        assert_int_equal(asks_to_go, 0);
+        assert_int_equal(guest_wrote, when <= 5); /* later it is protected */
+        assert_spte(w->vcpu, 5, 1, m->leaf & ~(W_BIT | (guest_wrote ? 0 : m->dirty)), pfn_for(5));
         world_free(w);
     }
 }
@@ -368,6 +376,7 @@ static void dirty_set_during_zap_is_told(void **state)
         map_pages(w, 5, 1, 1);
         assert_true(clear_dirty_slot(w, 0));
         world_forget(w);
+        asks_to_go = 1;
         w->on_resched = guest_writes_gfn_5;
         write_lock(&w->kvm->mmu_lock);
         /* From one before: the walk never yields before it has moved. */

@@ -315,6 +315,108 @@ static void protection_holds(void **state)
     }
 }
 
+/* ---- logging that begins meanwhile ---------------------------------------------- */
+
+static pthread_t switcher;
+static atomic_bool switching, switched;
+
+static void *switch_logging_on(void *arg)
+{
+    struct world *w = arg;
+    int ret = add_slot(w->kvm, SIDE_SLOT, LOG, SIDE_BASE, 512, SIDE_HVA);
+
+    atomic_store(&switched, true);
+    return (void *)(intptr_t)ret;
+}
+
+/* A fault has read the slot's flags and links its first table: now. */
+static void logging_begins(struct world *w, const struct change *change)
+{
+    (void)change;
+    if (atomic_exchange(&switching, true))
+        return;
+    pthread_create(&switcher, NULL, switch_logging_on, w);
+    while (!(slot_by_id(w, 0, SIDE_SLOT)->flags & LOG))
+        sleep_ms(1);
+    /* Published.  It must not get further before we are done; if it does, let it. */
+    for (int i = 0; i < 100 && !atomic_load(&switched); i++)
+        sleep_ms(1);
+}
+
+/*
+ * Whoever decided by the old flags is done before logging protects what is mapped:
+ * else a huge page appears afterwards, and writes to it are in no bitmap.
+ * To put the bug in: leave kvm->srcu before the page tables are touched.
+ */
+static void logging_switched_on_during_map(void **state)
+{
+    (void)state;
+    for (int lazy = 0; lazy < 2; lazy++) {
+        struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_NPT, .no_eager_split = lazy });
+        uint64_t word[8];
+        struct kvm_dirty_log log = { .slot = SIDE_SLOT, .dirty_bitmap = word };
+        uint64_t spte;
+        void *result;
+        int level;
+
+        assert_int_equal(add_slot(w->kvm, SIDE_SLOT, 0, SIDE_BASE, 512, SIDE_HVA), 0);
+        atomic_store(&switching, false);
+        atomic_store(&switched, false);
+        w->on_change = logging_begins;
+        assert_int_equal(fault_on(w, w->vcpu, SIDE_BASE, WRITE, true, 2, host_pfn(SIDE_BASE), false),
+                         RET_PF_FIXED);
+        pthread_join(switcher, &result);
+        w->on_change = NULL;
+        assert_ptr_equal(result, NULL);
+        spte = walk_end(w->vcpu, SIDE_BASE + 5, &level);
+        assert_true(level == 1 || !is_writable_pte(spte));
+        guest_write(w->vcpu, SIDE_BASE + 5);
+        assert_int_equal(kvm_vm_ioctl_get_dirty_log(w->kvm, &log), 0);
+        assert_true(word[0] & 1 << 5);
+        world_free(w);
+    }
+}
+
+static void *fast_faults_on_the_side(void *arg)
+{
+    struct kvm_vcpu *vcpu = arg;
+
+    while (!atomic_load(&stop))
+        tdpmmu_fast_page_fault(vcpu, (SIDE_BASE + 7) << 12, PRESENT | WRITE);
+    return NULL;
+}
+
+/* The same without mmu_lock, as often as the clock allows. */
+static void logging_switched_on_during_fast_faults(void **state)
+{
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_NPT, .no_eager_split = 1 });
+    unsigned n = rounds(1000), broken = 0;
+    pthread_t threads[2];
+
+    (void)state;
+    assert_int_equal(add_slot(w->kvm, SIDE_SLOT, 0, SIDE_BASE, 512, SIDE_HVA), 0);
+    guest_write(w->vcpu, SIDE_BASE);
+    atomic_store(&stop, false);
+    for (int i = 0; i < 2; i++) {
+        struct kvm_vcpu *vcpu = tdpmmu_create_vcpu(w->kvm, 1 + i);
+
+        assert_int_equal(kvm_mmu_load(vcpu), 0);
+        pthread_create(&threads[i], NULL, fast_faults_on_the_side, vcpu);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        int level;
+
+        broken += add_slot(w->kvm, SIDE_SLOT, LOG, SIDE_BASE, 512, SIDE_HVA) != 0;
+        broken += is_writable_pte(walk_end(w->vcpu, SIDE_BASE, &level)) && level > 1;
+        broken += add_slot(w->kvm, SIDE_SLOT, 0, SIDE_BASE, 512, SIDE_HVA) != 0;
+    }
+    atomic_store(&stop, true);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(broken, 0);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -327,6 +429,8 @@ int main(void)
         cmocka_unit_test(last_sptep),
         cmocka_unit_test(needs_no_lock),
         cmocka_unit_test(protection_holds),
+        cmocka_unit_test(logging_switched_on_during_map),
+        cmocka_unit_test(logging_switched_on_during_fast_faults),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
