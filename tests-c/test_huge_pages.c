@@ -325,9 +325,9 @@ static void out_of_tables(void **state)
 /*
  * Giving way at every entry changes nothing but the time it takes; and it comes to
  * an end.  Section 5, "iterator advancing after a yield's restart (one gfn
- * skipped)": in the walk of MMU/Walk.swift call iter.next() twice after a yield.
- * "Yield without progress": drop the guard of yieldIfWanted().  "Never yielding":
- * let it return false.
+ * skipped)": where yieldIfWanted() of MMU/Walk.swift sets `yielded`, add the
+ * entry's pages to next_last_level_gfn.  "Yield without progress": drop its first
+ * guard; the test hangs.  "Never yielding": let it return false.
  */
 static void yields_change_nothing(void **state)
 {
