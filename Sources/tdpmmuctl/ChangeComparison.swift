@@ -2,14 +2,6 @@
 
 /// Compares the SPTE changes of one operation with ours.
 struct ChangeComparison {
-    enum Order {
-        /// Change by change: nobody else was changing SPTEs.
-        case exact
-        /// Per SPTE, in its own order: under mmu_lock held for read, lines of
-        /// different SPTEs may be swapped.
-        case perEntry
-    }
-
     struct Mismatch {
         var line: Int?
         var expected: SPTEChange?
@@ -18,11 +10,11 @@ struct ChangeComparison {
 
     typealias Recorded = (line: Int, change: SPTEChange)
 
-    /// Pairs the changes and teaches the renaming; returns what does not agree.
-    static func mismatches(_ recorded: [Recorded], _ ours: [SPTEChange], order: Order,
+    /// Pairs the changes, one by one in order, and teaches the renaming; returns what
+    /// does not agree.
+    static func mismatches(_ recorded: [Recorded], _ ours: [SPTEChange],
                            _ renaming: inout TableRenaming) -> [Mismatch]
     {
-        let ours = order == .exact ? ours : sorted(ours, like: recorded)
         var mismatches: [Mismatch] = []
         for index in 0..<max(recorded.count, ours.count) {
             let expected = index < recorded.count ? recorded[index] : nil
@@ -35,18 +27,6 @@ struct ChangeComparison {
                          got: got.map { renaming.inRecordedTerms($0, old: old) }))
         }
         return mismatches
-    }
-
-    /// Our changes in the order of the recorded ones, each SPTE's in its own order;
-    /// those of SPTEs that were not recorded come last.
-    private static func sorted(_ ours: [SPTEChange], like recorded: [Recorded]) -> [SPTEChange] {
-        var left = ours
-        var result: [SPTEChange] = []
-        for (_, change) in recorded {
-            guard let index = left.firstIndex(where: { $0.isSameEntry(change) }) else { continue }
-            result.append(left.remove(at: index))
-        }
-        return result + left
     }
 }
 

@@ -19,19 +19,21 @@ struct DirtyLogMode {
 /// A slot's bitmap as our VM gave it, and what the trace has told of the kernel's.
 struct DirtyLogCopy {
     var slot: UInt32
+    var base: UInt64
     var bitmap: [UInt64]
     /// Pages that the trace has listed so far.
     var listed: UInt64 = 0
 
     var count: UInt64 { bitmap.reduce(0) { $0 + UInt64($1.nonzeroBitCount) } }
 
-    /// Takes the pages of a range out; returns the first that was not there.
-    mutating func remove(_ range: ClosedRange<UInt64>) -> UInt64? {
+    /// Takes the pages of a range out; returns the first that was not there although
+    /// it should be.
+    mutating func remove(_ range: ClosedRange<UInt64>, unless isForgiven: (UInt64) -> Bool) -> UInt64? {
         let end = UInt64(bitmap.count) * 64
         var missing: UInt64?
         for page in range.lowerBound..<max(range.lowerBound, min(range.upperBound &+ 1, end)) {
             let (word, bit) = (Int(page / 64), UInt64(1) << (page % 64))
-            if bitmap[word] & bit == 0, missing == nil { missing = page }
+            if bitmap[word] & bit == 0, missing == nil, !isForgiven(page) { missing = page }
             bitmap[word] &= ~bit
         }
         return missing ?? (range.upperBound >= end ? max(end, range.lowerBound) : nil)

@@ -34,7 +34,10 @@ enum EventParser {
         "fast_page_fault": fastPageFault,
         "kvm_smm_transition": smmTransition,
         "kvm_mmu_split_huge_page": hugePageSplit,
-        "kvm_unmap_hva_range": hostUnmapped,
+        "kvm_unmap_hva_range": { $0.hostRange("unmap range").map { .hostUnmapped(start: $0.0, end: $0.1) } },
+        "kvm_age_hva": { $0.hostRange("age hva").map { .hostAged(start: $0.0, end: $0.1) } },
+        "kvm_test_age_hva": { $0.hostRange("test age hva").map { .hostTestAged(start: $0.0, end: $0.1) } },
+        "inv_end": { $0.skipPlace() ? .invalidateEnd : nil },
         "kvm_mmu_zap_all_fast": { $0.isTextToTheEnd ? $0.toEnd(.zapAllFast) : nil },
         "map": map,
         "map_ret": { $0.returned().map { .mapReturn($0) } },
@@ -157,200 +160,11 @@ extension EventParser {
         return .hugePageSplit(HugePageSplit(gfn: gfn, spte: spte, level: level, error: error))
     }
 
-    private static let hostUnmapped: Parser = { text in
-        guard text.skip("mmu notifier unmap range: "), let start = text.prefixedHex(),
-            text.skip(" -- "), let end = text.prefixedHex()
-        else { return nil }
-        return .hostUnmapped(start: start, end: end)
-    }
-
     private static let smmTransition: Parser = { text in
         guard text.skip("vcpu "), let vcpu = text.integer(), text.skip(": ") else { return nil }
         let entering = text.skip("entering")
         guard entering || text.skip("leaving"), text.skip(" SMM, smbase "), text.prefixedHex() != nil
         else { return nil }
         return .smmTransition(vcpu: vcpu, entering: entering)
-    }
-}
-
-/// The probes on the TDP MMU's functions.
-extension EventParser {
-    private static let map: Parser = { text in
-        guard text.skipPlace(), text.skip(" vcpu="), let vcpu = text.prefixedHex(),
-            text.skip(" addr="), let address = text.prefixedHex(),
-            text.skip(" ec="), let errorCode = text.prefixedHex(),
-            text.skip(" prefetch="), let prefetch = text.flag(),
-            text.skip(" exec="), let execute = text.flag(),
-            text.skip(" write="), let write = text.flag(),
-            text.skip(" present="), let present = text.flag(),
-            text.skip(" nxwa="), let noHugeFetch = text.flag(),
-            text.skip(" gfn="), let gfn = text.prefixedHex(),
-            text.skip(" pfn="), let pfn = text.prefixedHex(),
-            text.skip(" map_writable="), let writable = text.flag(),
-            text.skip(" slot="), text.prefixedHex() != nil
-        else { return nil }
-        return .map(
-            MapCall(
-                vcpuPointer: vcpu, address: address, errorCode: errorCode, prefetch: prefetch,
-                execute: execute, write: write, present: present, noHugeFetch: noHugeFetch,
-                gfn: gfn, pfn: pfn, mapWritable: writable))
-    }
-
-    private static let allocRoot: Parser = { text in
-        guard text.skipPlace(), text.skip(" vcpu="), let vcpu = text.prefixedHex() else { return nil }
-        return .allocRoot(vcpuPointer: vcpu)
-    }
-
-    private static let loadRoot: Parser = { text in
-        guard text.skipPlace(), text.skip(" vcpu="), let vcpu = text.prefixedHex(),
-            text.skip(" root_hpa="), let root = text.prefixedHex(),
-            text.skip(" root_level="), let level = text.integer()
-        else { return nil }
-        return .loadRoot(vcpuPointer: vcpu, root: root, level: level)
-    }
-
-    private static let iteratorStart: Parser = { text in
-        guard let root = text.recordedRoot(), text.skip(" min_level="), let level = text.integer(),
-            text.skip(" gfn="), let gfn = text.prefixedHex()
-        else { return nil }
-        return .iteratorStart(root, minLevel: level, gfn: gfn)
-    }
-
-    private static let unmap: Parser = { text in
-        guard let (start, end, flush) = text.range() else { return nil }
-        return .unmap(start: start, end: end, flush: flush)
-    }
-
-    private static let zapLeafs: Parser = { text in
-        guard let (start, end, flush) = text.range() else { return nil }
-        return .zapLeafs(start: start, end: end, flush: flush)
-    }
-
-    private static let zapLeafsOfRoot: Parser = { text in
-        guard let root = text.recordedRoot(), text.skip(" start="), let start = text.prefixedHex(),
-            text.skip(" end="), let end = text.prefixedHex(),
-            text.skip(" can_yield="), text.flag() != nil, text.skip(" flush="), text.flag() != nil
-        else { return nil }
-        return .zapLeafsOfRoot(root, start: start, end: end)
-    }
-}
-
-/// Dirty logging, huge pages.
-extension EventParser {
-    private static let writeProtectSlot: Parser = { text in
-        guard let slot = text.recordedSlot(), text.skip(" min_level="), let level = text.integer()
-        else { return nil }
-        return .writeProtectSlot(slot, minLevel: level)
-    }
-
-    private static let clearDirtyMasked: Parser = { text in
-        guard text.skipPlace(), text.skip(" gfn="), let gfn = text.prefixedHex(),
-            text.skip(" mask="), let mask = text.prefixedHex(), text.skip(" wrprot="), let flag = text.flag()
-        else { return nil }
-        return .clearDirtyMasked(gfn: gfn, mask: mask, writeProtect: flag)
-    }
-
-    private static let writeProtect: Parser = { text in
-        guard text.skipPlace(), text.skip(" gfn="), let gfn = text.prefixedHex(),
-            text.skip(" min_level="), let level = text.integer()
-        else { return nil }
-        return .writeProtect(gfn: gfn, minLevel: level)
-    }
-
-    private static let split: Parser = { text in
-        guard let (start, end) = text.gfns(), text.skip(" target="), let target = text.integer(),
-            text.skip(" shared="), let shared = text.flag()
-        else { return nil }
-        return .split(SplitCall(start: start, end: end, target: target, shared: shared))
-    }
-
-    private static let zapTable: Parser = { text in
-        guard text.skipPlace(), text.skip(" sp="), text.prefixedHex() != nil,
-            text.skip(" spt="), let table = text.prefixedHex(), text.skip(" gfn="), let gfn = text.prefixedHex()
-        else { return nil }
-        return .zapTable(table: table, gfn: gfn)
-    }
-}
-
-/// Pieces that several events share.
-extension ByteCursor {
-    /// "(function+0x4/0x540 [kvm])" of a probe.
-    fileprivate mutating func skipPlace() -> Bool {
-        skip("(") && skipBehind(UInt8(ascii: ")"))
-    }
-
-    fileprivate mutating func returned() -> Int? {
-        guard skipPlace(), skip(" ret=") else { return nil }
-        return signed()
-    }
-
-    fileprivate mutating func returnedFlag() -> Bool? {
-        guard skipPlace(), skip(" ret=") else { return nil }
-        return flag()
-    }
-
-    fileprivate mutating func recordedRoot() -> RecordedRoot? {
-        guard skipPlace(), skip(" root="), prefixedHex() != nil,
-            skip(" spt="), let table = prefixedHex(),
-            skip(" role="), let word = prefixedHex(), let role = UInt32(exactly: word)
-        else { return nil }
-        return RecordedRoot(table: table, role: role)
-    }
-
-    fileprivate mutating func range() -> (start: UInt64, end: UInt64, flush: Bool)? {
-        guard let (start, end) = gfns(), skip(" flush="), let flush = self.flag() else { return nil }
-        return (start, end, flush)
-    }
-
-    fileprivate mutating func gfns() -> (start: UInt64, end: UInt64)? {
-        guard skipPlace(), skip(" start="), let start = prefixedHex(), skip(" end="), let end = prefixedHex()
-        else { return nil }
-        return (start, end)
-    }
-
-    fileprivate mutating func recordedSlot() -> RecordedSlot? {
-        guard skipPlace(), skip(" base_gfn="), let base = prefixedHex(),
-            skip(" npages="), let pages = prefixedHex()
-        else { return nil }
-        return RecordedSlot(base: base, pages: pages)
-    }
-
-    /// A pointer as the tracepoints print it; (null) is 0.
-    fileprivate mutating func pointer() -> UInt64? {
-        skip("(null)") ? 0 : hex()
-    }
-
-    /// "P|W|U|0x100000000": names, and what has none in hexadecimal.
-    fileprivate mutating func errorCodeNames() -> UInt64? {
-        let names: [(name: StaticString, bits: UInt64)] = [
-            ("RSVD", 1 << 3), ("P", PageFaultBits.present), ("W", PageFaultBits.write),
-            ("U", 1 << 2), ("F", PageFaultBits.fetch),
-        ]
-        var code: UInt64 = 0
-        repeat {
-            if let bits = prefixedHex() {
-                code |= bits
-            } else if let name = names.first(where: { skip($0.name) }) {
-                code |= name.bits
-            } else {
-                return nil
-            }
-        } while skip("|")
-        return code
-    }
-
-    /// No control characters and nothing beyond ASCII from here on.
-    var isTextToTheEnd: Bool {
-        var copy = self
-        while let byte = copy.next() {
-            if !byte.isTextual { return false }
-        }
-        return true
-    }
-
-    /// `event`, with all the text taken.
-    mutating func toEnd(_ event: TraceEvent) -> TraceEvent {
-        while next() != nil {}
-        return event
     }
 }

@@ -1,21 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
 
-/// What the library told us during a call.
-final class CallbackLog {
-    var changes: [SPTEChange] = []
-    var warnings: [Warning] = []
-    /// The largest level at which the host maps an address.
-    var hostLevel: (UInt64) -> Int = { _ in 1 }
-}
-
-/// One complaint of the library.
-struct Warning {
-    /// About what the caller passed, not about the tables.
-    var isAboutArguments: Bool
-    var text: String
-}
-
 /// The VM under test: the only place that calls libtdpmmu, and only its C ABI.
 final class Machine {
     let kvm: UnsafeMutablePointer<kvm>
@@ -31,20 +16,23 @@ final class Machine {
         var addressSpace: Int
         var first: UInt64
         var pages: UInt64
+        var hva: UInt64
     }
 
     /// A VM with nested paging as the recorded machine has it; nil with errno.
     init?(rootLevel: Int, physicalAddressBits: Int, parameters: ModuleParameters,
-          hostLevel: @escaping (UInt64) -> Int)
+          hostLevel: @escaping (UInt64) -> Int, hostPage: ((UInt64) -> HostPage)? = nil)
     {
         let log = CallbackLog()
         log.hostLevel = hostLevel
+        log.hostPage = hostPage
         self.log = log
         var operations = tdpmmu_ops()
         operations.size = MemoryLayout<tdpmmu_ops>.size
         operations.spte_changed = spteChanged
         operations.warn = warned
         operations.mapping_level = mappingLevel
+        if hostPage != nil { operations.gfn_to_pfn = gfnToPFN }
         var config = tdpmmu_vm_config()
         config.size = MemoryLayout<tdpmmu_vm_config>.size
         config.vendor = TDPMMU_NPT.rawValue
@@ -150,7 +138,7 @@ extension Machine {
 
     /// The ABI gives a root's host-physical address only together with a
     /// reference: take one, note the address, put it back.
-    private func noteRootAddress(_ vcpu: OpaquePointer) {
+    func noteRootAddress(_ vcpu: OpaquePointer) {
         let address = kvm_tdp_mmu_get_vcpu_root_hpa(vcpu)
         rcu_read_lock()
         let page = to_shadow_page(address)
@@ -220,7 +208,7 @@ extension Machine {
         slots.removeAll { $0.id == step.slot && $0.addressSpace == step.addressSpace }
         guard step.pages > 0 else { return }
         slots.append(Slot(id: step.slot, addressSpace: step.addressSpace,
-                          first: step.gpa >> Paging.pageShift, pages: step.pages))
+                          first: step.gpa >> Paging.pageShift, pages: step.pages, hva: step.hva))
     }
 
     /// Our entry that covers gfn in the vCPU's tables, as deep as they go but not
@@ -267,37 +255,4 @@ extension Machine {
         let after = TableWalk.entry(root: root, address: 0, gfn: gfn, downTo: 1)
         return before?.spte != after?.spte
     }
-}
-
-private func mappingLevel(
-    _ context: UnsafeMutableRawPointer?, _ kvm: UnsafeMutablePointer<kvm>?,
-    _ slot: UnsafePointer<kvm_memory_slot>?, _ gfn: UInt64
-) -> Int32 {
-    guard let context, let slot = slot?.pointee else { return 1 }
-    let log = Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue()
-    return Int32(clamping: log.hostLevel(slot.userspace_addr &+ (gfn &- slot.base_gfn) << Paging.pageShift))
-}
-
-private func spteChanged(
-    _ context: UnsafeMutableRawPointer?, _ kvm: UnsafeMutablePointer<kvm>?, _ addressSpace: Int32,
-    _ gfn: UInt64, _ level: Int32, _ old: UInt64, _ new: UInt64, _ shared: Bool
-) {
-    guard let context else { return }
-    let log = Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue()
-    log.changes.append(
-        SPTEChange(addressSpace: Int(addressSpace), gfn: gfn, level: Int(level), old: old, new: new))
-}
-
-private func warned(
-    _ context: UnsafeMutableRawPointer?, _ kvm: UnsafeMutablePointer<kvm>?,
-    _ warning: UnsafePointer<tdpmmu_warning>?
-) {
-    guard let context, let warning = warning?.pointee else { return }
-    let function = warning.function.map { String(cString: $0) } ?? "?"
-    let text = warning.text.map { String(cString: $0) } ?? "?"
-    let numbers = "0x\(String(warning.value.0, radix: 16)), 0x\(String(warning.value.1, radix: 16))"
-    Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue()
-        .warnings.append(
-            Warning(isAboutArguments: warning.kind == TDPMMU_WARN_ARGUMENT,
-                    text: "\(function): \(text) (\(numbers))"))
 }

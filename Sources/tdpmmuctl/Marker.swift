@@ -64,7 +64,7 @@ enum Step: Equatable {
     case touch(TouchStep)
     case batch(vcpu: Int, accesses: [GuestAccess])
     case kick(vcpu: Int)
-    case prefault(vcpu: Int)
+    case prefault(vcpu: Int, gpa: UInt64, length: UInt64)
     case dump(id: Int, root: UInt64, rootLevel: Int)
     case parallel
     case enableCapability(name: String, argument: UInt64)
@@ -87,6 +87,8 @@ struct Done: Equatable {
     var entries: Int?
     /// Of a host_map: how much of it the host mapped huge at once.
     var hugeKilobytes: UInt64?
+    /// Of a prefault: where it stopped.
+    var leftAt: UInt64?
 }
 
 /// key=value pairs of a marker.

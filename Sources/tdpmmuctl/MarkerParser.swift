@@ -37,7 +37,7 @@ enum MarkerParser {
         "batch": batch,
         "kick": { $0.integer("vcpu").map { .kick(vcpu: $0) } },
         "smi_touch": smiTouch,
-        "prefault": { $0.integer("vcpu").map { .prefault(vcpu: $0) } },
+        "prefault": prefault,
         "dump": dump,
         "parallel_begin": { _ in .parallel },
         "enable_cap": enableCapability,
@@ -63,7 +63,7 @@ enum MarkerParser {
         }
         guard let fields = MarkerFields(&text) else { return nil }
         var done = Done(operation: name, result: 0, entries: fields.integer("n"),
-                        hugeKilobytes: fields.number("anon_huge_kb"))
+                        hugeKilobytes: fields.number("anon_huge_kb"), leftAt: fields.number("left_gpa"))
         if fields.text("ret") != nil {
             guard let result = fields.signed("ret") else { return nil }
             done.result = result
@@ -122,6 +122,12 @@ extension MarkerParser {
     private static func enableCapability(_ fields: MarkerFields) -> Step? {
         guard let name = fields.text("cap"), let argument = fields.number("arg0") else { return nil }
         return .enableCapability(name: name, argument: argument)
+    }
+
+    private static func prefault(_ fields: MarkerFields) -> Step? {
+        guard let vcpu = fields.integer("vcpu"), let gpa = fields.number("gpa"), let length = fields.number("len")
+        else { return nil }
+        return .prefault(vcpu: vcpu, gpa: gpa, length: length)
     }
 
     private static func hostMap(_ fields: MarkerFields) -> Step? {

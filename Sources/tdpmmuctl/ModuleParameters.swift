@@ -5,10 +5,13 @@
 struct ModuleParameters: Equatable {
     var noExecutableHugePages = false
     var splitsEagerly = true
+    /// One of so many is recovered in a step of the recovery thread.
+    var recoveryRatio: UInt32 = 60
 
     enum Switch: Equatable {
         case noExecutableHugePages(Bool)
         case splitsEagerly(Bool)
+        case recoveryRatio(UInt32)
     }
 
     /// What a write to /sys/module/kvm/parameters switches; nil: nothing that matters here.
@@ -20,6 +23,8 @@ struct ModuleParameters: Equatable {
             return (isOff ? false : value == "force" ? true : boolean(value)).map { .noExecutableHugePages($0) }
         case "eager_page_split":
             return boolean(value).map { .splitsEagerly($0) }
+        case "nx_huge_pages_recovery_ratio":
+            return UInt32(value).map { .recoveryRatio($0) }
         default:
             return nil
         }
@@ -29,6 +34,7 @@ struct ModuleParameters: Equatable {
         switch change {
         case .noExecutableHugePages(let on): noExecutableHugePages = on
         case .splitsEagerly(let on): splitsEagerly = on
+        case .recoveryRatio(let ratio): recoveryRatio = ratio
         }
     }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 /// Which lines make up an operation.
-enum OperationGrammar {
+struct OperationGrammar {
+    let mode: ReplayMode
+
     enum Role {
         case change, detail, end
         /// The operation is over, and this line is not of it.
@@ -11,9 +13,33 @@ enum OperationGrammar {
         case impossible
     }
 
-    static func kindBegun(by event: TraceEvent) -> Operation.Kind? {
+    /// What the other mode takes, and this one does not.
+    func isPassedOver(_ event: TraceEvent) -> Bool {
         switch event {
-        case .step(let step): kindBegun(by: step)
+        case .hostUnmapped, .hostAged, .hostTestAged, .invalidateEnd: mode == .calls
+        default: false
+        }
+    }
+
+    func kindBegun(by event: TraceEvent) -> Operation.Kind? {
+        if mode == .guest, let kind = Self.kindBegunByGuest(event) { return kind }
+        if case .step(let step) = event { return Self.kindBegun(by: step) }
+        return Self.kindOfCall(event)
+    }
+
+    private static func kindBegunByGuest(_ event: TraceEvent) -> Operation.Kind? {
+        switch event {
+        case .pageFault: .fault
+        case .step(.prefault): .prefault
+        case .hostUnmapped: .hostUnmap
+        case .hostAged: .hostAge
+        case .hostTestAged: .hostTestAge
+        default: nil
+        }
+    }
+
+    static func kindOfCall(_ event: TraceEvent) -> Operation.Kind? {
+        switch event {
         case .map: .map
         case .unmap: .unmap
         case .zapLeafs: .zapLeafs
@@ -46,22 +72,34 @@ enum OperationGrammar {
     }
 
     /// begin: the line that began the operation.
-    static func role(of event: TraceEvent, in kind: Operation.Kind, begin: TraceEvent) -> Role {
+    func role(of event: TraceEvent, in kind: Operation.Kind, begin: TraceEvent) -> Role {
         if case .spteChanged = event { return .change }
-        if ends(event, kind) { return .end }
+        if Self.ends(event, kind) { return .end }
+        if kind == .fault || kind == .prefault { return role(of: event, inFault: kind) }
         if kind.isStep { return role(of: event, inStep: begin) }
-        if isOpenEnded(kind) { return isPartOfWalk(event) ? .detail : .outside }
-        if kind == .zapAllFast, isPartOfFastZap(event) { return .detail }
+        if Self.isHostCall(kind) { return Self.isPartOfHostCall(event) ? .detail : .outside }
+        if Self.isOpenEnded(kind) { return Self.isPartOfWalk(event) ? .detail : .outside }
+        if kind == .zapAllFast, Self.isPartOfFastZap(event) { return .detail }
         if kindBegun(by: event) != nil { return .impossible }
         if case .step = event { return .impossible }
         if case .done = event { return .impossible }
         return .detail
     }
 
-    private static func role(of event: TraceEvent, inStep begin: TraceEvent) -> Role {
+    /// The library does the whole of it.
+    private func role(of event: TraceEvent, inFault kind: Operation.Kind) -> Role {
         switch event {
-        case .unmap: return zapsSlot(begin) ? .detail : .nested
-        case .age, .testAge: return .nested
+        case .hostUnmapped, .hostAged, .hostTestAged, .invalidateEnd, .allocRoot, .zapTable: .nested
+        case .step, .done, .pageFault, .mmioExit, .loadRoot: .outside
+        case .unmap, .zapLeafs, .zapAll, .zapAllFast: .impossible
+        default: .detail
+        }
+    }
+
+    private func role(of event: TraceEvent, inStep begin: TraceEvent) -> Role {
+        switch event {
+        case .unmap: return Self.zapsSlot(begin) ? .detail : .nested
+        case .age, .testAge, .hostUnmapped, .hostAged, .hostTestAged, .invalidateEnd: return .nested
         case .step, .done, .map, .allocRoot, .zapAll, .zapTable: return .impossible
         default: return .detail
         }
@@ -78,7 +116,9 @@ enum OperationGrammar {
         case (.map, .mapReturn), (.unmap, .unmapReturn), (.loadRoot, .loadRoot),
             (.age, .ageReturn), (.testAge, .testAgeReturn), (.writeProtectSlot, .writeProtectSlotReturn),
             (.split, .splitReturn), (.zapCollapsible, .zapCollapsibleReturn),
+            (.fault, .pageFaultReturn), (.fault, .mmioHandled),
             (.zapAllFast, .zapInvalidatedRootsReturn), (.uninit, .zapInvalidatedRootsReturn): true
+        case (.prefault, .done(let done)): done.operation == "prefault"
         case (.memslot, .done(let done)): OperationTable.memslotSteps.contains(done.operation)
         case (.parameter, .done(let done)): done.operation == "param"
         case (.getDirtyLog, .done(let done)): done.operation == "get_dirty_log"
@@ -100,8 +140,20 @@ enum OperationGrammar {
     /// something that cannot be part of them.
     static func isOpenEnded(_ kind: Operation.Kind) -> Bool {
         switch kind {
+        case .hostUnmap, .hostAge, .hostTestAge: true
         case .zapAll, .zapLeafs, .zapTable, .clearDirtySlot, .clearDirtyMasked, .writeProtect: true
         default: false
+        }
+    }
+
+    private static func isHostCall(_ kind: Operation.Kind) -> Bool {
+        kind == .hostUnmap || kind == .hostAge || kind == .hostTestAge
+    }
+
+    private static func isPartOfHostCall(_ event: TraceEvent) -> Bool {
+        switch event {
+        case .unmap, .unmapReturn, .age, .ageReturn, .testAge, .testAgeReturn: true
+        default: isPartOfWalk(event)
         }
     }
 

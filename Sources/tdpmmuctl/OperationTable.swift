@@ -29,9 +29,9 @@ enum OperationTable {
 
     /// The world around the TDP MMU.
     static let notes: Set<String> = [
-        "flush", "flush_range", "flush_memslot", "inv_begin", "inv_range", "inv_end",
+        "flush", "flush_range", "flush_memslot", "inv_begin", "inv_range",
         "free_sp_rcu", "kvm_userspace_exit", "kvm_mmio",
-        "kvm_age_hva", "kvm_test_age_hva", "kvm_try_async_get_page",
+        "kvm_try_async_get_page",
         "kvm_async_pf_not_present", "kvm_async_pf_ready", "kvm_async_pf_completed",
         "kvm_dirty_ring_push", "kvm_dirty_ring_reset", "kvm_dirty_ring_exit",
         "kvm_mmu_pagetable_walk", "kvm_mmu_paging_element", "kvm_mmu_set_accessed_bit",

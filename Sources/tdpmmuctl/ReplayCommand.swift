@@ -13,6 +13,10 @@ struct ReplayCommand: ParsableCommand {
             X.txt or X.txt.gz is X.npt.txt or X.npt.txt.gz beside it; dump files among the FILEs \
             are passed over.
 
+            With --guest only what userspace, the guest and the host did is taken from the trace: \
+            which faults there were, which pages the host had for them and what it took away. The \
+            level, the protection, when to split and what to zap must come out of the library alike.
+
             Exit status: 0 all equal, 1 differences, 2 input that cannot be replayed, 64 wrong usage.
             """)
 
@@ -22,10 +26,14 @@ struct ReplayCommand: ParsableCommand {
     @Flag(help: "Perform each recorded call of the TDP MMU. (the default)")
     var calls = false
 
+    @Flag(help: "Take only what userspace, the guest and the host did; what the TDP MMU does, is our own decision.")
+    var guest = false
+
     @Option(help: ArgumentHelp("Show this many differences of each file.", valueName: "count"))
     var show = 1
 
     func validate() throws {
+        if calls, guest { throw ValidationError("--calls and --guest exclude each other") }
         if show < 0 { throw ValidationError("--show takes a count") }
     }
 
@@ -58,7 +66,7 @@ struct ReplayCommand: ParsableCommand {
         let progress = Progress()
         defer { progress.clear() }
         progress.show("\(file): reading")
-        let replayer = try Replayer(file: file)
+        let replayer = try Replayer(file: file, mode: guest ? .guest : .calls)
         replayer.report.kept = show
         replayer.onProgress = { progress.show("\(file): \(Int($0 * 100)) %") }
         try replayer.run()

@@ -6,7 +6,8 @@ extension Replayer {
         let (result, bitmap) = machine.getDirtyLog(slot: slot)
         compareResult(operation, result)
         compareChanges(operation)
-        dirtyLogs[trace.lines[operation.begin].task] = DirtyLogCopy(slot: slot, bitmap: bitmap)
+        dirtyLogs[trace.lines[operation.begin].task] = DirtyLogCopy(
+            slot: slot, base: machine.slot(id: slot)?.base ?? 0, bitmap: bitmap)
         guard let base = machine.slot(id: slot)?.base else { return }
         compareHarvest(operation, dirtyLogMode.isManual ? [] : bitmap, base: base)
     }
@@ -81,7 +82,9 @@ extension Replayer {
         }
         for range in list.ranges {
             log.listed &+= UInt64(range.count)
-            guard let page = log.remove(range) else { continue }
+            let base = log.base
+            let missing = log.remove(range) { isParallel && maybeDirty.contains(base &+ $0) }
+            guard let page = missing else { continue }
             differ(line.number, "the dirty log", expected: "page 0x\(hex(page)) is dirty", got: "it is clean")
         }
         dirtyLogs[line.task] = log

@@ -15,6 +15,7 @@ extension Replayer {
         case .mmioChecked(let check): try compare(check, line)
         case .mmioHandled(let gfn): try compareMMIO(gfn, line)
         case .fastPageFault(let fault): try fastPageFault(fault, line)
+        case .invalidateEnd: endInvalidation(line)
         case .pages(let list): compare(list, line)
         case .ringEntries(let vcpu, let entries): try harvest(vcpu: vcpu, entries, line)
         case .loadRoot(let pointer, let root, let level):
@@ -41,7 +42,7 @@ extension Replayer {
         case .batch(let vcpu, let accesses): try begin(.batch(accesses), vcpu: vcpu, line)
         case .kick(let vcpu): try begin(.halt, vcpu: vcpu, line)
         case .smiTouch(let vcpu, let access): try begin(.smi(access), vcpu: vcpu, line)
-        case .prefault(let vcpu): tasks[line.task] = TaskState(vcpu: vcpu)
+        case .prefault(let vcpu, _, _): tasks[line.task] = TaskState(vcpu: vcpu)
         case .enableCapability(let name, let argument): try enableCapability(name, argument, line)
         case .hostMap(let map):
             tasks[line.task, default: TaskState()].hostMap = map
@@ -65,7 +66,9 @@ extension Replayer {
         case _ where OperationTable.hostSteps.contains(done.operation):
             guard done.result == 0, let change = tasks[line.task]?.hostChange else { return }
             host.change(change)
-        case "parallel_begin": isParallel = false
+        case "parallel_begin":
+            isParallel = false
+            endParallel(line)
         case "dump": compareDumpCount(done, line)
         case "vm_create", "vcpu_create":
             compare(line.number, "\(done.operation) returns", done.result, 0)
@@ -94,8 +97,11 @@ extension Replayer {
         guard machine == nil, report.calls == 0 else {
             throw trace.badInput(line.number, "a second VM in one trace")
         }
+        // In the calls mode the library is never to ask.
         let created = Machine(rootLevel: rootLevel, physicalAddressBits: physicalAddressBits, parameters: parameters) {
             [unowned self] hva in host.level(of: hva, at: currentLine)
+        } hostPage: {
+            [unowned self] gfn in hostPages[gfn] ?? .fault
         }
         guard let machine = created else {
             throw trace.badInput(

@@ -17,9 +17,19 @@ extension Replayer {
         // Somebody else was faster here, or there.
         if isParallel, before?.spte != fault.old { return }
         compare(line.number, "fast_page_fault returns", fault.result, result, returnText)
-        compare(line.number, "fast_page_fault finds", fault.old, before?.spte ?? 0, hex)
+        compare(fault, line, before, machine)
+    }
+
+    /// What it found, and what it left.
+    func compare(_ fault: FastPageFault, _ line: TraceLine, _ before: TableEntry?, _ machine: Machine) {
         if isParallel { return }
-        compare(line.number, "fast_page_fault leaves", fault.new, entry(fault, machine)?.spte ?? 0, hex)
+        compare(line.number, "fast_page_fault finds", fault.old, before?.spte ?? 0, hex)
+        // If it could not fix it, somebody else did: that is another line's matter.
+        if fault.fixed || fault.spurious {
+            compare(line.number, "fast_page_fault leaves", fault.new, entry(fault, machine)?.spte ?? 0, hex)
+        } else {
+            compare(line.number, "fast_page_fault leaves", fault.new, before?.spte ?? 0, hex)
+        }
         guard let before, let address = physical(fault.address), !isSameAddress(address, before) else { return }
         differ(line.number, "fast_page_fault is at", expected: hex(address), got: text(before))
     }
@@ -31,6 +41,8 @@ extension Replayer {
 
 /// RET_PF_*.
 enum FaultResult {
+    static let retry = 1
+    static let emulate = 2
     static let invalid = 4
     static let fixed = 5
     static let spurious = 6

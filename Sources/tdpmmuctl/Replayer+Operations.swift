@@ -16,6 +16,7 @@ extension Replayer {
             try call(operation, begin, machine)
         }
         compareSplits(operation)
+        compareRecovered(operation)
         if operation.kind == .uninit { machine.destroy() }
         let end = trace.lines[operation.end]
         reportWarnings(end.number, refused: end.event.isRefusal)
@@ -30,6 +31,8 @@ extension Replayer {
         case .loadRoot: try loadRoot(operation, begin, machine)
         case .age, .testAge: age(operation, begin, machine)
         case .zapTable: zapTable(operation, begin, machine)
+        case .fault: try fault(operation, begin, machine)
+        case .hostUnmap, .hostAge, .hostTestAge: notify(operation, begin, machine)
         case .zapAll:
             machine.zapAll()
             compareChanges(operation)
@@ -48,18 +51,20 @@ extension Replayer {
     /// Our changes of the call that was just made, against the operation's.
     @discardableResult
     func compareChanges(_ operation: Operation) -> [SPTEChange] {
-        let ours = machine?.takeChanges() ?? []
+        compareChanges(operation, with: machine?.takeChanges() ?? [])
+    }
+
+    @discardableResult
+    func compareChanges(_ operation: Operation, with ours: [SPTEChange]) -> [SPTEChange] {
         let recorded = operation.changes.compactMap { index -> ChangeComparison.Recorded? in
             guard case .spteChanged(let change) = trace.lines[index].event else { return nil }
             return (trace.lines[index].number, change)
         }
-        let mismatches = ChangeComparison.mismatches(
-            recorded, ours, order: isParallel ? .perEntry : .exact, &renaming)
-        for mismatch in mismatches {
-            differ(mismatch.line ?? trace.lines[operation.end].number,
-                   "SPTE change in \(operation.kind.rawValue)",
-                   expected: mismatch.expected?.text ?? "no further change",
-                   got: mismatch.got?.text ?? "no such change")
+        if isParallel {
+            compareInParallel(operation, recorded, ours)
+        } else {
+            report(ChangeComparison.mismatches(recorded, ours, &renaming), operation.kind.rawValue,
+                   trace.lines[operation.end].number)
         }
         return ours
     }
@@ -111,13 +116,23 @@ extension Replayer {
             throw trace.badInput(begin.number, "map without kvm_mmu_spte_requested")
         }
         compareArguments(call, begin)
+        let expected = mapResult(operation)
+        if isLostRace(expected, call, vcpu) {
+            tasks[begin.task, default: TaskState()].mapResult = expected
+            compareChanges(operation)
+            return
+        }
         let result = machine.map(vcpu: vcpu, call, level: hostLevel(requested, call, vcpu, machine))
         tasks[begin.task, default: TaskState()].mapResult = result
-        if case .mapReturn(let expected) = trace.lines[operation.end].event {
+        if let expected {
             compare(trace.lines[operation.end].number, "map returns", expected, result, returnText)
         }
         compareChanges(operation)
         if !isParallel { compareDetails(operation, vcpu, machine) }
+    }
+
+    private func mapResult(_ operation: Operation) -> Int? {
+        if case .mapReturn(let result) = trace.lines[operation.end].event { result } else { nil }
     }
 
     /// Where execution through huge pages is forbidden, a fetch is mapped small, but
@@ -129,7 +144,7 @@ extension Replayer {
         return max(requested, host.level(of: hva, at: currentLine))
     }
 
-    private func requestedLevel(_ operation: Operation, _ call: MapCall) -> Int? {
+    func requestedLevel(_ operation: Operation, _ call: MapCall) -> Int? {
         for index in operation.details {
             guard case .spteRequested(let gfn, let pfn, let level) = trace.lines[index].event else { continue }
             compare(trace.lines[index].number, "kvm_mmu_spte_requested has gfn", gfn, call.gfn, hex)
@@ -141,7 +156,7 @@ extension Replayer {
 
     /// The recorder shows the fault's fields twice and more: they must agree, else
     /// an argument of the call may have been garbled.
-    private func compareArguments(_ call: MapCall, _ begin: TraceLine) {
+    func compareArguments(_ call: MapCall, _ begin: TraceLine) {
         compare(begin.number, "map has gfn", call.gfn, call.address >> Paging.pageShift, hex)
         let bits: [(name: String, bit: UInt64, value: Bool)] = [
             ("write", PageFaultBits.write, call.write), ("exec", PageFaultBits.fetch, call.execute),
@@ -162,7 +177,7 @@ extension Replayer {
         compare(begin.number, "a prefault has page offset", call.address & Paging.pageMask, 0, hex)
     }
 
-    private func compareDetails(_ operation: Operation, _ vcpu: Int, _ machine: Machine) {
+    func compareDetails(_ operation: Operation, _ vcpu: Int, _ machine: Machine) {
         for index in operation.details {
             let line = trace.lines[index]
             switch line.event {
@@ -239,7 +254,7 @@ extension Replayer {
 
     /// The recorder shows the range again for each root: an argument that was
     /// garbled does not agree.
-    private func compareRanges(_ operation: Operation, _ start: UInt64, _ end: UInt64) {
+    func compareRanges(_ operation: Operation, _ start: UInt64, _ end: UInt64) {
         for index in operation.details {
             guard case .zapLeafsOfRoot(_, let first, let stop) = trace.lines[index].event else { continue }
             compare(trace.lines[index].number, "zap_leafs has start", first, start, hex)

@@ -52,6 +52,7 @@ extension Replayer {
     /// The recovery thread zaps a table that stands in for a huge page.
     func zapTable(_ operation: Operation, _ begin: TraceLine, _ machine: Machine) {
         guard case .zapTable(let table, let gfn) = begin.event else { return }
+        if mode == .guest { return recover(operation, gfn, machine) }
         let ours = physical(table).flatMap { renaming.ours(of: $0) }
         guard let ours, let found = machine.zapTable(at: ours) else {
             return differ(begin.number, "zap_sp", expected: "a table at \(hex(table))", got: "none is known")

@@ -11,6 +11,8 @@ extension Replayer {
         case .getDirtyLog(let slot): getDirtyLog(operation, slot, machine)
         case .clearDirtyLog(let slot, let first, let count):
             clearDirtyLog(operation, slot, first: first, count: count, machine)
+        case .prefault(let vcpu, let gpa, let length):
+            prefault(operation, vcpu, gpa, length, machine)
         case .resetDirtyRings(let count): resetDirtyRings(operation, count, machine)
         default: break
         }
@@ -38,6 +40,7 @@ extension Replayer {
         switch change {
         case .noExecutableHugePages(let on): compareResult(operation, machine.setNoExecutableHugePages(on))
         case .splitsEagerly(let on): compareResult(operation, machine.setEagerSplit(on))
+        case .recoveryRatio: break
         }
         compareChanges(operation)
     }

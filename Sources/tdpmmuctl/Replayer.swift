@@ -16,6 +16,7 @@ final class Replayer {
     }
 
     let trace: Trace
+    let mode: ReplayMode
     let dumps: DumpFile?
     let schedule: Schedule
     var report: Report
@@ -30,6 +31,12 @@ final class Replayer {
     /// What the host maps huge, as far as it is known.
     var host: HostMemory
     var parameters = ModuleParameters()
+    /// Of the guest mode: what the host answers for the pages of the current fault.
+    var hostPages: [UInt64: HostPage] = [:]
+    /// Host ranges that are being invalidated, by task.
+    var invalidations: [Int: [Range<UInt64>]] = [:]
+    /// Changes of a recovery step of ours that the trace has not come to yet.
+    var recovered: [SPTEChange] = []
     /// KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 of the VM.
     var dirtyLogMode = DirtyLogMode()
     /// By task: what the last KVM_GET_DIRTY_LOG gave here, until the trace has told it all.
@@ -40,6 +47,12 @@ final class Replayer {
     var currentLine = 0
     /// Several vCPUs run at once: lines under mmu_lock held for read may be swapped.
     var isParallel = false
+    /// Items that were performed before their turn.
+    var performed: Set<Int> = []
+    /// SPTE changes that the two sides need not make in the same call.
+    var book = ChangeBook()
+    /// Gfns that a fault which lost a race may have marked as dirty.
+    var maybeDirty: Set<UInt64> = []
     var onProgress: ((Double) -> Void)?
 
     /// What a task is in the middle of.
@@ -53,22 +66,23 @@ final class Replayer {
         var hostChange: HostChangeStep?
     }
 
-    init(trace: Trace, dumps: DumpFile?) throws(BadInput) {
+    init(trace: Trace, dumps: DumpFile?, mode: ReplayMode = .calls) throws(BadInput) {
         try Self.requireDumps(trace, dumps)
         self.trace = trace
         self.dumps = dumps
-        schedule = try Schedule(trace)
+        self.mode = mode
+        schedule = try Schedule(trace, mode)
         host = HostMemory(trace)
         report = Report(name: Self.displayName(trace.file))
     }
 
     /// A trace and the dump file beside it.
-    convenience init(file: String) throws(BadInput) {
+    convenience init(file: String, mode: ReplayMode = .calls) throws(BadInput) {
         let trace = try Trace(file: file)
         let beside = DumpFile.candidates(besides: file).first(where: FileBytes.exists)
         var dumps: DumpFile?
         if let beside { dumps = try DumpFile(file: beside) }
-        try self.init(trace: trace, dumps: dumps)
+        try self.init(trace: trace, dumps: dumps, mode: mode)
     }
 
     /// Performs the trace.  Differences are in the report.
@@ -76,16 +90,28 @@ final class Replayer {
         for (index, item) in schedule.items.enumerated() {
             if index & 0xff == 0 { onProgress?(Double(index) / Double(schedule.items.count)) }
             if stop == .beforeTeardown, item.isTeardown { return }
-            switch item {
-            case .operation(let operation): try perform(operation)
-            case .event(let line): try take(trace.lines[line])
-            }
+            if performed.remove(index) != nil { continue }
+            try bringForward(before: index)
+            try perform(item)
             if case .afterDump(let id) = stop, isEndOfDump(item, id) { return }
         }
         guard stop == .never else { return }
         guard machine == nil else {
             throw trace.badInput(trace.lineCount, "the trace ends before the VM does")
         }
+    }
+
+    private func perform(_ item: Schedule.Item) throws(BadInput) {
+        switch item {
+        case .operation(let operation): try perform(operation)
+        case .event(let line): try take(trace.lines[line])
+        }
+    }
+
+    /// Out of its turn.
+    func perform(item index: Int) throws(BadInput) {
+        guard performed.insert(index).inserted else { return }
+        try perform(schedule.items[index])
     }
 
     /// The ids of the dumps, in order.

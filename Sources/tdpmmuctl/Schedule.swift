@@ -24,12 +24,18 @@ struct Operation {
         case getDirtyLog = "get_dirty_log step"
         case clearDirtyLog = "clear_dirty_log step"
         case resetDirtyRings = "reset_dirty_rings step"
+        // Of the guest mode.
+        case fault = "page fault"
+        case prefault = "prefault step"
+        case hostUnmap = "memory notifier"
+        case hostAge = "aging by the host"
+        case hostTestAge = "the host's look for use"
 
         /// One thing that userspace asks for, from STEP to DONE.  The calls in between
         /// are its parts, which the library makes by itself.
         var isStep: Bool {
             switch self {
-            case .memslot, .parameter, .getDirtyLog, .clearDirtyLog, .resetDirtyRings: true
+            case .memslot, .parameter, .getDirtyLog, .clearDirtyLog, .resetDirtyRings, .prefault: true
             default: false
             }
         }
@@ -60,8 +66,8 @@ struct Schedule {
 
     private(set) var items: [Item] = []
 
-    init(_ trace: Trace) throws(BadInput) {
-        var gatherer = Gatherer(trace: trace)
+    init(_ trace: Trace, _ mode: ReplayMode) throws(BadInput) {
+        var gatherer = Gatherer(trace: trace, grammar: OperationGrammar(mode: mode))
         for index in trace.lines.indices { try gatherer.take(index) }
         items = try gatherer.finish()
     }
@@ -72,14 +78,15 @@ struct Schedule {
 /// parts: while it allocates memory, the host may reclaim some of the guest's.
 private struct Gatherer {
     let trace: Trace
+    let grammar: OperationGrammar
     var open: [Int: [Operation]] = [:]
     var placed: [(position: Int, item: Schedule.Item)] = []
 
     mutating func take(_ index: Int) throws(BadInput) {
         let line = trace.lines[index]
-        if case .hostUnmapped = line.event { return }
+        if grammar.isPassedOver(line.event) { return }
         guard var operation = open[line.task]?.popLast() else { return try begin(index) }
-        switch OperationGrammar.role(of: line.event, in: operation.kind, begin: trace.lines[operation.begin].event) {
+        switch grammar.role(of: line.event, in: operation.kind, begin: trace.lines[operation.begin].event) {
         case .change:
             operation.changes.append(index)
         case .detail:
@@ -105,7 +112,9 @@ private struct Gatherer {
     /// A line of a task that is in no operation, or begins one inside another.
     private mutating func begin(_ index: Int) throws(BadInput) {
         let line = trace.lines[index]
-        if let kind = OperationGrammar.kindBegun(by: line.event) {
+        if let kind = grammar.kindBegun(by: line.event) {
+            // The guest came to this point: that, too, happens at the line itself.
+            if kind == .fault || kind == .prefault { placed.append((index, .event(index))) }
             open[line.task, default: []].append(Operation(kind: kind, begin: index, end: index))
             return
         }
@@ -128,10 +137,21 @@ private struct Gatherer {
     private func position(of operation: Operation) -> Int {
         switch operation.kind {
         case .map, .unmap, .zapLeafs, .age, .testAge: operation.changes.first ?? operation.end
+        case .fault: operation.changes.first ?? fastFix(operation) ?? operation.end
         // From the first part on mmu_lock is held.
-        case .getDirtyLog, .clearDirtyLog, .resetDirtyRings:
-            operation.details.first { OperationGrammar.kindBegun(by: trace.lines[$0].event) != nil } ?? operation.end
+        case .getDirtyLog, .clearDirtyLog, .resetDirtyRings: firstPart(operation) ?? operation.end
+        case .hostUnmap, .hostAge, .hostTestAge: firstPart(operation) ?? operation.begin
         default: operation.begin
+        }
+    }
+
+    private func firstPart(_ operation: Operation) -> Int? {
+        operation.details.first { OperationGrammar.kindOfCall(trace.lines[$0].event) != nil }
+    }
+
+    private func fastFix(_ operation: Operation) -> Int? {
+        operation.details.first {
+            if case .fastPageFault(let fault) = trace.lines[$0].event { fault.fixed } else { false }
         }
     }
 

@@ -94,8 +94,11 @@ enum TraceEvent: Equatable {
     case smmTransition(vcpu: Int, entering: Bool)
     case zapAllFast
     case hugePageSplit(HugePageSplit)
-    /// The host's tables changed: only the model of them cares.
+    /// What the host's memory notifier is told, in its own addresses.
     case hostUnmapped(start: UInt64, end: UInt64)
+    case hostAged(start: UInt64, end: UInt64)
+    case hostTestAged(start: UInt64, end: UInt64)
+    case invalidateEnd
 
     // Calls and returns of the TDP MMU's functions.
     case map(MapCall)

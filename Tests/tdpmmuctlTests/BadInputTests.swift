@@ -118,24 +118,41 @@ final class BadInputTests: XCTestCase {
                 bytes[Int(random.next() % UInt64(bytes.count))] = UInt8(truncatingIfNeeded: random.next())
             }
             if random.next() % 4 == 0 { bytes.removeLast(Int(random.next() % UInt64(bytes.count))) }
-            _ = Outcome { try Replayer(trace: Trace(file: "X.txt", bytes: bytes), dumps: dumps) }
+            for mode in [ReplayMode.calls, .guest] {
+                _ = Outcome { try Replayer(trace: Trace(file: "X.txt", bytes: bytes), dumps: dumps, mode: mode) }
+            }
         }
     }
 
     /// Digits replaced at random: these parse, and reach the library.
     func testWildNumbers() throws {
-        let trace = try Recorded("612-14_prefault")
+        try wildNumbers(in: Recorded("612-14_prefault"), tries: 300)
+    }
+
+    func testWildNumbersInDirtyLogging() throws {
+        let trace = try Recorded("612-03b_dirtylog_manual_initset")
+        try wildNumbers(in: trace.cut(behind: trace.number(of: "DONE clear_dirty_log")), tries: 60)
+    }
+
+    func testWildNumbersInRecovery() throws {
+        let trace = try Recorded("612-08_nx_huge_pages")
+        try wildNumbers(in: trace.cut(behind: trace.number(of: " zap_sp: ", occurrence: 2)), tries: 60)
+    }
+
+    private func wildNumbers(in trace: Recorded, tries: Int) throws {
         let good = Recorded.bytes(trace.lines.map { $0.hasPrefix("# entries-in") ? "#" : $0 })
         let dumps = try DumpFile(file: "X.npt.txt", bytes: Recorded.bytes(trace.dumpLines))
         let digits = good.indices.filter { good[$0].hexDigit != nil }
         var random = Xorshift(state: 0x1234_5678)
-        for _ in 0..<300 {
+        for _ in 0..<tries {
             var bytes = good
             for _ in 0...random.next() % 8 {
                 let place = digits[Int(random.next() % UInt64(digits.count))]
                 bytes[place] = Array("0123456789abcdef".utf8)[Int(random.next() % 16)]
             }
-            _ = Outcome { try Replayer(trace: Trace(file: "X.txt", bytes: bytes), dumps: dumps) }
+            for mode in [ReplayMode.calls, .guest] {
+                _ = Outcome { try Replayer(trace: Trace(file: "X.txt", bytes: bytes), dumps: dumps, mode: mode) }
+            }
         }
     }
 }

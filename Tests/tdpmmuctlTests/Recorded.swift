@@ -14,6 +14,12 @@ struct Recorded {
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
         .appendingPathComponent("traces").path
 
+    /// The names of all traces.
+    static var all: [String] {
+        let files = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        return files.filter { $0.hasSuffix(".txt.gz") && !$0.hasSuffix(".npt.txt.gz") }.map { String($0.dropLast(7)) }.sorted()
+    }
+
     static func path(_ name: String) -> String { "\(folder)/\(name).txt.gz" }
 
     /// A trace whose library must agree with the kernel in everything.
@@ -62,13 +68,14 @@ struct Recorded {
     }
 
     /// Replays it in this process.
-    func replay() -> Outcome {
-        Self.replay(trace: Self.bytes(lines), dumps: Self.bytes(dumpLines))
+    func replay(_ mode: ReplayMode = .calls) -> Outcome {
+        Self.replay(trace: Self.bytes(lines), dumps: Self.bytes(dumpLines), mode)
     }
 
-    static func replay(trace: [UInt8], dumps: [UInt8]) -> Outcome {
+    static func replay(trace: [UInt8], dumps: [UInt8], _ mode: ReplayMode = .calls) -> Outcome {
         Outcome {
-            try Replayer(trace: Trace(file: "X.txt", bytes: trace), dumps: DumpFile(file: "X.npt.txt", bytes: dumps))
+            try Replayer(trace: Trace(file: "X.txt", bytes: trace), dumps: DumpFile(file: "X.npt.txt", bytes: dumps),
+                         mode: mode)
         }
     }
 

@@ -5,8 +5,8 @@ import XCTest
 
 /// Whole traces, in this process.
 final class ReplayTests: XCTestCase {
-    private func report(_ name: String) throws -> Report {
-        let replayer = try Replayer(file: Recorded.path(name))
+    private func report(_ name: String, _ mode: ReplayMode = .calls) throws -> Report {
+        let replayer = try Replayer(file: Recorded.path(name), mode: mode)
         try replayer.run()
         if let first = replayer.report.first { XCTFail(first.description) }
         XCTAssertEqual(replayer.report.differences, 0)
@@ -83,6 +83,15 @@ final class ReplayTests: XCTestCase {
 
     func testEverythingMixed() throws {
         XCTAssertEqual(try report("612-20a_random_seq").changes, 118928)
+    }
+
+    /// The same changes come of the library's own decisions.
+    func testGuestMode() throws {
+        let names = Recorded.all
+        XCTAssertGreaterThan(names.count, 10)
+        for name in names {
+            XCTAssertEqual(try report(name, .guest).changes, try report(name, .calls).changes, name)
+        }
     }
 
     /// Without its guest the same trace must differ, else the bits are not compared.
