@@ -291,8 +291,10 @@ static void dirty_survives_aging(void **state)
             read_lock(&w->kvm->mmu_lock);
             kvm_tdp_mmu_clear_dirty_slot(w->kvm, slot_by_id(w, 0, 0));
             read_unlock(&w->kvm->mmu_lock);
-            for (gfn_t gfn = 0; gfn < 64; gfn++)
+            for (gfn_t gfn = 0; gfn < 64; gfn++) {
+                tdpmmu_cpu_access(w->vcpu, gfn << 12, 0, NULL); /* for the aging to see Accessed alone */
                 lost += tdpmmu_cpu_access(w->vcpu, gfn << 12, PFERR_WRITE_MASK, NULL) != 1;
+            }
             for (gfn_t gfn = 0; gfn < 64; gfn++)
                 lost += !is_dirty_spte(w->kvm, spte_at(w->vcpu, gfn, 1));
         }
