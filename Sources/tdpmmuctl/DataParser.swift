@@ -9,7 +9,7 @@ enum DataParser {
         if text.skip("dirty ") { return pages(&text, isToClear: false) }
         if text.skip("clear ") { return pages(&text, isToClear: true) }
         if text.skip("ring ") { return ring(&text) }
-        return nil
+        return text.toEnd(.note)
     }
 
     private static func pages(_ text: inout ByteCursor, isToClear: Bool) -> TraceEvent? {

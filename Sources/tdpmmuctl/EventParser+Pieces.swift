@@ -53,7 +53,8 @@ extension ByteCursor {
 
     /// A pointer as the tracepoints print it; (null) is 0.
     mutating func pointer() -> UInt64? {
-        skip("(null)") ? 0 : hex()
+        skipBlanks()
+        return skip("(null)") ? 0 : hex()
     }
 
     /// "P|W|U|0x100000000": names, and what has none in hexadecimal.

@@ -144,7 +144,7 @@ extension EventParser {
         guard text.skip("vcpu "), let vcpu = text.integer(), text.skip(" gva "), let gpa = text.hex(),
             text.skip(" error_code "), let errorCode = text.errorCodeNames(),
             text.skip(" sptep "), let address = text.pointer(),
-            text.skip(" old "), let old = text.prefixedHex(), text.skip(" new "), let new = text.hex(),
+            text.skip(" old "), let old = text.number(), text.skip(" new "), let new = text.hex(),
             text.skip(" spurious "), let spurious = text.flag(),
             text.skip(" fixed "), let fixed = text.flag()
         else { return nil }

@@ -50,9 +50,8 @@ struct HostMemory {
 
     /// hugetlbfs pages do not change, and others never are huge.
     private static func fixedLevel(_ kind: String) -> Int? {
-        if kind.hasPrefix("hugetlb1g") { return 3 }
-        if kind.hasPrefix("hugetlb") { return 2 }
-        return nil
+        guard kind.hasPrefix("hugetlb") else { return nil }
+        return kind.lowercased().contains("1g") ? 3 : 2
     }
 
     private static func isTransparentlyHuge(_ region: Region) -> Bool { region.kind.hasPrefix("thp") }

@@ -234,7 +234,7 @@ extension Replayer {
     private func unmap(_ operation: Operation, _ begin: TraceLine, _ machine: Machine) {
         guard case .unmap(let start, let end, let flush) = begin.event else { return }
         compareRanges(operation, start, end)
-        let result = machine.unmap(addressSpace(operation), start: start, end: end, flush: flush)
+        let result = machine.unmap(addressSpace(operation, holding: start), start: start, end: end, flush: flush)
         guard let result else {
             return differ(begin.number, "unmap_gfn_range", expected: "a slot at gfn \(hex(start))", got: "none")
         }
@@ -271,7 +271,7 @@ extension Replayer {
     }
 
     /// The slot's address space: that of the roots that were visited.
-    func addressSpace(_ operation: Operation) -> Int {
+    func addressSpace(_ operation: Operation, holding gfn: UInt64) -> Int {
         for index in operation.details + operation.changes {
             switch trace.lines[index].event {
             case .zapLeafsOfRoot(let root, _, _), .iteratorStart(let root, _, _): return Int(root.role >> 24)
@@ -279,6 +279,7 @@ extension Replayer {
             default: continue
             }
         }
-        return 0
+        // It has visited none: it matters to nobody then which one it is.
+        return machine?.slots.first { $0.first <= gfn && gfn - $0.first < $0.pages }?.addressSpace ?? 0
     }
 }

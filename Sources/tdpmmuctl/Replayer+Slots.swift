@@ -5,8 +5,9 @@ extension Replayer {
     func age(_ operation: Operation, _ begin: TraceLine, _ machine: Machine) {
         let result: Bool?
         switch begin.event {
-        case .age(let start, let end): result = machine.age(addressSpace(operation), start: start, end: end)
-        case .testAge(let start, let end): result = machine.testAge(addressSpace(operation), start: start, end: end)
+        case .age(let start, let end): result = machine.age(addressSpace(operation, holding: start), start: start, end: end)
+        case .testAge(let start, let end):
+            result = machine.testAge(addressSpace(operation, holding: start), start: start, end: end)
         default: return
         }
         compare(operation, result)
@@ -28,7 +29,7 @@ extension Replayer {
     }
 
     func callOnSlot(_ operation: Operation, _ begin: TraceLine, _ machine: Machine) {
-        let space = addressSpace(operation)
+        let space = addressSpace(operation, holding: Self.gfn(begin.event))
         let result: Bool?
         switch begin.event {
         case .writeProtectSlot(let slot, let level):
@@ -47,6 +48,15 @@ extension Replayer {
         }
         compare(operation, result)
         compareChanges(operation)
+    }
+
+    private static func gfn(_ event: TraceEvent) -> UInt64 {
+        switch event {
+        case .writeProtectSlot(let slot, _), .clearDirtySlot(let slot), .zapCollapsible(let slot): slot.base
+        case .clearDirtyMasked(let gfn, _, _), .writeProtect(let gfn, _): gfn
+        case .split(let call): call.start
+        default: 0
+        }
     }
 
     /// The recovery thread zaps a table that stands in for a huge page.

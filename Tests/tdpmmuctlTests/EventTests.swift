@@ -175,7 +175,7 @@ final class MarkerTests: XCTestCase {
             "STEP batch vcpu=0 n=2 list=1:r", "STEP batch vcpu=0 n=1 list=1", "STEP batch vcpu=0 n=1 list=1:r,",
             "STEP memslot_add slot=70000 as_id=0 gpa=0 npages=1 hva=0 flags=0",
             "STEP memslot_add slot=1 as_id=0 gpa=0 npages=1 hva=0 flags=0x100000000",
-            "DATA dirty slot=1 part=0 pages=9-7", "DATA dirty slot=1 part=0 pages=1,,2", "DATA frobnicate",
+            "DATA dirty slot=1 part=0 pages=9-7", "DATA dirty slot=1 part=0 pages=1,,2",
             "DATA dirty slot=1 part=0 pages=1000000000", "DATA dirty slot=1 total=", "DATA ring vcpu=0 part=0 entries=1",
             "STEP get_dirty_log", "STEP param", "STEP clear_dirty_log slot=1 first=0", "STEP enable_cap cap=X",
             "STEP smi_touch vcpu=0 gpa=0x1", "STEP host_map hva=0x1 len=1", "STEP mprotect hva=0x1",

@@ -53,4 +53,21 @@ final class ParallelTests: XCTestCase {
             }
         }
     }
+
+    /// A dirty log is read by one thread while another one's fault, which the log already
+    /// has, has not written its line.
+    func testALogThatKnowsOfAFaultBeforeItsLine() throws {
+        var trace = try Recorded("612-03a_dirtylog_plain")
+        trace.lines = trace.lines.map { $0.hasPrefix("# entries-in") ? "#" : $0 }
+        let read = try trace.number(of: "STEP get_dirty_log") - 1
+        let total = try trace.number(of: "DATA dirty slot=1 total=") - 1
+        let fixed = try XCTUnwrap(trace.lines[..<read].lastIndex { $0.contains("spurious 0 fixed 1") })
+        let thread = trace.lines[read...total].map { $0.replacingOccurrences(of: "tdpscen-329", with: "dirtylog-999") }
+        let marker = try XCTUnwrap(trace.lines.first { $0.contains("STEP touch") }?.components(separatedBy: "STEP").first)
+        let begin = try XCTUnwrap(trace.lines[..<fixed].lastIndex { $0.contains("STEP touch") })
+        trace.lines = trace.lines[..<begin] + [marker + "STEP parallel_begin nvcpu=1 zapper=0 dirtylog=1"]
+            + trace.lines[begin..<fixed] + thread + trace.lines[fixed..<read] + [marker + "DONE parallel_begin"]
+            + trace.lines[(total + 1)...]
+        for mode in Self.modes { XCTAssertEqual(trace.replay(mode), .equal, "\(mode)") }
+    }
 }
