@@ -14,7 +14,7 @@ extension Int32 {
     static var invalid: Int32 { -EINVAL }
 }
 
-/// A caller's mistake, told once.  Always nil, for `guard let … else`.
+/// A caller's mistake, told once.
 @inline(never)
 func complain(
     _ kind: WarningKind, _ function: StaticString, _ text: StaticString, _ kvm: KVMPointer? = nil,
