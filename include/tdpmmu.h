@@ -28,6 +28,7 @@
 #include "tdpmmu/dirty_log.h"
 #include "tdpmmu/huge_pages.h"
 #include "tdpmmu/notifier.h"
+#include "tdpmmu/trace.h"
 #include "tdpmmu/rig.h"
 
 #endif

@@ -640,6 +640,24 @@ static void nothing(struct rcu_head *unused)
     WARN(kvm_mmu_invalidate_end(a->kvm)) \
     WARN(LOCKED_R(kvm_mmu_invalidate_end(a->kvm))) \
     WARN(LOCKED_W(kvm_mmu_invalidate_end(a->kvm))) /* none is under way */ \
+    /* trace.h */ \
+    QUIET(tdpmmu_trace_name(-1) == NULL && tdpmmu_trace_name(TDPMMU_TRACE_COUNT) == NULL) \
+    BAD(tdpmmu_trace_enable(NULL, TDPMMU_TRACE_ALL) == -EINVAL) \
+    BAD(tdpmmu_trace_enable(a->kvm, TDPMMU_TRACE_ALL + 1) == -EINVAL) \
+    BAD(tdpmmu_trace_enable(a->kvm, UINT64_MAX) == -EINVAL) \
+    BAD(tdpmmu_trace_ring_size(0) == -EINVAL) \
+    BAD(tdpmmu_trace_ring_size(63) == -EINVAL) \
+    BAD(tdpmmu_trace_ring_size(100) == -EINVAL) \
+    BAD(tdpmmu_trace_ring_size(SIZE_MAX) == -EINVAL) \
+    BAD(tdpmmu_trace_read(NULL, 8, NULL) == 0) \
+    FINE(tdpmmu_trace_read(NULL, 0, NULL)) \
+    BAD(tdpmmu_trace_write(-1) == -EINVAL) \
+    QUIET(tdpmmu_trace_write(1 << 20) == -EBADF) \
+    BAD(tdpmmu_trace_mark(NULL, "text") == -EINVAL) \
+    BAD(tdpmmu_trace_mark(a->kvm, NULL) == -EINVAL) \
+    BAD(tdpmmu_trace_mark(a->kvm, "two\nlines") == -EINVAL) \
+    BAD(tdpmmu_trace_mark(a->kvm, "\xc3\xa4") == -EINVAL) \
+    FINE(tdpmmu_trace_mark(a->kvm, "nobody wants it")) \
     /* rig.h */ \
     BAD(tdpmmu_cpu_access(NULL, 0, 0, NULL) == -EINVAL) \
     BAD(tdpmmu_cpu_access(bare, 0, 0, NULL) == -EINVAL) \

@@ -99,29 +99,6 @@ public func kvm_tdp_mmu_zap_all(_ kvm: UnsafeMutablePointer<kvm>?) {
 
 // Faults --------------------------------------------------------------------
 
-extension FaultResult {
-    fileprivate var code: Int32 {
-        switch self {
-        case .retry: Int32(bitPattern: RET_PF_RETRY.rawValue)
-        case .emulate: Int32(bitPattern: RET_PF_EMULATE.rawValue)
-        case .fixed: Int32(bitPattern: RET_PF_FIXED.rawValue)
-        case .spurious: Int32(bitPattern: RET_PF_SPURIOUS.rawValue)
-        case .noMemory: -ENOMEM
-        case .ringFull: -ENOBUFS
-        case .refused: -EINVAL
-        }
-    }
-}
-
-/// What a pfn that is an answer means to the one who faulted.
-private func answer(_ pfn: PFN) -> Int32 {
-    switch pfn {
-    case .readOnlyError: FaultResult.emulate.code
-    case .poisonError: -EHWPOISON
-    default: -EFAULT
-    }
-}
-
 @c @implementation
 public func kvm_tdp_mmu_map(
     _ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64, _ map_writable: Bool, _ max_level: Int32,
@@ -136,15 +113,14 @@ public func kvm_tdp_mmu_map(
                  UInt64(bitPattern: Int64(max_level)))
         return .invalid
     }
-    if page != .noSlot && page.isError { return answer(page) }
+    if page != .noSlot && page.isError { return FaultResult(answer: page).code }
     guard page == .noSlot || pfn <= vm.pfnMask else {
         complain(.argument, name, "pfn beyond MAXPHYADDR (pfn)", vm.kvm, pfn)
         return .invalid
     }
-    let access = FaultAccess(errorCode: error_code)
     return Fault(
-        vcpu: vcpu, gfn: GFN(gpa >> 12), isWrite: access.isWrite, isFetch: access.isFetch, pfn: page,
-        hostWritable: map_writable, hostLevel: Level(max_level), prefetch: prefault).handle().code
+        vcpu: vcpu, FaultAccess(gpa, errorCode: error_code), pfn: page, hostWritable: map_writable,
+        hostLevel: Level(max_level), prefetch: prefault).handle().code
 }
 
 @c @implementation
@@ -153,10 +129,10 @@ public func kvm_tdp_mmu_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error
     guard let vcpu = checkedVCPU(vcpu, name) else { return .invalid }
     let vm = vcpu.vm
     guard vm.isReady(name), vm.mayWait(name) else { return .invalid }
+    let access = FaultAccess(gpa, errorCode: error_code)
+    vcpu.traceFault(access)
     guard gpa >> 12 < vm.gfnLimit.raw else { return FaultResult.emulate.code }
-    let (result, error) = vcpu.pageFault(gfn: GFN(gpa >> 12), FaultAccess(errorCode: error_code))
-    if let error { return answer(error) }
-    return result.code
+    return vcpu.pageFault(access).code
 }
 
 /// What is wrong with a range in itself.
@@ -178,15 +154,15 @@ public func kvm_vcpu_pre_fault_memory(
     var done = false
     while range.pointee.size > 0 {
         guard range.pointee.gpa >> 12 < vcpu.vm.gfnLimit.raw else { return done ? 0 : -ENOENT }
-        switch vcpu.prefault(GFN(range.pointee.gpa >> 12)) {
+        switch vcpu.prefault(range.pointee.gpa) {
         case .mapped(let end):
             let step = min(range.pointee.size, end.raw << 12 - range.pointee.gpa)
             range.pointee.gpa += step
             range.pointee.size -= step
             done = true
         case .noMemorySlot: return done ? 0 : -ENOENT
-        case .failed(.retry, _): return done ? 0 : -EAGAIN
-        case .failed(let result, let error): return done ? 0 : error.map(answer) ?? result.code
+        case .failed(.retry): return done ? 0 : -EAGAIN
+        case .failed(let result): return done ? 0 : result.code
         }
     }
     return 0
@@ -239,11 +215,7 @@ public func tdpmmu_fast_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error
         complain(.argument, name, "the vCPU has no root", vcpu.vm.kvm)
         return .invalid
     }
-    switch vcpu.fastPageFault(GFN(gpa >> 12), FaultAccess(errorCode: error_code), from: root) {
-    case .fixed: return FaultResult.fixed.code
-    case .spurious: return FaultResult.spurious.code
-    case .invalid: return Int32(bitPattern: RET_PF_INVALID.rawValue)
-    }
+    return vcpu.fastPageFault(FaultAccess(gpa, errorCode: error_code), from: root).code
 }
 
 // Zapping -------------------------------------------------------------------

@@ -36,10 +36,14 @@ struct cp_rcu_words cp_rcu_data __attribute__((aligned(64))) = {
     .stall_ms = 21000,
 };
 
+struct cp_trace_words cp_trace_data __attribute__((aligned(64))) = {.ring_size = 4096};
+
 struct cp_srcu_global cp_srcu_global_data;
 struct cp_srcu_words cp_srcu_words_data __attribute__((aligned(64)));
 
 _Static_assert(offsetof(struct cp_thread, callbacks) % 64 == 0, "queues begin a cache line");
+_Static_assert(offsetof(struct cp_trace_words, count) % 64 == 0, "so does the events' count");
+_Static_assert(offsetof(struct cp_trace_ring, written) % 64 == 0, "and what a ring's thread writes");
 _Static_assert(sizeof(struct cp_srcu) == sizeof(struct srcu_struct), "srcu.h reserves what is used");
 _Static_assert(offsetof(struct cp_srcu, self) == 0, "DEFINE_SRCU() writes it");
 _Static_assert(offsetof(struct cp_rcu_words, worker) % 64 == 0, "so does the worker's word");

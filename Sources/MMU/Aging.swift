@@ -9,15 +9,19 @@ extension VM {
     /// Makes every leaf of the range look unused; returns whether any was used.
     @inline(never)
     package func age(addressSpace: Int32, start: GFN, end: GFN) -> Bool {
+        traceRange(TDPMMU_TRACE_AGE, start, end)
         let range = WalkRange(minLevel: .page4K, start: start, end: min(end, gfnLimit))
-        return touchLeaves(.all(in: addressSpace), range, .shared) { iter in
+        let young = touchLeaves(.all(in: addressSpace), range, .shared) { iter in
             let old = SPTE(iter.old_spte)
             return masks.isAccessed(old) ? masks.markForAccessTrack(old) : nil
         }
+        traceReturn(TDPMMU_TRACE_AGE_RET, young)
+        return young
     }
 
     @inline(never)
     package func isAccessed(addressSpace: Int32, start: GFN, end: GFN) -> Bool {
+        traceRange(TDPMMU_TRACE_TEST_AGE, start, end)
         let range = WalkRange(minLevel: .page4K, start: start, end: min(end, gfnLimit))
         var accessed = false
         Actor(self, .shared).walkRoots(.all(in: addressSpace), range, canYield: false) { iter in
@@ -25,6 +29,7 @@ extension VM {
             accessed = true
             return .stop
         }
+        traceReturn(TDPMMU_TRACE_TEST_AGE_RET, accessed)
         return accessed
     }
 }

@@ -63,9 +63,10 @@ extension VCPU {
     /// By the vCPU's thread only.
     func pushDirty(_ slot: SlotPointer, _ gfn: GFN, _ ring: DirtyRing) {
         let index = state.pointee.dirtyIndex.load(ordering: .relaxed)
-        ring.publish(index, slot: UInt32(slot.pointee.as_id) << 16 | UInt32(slot.pointee.id),
-                     offset: gfn.raw - slot.pointee.base_gfn)
+        let id = UInt32(slot.pointee.as_id) << 16 | UInt32(slot.pointee.id), offset = gfn.raw - slot.pointee.base_gfn
+        ring.publish(index, slot: id, offset: offset)
         state.pointee.dirtyIndex.store(index &+ 1, ordering: .relaxed)
+        traceRing(TDPMMU_TRACE_RING_PUSH, slot: id, offset: offset)
     }
 
     /// The ring's memory, for the rig.
@@ -148,6 +149,7 @@ extension VM {
         if let batch { logAgain(batch) }
         // Release: pairs with the acquire in ringUsed; the entries are free.
         vcpu.state.pointee.resetIndex.store(index, ordering: .releasing)
+        vcpu.traceRing(TDPMMU_TRACE_RING_RESET, slot: 0, offset: 0)
         return count
     }
 

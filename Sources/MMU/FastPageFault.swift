@@ -4,32 +4,28 @@ import PageTable
 import RCU
 import Sync
 
-/// What an access needs of an SPTE.
+/// An access that faulted, in the CPU's own words.
 package struct FaultAccess {
-    package var isPresent: Bool
-    package var isWrite: Bool
-    package var isFetch: Bool
-    package var isReserved: Bool
+    /// Guest-physical, in bytes.
+    package let address: UInt64
+    /// PFERR_*.
+    package let errorCode: UInt64
 
-    /// From the CPU's error code.
-    @inline(__always) package init(errorCode: UInt64) {
-        isPresent = errorCode & 1 != 0
-        isWrite = errorCode & 2 != 0
-        isReserved = errorCode & 8 != 0
-        isFetch = errorCode & 16 != 0
+    @inline(__always) package init(_ address: UInt64, errorCode: UInt64) {
+        self.address = address
+        self.errorCode = errorCode
     }
+
+    @inline(__always) package var gfn: GFN { GFN(address &>> 12) }
+    @inline(__always) package var isPresent: Bool { errorCode & 1 != 0 }
+    @inline(__always) package var isWrite: Bool { errorCode & 2 != 0 }
+    @inline(__always) package var isReserved: Bool { errorCode & 8 != 0 }
+    @inline(__always) package var isFetch: Bool { errorCode & 16 != 0 }
 
     func isAllowed(by spte: SPTE, _ masks: SPTEMasks) -> Bool {
         if isFetch { return masks.isExecutable(spte) }
         return isWrite ? spte.isWritable : masks.isReadable(spte)
     }
-}
-
-package enum FastFaultResult {
-    case fixed
-    case spurious
-    /// It takes mmu_lock.
-    case invalid
 }
 
 extension VCPU {
@@ -48,39 +44,49 @@ extension VCPU {
     private static var tries: Int { 4 }
 
     /// Lets an access through that only write-protection or access tracking stops.
+    /// .invalid: it takes mmu_lock.
     @inline(never)
-    package func fastPageFault(_ gfn: GFN, _ access: FaultAccess, from root: Table) -> FastFaultResult {
+    package func fastPageFault(_ access: FaultAccess, from root: Table) -> FaultResult {
         // A present fault that is no write, and an absent one with A/D bits, have other causes.
         let masks = vm.masks, tracksAccesses = masks.accessed == 0
         guard !ringIsFull else { return .invalid }
         guard !access.isReserved, access.isPresent ? access.isWrite : tracksAccesses else { return .invalid }
         rcuReadLock()
         defer { rcuReadUnlock() }
-        for _ in 0..<Self.tries {
-            let last = lastEntry(for: gfn, from: root)
-            guard last.spte.isLeaf(at: last.level) else { return .invalid }
-            if access.isAllowed(by: last.spte, masks) { return .spurious }
-            guard let new = repaired(last.spte, last.level, gfn, access) else { return .invalid }
-            var seen = last.spte
-            if last.slot.replace(&seen, with: new) {
-                if new.isWritable && !last.spte.isWritable {
-                    vm.slot(holding: gfn, addressSpace: addressSpace)?.markDirty(gfn, by: self)
-                }
-                counters.add(.fastFaults, 1, exclusive: true)
-                return .fixed
-            }
+        var last = lastEntry(for: access.gfn, from: root)
+        var result = tryToRepair(last, access)
+        for _ in 1..<Self.tries where result == .retry {
+            last = lastEntry(for: access.gfn, from: root)
+            result = tryToRepair(last, access)
         }
-        return .invalid
+        if result == .retry { result = .invalid }
+        if vm.traces(TDPMMU_TRACE_FAST_PAGE_FAULT) { traceFastFault(access, last.slot, last.spte, result) }
+        return result
+    }
+
+    /// .retry: somebody else changed the entry.
+    private func tryToRepair(_ last: (slot: SPTESlot, spte: SPTE, level: Level), _ access: FaultAccess) -> FaultResult {
+        let masks = vm.masks
+        guard last.spte.isLeaf(at: last.level) else { return .invalid }
+        if access.isAllowed(by: last.spte, masks) { return .spurious }
+        guard let new = repaired(last.spte, last.level, access) else { return .invalid }
+        var seen = last.spte
+        guard last.slot.replace(&seen, with: new) else { return .retry }
+        if new.isWritable && !last.spte.isWritable {
+            vm.slot(holding: access.gfn, addressSpace: addressSpace)?.markDirty(access.gfn, by: self)
+        }
+        counters.add(.fastFaults, 1, exclusive: true)
+        return .fixed
     }
 
     /// The value that permits the access, if that is all it takes.
-    private func repaired(_ old: SPTE, _ level: Level, _ gfn: GFN, _ access: FaultAccess) -> SPTE? {
+    private func repaired(_ old: SPTE, _ level: Level, _ access: FaultAccess) -> SPTE? {
         let masks = vm.masks
         var new = masks.isAccessTracked(old) ? masks.restoreAccessTrack(old) : old
         if access.isWrite && masks.isMMUWritable(old) {
             new = SPTE(new.raw | SPTE.writable)
             // A logged slot counts single pages: a huge one must be split first.
-            let isLogged = vm.slot(holding: gfn, addressSpace: addressSpace)?.isDirtyLogged ?? false
+            let isLogged = vm.slot(holding: access.gfn, addressSpace: addressSpace)?.isDirtyLogged ?? false
             if level > .page4K && isLogged { return nil }
         }
         return new != old && access.isAllowed(by: new, masks) ? new : nil

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
 import CTDPMMU
 import PageTable
 import RCU
@@ -7,9 +8,7 @@ import Sync
 /// One page fault, from the vCPU's access to what the host says of the page.
 package struct Fault {
     package let vcpu: VCPU
-    package let gfn: GFN
-    package let isWrite: Bool
-    package let isFetch: Bool
+    package let access: FaultAccess
     /// The host page of `gfn` itself, or an answer.
     package let pfn: PFN
     package let hostWritable: Bool
@@ -19,18 +18,19 @@ package struct Fault {
     package let prefetch: Bool
 
     package init(
-        vcpu: VCPU, gfn: GFN, isWrite: Bool, isFetch: Bool, pfn: PFN, hostWritable: Bool, hostLevel: Level,
-        prefetch: Bool
+        vcpu: VCPU, _ access: FaultAccess, pfn: PFN, hostWritable: Bool, hostLevel: Level, prefetch: Bool
     ) {
         self.vcpu = vcpu
-        self.gfn = gfn
-        self.isWrite = isWrite
-        self.isFetch = isFetch
+        self.access = access
         self.pfn = pfn
         self.hostWritable = hostWritable
         self.hostLevel = hostLevel
         self.prefetch = prefetch
     }
+
+    @inline(__always) package var gfn: GFN { access.gfn }
+    @inline(__always) package var isWrite: Bool { access.isWrite }
+    @inline(__always) package var isFetch: Bool { access.isFetch }
 }
 
 package enum FaultResult {
@@ -38,12 +38,42 @@ package enum FaultResult {
     case emulate
     case fixed
     case spurious
+    /// Not fixed, and another path has to try.
+    case invalid
     /// table_limit, or the system's memory, is used up.
     case noMemory
     /// The vCPU's dirty ring has no room for a page that would become writable.
     case ringFull
     /// The change was refused, with a warning.
     case refused
+    /// The host has no page there, or a broken one.
+    case hostFault
+    case hostPoison
+
+    /// What a pfn that is an answer means to the one who faulted.
+    package init(answer pfn: PFN) {
+        switch pfn {
+        case .readOnlyError: self = .emulate
+        case .poisonError: self = .hostPoison
+        default: self = .hostFault
+        }
+    }
+
+    /// RET_PF_*, or a negative errno.
+    package var code: Int32 {
+        switch self {
+        case .retry: Int32(bitPattern: RET_PF_RETRY.rawValue)
+        case .emulate: Int32(bitPattern: RET_PF_EMULATE.rawValue)
+        case .fixed: Int32(bitPattern: RET_PF_FIXED.rawValue)
+        case .spurious: Int32(bitPattern: RET_PF_SPURIOUS.rawValue)
+        case .invalid: Int32(bitPattern: RET_PF_INVALID.rawValue)
+        case .noMemory: -ENOMEM
+        case .ringFull: -ENOBUFS
+        case .refused: -EINVAL
+        case .hostFault: -EFAULT
+        case .hostPoison: -EHWPOISON
+        }
+    }
 }
 
 /// A fault once slot and level are known.
@@ -101,22 +131,24 @@ extension Fault {
         let actor = Actor(vcpu)
         actor.count(.faults)
         let result = resolve(actor)
+        actor.vm.traceReturn(TDPMMU_TRACE_MAP_RET, result.code)
         switch result {
         case .fixed: actor.count(.fixed)
         case .spurious: actor.count(.spurious)
         case .retry: actor.count(.retried)
         case .emulate: actor.count(.emulated)
-        case .noMemory, .ringFull, .refused: break
+        case .invalid, .noMemory, .ringFull, .refused, .hostFault, .hostPoison: break
         }
         return result
     }
 
     @inline(__always)
     private func resolve(_ actor: Actor) -> FaultResult {
-        guard let root = vcpu.root, !root.role.isInvalid else { return .retry }
         rcuReadLock()
         defer { rcuReadUnlock() }
         let slot = actor.vm.slot(holding: gfn, addressSpace: vcpu.addressSpace)
+        if actor.vm.traces(TDPMMU_TRACE_MAP) { trace(slot) }
+        guard let root = vcpu.root, !root.role.isInvalid else { return .retry }
         if let slot {
             if slot.isInvalid { return .retry }
             if slot.isReadOnly && isWrite { return .emulate }
@@ -126,6 +158,7 @@ extension Fault {
         }
         if pfn == .noSlot && !actor.vm.masks.cachesMMIO { return .emulate }
         let level = level(in: slot), nx = actor.vm.nxHugePages
+        if actor.vm.traces(TDPMMU_TRACE_SPTE_REQUESTED) { traceRequest(nx && isFetch ? .page4K : level) }
         var target = Target(
             fault: self, slot: slot, level: nx && isFetch ? .page4K : level, wantedLevel: level,
             hostWritable: hostWritable && !(slot.map { $0.isReadOnly } ?? false), nxHugePages: nx)
@@ -142,6 +175,7 @@ extension Actor {
     @inline(__always)
     fileprivate func install(_ target: inout Target, under root: Table) -> FaultResult {
         var iter = tdp_iter(root: root, minLevel: .page4K, from: target.fault.gfn)
+        if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, iter) }
         while iter.valid && iter.atGFN <= target.fault.gfn {
             // Somebody is removing what is below.
             if iter.old.isFrozen { return .retry }
@@ -188,20 +222,23 @@ extension Actor {
 
     @inline(__always)
     private func installLeaf(_ new: SPTE, isMMIO: Bool, _ iter: inout tdp_iter) -> FaultResult {
-        if new != iter.old {
-            let old = iter.old
+        let old = iter.old
+        if new != old {
             switch set(&iter, new) {
             case .lost: return .retry
             case .refused: return .refused
-            case .done:
-                // Memory became MMIO: CPUs may still have the translation.
-                if isMMIO && old.isLeaf(at: iter.atLevel) { vm.flush(iter.atGFN, pages: iter.atLevel.pages) }
-                if isMMIO { count(.mmioSPTEs) }
+            case .done: break
             }
-        } else if !isMMIO {
-            return .spurious
+            // Memory became MMIO: CPUs may still have the translation.
+            if isMMIO && old.isLeaf(at: iter.atLevel) { vm.flush(iter.atGFN, pages: iter.atLevel.pages) }
+            if isMMIO { count(.mmioSPTEs) }
         }
-        return isMMIO ? .emulate : .fixed
+        if isMMIO {
+            if vm.traces(TDPMMU_TRACE_MARK_MMIO_SPTE) { vm.traceMMIO(iter.slot, iter.atGFN, new) }
+            return .emulate
+        }
+        if vm.traces(TDPMMU_TRACE_SET_SPTE) { vm.traceSet(iter) }
+        return new == old ? .spurious : .fixed
     }
 
     /// A read that finds the page writable leaves it so: another vCPU may be

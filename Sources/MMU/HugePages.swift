@@ -11,6 +11,7 @@ extension VM {
     package func splitHugePages(
         addressSpace: Int32, start: GFN, end: GFN, target: Level, _ mode: LockMode
     ) -> Bool {
+        traceRange(TDPMMU_TRACE_SPLIT, start, end, target: target, shared: mode == .shared)
         let actor = Actor(self, mode)
         let range = WalkRange(minLevel: target.above, start: start, end: end)
         var complete = true
@@ -25,6 +26,7 @@ extension VM {
             default: return .next
             }
         }
+        traceReturn(TDPMMU_TRACE_SPLIT_RET)
         return complete
     }
 
@@ -44,11 +46,13 @@ extension VM {
     /// Drops such tables; the next fault maps huge.  mmu_lock for read.
     @inline(never)
     package func zapCollapsible(_ slot: kvm_memory_slot) {
+        traceSlot(TDPMMU_TRACE_ZAP_COLLAPSIBLE, slot)
         let actor = Actor(self, .shared), leaves = leaves(of: slot, minLevel: .page2M)
         actor.walkRoots(leaves.roots, leaves.range, canYield: true) { iter in
             guard iter.isAtTable, couldBeHuge(iter, slot) else { return .next }
             return actor.zapAtomically(&iter) == .lost ? .again : .next
         }
+        traceReturn(TDPMMU_TRACE_ZAP_COLLAPSIBLE_RET)
     }
 
     /// Puts the huge leaf in such a table's place.  mmu_lock for read.

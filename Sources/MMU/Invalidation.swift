@@ -7,6 +7,7 @@ import Synchronization
 /// before.  Writers hold mmu_lock for write.
 extension VM {
     package func beginInvalidation() {
+        trace(TDPMMU_TRACE_INV_BEGIN)
         state.pointee.invalidationsRunning.wrappingAdd(1, ordering: .relaxed)
         if state.pointee.invalidationsRunning.load(ordering: .relaxed) == 1 {
             state.pointee.invalidateStart.store(.max, ordering: .relaxed)
@@ -16,6 +17,7 @@ extension VM {
 
     /// Several at once: the range that holds them all.
     package func addInvalidation(start: GFN, end: GFN) {
+        traceRange(TDPMMU_TRACE_INV_RANGE, start, end)
         let state = state
         state.pointee.invalidateStart.store(
             min(start.raw, state.pointee.invalidateStart.load(ordering: .relaxed)), ordering: .relaxed)
@@ -26,6 +28,7 @@ extension VM {
     /// False: none was under way.
     package func endInvalidation() -> Bool {
         guard state.pointee.invalidationsRunning.load(ordering: .relaxed) > 0 else { return false }
+        trace(TDPMMU_TRACE_INV_END)
         // Release: pairs with the acquire in `invalidateSequence`; a fault that reads
         // the new number asks the host again after the invalidation.
         state.pointee.invalidateSequence.wrappingAdd(1, ordering: .releasing)

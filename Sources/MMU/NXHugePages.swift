@@ -49,6 +49,9 @@ extension VM {
     /// Zaps exactly this table, if its parent entry still points to it.
     @inline(never)
     package func zapTable(_ table: Table) -> Bool {
+        trace(TDPMMU_TRACE_ZAP_SP) {
+            $0.sp = tdpmmu_trace_sp(sp: UInt64(UInt(bitPattern: table.header)), spt: table.address, gfn: table.gfn.raw)
+        }
         guard let parent = table.header.pointee.ptep.map({ SPTESlot($0) }) else { return false }
         let old = parent.load(), level = table.level.above
         guard old.isTable(at: level), Table(child: old) == table else { return false }

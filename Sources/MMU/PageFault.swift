@@ -13,40 +13,64 @@ private struct HostPage {
 }
 
 extension VCPU {
-    /// The whole fault path: slot, lockless fix, host page, lock, map.  gfn is below
-    /// the limit.  `error`: the host's answer if it is no page.
+    /// The whole fault path: MMIO, slot, lockless fix, host page, lock, map.  The gfn is
+    /// below the limit.
     @inline(never)
-    package func pageFault(
-        gfn: GFN, _ access: FaultAccess, prefetch: Bool = false
-    ) -> (result: FaultResult, error: PFN?) {
-        guard let root, !root.role.isInvalid else { return (.retry, nil) }
-        if ringIsNearlyFull { return (.ringFull, nil) }
-        switch fastPageFault(gfn, access, from: root) {
-        case .fixed: return (.fixed, nil)
-        case .spurious: return (.spurious, nil)
-        case .invalid: break
+    package func pageFault(_ access: FaultAccess, prefetch: Bool = false) -> FaultResult {
+        guard let root, !root.role.isInvalid else { return .retry }
+        if ringIsNearlyFull { return .ringFull }
+        if access.isReserved {
+            let result = emulatedFault(access, from: root)
+            if result != .invalid { return result }
         }
+        let result = mappedFault(access, from: root, prefetch: prefetch)
+        vm.traceReturn(TDPMMU_TRACE_PF_RET, result.code)
+        return result
+    }
+
+    /// The CPU met reserved bits, which only MMIO SPTEs have.  .invalid: the SPTE is older
+    /// than the slots, and the address may be memory by now.
+    @inline(never)
+    private func emulatedFault(_ access: FaultAccess, from root: Table) -> FaultResult {
+        let spte = vm.insideRCU { lastEntry(for: access.gfn, from: root).spte }
+        // Somebody zapped it meanwhile.
+        guard vm.masks.isMMIO(spte) else { return .retry }
+        let generation = vm.slotGeneration(addressSpace) & mmioGenerationMask
+        vm.trace(TDPMMU_TRACE_CHECK_MMIO_SPTE) {
+            $0.mmio_check = tdpmmu_trace_mmio_check(
+                spte: spte.raw, kvm_gen: UInt32(generation), spte_gen: UInt32(spte.mmioGeneration))
+        }
+        guard spte.mmioGeneration == generation else { return .invalid }
+        vm.trace(TDPMMU_TRACE_HANDLE_MMIO) {
+            $0.mmio.gfn = vm.masks.mmioGFN(spte).raw
+            $0.mmio.access = UInt32(spte.raw & 6)
+        }
+        return .emulate
+    }
+
+    private func mappedFault(_ access: FaultAccess, from root: Table, prefetch: Bool) -> FaultResult {
+        let fast = fastPageFault(access, from: root)
+        if fast != .invalid { return fast }
         let sequence = vm.invalidateSequence
         // The host may sleep over its answer, and the slot must outlive that.
         let token = vm.srcu.readLock()
-        guard token >= 0 else { return (.refused, nil) }
+        guard token >= 0 else { return .refused }
         defer { vm.srcu.readUnlock(token) }
-        let slot = vm.slot(holding: gfn, addressSpace: addressSpace)
+        let slot = vm.slot(holding: access.gfn, addressSpace: addressSpace)
         var page = HostPage(pfn: .noSlot, writable: false, level: .page4K)
         if let slot {
-            if slot.isInvalid { return (.retry, nil) }
-            if access.isWrite && slot.isReadOnly { return (.emulate, nil) }
-            page = vm.hostPage(of: gfn, in: slot, isWrite: access.isWrite)
-            if page.pfn.isError { return (.refused, page.pfn) }
+            if slot.isInvalid { return .retry }
+            if access.isWrite && slot.isReadOnly { return .emulate }
+            page = vm.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
+            if page.pfn.isError { return FaultResult(answer: page.pfn) }
         }
-        guard vm.lock.readLock() else { return (.refused, nil) }
+        guard vm.lock.readLock() else { return .refused }
         defer { _ = vm.lock.readUnlock() }
         // What the host said may be over: a notifier ran, or runs, for this page.
-        if slot != nil && vm.isStale(gfn, sequence) { return (.retry, nil) }
-        let fault = Fault(
-            vcpu: self, gfn: gfn, isWrite: access.isWrite, isFetch: access.isFetch, pfn: page.pfn,
-            hostWritable: page.writable, hostLevel: page.level, prefetch: prefetch)
-        return (fault.handle(), nil)
+        if slot != nil && vm.isStale(access.gfn, sequence) { return .retry }
+        return Fault(
+            vcpu: self, access, pfn: page.pfn, hostWritable: page.writable, hostLevel: page.level,
+            prefetch: prefetch).handle()
     }
 }
 
@@ -55,27 +79,31 @@ package enum PrefaultResult {
     /// Mapped, by a leaf that reaches to this gfn.
     case mapped(until: GFN)
     case noMemorySlot
-    case failed(FaultResult, PFN?)
+    case failed(FaultResult)
 }
 
 extension VCPU {
-    /// Maps what holds gfn as if the guest had read it, but not seen.
+    /// Maps what holds an address as if the guest had read it, but not seen.
     @inline(never)
-    package func prefault(_ gfn: GFN) -> PrefaultResult {
+    package func prefault(_ address: UInt64) -> PrefaultResult {
+        let access = FaultAccess(address, errorCode: Self.prefaultCode)
         for _ in 0..<Self.prefaultTries {
-            guard load(), let root else { return .failed(.noMemory, nil) }
-            let (result, error) = pageFault(gfn: gfn, FaultAccess(errorCode: 0), prefetch: true)
+            guard load(), let root else { return .failed(.noMemory) }
+            let result = pageFault(access, prefetch: true)
             switch result {
             case .retry: cp_yield()
             case .fixed, .spurious:
-                let level = vm.insideRCU { lastEntry(for: gfn, from: root).level }
-                return .mapped(until: gfn.rounded(to: level) + level.pages)
+                let level = vm.insideRCU { lastEntry(for: access.gfn, from: root).level }
+                return .mapped(until: access.gfn.rounded(to: level) + level.pages)
             case .emulate: return .noMemorySlot
-            case .noMemory, .ringFull, .refused: return .failed(result, error)
+            default: return .failed(result)
             }
         }
-        return .failed(.retry, nil)
+        return .failed(.retry)
     }
+
+    /// PFERR_GUEST_FINAL: no walk of the guest's own tables.
+    private static var prefaultCode: UInt64 { 1 << 32 }
 
     /// An invalidation that does not end, of this very thread perhaps, must not
     /// keep it for ever.

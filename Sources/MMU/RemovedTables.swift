@@ -36,6 +36,7 @@ extension Actor {
 
     private func detach(_ table: Table, _ addressSpace: Int32, _ strays: inout Strays) {
         let level = table.level
+        vm.tracePage(TDPMMU_TRACE_PREPARE_ZAP_PAGE, table)
         vm.forgetNXSplit(table)
         for index in 0..<entriesPerTable {
             guard let old = freeze(table[index], at: level) else { continue }
@@ -74,6 +75,7 @@ let freeTable: @convention(c) (UnsafeMutablePointer<rcu_head>?) -> Void = { head
     let table = Table(rcuHead: head.unsafelyUnwrapped)
     let vm = VM(table.header.pointee.kvm.unsafelyUnwrapped)
     vm.counters.add(.strays, -1, exclusive: false)
+    vm.trace(TDPMMU_TRACE_FREE_SP_RCU) { $0.sp.sp = UInt64(UInt(bitPattern: head)) }
     vm.releaseTable(table)
 }
 
@@ -90,6 +92,7 @@ extension VM {
         if limit == 0 || taken <= limit,
            let table = vcpu.map({ $0.cache.take() }) ?? TableArena.take(count: 1) {
             table.becomeTable(owner: UInt(bitPattern: kvm), role: role, gfn: gfn, parent: parent)
+            if traces(TDPMMU_TRACE_GET_PAGE) { tracePage(TDPMMU_TRACE_GET_PAGE, table, created: true) }
             return table
         }
         state.pointee.tablesTaken.wrappingSubtract(1, ordering: .relaxed)

@@ -19,7 +19,7 @@ extension VM {
     package func tearDown() {
         guard state.pointee.isSetUp.exchange(false, ordering: .acquiringAndReleasing) else { return }
         locked(.vcpus) { forEachListedVCPU { $0.unload() } }
-        zapAllFast()
+        invalidateAndZapRoots()
         rcuBarrier()
         let roots = rootCount
         let tables = tablesAlive
@@ -34,6 +34,7 @@ extension VM {
     /// mmu_lock for write.
     @inline(never)
     package func invalidateAllRoots() {
+        trace(TDPMMU_TRACE_INVALIDATE_ALL_ROOTS)
         locked(.pages) {
             var address = state.pointee.firstRoot.load(ordering: .relaxed)
             while let header = UnsafeMutablePointer<kvm_mmu_page>(bitPattern: address) {
@@ -53,11 +54,13 @@ extension VM {
     @inline(never)
     package func zapInvalidatedRoots() {
         guard lock.readLock() else { return }
+        trace(TDPMMU_TRACE_ZAP_INVALIDATED_ROOTS)
         forEachRoot(.all) { root in
             guard claimScheduledZap(root) else { return }
             zapRoot(root, .shared)
             putRoot(root)
         }
+        traceReturn(TDPMMU_TRACE_ZAP_INVALIDATED_ROOTS_RET)
         _ = lock.readUnlock()
     }
 
@@ -74,6 +77,11 @@ extension VM {
     /// stopping faults, which go to new roots.
     @inline(never)
     package func zapAllFast() {
+        trace(TDPMMU_TRACE_ZAP_ALL_FAST)
+        invalidateAndZapRoots()
+    }
+
+    private func invalidateAndZapRoots() {
         guard lock.writeLock() else { return }
         invalidateAllRoots()
         _ = lock.writeUnlock()

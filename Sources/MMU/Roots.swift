@@ -116,6 +116,7 @@ extension VM {
     @inline(never)
     @discardableResult
     package func putRoot(_ root: Table) -> Bool {
+        traceRoot(TDPMMU_TRACE_PUT_ROOT, root)
         switch root.dropReference() {
         case .stillUsed: return true
         case .refused: return false
@@ -184,6 +185,7 @@ extension VCPU {
     /// unless the thread holds it for write already.
     @inline(never)
     package func acquireRoot() -> Table? {
+        traceVCPU(TDPMMU_TRACE_ALLOC_ROOT, nil)
         let lock = vm.lock
         if lock.isHeldForWrite { return vm.acquireRoot(self) }
         guard lock.readLock() else { return nil }
@@ -199,6 +201,7 @@ extension VCPU {
         guard let root = acquireRoot() else { return false }
         // Release: pairs with the exchange in unload() by another thread.
         state.pointee.root.store(UInt(bitPattern: root.header), ordering: .releasing)
+        traceVCPU(TDPMMU_TRACE_LOAD_PGD, root)
         return true
     }
 

@@ -169,6 +169,7 @@ extension Actor {
             callback(config.pointee.config.opsContext, vm.kvm, change.addressSpace, change.gfn.raw,
                      change.level.raw, change.old.raw, change.new.raw, mode == .shared)
         }
+        if vm.traces(TDPMMU_TRACE_SPTE_CHANGED) { vm.traceChange(change) }
         count(.spteChanges)
         let wasLeaf = change.old.isLeaf(at: change.level), isLeaf = change.new.isLeaf(at: change.level)
         if wasLeaf != isLeaf { countLeaves(at: change.level, isLeaf ? 1 : -1) }

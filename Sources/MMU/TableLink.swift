@@ -26,6 +26,7 @@ extension Actor {
         switch set(&iter, vm.masks.table(at: table.address)) {
         case .done:
             if huge.isPresent {
+                if vm.traces(TDPMMU_TRACE_SPLIT_HUGE_PAGE) { vm.traceSplit(iter, huge) }
                 countLeaves(at: iter.atLevel.below, Int64(entriesPerTable))
                 count(.splits)
             }

@@ -122,6 +122,10 @@ package struct VCPU: Equatable {
     /// Drops its root and goes to another address space.
     package func setAddressSpace(_ space: Int32) {
         guard space != addressSpace else { return }
+        vm.trace(TDPMMU_TRACE_SMM_TRANSITION) {
+            $0.smm_transition.vcpu_id = state.pointee.id
+            $0.smm_transition.entering = space != 0
+        }
         unload()
         state.pointee.addressSpace = space
     }

@@ -83,6 +83,9 @@ package struct VMState: ~Copyable {
     let invalidateEnd = Atomic<UInt64>(0)
     /// Slots with dirty logging; under VMLock.slots.
     let loggedSlots = Atomic<Int64>(0)
+    /// Events, by bit, that go to rings; and those that go anywhere.
+    let ringEvents = Atomic<UInt64>(0)
+    let tracedEvents = Atomic<UInt64>(0)
     /// Tables taken by this VM and not yet freed, for the limit.
     let tablesTaken = Atomic<UInt64>(0)
 
@@ -99,6 +102,7 @@ package struct VMState: ~Copyable {
         manualProtect.store(config.switches.manualProtect, ordering: .relaxed)
         initiallySet.store(config.switches.initiallySet, ordering: .relaxed)
         zapSlotOnly.store(config.switches.zapSlotOnly, ordering: .relaxed)
+        tracedEvents.store(config.ops.trace == nil ? 0 : .max, ordering: .relaxed)
     }
 }
 
@@ -257,6 +261,7 @@ package struct VM: Equatable {
     /// Every CPU forgets gfns [start, start + pages).
     package func flush(_ start: GFN, pages: UInt64) {
         counters.add(.flushes, 1, exclusive: false)
+        if traces(TDPMMU_TRACE_FLUSH) || traces(TDPMMU_TRACE_FLUSH_RANGE) { traceFlush(start, pages: pages) }
         if let callback = state.pointee.config.ops.flush_tlb {
             callback(state.pointee.config.opsContext, kvm, start.raw, pages)
         }

@@ -35,8 +35,10 @@ extension Actor {
     ) -> Bool {
         rcuReadLock()
         var iter = tdp_iter(root: root, minLevel: range.minLevel, from: range.start)
+        if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, iter) }
         while iter.valid && iter.atGFN < range.end {
             if canYield && yieldIfWanted(&iter, &flush) {
+                vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
                 iter.next()
                 continue
             }

@@ -7,12 +7,17 @@ import Sync
 extension VM {
     /// Clears W on a slot's leaves; MMU-writable stays.  mmu_lock for read.
     package func writeProtect(_ slot: kvm_memory_slot, minLevel: Level) -> Bool {
-        updateLeaves(leaves(of: slot, minLevel: minLevel), .shared, canYield: true, clear: SPTE.writable)
+        traceSlot(TDPMMU_TRACE_WRPROT_SLOT, slot, minLevel: minLevel)
+        let changed = updateLeaves(
+            leaves(of: slot, minLevel: minLevel), .shared, canYield: true, clear: SPTE.writable)
+        traceReturn(TDPMMU_TRACE_WRPROT_SLOT_RET, changed)
+        return changed
     }
 
     /// Clears Dirty, or W where there is no Dirty bit.  mmu_lock for read.
     package func clearDirty(_ slot: kvm_memory_slot) -> Bool {
-        updateLeaves(leaves(of: slot, minLevel: .page4K), .shared, canYield: true, clear: dirtyingBit)
+        traceSlot(TDPMMU_TRACE_CLEAR_DIRTY_SLOT, slot)
+        return updateLeaves(leaves(of: slot, minLevel: .page4K), .shared, canYield: true, clear: dirtyingBit)
     }
 
     /// Sets Dirty.  mmu_lock for write.
@@ -22,6 +27,10 @@ extension VM {
 
     /// Clears W and MMU-writable on what maps one gfn.  mmu_lock for write.
     package func writeProtect(_ gfn: GFN, addressSpace: Int32, minLevel: Level) -> Bool {
+        trace(TDPMMU_TRACE_WRITE_PROTECT_GFN) {
+            $0.gfn.gfn = gfn.raw
+            $0.gfn.min_level = minLevel.raw
+        }
         let bits = SPTE.writable | masks.mmuWritable
         let leaves = LeafRange(
             roots: RootFilter(validOnly: true, addressSpace: addressSpace),
@@ -33,6 +42,11 @@ extension VM {
     /// mmu_lock for write.
     @inline(never)
     package func clearDirty(_ gfn: GFN, mask: UInt64, addressSpace: Int32, writeProtect: Bool) {
+        trace(TDPMMU_TRACE_CLEAR_DIRTY_PT_MASKED) {
+            $0.gfn.gfn = gfn.raw
+            $0.gfn.mask = mask
+            $0.gfn.wrprot = writeProtect
+        }
         guard mask != 0 else { return }
         let bits = writeProtect ? SPTE.writable : dirtyingBit
         let range = WalkRange(

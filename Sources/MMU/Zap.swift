@@ -33,16 +33,19 @@ extension VM {
         let actor = Actor(self, .exclusive)
         // The CPUs left an invalid root for good: nothing to flush on its account.
         let wantsFlush = !root.role.isInvalid
+        traceRoot(TDPMMU_TRACE_ZAP_LEAFS, root, start: range.start, end: range.end, canYield: canYield, flush: flush)
         actor.walk(root, range, canYield: canYield, flush: &flush) { iter in
             guard iter.isAtLeaf, actor.set(&iter, .nonPresent) == .done, wantsFlush else { return .next }
             return .nextAndFlush
         }
+        traceReturn(TDPMMU_TRACE_ZAP_LEAFS_RET, flush)
     }
 
     /// Everything below one root.  In passes from the lowest level up, so that no
     /// step under the lock has more than one table's work.
     @inline(never)
     package func zapRoot(_ root: Table, _ mode: LockMode) {
+        traceRoot(TDPMMU_TRACE_ZAP_ROOT, root, shared: mode == .shared)
         zapRoot(root, upTo: .page4K, mode)
         zapRoot(root, upTo: .page2M, mode)
         zapRoot(root, upTo: .page1G, mode)
@@ -53,6 +56,7 @@ extension VM {
     private func zapRoot(_ root: Table, upTo level: Level, _ mode: LockMode) {
         let actor = Actor(self, mode)
         var flush = false
+        traceRoot(TDPMMU_TRACE_ZAP_ROOT_LEVEL, root, level: level, shared: mode == .shared)
         let range = WalkRange(minLevel: level, start: GFN(0), end: gfnLimit)
         actor.walk(root, range, canYield: true, flush: &flush) { iter in
             guard iter.old.isPresent, iter.atLevel <= level else { return .next }
@@ -71,6 +75,7 @@ extension VM {
     @inline(never)
     package func zapLeafs(start: GFN, end: GFN, flush pending: Bool) -> Bool {
         var flush = pending
+        traceRange(TDPMMU_TRACE_KVM_ZAP_LEAFS, start, end, flush: pending)
         forEachRoot(.valid) { zapLeafs($0, start: start, end: end, canYield: true, flush: &flush) }
         return flush
     }
@@ -82,15 +87,18 @@ extension VM {
         addressSpace: Int32, start: GFN, end: GFN, mayBlock: Bool, flush pending: Bool
     ) -> Bool {
         var flush = pending
+        traceRange(TDPMMU_TRACE_UNMAP_GFN_RANGE, start, end, flush: pending)
         forEachRoot(.all(in: addressSpace)) {
             zapLeafs($0, start: start, end: end, canYield: mayBlock, flush: &flush)
         }
+        traceReturn(TDPMMU_TRACE_UNMAP_GFN_RANGE_RET, flush)
         return flush
     }
 
     /// Every root, valid or not, then the flush.  mmu_lock for write.
     @inline(never)
     package func zapAll() {
+        trace(TDPMMU_TRACE_ZAP_ALL)
         forEachRoot(.all) { zapRoot($0, .exclusive) }
         flushAll()
     }

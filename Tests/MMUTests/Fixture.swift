@@ -75,7 +75,7 @@ final class Fixture {
         XCTAssertTrue(vm.lock.readLock())
         defer { XCTAssertTrue(vm.lock.readUnlock()) }
         return Fault(
-            vcpu: vcpu, gfn: GFN(gfn), isWrite: write, isFetch: false, pfn: PFN(pfn ?? gfn),
+            vcpu: vcpu, FaultAccess(gfn << 12, errorCode: write ? 2 : 0), pfn: PFN(pfn ?? gfn),
             hostWritable: writable, hostLevel: level, prefetch: false).handle()
     }
 

@@ -6,6 +6,7 @@
 #include <linux/kvm.h>
 
 #include "lock.h"
+#include "trace.h"
 #include "types.h"
 
 TDPMMU_BEGIN_DECLS
@@ -98,6 +99,11 @@ struct tdpmmu_ops {
      * together.  Lock R and RCU are held.  Default: KVM_MAX_HUGEPAGE_LEVEL.
      */
     int (*mapping_level)(void *ctx, struct kvm *kvm, const struct kvm_memory_slot *slot, gfn_t gfn);
+    /*
+     * Every event of trace.h, from the thread that it happens in, locks and RCU held as
+     * they are.  The event is good until the callback returns.  Default: nothing.
+     */
+    void (*trace)(void *ctx, struct kvm *kvm, const struct tdpmmu_trace_event *event);
 };
 
 /*

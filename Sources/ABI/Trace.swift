@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// trace.h
+import CPlatform
+import CTDPMMU
+import MMU
+import Sync
+
+@c @implementation
+public func tdpmmu_trace_name(_ id: Int32) -> UnsafePointer<CChar>? {
+    guard (0..<Int32(bitPattern: TDPMMU_TRACE_COUNT.rawValue)).contains(id) else { return nil }
+    return cp_trace_event_name(id)
+}
+
+@c @implementation
+public func tdpmmu_trace_enable(_ kvm: UnsafeMutablePointer<kvm>?, _ events: UInt64) -> Int32 {
+    let name: StaticString = "tdpmmu_trace_enable"
+    guard let vm = checkedVM(kvm, name) else { return .invalid }
+    guard events >> UInt64(TDPMMU_TRACE_COUNT.rawValue) == 0 else {
+        complain(.argument, name, "no such events (events)", kvm, events)
+        return .invalid
+    }
+    vm.traceToRings(events)
+    return 0
+}
+
+@c @implementation
+public func tdpmmu_trace_ring_size(_ events: Int) -> Int32 {
+    if TraceRings.setSize(events) { return 0 }
+    complain(.argument, "tdpmmu_trace_ring_size", "no power of two from 64 to 2^24 (events)", nil,
+             UInt64(bitPattern: Int64(events)))
+    return .invalid
+}
+
+@c @implementation
+public func tdpmmu_trace_read(
+    _ events: UnsafeMutablePointer<tdpmmu_trace_event>?, _ n: Int, _ lost: UnsafeMutablePointer<UInt64>?
+) -> Int {
+    guard n >= 0, n == 0 || events != nil else {
+        complain(.argument, "tdpmmu_trace_read", "events is NULL, or n is beyond what memory can hold")
+        return 0
+    }
+    let count = events.map { TraceRings.read($0, room: n) } ?? 0
+    if let lost { lost.pointee &+= TraceRings.takeLost() }
+    return count
+}
+
+@c @implementation
+public func tdpmmu_trace_write(_ fd: Int32) -> Int {
+    guard fd >= 0 else {
+        complain(.argument, "tdpmmu_trace_write", "fd is below 0")
+        return Int(Int32.invalid)
+    }
+    return TraceFile(fd: fd).write()
+}
+
+/// One call's worth of events on their way to a file.
+private struct TraceFile {
+    let fd: Int32
+    private static var batch: Int { 512 }
+
+    func write() -> Int {
+        let size = MemoryLayout<tdpmmu_trace_event>.stride
+        guard let memory = cp_malloc(Self.batch * size) else { return Int(-ENOMEM) }
+        defer { cp_free(memory) }
+        let events = memory.assumingMemoryBound(to: tdpmmu_trace_event.self)
+        var count = 0
+        var error = writeHeader()
+        while error == 0 {
+            let some = TraceRings.read(events, room: Self.batch)
+            guard some > 0 else { return count }
+            error = cp_write_all(fd, events, some * size)
+            count += some
+        }
+        return Int(-error)
+    }
+
+    private func writeHeader() -> Int32 {
+        var header = cp_trace_file_header()
+        header.lost = TraceRings.takeLost()
+        return cp_write_all(fd, &header, MemoryLayout<tdpmmu_trace_file>.size)
+    }
+}
+
+@c @implementation
+public func tdpmmu_trace_mark(_ kvm: UnsafeMutablePointer<kvm>?, _ text: UnsafePointer<CChar>?) -> Int32 {
+    let name: StaticString = "tdpmmu_trace_mark"
+    guard let vm = checkedVM(kvm, name) else { return .invalid }
+    guard let text, let length = printableLength(text) else {
+        complain(.argument, name, "text is NULL, longer than 65535 bytes or no printable ASCII", kvm)
+        return .invalid
+    }
+    vm.mark(text, length: length)
+    return 0
+}
+
+private func printableLength(_ text: UnsafePointer<CChar>) -> Int? {
+    for length in 0...65535 {
+        let byte = text[length]
+        if byte == 0 { return length }
+        guard byte >= 0x20, byte < 0x7f else { return nil }
+    }
+    return nil
+}

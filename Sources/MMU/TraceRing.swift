@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
+import CTDPMMU
+import Sync
+import Synchronization
+
+/// A thread's ring of events.  The thread writes without a lock and overwrites its oldest
+/// events; readers, one at a time, see from the count of events written which of those
+/// that they copied were whole.
+struct TraceRing {
+    let ring: UnsafeMutablePointer<cp_trace_ring>
+
+    private static var wordsPerEvent: UInt64 { UInt64(MemoryLayout<tdpmmu_trace_event>.size / 8) }
+    /// Rings of one process; threads beyond find those of threads that have gone.
+    private static var mostRings: UInt32 { 1024 }
+
+    private var capacity: UInt64 { ring.pointee.capacity }
+    private var written: AtomicWord64 { atomic64(cp_ring_written(ring)) }
+    private var owned: AtomicWord32 { atomic32(cp_ring_owned(ring)) }
+
+    /// The calling thread's; made or taken over at its first event.
+    static var own: TraceRing? {
+        if let ring = cp_self().pointee.trace_ring { return TraceRing(ring: ring) }
+        return acquire()
+    }
+
+    /// By the ring's thread only.
+    func put(_ event: UnsafePointer<tdpmmu_trace_event>) {
+        let number = written.pointee.load(ordering: .relaxed)
+        // Release: who sees one of the words below sees that the event whose place they
+        // take is on its way out.  Pairs with the acquiring fence in copy().
+        atomicMemoryFence(ordering: .releasing)
+        let from = UnsafeRawPointer(event).assumingMemoryBound(to: UInt64.self)
+        for i in 0..<Self.wordsPerEvent {
+            word(number, i).pointee.store(from[Int(i)], ordering: .relaxed)
+        }
+        // Release: pairs with the acquire in available(); the event is whole.
+        written.pointee.store(number &+ 1, ordering: .releasing)
+    }
+
+    private func word(_ number: UInt64, _ index: UInt64) -> AtomicWord64 {
+        atomic64(cp_ring_word(ring, number & (capacity - 1), index))
+    }
+
+    /// Events that may be read: those of the trace mutex's holder.  What was overwritten
+    /// meanwhile is passed over and counted as lost.
+    fileprivate func available() -> Range<UInt64> {
+        let end = written.pointee.load(ordering: .acquiring)
+        let read = cp_ring_read(ring)
+        // The oldest place may be in the writer's hands.
+        let oldest = end >= capacity ? end - capacity + 1 : 0
+        if read.pointee < oldest {
+            atomic64(cp_trace_lost()).pointee.wrappingAdd(oldest - read.pointee, ordering: .relaxed)
+            read.pointee = oldest
+        }
+        return read.pointee..<end
+    }
+
+    /// False if the writer came by.
+    fileprivate func copy(_ number: UInt64, to event: UnsafeMutablePointer<tdpmmu_trace_event>) -> Bool {
+        let to = UnsafeMutableRawPointer(event).assumingMemoryBound(to: UInt64.self)
+        for i in 0..<Self.wordsPerEvent { to[Int(i)] = word(number, i).pointee.load(ordering: .relaxed) }
+        // Acquire: pairs with the releasing fence in put().
+        atomicMemoryFence(ordering: .acquiring)
+        return written.pointee.load(ordering: .relaxed) - number < capacity
+    }
+
+    fileprivate func take(_ number: UInt64) { cp_ring_read(ring).pointee = number + 1 }
+}
+
+/// Which rings there are.
+extension TraceRing {
+    private static var mutex: FutexMutex { FutexMutex(cp_trace_mutex()) }
+
+    fileprivate static func locked<T>(_ body: () -> T) -> T {
+        mutex.lock()
+        defer { mutex.unlock() }
+        return body()
+    }
+
+    private static var first: UnsafeMutablePointer<cp_trace_ring>? {
+        UnsafeMutablePointer(bitPattern: UInt(atomic64(cp_trace_rings()).pointee.load(ordering: .relaxed)))
+    }
+
+    /// Trace mutex.
+    fileprivate static func forEach(_ body: (TraceRing) -> Void) {
+        var next = first
+        while let ring = next {
+            next = ring.pointee.next
+            body(TraceRing(ring: ring))
+        }
+    }
+
+    @inline(never)
+    private static func acquire() -> TraceRing? {
+        // A signal handler that traces must not find the mutex in our hands.
+        let signals = cp_signals_block()
+        defer { cp_signals_restore(signals) }
+        return locked {
+            let isFull = cp_trace_ring_count().pointee >= mostRings
+            guard let ring = orphan(evenUnread: isFull) ?? (isFull ? nil : make()) else { return nil }
+            guard cp_ring_adopt(ring.ring) else {
+                ring.owned.pointee.store(0, ordering: .relaxed)
+                return nil
+            }
+            return ring
+        }
+    }
+
+    /// A ring whose thread has gone, of today's size and read to its end.
+    private static func orphan(evenUnread: Bool) -> TraceRing? {
+        let size = atomic64(cp_trace_ring_size()).pointee.load(ordering: .relaxed)
+        var found: TraceRing?
+        forEach { ring in
+            // Acquire: pairs with the release of the thread that left it.
+            guard found == nil, ring.owned.pointee.load(ordering: .acquiring) == 0 else { return }
+            let isRead = ring.written.pointee.load(ordering: .relaxed) == cp_ring_read(ring.ring).pointee
+            if evenUnread || (isRead && ring.capacity == size) { found = ring }
+        }
+        found?.owned.pointee.store(1, ordering: .relaxed)
+        return found
+    }
+
+    private static func make() -> TraceRing? {
+        let size = atomic64(cp_trace_ring_size()).pointee.load(ordering: .relaxed)
+        let bytes = MemoryLayout<cp_trace_ring>.size + Int(size) * MemoryLayout<tdpmmu_trace_event>.size
+        guard let memory = cp_alloc_zeroed(bytes) else { return nil }
+        let ring = TraceRing(ring: memory.assumingMemoryBound(to: cp_trace_ring.self))
+        ring.ring.pointee.next = first
+        ring.ring.pointee.capacity = size
+        ring.owned.pointee.store(1, ordering: .relaxed)
+        atomic64(cp_trace_rings()).pointee.store(UInt64(UInt(bitPattern: ring.ring)), ordering: .relaxed)
+        cp_trace_ring_count().pointee += 1
+        return ring
+    }
+}
+
+/// What all threads have noted.
+package enum TraceRings {
+    /// False: no power of two, or out of range.
+    package static func setSize(_ events: Int) -> Bool {
+        guard events >= 64, events <= 1 << 24, events.nonzeroBitCount == 1 else { return false }
+        atomic64(cp_trace_ring_size()).pointee.store(UInt64(events), ordering: .relaxed)
+        return true
+    }
+
+    static func countLost() { atomic64(cp_trace_lost()).pointee.wrappingAdd(1, ordering: .relaxed) }
+
+    package static func takeLost() -> UInt64 { atomic64(cp_trace_lost()).pointee.exchange(0, ordering: .relaxed) }
+
+    /// Takes out up to `room` events, by their count.
+    @inline(never)
+    package static func read(_ events: UnsafeMutablePointer<tdpmmu_trace_event>, room: Int) -> Int {
+        TraceRing.locked {
+            var filled = 0
+            while filled < room, let next = oldest(events + filled) {
+                next.ring.take(next.number)
+                filled += 1
+            }
+            return filled
+        }
+    }
+
+    /// The event that came first of all, copied to `event`.
+    private static func oldest(
+        _ event: UnsafeMutablePointer<tdpmmu_trace_event>
+    ) -> (ring: TraceRing, number: UInt64)? {
+        var found: (ring: TraceRing, number: UInt64)?
+        var candidate = tdpmmu_trace_event()
+        TraceRing.forEach { ring in
+            var events = ring.available()
+            // As long as the writer overwrites what is being copied, the next one.
+            while !events.isEmpty, !ring.copy(events.lowerBound, to: &candidate) { events = ring.available() }
+            guard !events.isEmpty, found == nil || candidate.count < event.pointee.count else { return }
+            event.pointee = candidate
+            found = (ring, events.lowerBound)
+        }
+        return found
+    }
+}
