@@ -640,6 +640,23 @@ static void nothing(struct rcu_head *unused)
     WARN(kvm_mmu_invalidate_end(a->kvm)) \
     WARN(LOCKED_R(kvm_mmu_invalidate_end(a->kvm))) \
     WARN(LOCKED_W(kvm_mmu_invalidate_end(a->kvm))) /* none is under way */ \
+    WARN(kvm_mmu_notifier_invalidate_range_start(NULL, WORLD_HVA, WORLD_HVA + 4096, true)) \
+    WARN(kvm_mmu_notifier_invalidate_range_start(a->kvm, WORLD_HVA, WORLD_HVA, true)) \
+    WARN(LOCKED_W(kvm_mmu_notifier_invalidate_range_start(a->kvm, WORLD_HVA, WORLD_HVA + 4096, true))) \
+    WARN(IN_RCU(kvm_mmu_notifier_invalidate_range_start(a->kvm, WORLD_HVA, WORLD_HVA + 4096, true))) \
+    WARN(kvm_mmu_notifier_invalidate_range_end(NULL, WORLD_HVA, WORLD_HVA + 4096)) \
+    WARN(kvm_mmu_notifier_invalidate_range_end(a->kvm, WORLD_HVA + 1, WORLD_HVA)) \
+    WARN(kvm_mmu_notifier_invalidate_range_end(a->kvm, WORLD_HVA, WORLD_HVA + 4096)) /* none is under way */ \
+    WARN(LOCKED_R(kvm_mmu_notifier_invalidate_range_end(a->kvm, WORLD_HVA, WORLD_HVA + 4096))) \
+    BAD(!kvm_mmu_notifier_clear_flush_young(NULL, WORLD_HVA, WORLD_HVA + 4096)) \
+    BAD(!kvm_mmu_notifier_clear_flush_young(a->kvm, WORLD_HVA, WORLD_HVA)) \
+    BAD(!kvm_mmu_notifier_clear_young(NULL, WORLD_HVA, WORLD_HVA + 4096)) \
+    BAD(!kvm_mmu_notifier_clear_young(a->kvm, UINT64_MAX, 0)) \
+    BAD(!kvm_mmu_notifier_test_young(NULL, WORLD_HVA)) \
+    BAD(!kvm_mmu_notifier_test_young(a->kvm, UINT64_MAX)) \
+    QUIET(tdpmmu_table_hpa(NULL) == INVALID_PAGE) \
+    QUIET(tdpmmu_table_hpa(&own_header) == INVALID_PAGE) \
+    QUIET(tdpmmu_table_hpa(BAD_POINTER) == INVALID_PAGE) \
     /* trace.h */ \
     QUIET(tdpmmu_trace_name(-1) == NULL && tdpmmu_trace_name(TDPMMU_TRACE_COUNT) == NULL) \
     BAD(tdpmmu_trace_enable(NULL, TDPMMU_TRACE_ALL) == -EINVAL) \

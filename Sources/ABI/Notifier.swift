@@ -45,22 +45,14 @@ public func kvm_tdp_mmu_zap_hva_range(_ kvm: UnsafeMutablePointer<kvm>?, _ start
 public func kvm_tdp_mmu_age_hva_range(_ kvm: UnsafeMutablePointer<kvm>?, _ start: UInt64, _ end: UInt64) -> Bool {
     let name: StaticString = "kvm_tdp_mmu_age_hva_range"
     guard let vm = checkedVM(kvm, name), isHostRange(start, end, vm, name) else { return false }
-    var young = false
-    vm.forEachGFNRange(hostStart: start, hostEnd: end) { space, first, last in
-        if vm.age(addressSpace: space, start: first, end: last) { young = true }
-    }
-    return young
+    return vm.ageHostRange(start, end)
 }
 
 @c @implementation
 public func kvm_tdp_mmu_test_age_hva(_ kvm: UnsafeMutablePointer<kvm>?, _ hva: UInt64) -> Bool {
     let name: StaticString = "kvm_tdp_mmu_test_age_hva"
     guard let vm = checkedVM(kvm, name), isHostRange(hva, hva &+ 1, vm, name) else { return false }
-    var young = false
-    vm.forEachGFNRange(hostStart: hva, hostEnd: hva + 1) { space, first, last in
-        if vm.isAccessed(addressSpace: space, start: first, end: last) { young = true }
-    }
-    return young
+    return vm.isHostPageAccessed(hva)
 }
 
 @c @implementation
@@ -100,4 +92,47 @@ public func kvm_mmu_invalidate_end(_ kvm: UnsafeMutablePointer<kvm>?) {
     let name: StaticString = "kvm_mmu_invalidate_end"
     guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name) else { return }
     if !vm.endInvalidation() { complain(.argument, name, "no invalidation is under way", kvm) }
+}
+
+/// A VM that a notifier of the host may be sent to.
+private func notified(
+    _ kvm: UnsafeMutablePointer<kvm>?, _ start: UInt64, _ end: UInt64, _ function: StaticString
+) -> VM? {
+    guard let vm = checkedVM(kvm, function), vm.mayWait(function), isHostRange(start, end, vm, function) else { return nil }
+    return vm
+}
+
+@c @implementation
+public func kvm_mmu_notifier_invalidate_range_start(
+    _ kvm: UnsafeMutablePointer<kvm>?, _ start: UInt64, _ end: UInt64, _ may_block: Bool
+) {
+    notified(kvm, start, end, "kvm_mmu_notifier_invalidate_range_start")?
+        .invalidateHostRange(start, end, mayBlock: may_block)
+}
+
+@c @implementation
+public func kvm_mmu_notifier_invalidate_range_end(_ kvm: UnsafeMutablePointer<kvm>?, _ start: UInt64, _ end: UInt64) {
+    let name: StaticString = "kvm_mmu_notifier_invalidate_range_end"
+    guard let vm = notified(kvm, start, end, name) else { return }
+    if !vm.endHostInvalidation() { complain(.argument, name, "no invalidation is under way", kvm) }
+}
+
+@c @implementation
+public func kvm_mmu_notifier_clear_flush_young(
+    _ kvm: UnsafeMutablePointer<kvm>?, _ start: UInt64, _ end: UInt64
+) -> Bool {
+    guard let vm = notified(kvm, start, end, "kvm_mmu_notifier_clear_flush_young") else { return false }
+    let young = vm.ageHostRange(start, end)
+    if young { vm.flushAll() }
+    return young
+}
+
+@c @implementation
+public func kvm_mmu_notifier_clear_young(_ kvm: UnsafeMutablePointer<kvm>?, _ start: UInt64, _ end: UInt64) -> Bool {
+    notified(kvm, start, end, "kvm_mmu_notifier_clear_young")?.ageHostRange(start, end) ?? false
+}
+
+@c @implementation
+public func kvm_mmu_notifier_test_young(_ kvm: UnsafeMutablePointer<kvm>?, _ hva: UInt64) -> Bool {
+    notified(kvm, hva, hva &+ 1, "kvm_mmu_notifier_test_young")?.isHostPageAccessed(hva) ?? false
 }

@@ -70,6 +70,12 @@ public func to_shadow_page(_ hpa: hpa_t) -> UnsafeMutablePointer<kvm_mmu_page>? 
     return Table(checkedAddress: Table.entries(of: hpa))?.header
 }
 
+@c @implementation
+public func tdpmmu_table_hpa(_ sp: UnsafePointer<kvm_mmu_page>?) -> hpa_t {
+    guard let sp, let table = Table(checkedHeader: UnsafeMutablePointer(mutating: sp)) else { return .max }
+    return table.address
+}
+
 /// The root table a walk is asked to begin at, if all about it is right.
 private func checkedWalk(
     _ root_pt: UnsafeMutablePointer<UInt64>?, _ root_level: Int32, _ min_level: Int32, _ gfn: gfn_t

@@ -40,6 +40,27 @@ void kvm_mmu_invalidate_begin(struct kvm *kvm);
 void kvm_mmu_invalidate_range_add(struct kvm *kvm, gfn_t start, gfn_t end);
 void kvm_mmu_invalidate_end(struct kvm *kvm);
 
+/*
+ * What the host's memory manager calls, with host virtual addresses in bytes, end
+ * exclusive, and the kernel's names.
+ *
+ * invalidate_range: pages of [start, end) are about to go away.  start unmaps them in all
+ * slots that touch the range and flushes; until the end is called, once for each start
+ * and with the same range, page faults there are retried.  Each pair counts, also where
+ * no slot is touched: one may be added before the end, and its faults are retried, too
+ * (the kernel has the slot's change wait).  may_block: may unmapping let others have
+ * mmu_lock meanwhile?
+ * young: was any page used?  But for test_young, it looks unused from then on;
+ * clear_flush_young also flushes if one was.
+ * A bad range (start not below end) or NULL: a warning, false, no effect.  No lock, not in RCU.
+ */
+void kvm_mmu_notifier_invalidate_range_start(struct kvm *kvm, uint64_t start, uint64_t end,
+                                             bool may_block);
+void kvm_mmu_notifier_invalidate_range_end(struct kvm *kvm, uint64_t start, uint64_t end);
+bool kvm_mmu_notifier_clear_flush_young(struct kvm *kvm, uint64_t start, uint64_t end);
+bool kvm_mmu_notifier_clear_young(struct kvm *kvm, uint64_t start, uint64_t end);
+bool kvm_mmu_notifier_test_young(struct kvm *kvm, uint64_t hva);
+
 TDPMMU_END_DECLS
 
 #endif

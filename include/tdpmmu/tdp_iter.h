@@ -41,6 +41,13 @@ struct kvm_mmu_page *sptep_to_sp(const uint64_t *sptep);
 struct kvm_mmu_page *to_shadow_page(hpa_t hpa);
 
 /*
+ * Host-physical address of a table, as its parent's entry or a root pointer (EPTP, nCR3)
+ * has it; INVALID_PAGE for what is no table.  The inverse of to_shadow_page().  RCU, any
+ * mmu_lock, or a reference to the root.
+ */
+hpa_t tdpmmu_table_hpa(const struct kvm_mmu_page *sp);
+
+/*
  * A pre-order walk: a table's entry is visited before the entries below it.
  * The caller owns the struct; read it, and leave writing to the functions.
  */
