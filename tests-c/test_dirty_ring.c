@@ -219,9 +219,44 @@ static void sizes_and_times_that_cannot_be(void **state)
     tdpmmu_destroy_vm(w.kvm);
 }
 
+/* Rings are reset in the order in which their vCPUs were made, as recorded kernels do. */
+static void rings_are_reset_in_order(void **state)
+{
+    enum { VCPUS = 3 };
+    struct tdpmmu_vm_config config = { .vendor = TDPMMU_NPT, .no_pml = 1 };
+    struct kvm_vcpu *vcpus[VCPUS];
+    struct kvm_dirty_gfn *ring;
+    struct world *w;
+    uint32_t size;
+
+    (void)state;
+    w = world_from(config);
+    tdpmmu_destroy_vcpu(w->vcpu); /* a VM with a vCPU takes no rings */
+    assert_int_equal(enable(w->kvm, RING_BYTES), 0);
+    assert_int_equal(add_slot(w->kvm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, WORLD_SLOT_PAGES, WORLD_HVA), 0);
+    for (int i = 0; i < VCPUS; i++) {
+        vcpus[i] = tdpmmu_create_vcpu(w->kvm, 10 - i);
+        assert_int_equal(kvm_mmu_load(vcpus[i]), 0);
+    }
+    for (int i = VCPUS - 1; i >= 0; i--)
+        assert_int_equal(kvm_tdp_mmu_page_fault(vcpus[i], (gfn_t)(100 + i) << 12, PFERR_WRITE_MASK), RET_PF_FIXED);
+    for (int i = 0; i < VCPUS; i++) {
+        ring = tdpmmu_vcpu_dirty_ring(vcpus[i], &size);
+        assert_int_equal(ring[0].offset, 100 + i);
+        __atomic_store_n(&ring[0].flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
+    }
+    world_forget(w);
+    assert_int_equal(kvm_vm_ioctl_reset_dirty_pages(w->kvm), VCPUS);
+    assert_int_equal(atomic_load(&w->change_count), VCPUS);
+    for (int i = 0; i < VCPUS; i++)
+        assert_int_equal(w->change[i].gfn, 100 + i);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rings_are_reset_in_order),
         cmocka_unit_test(pages_come_in_order_and_again_after_reset),
         cmocka_unit_test(a_full_ring_loses_nothing),
         cmocka_unit_test(the_fault_path_stops_with_room_left),

@@ -86,8 +86,10 @@ package struct VCPU: Equatable {
             var taken = false
             vm.forEachListedVCPU { taken = taken || $0.state.pointee.id == id }
             guard !taken else { return false }
-            vcpu.next.pointee = vm.firstVCPU.pointee
-            vm.firstVCPU.pointee = UInt(bitPattern: vcpu.state)
+            // Behind the others: dirty rings are reset in the order in which vCPUs were made.
+            var link = vm.firstVCPU
+            vm.forEachListedVCPU { link = $0.next }
+            link.pointee = UInt(bitPattern: vcpu.state)
             return true
         }
         guard added else {
