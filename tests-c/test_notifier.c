@@ -507,7 +507,7 @@ static void host_takes_pages(void **state)
 
 /*
  * A slot that is added between start and end must not bring the page back.
- * To put the bug in: drop the host's addresses from isStale() in MMU/Invalidation.swift.
+ * To put the bug in: drop addInvalidation() from swap() in MMU/MemslotUpdate.swift.
  */
 static void slot_added_during_invalidation(void **state)
 {
@@ -520,7 +520,7 @@ static void slot_added_during_invalidation(void **state)
     assert_int_equal(kvm_mmu_load(w->vcpu), 0);
     assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, (alias + 3) << 12, 0), RET_PF_RETRY);
     assert_false(mapped(w->vcpu, alias + 3));
-    assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, (alias + 2) << 12, 0), RET_PF_FIXED);
+    assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, 2 << 12, 0), RET_PF_FIXED);
     kvm_mmu_notifier_invalidate_range_end(w->kvm, WORLD_HVA + 0x3000, WORLD_HVA + 0x4000);
     assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, (alias + 3) << 12, 0), RET_PF_FIXED);
     world_free(w);
@@ -549,9 +549,49 @@ static void host_asks_for_use(void **state)
     world_free(w);
 }
 
+/*
+ * The host goes by its own addresses, and of slots that begin at one address to the one
+ * that was added, moved or re-flagged last comes last: not by gfn.
+ */
+static void host_order_of_slots(void **state)
+{
+    struct world *w = world_new(TDPMMU_NPT, 4);
+    gfn_t low = WORLD_SLOT_PAGES, middle = low + 1024, high = low + 2048;
+    const uint64_t hva = 1ull << 36;
+    const gfn_t orders[][3] = {
+        { high, low, middle }, /* as added: the first begins below the others */
+        { high, middle, low }, /* low was re-flagged */
+        { high, low, middle + 4096 }, /* middle was moved */
+    };
+
+    (void)state;
+    assert_int_equal(add_slot(w->kvm, 1, 0, high, 64, hva), 0);
+    assert_int_equal(add_slot(w->kvm, 2, 0, low, 32, hva + 16 * 4096), 0);
+    assert_int_equal(add_slot(w->kvm, 3, 0, middle, 32, hva + 16 * 4096), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        if (i == 1)
+            assert_int_equal(add_slot(w->kvm, 2, KVM_MEM_LOG_DIRTY_PAGES, low, 32, hva + 16 * 4096), 0);
+        if (i == 2)
+            assert_int_equal(add_slot(w->kvm, 3, 0, middle + 4096, 32, hva + 16 * 4096), 0);
+        assert_int_equal(kvm_mmu_load(w->vcpu), 0);
+        for (unsigned j = 0; j < 3; j++)
+            assert_int_equal(map_page(w, orders[i][j] + (orders[i][j] == high ? 16 : 0), PG_LEVEL_4K), RET_PF_FIXED);
+        world_forget(w);
+        write_lock(&w->kvm->mmu_lock);
+        if (kvm_tdp_mmu_zap_hva_range(w->kvm, hva + 16 * 4096, hva + 17 * 4096))
+            kvm_flush_remote_tlbs(w->kvm);
+        write_unlock(&w->kvm->mmu_lock);
+        assert_int_equal(atomic_load(&w->change_count), 3);
+        for (unsigned j = 0; j < 3; j++)
+            assert_int_equal(w->change[j].gfn, orders[i][j] + (orders[i][j] == high ? 16 : 0));
+    }
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(host_order_of_slots),
         cmocka_unit_test(host_takes_pages),
         cmocka_unit_test(slot_added_during_invalidation),
         cmocka_unit_test(host_asks_for_use),

@@ -85,7 +85,8 @@ extension VM {
                 _ = splitHugePages(addressSpace: space, start: first, end: last + 1, target: .page4K, .exclusive)
             }
             _ = writeProtect(first, addressSpace: space, minLevel: .page2M)
-            if first.rounded(to: .page2M) != last.rounded(to: .page2M) {
+            // Rounded up, as the kernel does: it sees a border behind a first gfn that is aligned, too.
+            if (first + 511).rounded(to: .page2M) != (last + 511).rounded(to: .page2M) {
                 _ = writeProtect(last, addressSpace: space, minLevel: .page2M)
             }
         }

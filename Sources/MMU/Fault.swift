@@ -100,10 +100,6 @@ extension SlotPointer {
     @inline(__always) var isReadOnly: Bool { pointee.flags & UInt32(KVM_MEM_READONLY) != 0 }
     @inline(__always) var isDirtyLogged: Bool { pointee.flags & UInt32(KVM_MEM_LOG_DIRTY_PAGES) != 0 }
 
-    @inline(__always) func hostAddress(of gfn: GFN) -> UInt64 {
-        pointee.userspace_addr &+ (gfn.raw &- pointee.base_gfn) &<< 12
-    }
-
     /// May one entry at this level map gfn?  It must lie inside the slot, and the
     /// host's addresses must be aligned as the guest's are.
     @inline(__always)

@@ -12,7 +12,6 @@ extension VM {
         traceHost(TDPMMU_TRACE_UNMAP_HVA_RANGE, start, end)
         guard lock.writeLock() else { return }
         beginInvalidation()
-        addInvalidation(hostStart: start, hostEnd: end)
         var flush = false
         forEachGFNRange(hostStart: start, hostEnd: end) { space, first, last in
             addInvalidation(start: first, end: last)

@@ -5,19 +5,19 @@ import Sync
 
 /// Operations that name memory by the host's addresses: what a memory notifier has.
 extension VM {
-    /// Visits the gfns that map [start, end) of the host, slot by slot.  The slots
-    /// are looked at one by one, so `body` may drop mmu_lock.
+    /// Visits the gfns that map [start, end) of the host, slot by slot: in each address space
+    /// by the slots' host addresses, as the kernel does, and of equal ones the one put in
+    /// last behind the others.  The slots are looked at one by one, so `body` may drop mmu_lock.
     package func forEachGFNRange(
         hostStart: UInt64, hostEnd: UInt64, _ body: (_ addressSpace: Int32, _ start: GFN, _ end: GFN) -> Void
     ) {
         for space in Int32(0)..<2 {
-            var next = GFN(0)
-            while let slot = insideRCU({ slots(space).slot(atOrAfter: next)?.pointee }) {
-                next = GFN(slot.base_gfn + slot.npages)
-                let bytes = slot.npages << 12
-                let first = max(hostStart, slot.userspace_addr), last = min(hostEnd, slot.userspace_addr + bytes)
-                guard first < last else { continue }
-                let from = (first - slot.userspace_addr) >> 12, to = (last - slot.userspace_addr + 4095) >> 12
+            var last: SlotRecord?
+            while let record = insideRCU({ slots(space).next(after: last, hostStart, hostEnd) }) {
+                last = record
+                let slot = record.slot, bytes = slot.npages << 12
+                let first = max(hostStart, slot.userspace_addr), end = min(hostEnd, slot.userspace_addr + bytes)
+                let from = (first - slot.userspace_addr) >> 12, to = (end - slot.userspace_addr + 4095) >> 12
                 body(space, GFN(slot.base_gfn + from), GFN(slot.base_gfn + to))
             }
         }
@@ -48,5 +48,19 @@ extension VM {
 
     private func flushLeaf(_ iter: borrowing tdp_iter) {
         flush(GFN(iter.gfn), pages: Level(iter.level).pages)
+    }
+}
+
+extension SlotTable {
+    /// A copy of the slot that touches [start, end) of the host and comes behind `last`.  RCU.
+    fileprivate func next(after last: SlotRecord?, _ start: UInt64, _ end: UInt64) -> SlotRecord? {
+        for i in 0..<count {
+            let record = byHostAddress(i).pointee, slot = record.slot
+            if slot.userspace_addr >= end { return nil }
+            if slot.userspace_addr + slot.npages << 12 <= start { continue }
+            guard let last else { return record }
+            if (slot.userspace_addr, record.sequence) > (last.slot.userspace_addr, last.sequence) { return record }
+        }
+        return nil
     }
 }

@@ -12,19 +12,11 @@ extension VM {
         if state.pointee.invalidationsRunning.load(ordering: .relaxed) == 1 {
             state.pointee.invalidateStart.store(.max, ordering: .relaxed)
             state.pointee.invalidateEnd.store(0, ordering: .relaxed)
-            state.pointee.invalidateHostStart.store(.max, ordering: .relaxed)
-            state.pointee.invalidateHostEnd.store(0, ordering: .relaxed)
         }
     }
 
-    /// The same in the host's addresses, for slots that are added meanwhile.
-    func addInvalidation(hostStart: UInt64, hostEnd: UInt64) {
-        let state = state
-        state.pointee.invalidateHostStart.store(
-            min(hostStart, state.pointee.invalidateHostStart.load(ordering: .relaxed)), ordering: .relaxed)
-        state.pointee.invalidateHostEnd.store(
-            max(hostEnd, state.pointee.invalidateHostEnd.load(ordering: .relaxed)), ordering: .relaxed)
-    }
+    /// Are the host's pages of a slot that is about to be seen perhaps going away?
+    var isInvalidating: Bool { state.pointee.invalidationsRunning.load(ordering: .relaxed) != 0 }
 
     /// Several at once: the range that holds them all.
     package func addInvalidation(start: GFN, end: GFN) {
@@ -51,14 +43,11 @@ extension VM {
     var invalidateSequence: UInt64 { state.pointee.invalidateSequence.load(ordering: .acquiring) }
 
     /// Must a fault that read `sequence` ask again?  mmu_lock for read.
-    func isStale(_ gfn: GFN, in slot: SlotPointer, _ sequence: UInt64) -> Bool {
+    func isStale(_ gfn: GFN, _ sequence: UInt64) -> Bool {
         if state.pointee.invalidationsRunning.load(ordering: .relaxed) != 0 {
             let start = state.pointee.invalidateStart.load(ordering: .relaxed)
             let end = state.pointee.invalidateEnd.load(ordering: .relaxed)
             if gfn.raw >= start && gfn.raw < end { return true }
-            let host = slot.hostAddress(of: gfn)
-            if host >= state.pointee.invalidateHostStart.load(ordering: .relaxed)
-                && host < state.pointee.invalidateHostEnd.load(ordering: .relaxed) { return true }
         }
         return state.pointee.invalidateSequence.load(ordering: .relaxed) != sequence
     }

@@ -71,7 +71,7 @@ extension VM {
     private func addSlot(_ request: SlotRequest) -> SlotError {
         var bitmap: DirtyBitmap?
         guard bitmapFor(request.slot, old: nil, &bitmap) else { return .noMemory }
-        guard let record = SlotRecord.make(request.slot, bitmap) else {
+        guard let record = SlotRecord.make(request.slot, sequence: nextSlotSequence(), bitmap) else {
             cp_free_zeroed(bitmap?.memory)
             return .noMemory
         }
@@ -80,9 +80,14 @@ extension VM {
             cp_free_zeroed(record)
             return .noMemory
         }
-        swap(to: next, request.addressSpace)
+        swap(to: next, request.addressSpace, adding: request.slot)
         if isLogged(request.slot) { state.pointee.loggedSlots.wrappingAdd(1, ordering: .relaxed) }
         return .none
+    }
+
+    /// Under VMLock.slots.
+    fileprivate func nextSlotSequence() -> UInt64 {
+        state.pointee.slotSequence.wrappingAdd(1, ordering: .relaxed).newValue
     }
 
     private func isLogged(_ slot: kvm_memory_slot?) -> Bool {
@@ -118,10 +123,10 @@ extension VM {
             return .noMemory
         }
         if let transitional = plan.transitional {
-            swap(to: transitional, space)
+            swap(to: transitional, space, adding: nil)
             zapForSlot(dying)
         }
-        swap(to: plan.final.unsafelyUnwrapped, space)
+        swap(to: plan.final.unsafelyUnwrapped, space, adding: flushing ? new : nil)
         cp_free_zeroed(oldRecord)
         if let record = plan.dyingRecord {
             cp_free_zeroed(record)
@@ -164,8 +169,8 @@ extension VM {
         mutating func prepare(
             _ vm: VM, _ old: SlotTable, _ index: Int, _ new: kvm_memory_slot?, dying: kvm_memory_slot?
         ) -> Bool {
-            if let new { newRecord = SlotRecord.make(new, newBitmap) }
-            if let dying { dyingRecord = SlotRecord.make(dying, oldBitmap) }
+            if let dying { dyingRecord = SlotRecord.make(dying, sequence: vm.nextSlotSequence(), oldBitmap) }
+            if let new { newRecord = SlotRecord.make(new, sequence: vm.nextSlotSequence(), newBitmap) }
             if let dyingRecord {
                 transitional = vm.successor(of: old, without: index, adding: dyingRecord)
             }
@@ -191,18 +196,7 @@ extension VM {
     ) -> SlotTable? {
         let count = table.count - (index < 0 ? 0 : 1) + (record == nil ? 0 : 1)
         guard let next = SlotTable.make(count: count, generation: table.generation + 2) else { return nil }
-        var added = record
-        var filled = 0
-        for i in 0..<table.count where i != index {
-            if let new = added, new.slot.pointee.base_gfn < table[i].slot.pointee.base_gfn {
-                next[filled] = new
-                filled += 1
-                added = nil
-            }
-            next[filled] = table[i]
-            filled += 1
-        }
-        if let new = added { next[filled] = new }
+        next.fill(from: table, without: index < 0 ? nil : table[index], adding: record)
         return next
     }
 
@@ -210,9 +204,14 @@ extension VM {
     /// users are page faults, in SRCU, and those that hold mmu_lock or fix an SPTE
     /// without it, in RCU: from here on all of them see the new flags, before the
     /// caller protects what was mapped by the old ones.
-    private func swap(to next: SlotTable, _ space: Int32) {
+    /// `slot` appears: invalidations that run have not seen it, so its faults wait for them.
+    private func swap(to next: SlotTable, _ space: Int32, adding slot: kvm_memory_slot?) {
         let old = slots(space)
+        // With the lock, an invalidation begins either before this or with the new table.
+        guard lock.writeLock() else { return }
+        if let slot, isInvalidating { addInvalidation(start: GFN(slot.base_gfn), end: GFN(slot.base_gfn + slot.npages)) }
         publish(next, space)
+        _ = lock.writeUnlock()
         srcu.synchronize()
         synchronizeRCU()
         cp_free_zeroed(old.header)

@@ -13,13 +13,17 @@ package typealias SlotPointer = UnsafePointer<kvm_memory_slot>
 /// One slot in memory: what callers see, then what they do not.
 struct SlotRecord {
     var slot: kvm_memory_slot
+    /// Counts the VM's records: which of two came later.
+    var sequence: UInt64
     /// Pages written since they were last asked for, if the slot is logged.
     var bitmap: DirtyBitmap?
 
-    static func make(_ slot: kvm_memory_slot, _ bitmap: DirtyBitmap?) -> UnsafeMutablePointer<SlotRecord>? {
+    static func make(
+        _ slot: kvm_memory_slot, sequence: UInt64, _ bitmap: DirtyBitmap?
+    ) -> UnsafeMutablePointer<SlotRecord>? {
         guard let memory = cp_alloc_zeroed(MemoryLayout<SlotRecord>.size) else { return nil }
         let record = memory.assumingMemoryBound(to: SlotRecord.self)
-        record.initialize(to: SlotRecord(slot: slot, bitmap: bitmap))
+        record.initialize(to: SlotRecord(slot: slot, sequence: sequence, bitmap: bitmap))
         return record
     }
 }
@@ -30,8 +34,9 @@ extension UnsafeMutablePointer where Pointee == SlotRecord {
     }
 }
 
-/// All slots of one address space, sorted by base gfn.  Never changed once
-/// published: a change publishes another and frees this when nobody uses it.
+/// All slots of one address space, sorted by base gfn, and once more by host address, of
+/// equal ones the one put in last behind the others.  Never changed once published: a
+/// change publishes another and frees this when nobody uses it.
 struct SlotTable {
     struct Header {
         /// Counts the tables of this address space in steps of two; MMIO SPTEs carry it.
@@ -44,7 +49,7 @@ struct SlotTable {
     init(_ header: UnsafeMutablePointer<Header>) { self.header = header }
 
     static func make(count: Int, generation: UInt64) -> SlotTable? {
-        let bytes = MemoryLayout<Header>.size + count * MemoryLayout<UInt>.stride
+        let bytes = MemoryLayout<Header>.size + 2 * count * MemoryLayout<UInt>.stride
         guard let memory = cp_alloc_zeroed(bytes) else { return nil }
         let header = memory.assumingMemoryBound(to: Header.self)
         header.initialize(to: Header(generation: generation, count: count))
@@ -59,9 +64,38 @@ struct SlotTable {
             .assumingMemoryBound(to: UnsafeMutablePointer<SlotRecord>.self)
     }
 
-    subscript(index: Int) -> UnsafeMutablePointer<SlotRecord> {
-        get { records[index] }
-        nonmutating set { records[index] = newValue }
+    subscript(index: Int) -> UnsafeMutablePointer<SlotRecord> { records[index] }
+
+    /// The slots in the order of their host addresses.
+    func byHostAddress(_ index: Int) -> UnsafeMutablePointer<SlotRecord> { records[count + index] }
+
+    /// Fills a new table with the slots of another, without one and with one more.
+    func fill(
+        from table: SlotTable, without removed: UnsafeMutablePointer<SlotRecord>?,
+        adding added: UnsafeMutablePointer<SlotRecord>?
+    ) {
+        merge(table.records, table.count, removed, added, to: records) { $0.pointee.base_gfn }
+        merge(table.records + table.count, table.count, removed, added, to: records + count) { $0.pointee.userspace_addr }
+    }
+
+    /// The one that is added goes behind all that do not come after it.
+    @inline(__always)
+    private func merge(
+        _ from: UnsafeMutablePointer<UnsafeMutablePointer<SlotRecord>>, _ count: Int,
+        _ removed: UnsafeMutablePointer<SlotRecord>?, _ added: UnsafeMutablePointer<SlotRecord>?,
+        to: UnsafeMutablePointer<UnsafeMutablePointer<SlotRecord>>, by key: (SlotPointer) -> UInt64
+    ) {
+        var waiting = added, filled = 0
+        for i in 0..<count where from[i] != removed {
+            if let new = waiting, key(new.slot) < key(from[i].slot) {
+                to[filled] = new
+                filled += 1
+                waiting = nil
+            }
+            to[filled] = from[i]
+            filled += 1
+        }
+        if let new = waiting { to[filled] = new }
     }
 
     /// Slots that begin at or below gfn.
@@ -79,13 +113,6 @@ struct SlotTable {
         guard before > 0 else { return nil }
         let slot = records[before - 1].slot
         return gfn.raw - slot.pointee.base_gfn < slot.pointee.npages ? slot : nil
-    }
-
-    /// The slot that holds gfn, or the next one.
-    func slot(atOrAfter gfn: GFN) -> SlotPointer? {
-        if let slot = slot(holding: gfn) { return slot }
-        let before = countBeginning(atOrBelow: gfn)
-        return before < count ? records[before].slot : nil
     }
 
     /// Is this one of the table's slots?  Looks at the pointer only.

@@ -67,7 +67,7 @@ extension VCPU {
         guard vm.lock.readLock() else { return .refused }
         defer { _ = vm.lock.readUnlock() }
         // What the host said may be over: a notifier ran, or runs, for this page.
-        if let slot, vm.isStale(access.gfn, in: slot, sequence) { return .retry }
+        if slot != nil && vm.isStale(access.gfn, sequence) { return .retry }
         return Fault(
             vcpu: self, access, pfn: page.pfn, hostWritable: page.writable, hostLevel: page.level,
             prefetch: prefetch).handle()

@@ -81,9 +81,8 @@ package struct VMState: ~Copyable {
     let invalidationsRunning = Atomic<Int64>(0)
     let invalidateStart = Atomic<UInt64>(0)
     let invalidateEnd = Atomic<UInt64>(0)
-    /// The host addresses that they are about, where those are known.
-    let invalidateHostStart = Atomic<UInt64>(.max)
-    let invalidateHostEnd = Atomic<UInt64>(0)
+    /// Slot records ever made; under VMLock.slots.
+    let slotSequence = Atomic<UInt64>(0)
     /// Slots with dirty logging; under VMLock.slots.
     let loggedSlots = Atomic<Int64>(0)
     /// Events, by bit, that go to rings; and those that go anywhere.

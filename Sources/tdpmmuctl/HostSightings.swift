@@ -88,7 +88,7 @@ struct HostSightings {
 
 extension Array {
     /// The first index whose element fulfils a condition that all behind it fulfil.
-    fileprivate func partitioningIndex(_ isBehind: (Element) -> Bool) -> Int {
+    func partitioningIndex(_ isBehind: (Element) -> Bool) -> Int {
         var low = 0, high = count
         while low < high {
             let middle = (low + high) / 2

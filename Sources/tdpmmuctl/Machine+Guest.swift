@@ -15,52 +15,29 @@ extension Machine {
         range.gpa = gpa
         range.size = length
         let result = Int(kvm_vcpu_pre_fault_memory(vcpu, &range))
-        noteRootAddress(vcpu)
         return (result, range.gpa)
-    }
-
-    /// Gfns that a range of host addresses is mapped at, slot by slot as the host's
-    /// notifier goes: by the slots' own addresses, equal ones in the order in which they
-    /// were made or last changed.
-    func gfns(hostStart: UInt64, hostEnd: UInt64) -> [(addressSpace: Int, range: Range<UInt64>)] {
-        let touched = slots.filter { max(hostStart, $0.hva) < min(hostEnd, $0.hva &+ $0.pages << Paging.pageShift) }
-        let ordered = touched.enumerated().sorted {
-            ($0.element.addressSpace, $0.element.hva, $0.offset) < ($1.element.addressSpace, $1.element.hva, $1.offset)
-        }
-        return ordered.map { _, slot in
-            let (first, last) = (max(hostStart, slot.hva), min(hostEnd, slot.hva &+ slot.pages << Paging.pageShift))
-            let start = slot.first &+ (first &- slot.hva) >> Paging.pageShift
-            return (slot.addressSpace, start..<slot.first &+ (last &- slot.hva &+ Paging.pageMask) >> Paging.pageShift)
-        }
     }
 
     /// The host takes pages away: begin, and zap.
     func invalidate(hostStart: UInt64, hostEnd: UInt64) {
-        let parts = gfns(hostStart: hostStart, hostEnd: hostEnd)
-        guard !parts.isEmpty else { return }
-        lockedForWrite { kvm_mmu_invalidate_begin(kvm) }
-        for (space, range) in parts {
-            lockedForWrite { kvm_mmu_invalidate_range_add(kvm, range.lowerBound, range.upperBound) }
-            if unmap(space, start: range.lowerBound, end: range.upperBound, flush: false) == true {
-                kvm_flush_remote_tlbs(kvm)
-            }
-        }
+        kvm_mmu_notifier_invalidate_range_start(kvm, hostStart, hostEnd, true)
     }
 
-    func endInvalidation() {
-        lockedForWrite { kvm_mmu_invalidate_end(kvm) }
+    func endInvalidation(hostStart: UInt64, hostEnd: UInt64) {
+        kvm_mmu_notifier_invalidate_range_end(kvm, hostStart, hostEnd)
     }
 
     func age(hostStart: UInt64, hostEnd: UInt64) -> Bool {
-        gfns(hostStart: hostStart, hostEnd: hostEnd).map { space, range in
-            age(space, start: range.lowerBound, end: range.upperBound) == true
-        }.contains(true)
+        kvm_mmu_notifier_clear_young(kvm, hostStart, hostEnd)
     }
 
-    func testAge(hostStart: UInt64, hostEnd: UInt64) -> Bool {
-        gfns(hostStart: hostStart, hostEnd: hostEnd).contains { space, range in
-            testAge(space, start: range.lowerBound, end: range.upperBound) == true
-        }
+    func testAge(hostStart: UInt64) -> Bool {
+        kvm_mmu_notifier_test_young(kvm, hostStart)
+    }
+
+    /// Does a slot show any of these host addresses to the guest?
+    func isGuestMemory(hostStart: UInt64, hostEnd: UInt64) -> Bool {
+        slots.contains { max(hostStart, $0.hva) < min(hostEnd, $0.hva &+ $0.pages << Paging.pageShift) }
     }
 
     /// One step of the recovery thread: how many tables were zapped.

@@ -7,7 +7,6 @@ final class Machine {
     let rootLevel: Int
     private let log: CallbackLog
     private var vcpus: [Int: OpaquePointer] = [:]
-    private var rootAddresses: [UnsafeMutablePointer<kvm_mmu_page>: UInt64] = [:]
     private(set) var slots: [Slot] = []
     private var isDestroyed = false
 
@@ -81,6 +80,9 @@ final class Machine {
         return (UnsafeMutableRawPointer(kvm) + offset).assumingMemoryBound(to: tdpmmu_rwlock.self)
     }
 
+    /// Events of the VM go to its thread's ring from now on.
+    func record() { _ = tdpmmu_trace_enable(kvm, (1 << UInt64(TDPMMU_TRACE_COUNT.rawValue)) - 1) }
+
     /// The SPTE changes and the warnings since the last call of this.
     func takeChanges() -> [SPTEChange] {
         defer { log.changes.removeAll(keepingCapacity: true) }
@@ -131,26 +133,12 @@ extension Machine {
     /// kvm_mmu_load(): 0 or -errno.
     func loadRoot(vcpu id: Int) -> Int {
         guard let vcpu = vcpus[id] else { return -1 }
-        let result = Int(kvm_mmu_load(vcpu))
-        if result == 0 { noteRootAddress(vcpu) }
-        return result
-    }
-
-    /// The ABI gives a root's host-physical address only together with a
-    /// reference: take one, note the address, put it back.
-    func noteRootAddress(_ vcpu: OpaquePointer) {
-        let address = kvm_tdp_mmu_get_vcpu_root_hpa(vcpu)
-        rcu_read_lock()
-        let page = to_shadow_page(address)
-        rcu_read_unlock()
-        guard let page else { return }
-        rootAddresses[page] = address
-        kvm_tdp_mmu_put_root(kvm, page)
+        return Int(kvm_mmu_load(vcpu))
     }
 
     /// Host-physical address of the vCPU's root table.
     func rootAddress(vcpu id: Int) -> UInt64? {
-        root(vcpu: id).flatMap { rootAddresses[$0] }
+        root(vcpu: id).map { tdpmmu_table_hpa($0) }
     }
 
     func role(vcpu id: Int) -> UInt32? {

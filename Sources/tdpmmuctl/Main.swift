@@ -12,5 +12,5 @@ struct TDPMMUCtl: ParsableCommand {
             VM from its creation to its end, with the real page tables dumped at chosen points.
             """,
         version: "tdpmmuctl, with libtdpmmu \(String(cString: tdpmmu_version()))",
-        subcommands: [ReplayCommand.self, DumpCommand.self])
+        subcommands: [ReplayCommand.self, DumpCommand.self, TraceCommand.self])
 }

@@ -29,11 +29,18 @@ struct ReplayCommand: ParsableCommand {
     @Flag(help: "Take only what userspace, the guest and the host did; what the TDP MMU does, is our own decision.")
     var guest = false
 
+    @Option(help: ArgumentHelp("""
+        Write what the library did, in a kernel's words, to a trace that can be replayed again; \
+        its dumps go beside it. With --guest, one FILE.
+        """, valueName: "trace"))
+    var record: String?
+
     @Option(help: ArgumentHelp("Show this many differences of each file.", valueName: "count"))
     var show = 1
 
     func validate() throws {
         if calls, guest { throw ValidationError("--calls and --guest exclude each other") }
+        if record != nil, !guest || files.count != 1 { throw ValidationError("--record takes --guest and one FILE") }
         if show < 0 { throw ValidationError("--show takes a count") }
     }
 
@@ -68,8 +75,10 @@ struct ReplayCommand: ParsableCommand {
         progress.show("\(file): reading")
         let replayer = try Replayer(file: file, mode: guest ? .guest : .calls)
         replayer.report.kept = show
+        if record != nil { replayer.recording = try Recording(of: file) }
         replayer.onProgress = { progress.show("\(file): \(Int($0 * 100)) %") }
         try replayer.run()
+        if let record { try replayer.recording?.write(to: record) }
         return replayer.report
     }
 

@@ -16,7 +16,18 @@ extension Replayer {
             let vcpu = machine.vcpuIDs.first(where: { machine.rootAddress(vcpu: $0) == address }),
             let ours = machine.root(vcpu: vcpu)
         else { return differ(line.number, "dump \(id) has root", expected: hex(dump.root), got: "no such root") }
-        compare(dump.entries, TableWalk.listed(root: ours, address: address), dumps.file, dump)
+        let entries = TableWalk.listed(root: ours, address: address)
+        recording?.dump(id, root: address, level: machine.rootLevel, entries)
+        compare(dump.entries, entries, dumps.file, dump)
+    }
+
+    /// Our root in place of the one that a dump step names.
+    func ourRoot(atDump number: Int) -> String? {
+        let index = trace.lines.partitioningIndex { $0.number >= number }
+        guard index < trace.lines.count, trace.lines[index].number == number,
+            case .step(.dump(_, let root, _)) = trace.lines[index].event
+        else { return nil }
+        return renaming.ours(of: root).map { "0x" + hex($0) }
     }
 
     /// DONE dump tells how many entries there were.

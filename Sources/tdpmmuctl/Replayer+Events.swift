@@ -107,6 +107,7 @@ extension Replayer {
             throw trace.badInput(
                 line.number, "no VM with \(rootLevel) levels and \(physicalAddressBits) address bits")
         }
+        if recording != nil { machine.record() }
         self.machine = machine
         guest.longMode = longMode
     }

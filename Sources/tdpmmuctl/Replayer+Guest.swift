@@ -87,15 +87,16 @@ extension Replayer {
         let results = flags(operation)
         switch begin.event {
         case .hostUnmapped(let start, let end):
-            if start < end, !machine.gfns(hostStart: start, hostEnd: end).isEmpty {
+            // The kernel tells the end only where a slot was concerned.
+            if start < end, machine.isGuestMemory(hostStart: start, hostEnd: end) {
                 invalidations[begin.task, default: []].append(start..<end)
                 machine.invalidate(hostStart: start, hostEnd: end)
             }
         case .hostAged(let start, let end):
             compare(begin.number, "aging returns", results.contains(true), machine.age(hostStart: start, hostEnd: end))
-        case .hostTestAged(let start, let end):
+        case .hostTestAged(let start, _):
             compare(begin.number, "the look for use returns", results.contains(true),
-                    machine.testAge(hostStart: start, hostEnd: end))
+                    machine.testAge(hostStart: start))
         default: break
         }
         compareChanges(operation)
@@ -112,8 +113,8 @@ extension Replayer {
     }
 
     func endInvalidation(_ line: TraceLine) {
-        guard let machine, invalidations[line.task]?.popLast() != nil else { return }
-        machine.endInvalidation()
+        guard let machine, let range = invalidations[line.task]?.popLast() else { return }
+        machine.endInvalidation(hostStart: range.lowerBound, hostEnd: range.upperBound)
     }
 
     private func isInvalidating(_ hva: UInt64?) -> Bool {

@@ -54,13 +54,6 @@ extension Replayer {
         }
     }
 
-    private func firstLine(_ item: Schedule.Item) -> Int {
-        switch item {
-        case .event(let index): index
-        case .operation(let operation): operation.begin
-        }
-    }
-
     /// An item ahead that makes the SPTE what `change` found, if it is not that already.
     private func cause(of wanted: (change: SPTEChange, last: Int), ahead index: Int) -> Int? {
         guard let machine, let entry = machine.entry(
@@ -71,7 +64,7 @@ extension Replayer {
         for candidate in index + 1..<min(schedule.items.count, index + Self.window) where !performed.contains(candidate) {
             let item = schedule.items[candidate]
             // A fast page fault began with a line of its own before.
-            if case .operation = item, firstLine(item) > wanted.last { continue }
+            if case .operation = item, item.firstLine > wanted.last { continue }
             let makes = changes(item).contains { change in
                 guard change.addressSpace == wanted.change.addressSpace else { return false }
                 if isThere {

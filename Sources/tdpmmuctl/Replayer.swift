@@ -54,6 +54,8 @@ final class Replayer {
     /// Gfns that a fault which lost a race may have marked as dirty.
     var maybeDirty: Set<UInt64> = []
     var onProgress: ((Double) -> Void)?
+    /// What our VM does, in a kernel's words.
+    var recording: Recording?
 
     /// What a task is in the middle of.
     struct TaskState {
@@ -96,16 +98,20 @@ final class Replayer {
             if case .afterDump(let id) = stop, isEndOfDump(item, id) { return }
         }
         guard stop == .never else { return }
+        recording?.mark(upTo: trace.lineCount) { _ in nil }
         guard machine == nil else {
             throw trace.badInput(trace.lineCount, "the trace ends before the VM does")
         }
     }
 
     private func perform(_ item: Schedule.Item) throws(BadInput) {
+        let first = trace.lines[item.firstLine]
+        recording?.mark(upTo: first.number) { self.ourRoot(atDump: $0) }
         switch item {
         case .operation(let operation): try perform(operation)
         case .event(let line): try take(trace.lines[line])
         }
+        recording?.take(task: first.task)
     }
 
     /// Out of its turn.
@@ -138,6 +144,14 @@ final class Replayer {
 }
 
 extension Schedule.Item {
+    /// Index of the line that it begins with.
+    var firstLine: Int {
+        switch self {
+        case .event(let index): index
+        case .operation(let operation): operation.begin
+        }
+    }
+
     fileprivate var isTeardown: Bool {
         guard case .operation(let operation) = self else { return false }
         return operation.kind == .zapAll || operation.kind == .uninit

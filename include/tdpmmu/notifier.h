@@ -21,7 +21,9 @@ bool kvm_tdp_mmu_test_age_gfn(struct kvm *kvm, const struct kvm_gfn_range *range
 
 /*
  * The same operations, and unmapping, for host virtual addresses [start, end) in
- * bytes, over all slots that they touch; of the patch of 2021.  Unmapping and
+ * bytes, over all slots that they touch: in each address space by the slots' host
+ * addresses, of equal ones the one added, moved or re-flagged last behind the others, as
+ * Linux 6.12 goes; of the patch of 2021.  Unmapping and
  * setting: Lock W.  unmap returns flush; set_spte replaces the page at hva by
  * pfn, read-only if it was unmapped and is to be mapped again (writable false),
  * in two steps with a flush between; it returns whether an SPTE changed.
@@ -47,8 +49,8 @@ void kvm_mmu_invalidate_end(struct kvm *kvm);
  * invalidate_range: pages of [start, end) are about to go away.  start unmaps them in all
  * slots that touch the range and flushes; until the end is called, once for each start
  * and with the same range, page faults there are retried.  Each pair counts, also where
- * no slot is touched: one may be added before the end, and its faults are retried, too
- * (the kernel has the slot's change wait).  may_block: may unmapping let others have
+ * no slot is touched: all faults in a slot that is added before the end are retried, too
+ * (the kernel makes the slot's change wait).  may_block: may unmapping let others have
  * mmu_lock meanwhile?
  * young: was any page used?  But for test_young, it looks unused from then on;
  * clear_flush_young also flushes if one was.
