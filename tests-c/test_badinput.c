@@ -592,6 +592,10 @@ static void nothing(struct rcu_head *unused)
     BAD((LOCKED_R(ret = tdpmmu_nx_recover(a->kvm, 1)), ret == -EINVAL)) \
     BAD((IN_RCU(ret = tdpmmu_nx_recover(a->kvm, 1)), ret == -EINVAL)) \
     FINE(tdpmmu_nx_recover(a->kvm, UINT32_MAX)) /* none is listed */ \
+    BAD(tdpmmu_set_nx_recovery(NULL, 1, 1) == -EINVAL) \
+    FINE(tdpmmu_set_nx_recovery(a->kvm, UINT32_MAX, UINT32_MAX)) \
+    FINE(tdpmmu_set_nx_recovery(a->kvm, UINT32_MAX, 0)) \
+    FINE(tdpmmu_set_nx_recovery(a->kvm, 0, UINT32_MAX)) \
     /* notifier.h */ \
     BAD(!age(slot_of(a), NULL, 0, 8)) \
     BAD(!age(NULL, a->kvm, 0, 8)) \

@@ -2,6 +2,10 @@
 /* Huge pages that must not be executed, and the tables that stand in for them. */
 #include "test_helpers.h"
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #define FETCH PFERR_FETCH_MASK
 #define NX_BIT (UINT64_C(1) << 63) /* NPT */
 #define X_BIT UINT64_C(4)          /* EPT */
@@ -332,6 +336,289 @@ static void recovered_huge_page_is_not_executable(void **state)
     }
 }
 
+/* ---- the thread that recovers ------------------------------------------------------------ */
+
+#define HOUR_MS 3600000u
+#define PATIENCE_MS 60000u /* longer than any machine is busy, shorter than an hour */
+
+/* Waits until the VM has so many tables on its list; no time is a verdict but for ever. */
+static void wait_for_splits(struct world *w, uint64_t n)
+{
+    for (unsigned ms = 0; stats_of(w->kvm).nx_splits != n; ms++) {
+        assert_true(ms < PATIENCE_MS);
+        sleep_ms(1);
+    }
+}
+
+/* Whoever had the lock when it was called is through afterwards. */
+static void pass_through_lock(struct world *w)
+{
+    write_lock(&w->kvm->mmu_lock);
+    write_unlock(&w->kvm->mmu_lock);
+}
+
+static void split_some(struct world *w, unsigned n)
+{
+    for (gfn_t i = 0; i < n; i++)
+        assert_int_equal(fetch(w, i * 512 + 5, 2), RET_PF_FIXED);
+}
+
+static void thread_recovers(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = nx_world(m);
+
+        split_some(w, 10);
+        assert_int_equal(tdpmmu_set_nx_recovery(w->kvm, 3, 1), 0);
+        wait_for_splits(w, 0);
+        for (gfn_t i = 0; i < 10; i++)
+            assert_false(mapped(w->vcpu, i * 512 + 5));
+        /* And what is split later. */
+        split_some(w, 1);
+        wait_for_splits(w, 0);
+        world_free(w);
+    }
+}
+
+/* To put the bug in: in setNXRecovery() of MMU/NXRecovery.swift drop wakeNXRecovery(). */
+static void new_period_wakes_the_thread(void **state)
+{
+    struct world *w = nx_world(&machines[3]);
+
+    (void)state;
+    assert_int_equal(tdpmmu_set_nx_recovery(w->kvm, 1, HOUR_MS), 0);
+    split_some(w, 3);
+    sleep_ms(20); /* it sleeps by now, most likely */
+    assert_int_equal(stats_of(w->kvm).nx_splits, 3);
+    assert_int_equal(tdpmmu_set_nx_recovery(w->kvm, 1, 1), 0);
+    wait_for_splits(w, 0);
+    /* Chosen by the ratio: once a second, in this case. */
+    assert_int_equal(tdpmmu_set_nx_recovery(w->kvm, 4000, 0), 0);
+    split_some(w, 1);
+    wait_for_splits(w, 0);
+    world_free(w);
+}
+
+/*
+ * To put the bug in: in takeNXRecoveryStep() of MMU/NXRecovery.swift go by what was
+ * seen before the lock.
+ */
+static void off_means_off(void **state)
+{
+    struct world *w = nx_world(&machines[3]);
+    unsigned n = rounds(200);
+
+    (void)state;
+    for (unsigned i = 0; i < n; i++) {
+        assert_int_equal(tdpmmu_set_nx_recovery(w->kvm, 1, 1), 0);
+        if (i % 8 == 0) {
+            split_some(w, 1);
+            wait_for_splits(w, 0);
+        }
+        assert_int_equal(tdpmmu_set_nx_recovery(w->kvm, 0, 1), 0);
+        pass_through_lock(w);
+        split_some(w, 2);
+        if (i % 8 == 1)
+            sleep_ms(3); /* time enough for steps that must not be */
+        pass_through_lock(w);
+        assert_int_equal(stats_of(w->kvm).nx_splits, 2);
+        assert_int_equal(tdpmmu_nx_recover(w->kvm, 1), 2);
+    }
+    world_free(w);
+}
+
+/* It rests while the huge pages may be executed, and goes on when they may not. */
+static void rests_while_nx_is_off(void **state)
+{
+    struct world *w = world_from(machines[3].config);
+
+    (void)state;
+    assert_int_equal(tdpmmu_set_nx_recovery(w->kvm, 1, 1), 0);
+    assert_int_equal(map_page(w, 700, 2), RET_PF_FIXED);
+    sleep_ms(10);
+    assert_true(mapped(w->vcpu, 700));
+    assert_int_equal(tdpmmu_set_nx_huge_pages(w->kvm, true), 0);
+    assert_int_equal(kvm_mmu_load(w->vcpu), 0);
+    split_some(w, 5);
+    wait_for_splits(w, 0);
+    world_free(w);
+}
+
+/* Taken down, nothing is done; set up again, it goes on without a word. */
+static void rests_while_taken_down(void **state)
+{
+    struct world *w = nx_world(&machines[3]);
+    unsigned changes;
+
+    (void)state;
+    assert_int_equal(tdpmmu_set_nx_recovery(w->kvm, 1, 1), 0);
+    split_some(w, 20);
+    kvm_mmu_uninit_tdp_mmu(w->kvm);
+    changes = atomic_load(&w->change_count);
+    sleep_ms(10);
+    assert_int_equal(atomic_load(&w->change_count), changes);
+    assert_int_equal(kvm_mmu_init_tdp_mmu(w->kvm), 0);
+    assert_int_equal(kvm_mmu_load(w->vcpu), 0);
+    split_some(w, 1);
+    wait_for_splits(w, 0);
+    world_free(w);
+}
+
+/* Destroyed at any moment of the thread's life, before its first step, too. */
+static void destroyed_with_its_thread(void **state)
+{
+    unsigned n = rounds(100);
+
+    (void)state;
+    for (unsigned i = 0; i < n; i++) {
+        struct world *w = nx_world(&machines[3]);
+
+        if (i % 2)
+            split_some(w, 10);
+        assert_int_equal(tdpmmu_set_nx_recovery(w->kvm, 2, i % 4 < 2 ? 1 : HOUR_MS), 0);
+        if (i % 5 == 0)
+            sleep_ms(2);
+        world_free(w);
+    }
+}
+
+static void many_vms_recover(void **state)
+{
+    enum { VMS = 24 };
+    struct world *w[VMS];
+
+    (void)state;
+    for (int i = 0; i < VMS; i++) {
+        w[i] = nx_world(&machines[i % MACHINES]);
+        assert_int_equal(tdpmmu_set_nx_recovery(w[i]->kvm, 2, 1 + (unsigned)i % 3), 0);
+    }
+    for (int i = 0; i < VMS; i++)
+        split_some(w[i], 1 + (unsigned)i % 4);
+    for (int i = 0; i < VMS; i++)
+        wait_for_splits(w[i], 0);
+    for (int i = VMS - 1; i >= 0; i--)
+        world_free(w[i]);
+}
+
+static struct kvm *kvm_in_callback;
+static atomic_int set_in_callback;
+
+static void set_by_callback(struct world *w, const struct change *change)
+{
+    (void)w;
+    (void)change;
+    atomic_fetch_add(&set_in_callback, tdpmmu_set_nx_recovery(kvm_in_callback, 1, 1) == 0);
+}
+
+/* A callback, on the thread itself and under Lock W, may change the settings. */
+static void changed_by_a_callback(void **state)
+{
+    struct world *w = nx_world(&machines[3]);
+
+    (void)state;
+    kvm_in_callback = w->kvm;
+    atomic_store(&set_in_callback, 0);
+    split_some(w, 4);
+    w->on_change = set_by_callback;
+    assert_int_equal(tdpmmu_set_nx_recovery(w->kvm, 4, 1), 0);
+    wait_for_splits(w, 0);
+    pass_through_lock(w);
+    w->on_change = NULL;
+    assert_in_range(atomic_load(&set_in_callback), 1, MAX_RECORDS);
+    world_free(w);
+}
+
+/* Its runtime lets no child of a threaded program start threads. */
+static bool under_tsan(void)
+{
+    const char *mode = getenv("TDPMMU_TEST_MODE");
+
+    return mode && !strcmp(mode, "tsan");
+}
+
+/* In the child: 0 if the VM can be used, has no thread, and gets one of its own. */
+static int use_in_child(struct world *w)
+{
+    alarm(PATIENCE_MS / 1000);
+    pass_through_lock(w);
+    if (kvm_mmu_load(w->vcpu) || fetch(w, 5, 2) < 0 || fetch(w, 512 + 5, 2) < 0)
+        return 1;
+    if (tdpmmu_set_nx_recovery(w->kvm, 1, 1))
+        return 2;
+    while (stats_of(w->kvm).nx_splits)
+        sleep_ms(1);
+    tdpmmu_destroy_vm(w->kvm);
+    /* The parent's callbacks, and with them its strays, are the parent's. */
+    return atomic_load(&w->warnings) && w->last_warning.kind != TDPMMU_WARN_LEAK ? 3 : 0;
+}
+
+/*
+ * The thread is in the middle of its steps when the process forks.
+ * To put the bug in: drop ForkGate.enter() from MMU/NXRecovery.swift, and now and then
+ * the child waits for mmu_lock for ever.
+ */
+static void forked_while_recovering(void **state)
+{
+    struct world *w;
+    unsigned n = rounds(100);
+
+    (void)state;
+    if (under_tsan())
+        skip();
+    w = nx_world(&machines[3]);
+    assert_int_equal(tdpmmu_set_nx_recovery(w->kvm, 1, 1), 0);
+    for (unsigned i = 0; i < n; i++) {
+        int status;
+        pid_t child;
+
+        for (gfn_t page = 0; page < 16; page++)
+            assert_true(fetch(w, page * 512 + 5, 2) >= 0);
+        child = fork();
+        assert_true(child >= 0);
+        if (child == 0)
+            _exit(use_in_child(w));
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+    }
+    wait_for_splits(w, 0); /* the parent's goes on */
+    world_free(w);
+}
+
+/* In a child that may have no more threads: an error, and all stays as it was. */
+static int without_threads(void)
+{
+    struct rlimit none = { 0, 0 };
+    struct world *w = nx_world(&machines[3]);
+
+    if (setrlimit(RLIMIT_NPROC, &none) || (geteuid() == 0 && setuid(65534)))
+        return 77;
+    if (tdpmmu_set_nx_recovery(w->kvm, 1, 1) != -EAGAIN || tdpmmu_set_nx_recovery(w->kvm, 0, 0))
+        return 1;
+    if (atomic_load(&w->warnings))
+        return 2;
+    return 0;
+}
+
+static void no_thread_to_be_had(void **state)
+{
+    int status;
+    pid_t child;
+
+    (void)state;
+    if (under_tsan())
+        skip();
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(without_threads());
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* ---- the races ---------------------------------------------------------------------- */
 
 static atomic_bool stop;
@@ -466,6 +753,16 @@ int main(void)
         cmocka_unit_test(logged_slot_is_left),
         cmocka_unit_test(switched_at_run_time),
         cmocka_unit_test(recovered_huge_page_is_not_executable),
+        cmocka_unit_test(thread_recovers),
+        cmocka_unit_test(new_period_wakes_the_thread),
+        cmocka_unit_test(off_means_off),
+        cmocka_unit_test(rests_while_nx_is_off),
+        cmocka_unit_test(rests_while_taken_down),
+        cmocka_unit_test(destroyed_with_its_thread),
+        cmocka_unit_test(many_vms_recover),
+        cmocka_unit_test(changed_by_a_callback),
+        cmocka_unit_test(forked_while_recovering),
+        cmocka_unit_test(no_thread_to_be_had),
         cmocka_unit_test(zapped_before_it_was_listed),
         cmocka_unit_test(listing_against_zapping),
     };

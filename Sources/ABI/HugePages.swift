@@ -71,3 +71,9 @@ public func tdpmmu_nx_recover(_ kvm: UnsafeMutablePointer<kvm>?, _ ratio: UInt32
     }
     return vm.recoverNXSplits(ratio: Int64(ratio))
 }
+
+@c @implementation
+public func tdpmmu_set_nx_recovery(_ kvm: UnsafeMutablePointer<kvm>?, _ ratio: UInt32, _ period_ms: UInt32) -> Int32 {
+    guard let vm = checkedVM(kvm, "tdpmmu_set_nx_recovery") else { return .invalid }
+    return -vm.setNXRecovery(NXRecoverySettings(ratio: ratio, periodMS: period_ms))
+}

@@ -86,6 +86,7 @@ public func tdpmmu_destroy_vm(_ kvm: UnsafeMutablePointer<kvm>?) {
     guard let kvm else { return }
     let vm = VM(kvm)
     guard vm.mayWait("tdpmmu_destroy_vm") else { return }
+    vm.endNXRecovery()
     vm.tearDown()
     vm.destroyVCPUs()
     rcuBarrier()

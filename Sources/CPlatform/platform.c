@@ -152,28 +152,17 @@ void cp_test_refuse_threads(bool refuse)
     threads_refused = refuse;
 }
 
-static void *thread_main(void *body)
-{
-    void (*function)(void);
-
-    memcpy(&function, &body, sizeof(function));
-    function();
-    return NULL;
-}
-
-int cp_thread_start(uint64_t *thread, void (*body)(void))
+int cp_thread_start(uint64_t *thread, cp_thread_body body, void *argument)
 {
     /* Callbacks of users run on it, and it holds the program's TLS too. */
     const size_t stack = 1 << 20;
     struct cp_signals before;
     pthread_attr_t attributes;
     pthread_t made;
-    void *argument;
     int error;
 
     if (threads_refused)
         return EAGAIN;
-    memcpy(&argument, &body, sizeof(argument));
     error = pthread_attr_init(&attributes);
     if (error)
         return error;
@@ -183,7 +172,7 @@ int cp_thread_start(uint64_t *thread, void (*body)(void))
     (void)stack;
 #endif
     before = cp_signals_block();
-    error = pthread_create(&made, &attributes, thread_main, argument);
+    error = pthread_create(&made, &attributes, body, argument);
     cp_signals_restore(before);
     pthread_attr_destroy(&attributes);
     if (!error)

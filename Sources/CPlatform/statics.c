@@ -38,6 +38,8 @@ struct cp_rcu_words cp_rcu_data __attribute__((aligned(64))) = {
 
 struct cp_trace_words cp_trace_data __attribute__((aligned(64))) = {.ring_size = 4096};
 
+struct cp_fork_words cp_fork_data __attribute__((aligned(64)));
+
 struct cp_srcu_global cp_srcu_global_data;
 struct cp_srcu_words cp_srcu_words_data __attribute__((aligned(64)));
 

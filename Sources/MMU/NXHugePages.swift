@@ -44,6 +44,7 @@ extension VM {
     package func setNXHugePages(_ on: Bool) {
         // Decided before the zap: faults from here on map as they should.
         if state.pointee.nxHugePages.exchange(on, ordering: .acquiringAndReleasing) != on { zapAllFast() }
+        wakeNXRecovery()
     }
 
     /// Zaps exactly this table, if its parent entry still points to it.
@@ -68,6 +69,12 @@ extension VM {
     @inline(never)
     package func recoverNXSplits(ratio: Int64) -> Int32 {
         guard lock.writeLock() else { return 0 }
+        defer { _ = lock.writeUnlock() }
+        return zapNXSplits(ratio: ratio)
+    }
+
+    /// mmu_lock for write, which others get in between if they want it.
+    func zapNXSplits(ratio: Int64) -> Int32 {
         var zapped: Int32 = 0
         var budget = (total(.nxSplits) + ratio - 1) / ratio
         while budget > 0, let table = nxTable(locked(.pages) { firstNXSplit.pointee }) {
@@ -82,10 +89,9 @@ extension VM {
             }
             if lock.needBreak {
                 _ = lock.writeUnlock()
-                guard lock.writeLock() else { return zapped }
+                _ = lock.writeLock()
             }
         }
-        _ = lock.writeUnlock()
         return zapped
     }
 

@@ -11,7 +11,9 @@ extension VM {
     /// kvm_mmu_init_tdp_mmu(): false if it was set up already.
     package func setUp() -> Bool {
         // The exchange decides between two callers; it publishes nothing else.
-        !state.pointee.isSetUp.exchange(true, ordering: .acquiringAndReleasing)
+        let isNew = !state.pointee.isSetUp.exchange(true, ordering: .acquiringAndReleasing)
+        if isNew { wakeNXRecovery() }
+        return isNew
     }
 
     /// kvm_mmu_uninit_tdp_mmu(): everything goes, and must be gone afterwards.

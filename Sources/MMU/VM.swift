@@ -73,6 +73,8 @@ package struct VMState: ~Copyable {
     let manualProtect = Atomic<Bool>(false)
     let initiallySet = Atomic<Bool>(false)
     let zapSlotOnly = Atomic<Bool>(false)
+    /// NXRecoverySettings; 0: off.
+    let nxRecovery = Atomic<UInt64>(0)
     /// Entries of each vCPU's dirty ring; 0: bitmaps.  Written under VMLock.vcpus.
     let dirtyRingSize = Atomic<UInt32>(0)
     /// Counts ended invalidations of the host; written with mmu_lock for write.
@@ -118,9 +120,12 @@ enum VMLock: Int {
     case slots
     /// Protects the list of vCPUs, whose first (its address, or 0) is the line's second word.
     case vcpus
+    /// Serialises who starts and ends the thread of NX recovery, of which the line's
+    /// other words tell: NXRecoveryWords.
+    case recovery
 
     static let lineBytes = 64
-    static let count = 3
+    static let count = 4
 }
 
 /// Handle of a VM.  One allocation holds struct kvm, the private state, the
@@ -211,6 +216,8 @@ package struct VM: Equatable {
         (line(.pages) + MemoryLayout<UInt>.stride).assumingMemoryBound(to: UInt.self)
     }
     var lastNXSplit: UnsafeMutablePointer<UInt> { firstNXSplit + 1 }
+
+    var nxRecoveryWords: NXRecoveryWords { NXRecoveryWords(line: line(.recovery)) }
 
     @inline(__always)
     package var nxHugePages: Bool { state.pointee.nxHugePages.load(ordering: .relaxed) }

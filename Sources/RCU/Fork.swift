@@ -14,7 +14,9 @@ enum ForkSupport {
 
     /// Only the mutexes that guard lists: they are held for short sections.  (The others
     /// may be held by a thread that waits for the forking thread's section to end.)
+    /// The gate first: who is inside it may take them.
     static func prepare() {
+        ForkGate.close()
         SRCU.mutex.lock()
         registryMutex.lock()
     }
@@ -22,9 +24,11 @@ enum ForkSupport {
     static func parent() {
         registryMutex.unlock()
         SRCU.mutex.unlock()
+        ForkGate.open()
     }
 
     static func child() {
+        ForkGate.childForked()
         let state = cp_registry()
         let thread = cp_self()
         cp_rcu_gp_mutex().pointee = 0

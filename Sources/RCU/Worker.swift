@@ -76,7 +76,7 @@ enum Worker {
         state.pointee.store(awake, ordering: .relaxed)
         let worker = cp_worker_thread()
         var thread: UInt64 = 0
-        let error = cp_thread_start(&thread, workerMain)
+        let error = cp_thread_start(&thread, workerMain, nil)
         if error != 0 {
             state.pointee.store(none, ordering: .relaxed)
             if worker.pointee.complained == 0 { complaint = error }
@@ -166,6 +166,9 @@ enum Worker {
     }
 }
 
-func workerMain() { Worker.main() }
+func workerMain(_: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+    Worker.main()
+    return nil
+}
 
 func processExits() { Worker.end() }

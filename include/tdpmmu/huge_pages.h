@@ -54,6 +54,22 @@ int tdpmmu_set_nx_huge_pages(struct kvm *kvm, bool on);
  */
 int tdpmmu_nx_recover(struct kvm *kvm, unsigned int ratio);
 
+/*
+ * Let a thread of the VM's own take such a step every period_ms, while NX huge pages are
+ * on and the TDP MMU is set up.  ratio 0: never, as at first.  period_ms 0: so often that
+ * all are zapped within an hour (3600000 / ratio ms), but not more than once a second.
+ * Holds at once: a period that is shorter now may be over already.  When this has
+ * returned and mmu_lock was free once, nothing is zapped by the old values any more.
+ * The thread is started when first needed and ended by tdpmmu_destroy_vm(); the VM's
+ * callbacks run on it, under Lock W.  A forked child has none until it calls this
+ * again; fork() waits up to a second for a step to end, so that the child's tables are
+ * whole.
+ * 0, -EINVAL (NULL), -EAGAIN or -ENOMEM (no thread to be had; all stays as it was).
+ * Any lock, also in RCU.  Follows the parameters nx_huge_pages_recovery_ratio and
+ * nx_huge_pages_recovery_period_ms.
+ */
+int tdpmmu_set_nx_recovery(struct kvm *kvm, unsigned int ratio, unsigned int period_ms);
+
 TDPMMU_END_DECLS
 
 #endif

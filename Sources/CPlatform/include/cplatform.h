@@ -106,7 +106,7 @@ struct cp_thread {
     struct cp_hold inline_holds[CP_INLINE_HOLDS];
     struct cp_trace_ring *_Nullable trace_ring;
     int32_t tid;            /* the system's number; 0 until asked for */
-    uint32_t padding;
+    uint32_t in_gate;       /* a fork waits until it has left */
     struct cp_callbacks callbacks; /* a cache line of its own */
     struct cp_waiter waiter;
     struct cp_srcu_holds srcu;
@@ -328,6 +328,21 @@ struct tdpmmu_trace_file cp_trace_file_header(void);
 /* write() all of it: 0 or a positive errno. */
 int cp_write_all(int fd, const void *bytes, size_t count);
 
+/* fork -------------------------------------------------------------------- */
+
+/* What a fork and the library's own threads tell each other; all atomic. */
+struct cp_fork_words {
+    uint32_t closed;        /* futex: forks under way */
+    uint32_t inside;        /* threads that a fork has to wait for */
+    uint32_t forks;         /* between the first process of this program and this one */
+};
+
+extern struct cp_fork_words cp_fork_data;
+
+static inline uint32_t *cp_fork_closed(void) { return &cp_fork_data.closed; }
+static inline uint32_t *cp_fork_inside(void) { return &cp_fork_data.inside; }
+static inline uint32_t *cp_fork_forks(void) { return &cp_fork_data.forks; }
+
 /* Static memory ----------------------------------------------------------- */
 
 /* Waiters of all locks whose address hashes here, oldest first. */
@@ -487,10 +502,12 @@ void cp_sleep_ns(uint64_t ns);
 void cp_yield(void);
 
 /*
- * Start a thread with all signals blocked and a small stack.  *thread is for
- * cp_thread_join() or cp_thread_detach().  0 or a positive errno.
+ * Start a thread with all signals blocked and a small stack; it runs body(argument),
+ * whose result nobody sees.  *thread is for cp_thread_join() or cp_thread_detach().
+ * 0 or a positive errno.
  */
-int cp_thread_start(uint64_t *thread, void (*body)(void));
+typedef void *_Nullable (*cp_thread_body)(void *_Nullable argument);
+int cp_thread_start(uint64_t *thread, cp_thread_body body, void *_Nullable argument);
 void cp_thread_join(uint64_t thread);
 void cp_thread_detach(uint64_t thread);
 

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
+import CTDPMMU
+import Sync
+import Synchronization
+
+/// How often a VM's thread zaps how many of the tables that stand in for huge pages.
+package struct NXRecoverySettings {
+    /// Both in one word, so that they change together.
+    fileprivate let raw: UInt64
+
+    package init(ratio: UInt32, periodMS: UInt32) { raw = UInt64(ratio) << 32 | UInt64(periodMS) }
+
+    fileprivate init(raw: UInt64) { self.raw = raw }
+
+    /// Every step zaps one in so many; 0: there are no steps.
+    var ratio: UInt64 { raw >> 32 }
+
+    /// From one step to the next.
+    fileprivate var periodNS: UInt64 {
+        let chosenMS = raw & UInt64(UInt32.max)
+        let hourMS: UInt64 = 60 * 60 * 1000, mostPerHour: UInt64 = 3600
+        return (chosenMS != 0 ? chosenMS : hourMS / min(ratio, mostPerHour)) * 1_000_000
+    }
+}
+
+/// What is known of the thread, behind the mutex in VMLock.recovery's line.
+struct NXRecoveryWords {
+    let line: UnsafeMutableRawPointer
+
+    /// Counts what the thread should look at; it sleeps on this.
+    var event: UnsafeMutablePointer<UInt32> { word(at: 4) }
+    /// The thread shall end.
+    var stop: AtomicWord32 { atomic32(word(at: 8)) }
+    /// ForkGate.forks when it was started.
+    var forks: UnsafeMutablePointer<UInt32> { word(at: 12) }
+    /// Its pthread_t.
+    var thread: UnsafeMutablePointer<UInt64> { (line + 16).assumingMemoryBound(to: UInt64.self) }
+    /// 1 once there was one.
+    var started: UnsafeMutablePointer<UInt32> { word(at: 24) }
+
+    private func word(at offset: Int) -> UnsafeMutablePointer<UInt32> {
+        (line + offset).assumingMemoryBound(to: UInt32.self)
+    }
+
+    /// Is there a thread, in this process?  Under VMLock.recovery.
+    var isRunning: Bool { started.pointee != 0 && forks.pointee == ForkGate.forks }
+}
+
+/// From outside.
+extension VM {
+    /// 0, or a positive errno if no thread can be started; then nothing has changed.
+    @inline(never)
+    package func setNXRecovery(_ settings: NXRecoverySettings) -> Int32 {
+        let error = locked(.recovery) {
+            let error = settings.ratio == 0 ? 0 : startNXRecovery()
+            if error == 0 { state.pointee.nxRecovery.store(settings.raw, ordering: .relaxed) }
+            return error
+        }
+        wakeNXRecovery()
+        return error
+    }
+
+    /// Under VMLock.recovery.
+    private func startNXRecovery() -> Int32 {
+        let words = nxRecoveryWords
+        if words.isRunning { return 0 }
+        // This thread's first use of RCU sees to what happens at a fork.
+        insideRCU {}
+        let error = cp_thread_start(words.thread, nxRecoveryMain, kvm)
+        guard error == 0 else { return error }
+        words.started.pointee = 1
+        words.forks.pointee = ForkGate.forks
+        return 0
+    }
+
+    /// Something that the thread goes by has changed.
+    func wakeNXRecovery() {
+        // Release: pairs with the acquire in recoverPeriodically().
+        atomic32(nxRecoveryWords.event).pointee.wrappingAdd(1, ordering: .releasing)
+        cp_futex_wake(nxRecoveryWords.event, 1)
+    }
+
+    /// Ends the thread, if there is one; the VM is about to go.  No lock.
+    @inline(never)
+    package func endNXRecovery() {
+        let words = nxRecoveryWords
+        words.stop.pointee.store(1, ordering: .relaxed)
+        wakeNXRecovery()
+        if locked(.recovery, { words.isRunning }) { cp_thread_join(words.thread.pointee) }
+    }
+}
+
+/// The thread itself.
+extension VM {
+    /// What it goes by at this moment; nil: it rests.
+    private var activeNXRecovery: NXRecoverySettings? {
+        let settings = NXRecoverySettings(raw: state.pointee.nxRecovery.load(ordering: .relaxed))
+        return settings.ratio != 0 && nxHugePages && isSetUp ? settings : nil
+    }
+
+    fileprivate func recoverPeriodically() {
+        let words = nxRecoveryWords
+        var last = cp_monotonic_ns()
+        while true {
+            // Acquire: pairs with the release in wakeNXRecovery(); what was changed before is seen.
+            let event = atomic32(words.event).pointee.load(ordering: .acquiring)
+            if words.stop.pointee.load(ordering: .relaxed) != 0 { return }
+            let period = activeNXRecovery?.periodNS, waited = cp_monotonic_ns() - last
+            if let period, waited >= period {
+                takeNXRecoveryStep()
+                last = cp_monotonic_ns()
+            } else {
+                cp_futex_wait(words.event, event, period.map { $0 - waited } ?? 0)
+            }
+        }
+    }
+
+    private func takeNXRecoveryStep() {
+        ForkGate.enter()
+        defer { ForkGate.leave() }
+        guard lock.writeLock() else { return }
+        // Again, under the lock: whoever changed it and has had the lock since relies on it.
+        if let settings = activeNXRecovery { _ = zapNXSplits(ratio: Int64(settings.ratio)) }
+        _ = lock.writeUnlock()
+    }
+}
+
+private func nxRecoveryMain(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+    VM(argument.unsafelyUnwrapped.assumingMemoryBound(to: kvm.self)).recoverPeriodically()
+    return nil
+}
