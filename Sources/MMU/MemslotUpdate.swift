@@ -207,16 +207,22 @@ extension VM {
     /// `slot` appears: invalidations that run have not seen it, so its faults wait for them.
     private func swap(to next: SlotTable, _ space: Int32, adding slot: kvm_memory_slot?) {
         let old = slots(space)
-        // With the lock, an invalidation begins either before this or with the new table.
-        guard lock.writeLock() else { return }
-        if let slot, isInvalidating { addInvalidation(start: GFN(slot.base_gfn), end: GFN(slot.base_gfn + slot.npages)) }
-        publish(next, space)
-        _ = lock.writeUnlock()
+        if let slot { publish(next, space, adding: slot) } else { publish(next, space) }
         srcu.synchronize()
         synchronizeRCU()
         cp_free_zeroed(old.header)
         // MMIO SPTEs keep 19 bits: when these wrap, an old one could look fresh.
         if next.generation & mmioGenerationMask <= 1 { zapAllFast() }
+    }
+}
+
+extension VM {
+    /// With the lock, an invalidation begins either before this or with the new table.
+    fileprivate func publish(_ table: SlotTable, _ space: Int32, adding slot: kvm_memory_slot) {
+        guard lock.writeLock() else { return }
+        if isInvalidating { addInvalidation(start: GFN(slot.base_gfn), end: GFN(slot.base_gfn + slot.npages)) }
+        publish(table, space)
+        _ = lock.writeUnlock()
     }
 }
 
