@@ -36,7 +36,7 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 
 .PHONY: all demo check lib tools install uninstall symbols torture bench-rcu clean help \
 	check-headers check-symbols check-library check-c check-swift check-traces check-readme \
-	check-install check-torture check-tsan check-asan check-valgrind
+	check-install check-torture check-tsan check-asan check-valgrind check-mutants
 
 all: lib tools
 
@@ -48,6 +48,7 @@ help:
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
+	@echo 'make check-mutants  bugs put in one by one: is each found?  (about half an hour)'
 	@echo 'make torture      the torture and stress tests: the MMU twice $(SECONDS_TORTURE) s (SECONDS_TORTURE=N),'
 	@echo '                  RCU $(SECONDS_TORTURE_RCU) s (SECONDS_TORTURE_RCU=N)'
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
@@ -138,6 +139,11 @@ check-valgrind:
 	@$(MAKE) --no-print-directory lib
 	@sh scripts/link.sh .build-embedded/release/libtdpmmu-objects.a $(B)/valgrind/$(SONAME) symbols
 	@python3 scripts/ctests.py valgrind --and-torture 3
+
+# Bugs that the kernel had, put in one by one; tests-c/mutants.txt.
+check-mutants:
+	@sh scripts/need.sh check
+	@python3 scripts/mutants.py $(MUTANTS)
 
 # ---- installing -----------------------------------------------------------
 

@@ -459,6 +459,13 @@ static inline void sleep_ms(unsigned ms)
     nanosleep(&time, NULL);
 }
 
+/* TDPMMU_TEST_ONLY=name: that test alone, so that a crash or a hang is certainly its own. */
+__attribute__((constructor)) static void choose_tests(void)
+{
+    if (getenv("TDPMMU_TEST_ONLY"))
+        cmocka_set_test_filter(getenv("TDPMMU_TEST_ONLY"));
+}
+
 /* Sanitizers and valgrind make everything slower: fewer rounds there. */
 static inline unsigned rounds(unsigned normal)
 {

@@ -139,7 +139,10 @@ static void repeated_fault(void **state)
     }
 }
 
-/* A read-only SPTE becomes writable in place; a read does not make it read-only again. */
+/*
+ * A read-only SPTE becomes writable in place; a read does not make it read-only again.
+ * To put the bug in: let wouldDowngrade() of MMU/Fault.swift return false.
+ */
 static void upgrade_but_no_downgrade(void **state)
 {
     struct world *w = world_new(TDPMMU_NPT, 4);
@@ -157,7 +160,11 @@ static void upgrade_but_no_downgrade(void **state)
     world_free(w);
 }
 
-/* Page to other page goes through non-present and a flush. */
+/*
+ * Page to other page goes through non-present and a flush.
+ * To put the bug "a missing flush on leaf-to-leaf change" in: drop the flush from zapAtomically() of
+ * MMU/SPTEChange.swift.
+ */
 static void other_pfn(void **state)
 {
     struct world *w = world_new(TDPMMU_NPT, 4);
@@ -341,7 +348,10 @@ static void mmio_spte(void **state)
     }
 }
 
-/* The 19 bits of the generation, all of them, sit around the address. */
+/*
+ * The 19 bits of the generation, all of them, sit around the address.
+ * To put the bug in: shift the upper half by 53 in mmioGeneration of PageTable/SPTE.swift.
+ */
 static void mmio_generation_bits(void **state)
 {
     (void)state;
@@ -350,6 +360,121 @@ static void mmio_generation_bits(void **state)
     assert_int_equal(get_mmio_spte_generation(UINT64_C(0x7ff) << 52), 0x7ff00);
     assert_int_equal(get_mmio_spte_generation(UINT64_C(1) << 63), 0);
     assert_int_equal(get_mmio_spte_generation(UINT64_C(0x80000feb00037)), 6); /* a real one */
+}
+
+/*
+ * Written and read, with bits in the upper half, which small generations do not have.
+ * "MMIO generation's upper half shifted wrongly": to put it in, shift by another number
+ * than 52 in mmioGenerationBits() or mmioGeneration of PageTable/SPTE.swift.
+ */
+static void mmio_generation_above_255(void **state)
+{
+    const gfn_t gfn = 0xfeb00;
+
+    (void)state;
+    for (int vendor = 0; vendor <= 1; vendor++) {
+        struct world *w = world_new((enum tdpmmu_vendor)vendor, 4);
+        uint64_t gen = 0, spte;
+
+        assert_int_equal(delete_slot(w->kvm, 0), 0);
+        for (unsigned i = 0; i < 1000 && gen < 0x350; i++) {
+            assert_int_equal(add_slot(w->kvm, 1, 0, 0, 1, WORLD_HVA), 0);
+            assert_int_equal(delete_slot(w->kvm, 1), 0);
+            gen = tdpmmu_memslots_generation(w->kvm, 0);
+        }
+        assert_in_range(gen, 0x350, 0x3ff);
+        assert_int_equal(kvm_mmu_load(w->vcpu), 0);
+        assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, gfn << 12, 0), RET_PF_EMULATE);
+        spte = spte_at(w->vcpu, gfn, 1);
+        assert_int_equal(spte, gfn << 12 | (gen & 0xff) << 3 | (gen >> 8) << 52 |
+                                   (vendor == TDPMMU_EPT ? 6 : BIT(51) | 7));
+        assert_int_equal(get_mmio_spte_generation(spte), gen);
+        assert_int_equal(get_mmio_spte_gfn(w->kvm, spte), gfn);
+        world_free(w);
+    }
+}
+
+struct beside {
+    struct kvm_vcpu *vcpu;
+    gfn_t gfn;
+    int ret;
+};
+
+static void *fault_beside(void *arg)
+{
+    struct beside *beside = arg;
+
+    beside->ret = kvm_mmu_load(beside->vcpu);
+    if (beside->ret == 0)
+        beside->ret = kvm_tdp_mmu_page_fault(beside->vcpu, beside->gfn << 12, PFERR_WRITE_MASK);
+    return NULL;
+}
+
+static struct beside beside;
+
+static void fault_once(struct world *w, const struct change *change)
+{
+    pthread_t thread;
+
+    (void)change;
+    w->on_change = NULL;
+    pthread_create(&thread, NULL, fault_beside, &beside);
+    pthread_join(thread, NULL);
+}
+
+/*
+ * 1. The slot is marked as one that goes; what it mapped is being zapped.
+ * 2. Another vCPU faults there: neither memory nor MMIO yet.
+ * 3. The slot is gone: MMIO.
+ * "A deleted slot treated as MMIO over a present SPTE": to put it in, have the two
+ * fault paths (MMU/PageFault.swift, MMU/Fault.swift) take an invalid slot for none.
+ */
+static void fault_while_the_slot_goes(void **state)
+{
+    (void)state;
+    for (int moved = 0; moved < 2; moved++) {
+        struct world *w = world_new(TDPMMU_EPT, 4);
+
+        beside = (struct beside){ .vcpu = tdpmmu_create_vcpu(w->kvm, 1), .gfn = 7, .ret = -1 };
+        map_pages(w, 0, 16, 1);
+        w->on_change = fault_once;
+        assert_int_equal(moved ? add_slot(w->kvm, 0, 0, 64 * GIB_PAGES, WORLD_SLOT_PAGES, WORLD_HVA)
+                               : delete_slot(w->kvm, 0), 0);
+        assert_null(w->on_change);
+        assert_int_equal(beside.ret, RET_PF_RETRY);
+        assert_int_equal(stats_of(w->kvm).mmio_sptes, 0);
+        fault_beside(&beside);
+        assert_int_equal(beside.ret, RET_PF_EMULATE);
+        assert_int_equal(stats_of(w->kvm).mmio_sptes, 1);
+        world_free(w);
+    }
+}
+
+/*
+ * An entry that somebody else holds frozen is theirs, at whatever level the fault meets it.
+ * "A frozen entry taken for the target": to put it in, drop the looks at isFrozen from
+ * install() of MMU/Fault.swift and from set() of MMU/SPTEChange.swift.
+ */
+static void frozen_entry_is_left(void **state)
+{
+    (void)state;
+    for (int vendor = 0; vendor <= 1; vendor++)
+        for (int level = 1; level <= 3; level++) {
+            struct world *w = world_new((enum tdpmmu_vendor)vendor, 4);
+            const gfn_t gfn = KVM_PAGES_PER_HPAGE(level);
+            uint64_t *entry;
+
+            map_pages(w, 0, 1, 1); /* so that there is a table at each level */
+            entry = entry_of(w->vcpu, gfn, level);
+            __atomic_store_n(entry, FROZEN_SPTE, __ATOMIC_RELEASE);
+            world_forget(w);
+            for (int target = 1; target <= level; target++)
+                assert_int_equal(map_page(w, gfn, target), RET_PF_RETRY);
+            assert_int_equal(w->change_count, 0);
+            assert_int_equal(__atomic_load_n(entry, __ATOMIC_ACQUIRE), FROZEN_SPTE);
+            __atomic_store_n(entry, SHADOW_NONPRESENT_VALUE, __ATOMIC_RELEASE);
+            world_free(w);
+        }
 }
 
 /* NPT with 52 address bits has no reserved bit: MMIO is emulated, not cached. */
@@ -491,6 +616,9 @@ int main(void)
         cmocka_unit_test(table_replaced_by_huge_leaf),
         cmocka_unit_test(mmio_spte),
         cmocka_unit_test(mmio_generation_bits),
+        cmocka_unit_test(mmio_generation_above_255),
+        cmocka_unit_test(fault_while_the_slot_goes),
+        cmocka_unit_test(frozen_entry_is_left),
         cmocka_unit_test(no_mmio_caching),
         cmocka_unit_test(answers),
         cmocka_unit_test(without_ad_bits),

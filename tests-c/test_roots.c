@@ -70,7 +70,10 @@ static void get_and_put(void **state)
     world_free(w);
 }
 
-/* A valid root keeps the MMU's own reference: dropping it is refused. */
+/*
+ * A valid root keeps the MMU's own reference: dropping it is refused.
+ * To put the bug "root thrash" in: let validRoot() of MMU/Roots.swift pass over roots that no vCPU has.
+ */
 static void last_reference_of_a_valid_root(void **state)
 {
     struct world *w = world_new(TDPMMU_EPT, 4);
@@ -93,6 +96,10 @@ static void last_reference_of_a_valid_root(void **state)
     world_free(w);
 }
 
+/*
+ * "Readers that resurrect an invalid root": to put it in, compare roles without the invalid bit
+ * in validRoot() of MMU/Roots.swift.
+ */
 static void invalidated_and_reloaded(void **state)
 {
     struct world *w = world_new(TDPMMU_EPT, 4);
@@ -125,7 +132,10 @@ static void invalidated_and_reloaded(void **state)
     world_free(w);
 }
 
-/* While a vCPU still has the invalid root, zapping empties it but cannot free it. */
+/*
+ * While a vCPU still has the invalid root, zapping empties it but cannot free it.
+ * To put the bug in that a dying root comes back: let Table.get() of MMU/Roots.swift count up from zero.
+ */
 static void vcpu_holds_the_dying_root(void **state)
 {
     struct world *w = world_new(TDPMMU_EPT, 4);

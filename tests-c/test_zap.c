@@ -64,7 +64,11 @@ static void range_is_exact(void **state)
     world_free(w);
 }
 
-/* Tables inside go, flushed inside RCU with their whole range; others stay. */
+/*
+ * Tables inside go, flushed inside RCU with their whole range; others stay.
+ * "Flush range of a removed table taken from its last child": to put the bug in, in
+ * removeSubtree() of MMU/RemovedTables.swift begin the flush at the last child's gfn.
+ */
 static void whole_tables_go(void **state)
 {
     struct world *w = world_new(TDPMMU_NPT, 4);
@@ -203,6 +207,35 @@ static void flush_is_handed_on(void **state)
     world_free(w);
 }
 
+/*
+ * One root has something to flush, and the walk goes on to another that has not.
+ * "Flush state lost between roots": to put it in, in zapLeafs() and unmapRange() of
+ * MMU/Zap.swift give every root a `flush` of its own and return the last.
+ */
+static void flush_of_any_root_counts(void **state)
+{
+    struct world *w = world_new(TDPMMU_NPT, 4);
+    struct kvm_vcpu *smm = tdpmmu_create_vcpu(w->kvm, 1);
+
+    (void)state;
+    assert_int_equal(add_slot(w->kvm, 1u << 16, 0, 0, 4096, WORLD_HVA), 0);
+    assert_int_equal(tdpmmu_vcpu_set_as_id(smm, 1), 0);
+    assert_int_equal(kvm_mmu_load(smm), 0);
+    for (int i = 0; i < 2; i++) { /* whichever of the two the walk visits first */
+        assert_int_equal(fault_on(w, i ? smm : w->vcpu, 5, 2, true, 1, pfn_for(5), false), RET_PF_FIXED);
+        assert_true(zap_leafs(w, 0, 10, false));
+        assert_false(zap_leafs(w, 0, 10, false));
+    }
+    /* The invalid root, visited last, asks for nothing; the valid one did. */
+    write_lock(&w->kvm->mmu_lock);
+    kvm_tdp_mmu_invalidate_all_roots(w->kvm);
+    write_unlock(&w->kvm->mmu_lock);
+    assert_int_equal(kvm_mmu_load(w->vcpu), 0);
+    map_pages(w, 5, 1, 1);
+    assert_true(unmap(w, 0, 0, 0, 10, true, false));
+    world_free(w);
+}
+
 /* A slot names its address space; the other one keeps its pages. */
 static void unmap_one_address_space(void **state)
 {
@@ -241,6 +274,9 @@ static void invalid_roots(void **state)
     world_free(w);
 }
 
+/*
+ * To put the bug "zap-all leaving top-level tables" in: in zapRoot() of MMU/Zap.swift drop the last pass.
+ */
 static void zap_all(void **state)
 {
     struct world *w = world_new(TDPMMU_NPT, 5);
@@ -267,6 +303,41 @@ static void zap_all(void **state)
     world_free(w);
 }
 
+/*
+ * The last gfn below MAXPHYADDR has an SPTE and loses it; beyond it there never is one.
+ * "SPTEs above MAXPHYADDR never zapped": to put it in, in zapRoot() of MMU/Zap.swift end
+ * the range earlier; or drop the look at gfnLimit from kvm_tdp_mmu_page_fault() in
+ * ABI/TDPMMU.swift.
+ */
+static void up_to_maxphyaddr(void **state)
+{
+    const gfn_t limit = UINT64_C(1) << (40 - 12);
+
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_NPT, .maxphyaddr = 40 });
+
+        assert_int_equal(add_slot(w->kvm, 1, 0, limit - 512, 512, WORLD_HVA), 0);
+        assert_int_equal(fault_on(w, w->vcpu, limit - 1, 2, true, 1, 0x4242, false), RET_PF_FIXED);
+        world_forget(w);
+        assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, limit << 12, PFERR_WRITE_MASK), RET_PF_EMULATE);
+        assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, (2 * limit - 1) << 12, 0), RET_PF_EMULATE);
+        assert_int_equal(w->change_count, 0);
+        write_lock(&w->kvm->mmu_lock);
+        if (way == 0)
+            kvm_tdp_mmu_zap_all(w->kvm);
+        else if (way == 1)
+            kvm_tdp_mmu_zap_leafs(w->kvm, limit - 1, UINT64_MAX, false);
+        write_unlock(&w->kvm->mmu_lock);
+        if (way == 2)
+            kvm_mmu_zap_all_fast(w->kvm);
+        assert_int_equal(stats_of(w->kvm).pages_4k, 0);
+        rcu_barrier();
+        assert_int_equal(stats_of(w->kvm).tables, way == 1 ? 4 : 1);
+        world_free(w);
+    }
+}
+
 /* What remote flushes look like from the callback. */
 static void flush_calls(void **state)
 {
@@ -287,7 +358,11 @@ static void flush_calls(void **state)
 
 /* ---- yielding --------------------------------------------------------------------- */
 
-/* need_resched always says yes: it must still come forward, and skip no gfn. */
+/*
+ * need_resched always says yes: it must still come forward, and skip no gfn.
+ * To put bugs in: in yieldLock() of MMU/Walk.swift leave RCU before the flush; or, "a root
+ * leaked after a yield", in nextRoot() of MMU/Roots.swift keep the reference after a yield.
+ */
 static void yields_by_callback(void **state)
 {
     struct world *w = world_new(TDPMMU_NPT, 4);
@@ -301,8 +376,10 @@ static void yields_by_callback(void **state)
     stats = stats_of(w->kvm);
     assert_int_equal(stats.pages_4k, 0);
     assert_true(stats.yields > 100);
-    /* The flush that was pending at a yield was made before the lock was let go. */
+    /* The flush that was pending at a yield was made before RCU and the lock were let go. */
     assert_true(w->flush_count > 0);
+    for (unsigned i = 0; i < w->flush_count; i++)
+        assert_true(w->flush[i].in_rcu);
     map_pages(w, 3, 1500, 1);
     zap_range(w, 0, 2000, true);
     assert_int_equal(stats_of(w->kvm).pages_4k, 0);
@@ -352,6 +429,7 @@ static void *wait_for_read_lock(void *arg)
  * 1. Main holds mmu_lock for write.
  * 2. The other thread waits for it (read).
  * 3. Main zaps with can_yield: the walk must let the other in.
+ * To put the bug "never yielding" in: let yieldIfWanted() of MMU/Walk.swift return false.
  */
 static void yields_to_a_waiter(void **state)
 {
@@ -428,9 +506,11 @@ int main(void)
         cmocka_unit_test(one_root_or_all),
         cmocka_unit_test(leafs_keep_tables),
         cmocka_unit_test(flush_is_handed_on),
+        cmocka_unit_test(flush_of_any_root_counts),
         cmocka_unit_test(unmap_one_address_space),
         cmocka_unit_test(invalid_roots),
         cmocka_unit_test(zap_all),
+        cmocka_unit_test(up_to_maxphyaddr),
         cmocka_unit_test(flush_calls),
         cmocka_unit_test(yields_by_callback),
         cmocka_unit_test(no_yield_unless_allowed),

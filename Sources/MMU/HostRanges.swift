@@ -54,13 +54,23 @@ extension VM {
 extension SlotTable {
     /// A copy of the slot that touches [start, end) of the host and comes behind `last`.  RCU.
     fileprivate func next(after last: SlotRecord?, _ start: UInt64, _ end: UInt64) -> SlotRecord? {
-        for i in 0..<count {
+        for i in (last.map { countUp(to: $0) } ?? 0)..<count {
             let record = byHostAddress(i).pointee, slot = record.slot
             if slot.userspace_addr >= end { return nil }
-            if slot.userspace_addr + slot.npages << 12 <= start { continue }
-            guard let last else { return record }
-            if (slot.userspace_addr, record.sequence) > (last.slot.userspace_addr, last.sequence) { return record }
+            if slot.userspace_addr + slot.npages << 12 > start { return record }
         }
         return nil
+    }
+
+    /// Slots that do not come behind `last`, which need not be here any more.  Found by
+    /// bisection, so that a range over thousands of slots does not look at each for each.
+    private func countUp(to last: SlotRecord) -> Int {
+        var low = 0, high = count
+        while low < high {
+            let middle = (low + high) / 2, record = byHostAddress(middle).pointee
+            let isBehind = (record.slot.userspace_addr, record.sequence) > (last.slot.userspace_addr, last.sequence)
+            if isBehind { high = middle } else { low = middle + 1 }
+        }
+        return low
     }
 }
