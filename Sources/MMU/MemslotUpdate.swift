@@ -154,7 +154,11 @@ extension VM {
         let isOn = isLogged(slot)
         guard isLogged(old) != isOn else { return }
         state.pointee.loggedSlots.wrappingAdd(isOn ? 1 : -1, ordering: .relaxed)
-        if let slot, toggles, slot.flags & UInt32(KVM_MEM_READONLY) == 0 { applyLogging(slot, on: isOn) }
+        guard let slot, toggles, slot.flags & UInt32(KVM_MEM_READONLY) == 0 else { return }
+        if let callback = state.pointee.config.ops.slot_committing {
+            callback(state.pointee.config.opsContext, kvm, self.slot(id: slot.id, addressSpace: Int32(slot.as_id)))
+        }
+        applyLogging(slot, on: isOn)
     }
 
     private struct ReplacementPlan {

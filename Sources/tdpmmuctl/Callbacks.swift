@@ -7,6 +7,8 @@ final class CallbackLog {
     var warnings: [Warning] = []
     /// The largest level at which the host maps an address.
     var hostLevel: (UInt64) -> Int = { _ in 1 }
+    /// A slot's flags have changed, and what follows is still to come.
+    var slotCommitting: () -> Void = {}
     /// What a fault gets for a gfn; nil: what the kernel's own map call was told.
     var hostPage: ((_ gfn: UInt64) -> HostPage)?
 }
@@ -60,6 +62,13 @@ func spteChanged(
     let log = Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue()
     log.changes.append(
         SPTEChange(addressSpace: Int(addressSpace), gfn: gfn, level: Int(level), old: old, new: new))
+}
+
+func slotCommitting(
+    _ context: UnsafeMutableRawPointer?, _ kvm: UnsafeMutablePointer<kvm>?, _ slot: UnsafePointer<kvm_memory_slot>?
+) {
+    guard let context else { return }
+    Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue().slotCommitting()
 }
 
 func warned(

@@ -39,6 +39,13 @@ struct DirtyLogCopy {
         return missing ?? (range.upperBound >= end ? max(end, range.lowerBound) : nil)
     }
 
+    /// Leaves out what one side alone may have.
+    mutating func drop(_ gfns: Set<UInt64>) {
+        for gfn in gfns where gfn >= base && gfn - base < UInt64(bitmap.count) * 64 {
+            bitmap[Int((gfn - base) / 64)] &= ~(1 << ((gfn - base) % 64))
+        }
+    }
+
     /// The first page that is left.
     var first: UInt64? {
         bitmap.firstIndex { $0 != 0 }.map { UInt64($0) * 64 + UInt64(bitmap[$0].trailingZeroBitCount) }

@@ -43,7 +43,10 @@ struct HostSightings {
 
     private mutating func take(_ line: TraceLine) {
         switch line.event {
-        case .step(.memslot(let step)): asked[line.task] = step
+        case .step(.memslot(let step)):
+            asked[line.task] = step
+            // From here on small pages may be for the log's sake.
+            if step.flags & 1 != 0 { noteLogging(step) }
         case .done(let done) where OperationTable.memslotSteps.contains(done.operation):
             if done.result == 0, let step = asked[line.task] { note(step) }
         case .smmTransition(_, let entering):
@@ -64,6 +67,12 @@ struct HostSightings {
                           isLogged: step.flags & 1 != 0))
     }
 
+    private mutating func noteLogging(_ step: MemslotStep) {
+        for index in slots.indices where slots[index].id == step.slot && slots[index].addressSpace == step.addressSpace {
+            slots[index].isLogged = true
+        }
+    }
+
     private mutating func noteChange(_ start: UInt64, _ end: UInt64, _ line: Int) {
         guard start < end, (end - start) >> HostMemory.blockShift < 1 << 20 else { return }
         for block in start >> HostMemory.blockShift...(end - 1) >> HostMemory.blockShift {
@@ -76,7 +85,7 @@ struct HostSightings {
         let addressSpace = inSMM.contains(line.task) ? 1 : 0
         guard !(call.execute && call.noHugeFetch), let slot = slots.first(where: {
             $0.addressSpace == addressSpace && $0.base <= call.gfn && call.gfn - $0.base < $0.pages
-        }), !slot.isLogged else { return }
+        }), !slot.isLogged || level > 1 else { return }
         let first = call.gfn & ~511
         let hva = slot.hva &+ (call.gfn &- slot.base) << Paging.pageShift
         let fits = first >= slot.base && first &+ 512 <= slot.base &+ slot.pages

@@ -31,6 +31,7 @@ final class Machine {
         operations.spte_changed = spteChanged
         operations.warn = warned
         operations.mapping_level = mappingLevel
+        operations.slot_committing = slotCommitting
         if hostPage != nil { operations.gfn_to_pfn = gfnToPFN }
         var config = tdpmmu_vm_config()
         config.size = MemoryLayout<tdpmmu_vm_config>.size
@@ -177,6 +178,13 @@ extension Machine {
         kvm_mmu_uninit_tdp_mmu(kvm)
     }
 
+    /// The same; `committing` runs when new flags are seen, and what follows from them has yet to come.
+    func setMemoryRegion(_ step: MemslotStep, committing: @escaping () -> Void) -> Int {
+        log.slotCommitting = committing
+        defer { log.slotCommitting = {} }
+        return setMemoryRegion(step)
+    }
+
     /// kvm_set_memory_region(): 0 or -errno.
     func setMemoryRegion(_ step: MemslotStep) -> Int {
         var region = kvm_userspace_memory_region()
@@ -218,6 +226,16 @@ extension Machine {
         defer { rcu_read_unlock() }
         guard let slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn)?.pointee else { return nil }
         return slot.userspace_addr &+ (gfn &- slot.base_gfn) << Paging.pageShift
+    }
+
+    /// Could a 2M page map the gfn, as far as its slot is concerned?
+    func fitsHuge(vcpu id: Int, gfn: UInt64) -> Bool {
+        let space = addressSpace(vcpu: id), first = gfn & ~511
+        guard let slot = slots.first(where: {
+            $0.addressSpace == space && $0.first <= gfn && gfn - $0.first < $0.pages
+        }) else { return false }
+        return first >= slot.first && first &+ 512 <= slot.first &+ slot.pages
+            && (slot.first ^ slot.hva >> Paging.pageShift) & 511 == 0
     }
 
     /// The gfn in an MMIO SPTE, or nil if it is none.

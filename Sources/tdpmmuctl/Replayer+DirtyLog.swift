@@ -76,6 +76,7 @@ extension Replayer {
         compare(line.number, "the dirty log is of slot", list.slot, log.slot)
         if let total = list.total {
             dirtyLogs[line.task] = nil
+            if isParallel { log.drop(uncertain) }
             compare(line.number, "number of pages in the dirty log", total, log.listed &+ log.count)
             guard let page = log.first else { return }
             return differ(line.number, "the dirty log", expected: "page 0x\(hex(page)) is clean", got: "it is dirty")
@@ -83,7 +84,7 @@ extension Replayer {
         for range in list.ranges {
             log.listed &+= UInt64(range.count)
             let base = log.base
-            let missing = log.remove(range) { isParallel && maybeDirty.contains(base &+ $0) }
+            let missing = log.remove(range) { isParallel && uncertain.contains(base &+ $0) }
             guard let page = missing else { continue }
             differ(line.number, "the dirty log", expected: "page 0x\(hex(page)) is dirty", got: "it is clean")
         }

@@ -4,17 +4,30 @@
 /// so under mmu_lock held for read, or with no lock at all, two lines may be swapped.
 /// What a change found tells which change must have come before.
 extension Replayer {
-    /// Operations ahead of the current one that may have happened before it.
+    /// Fast page faults whose line comes this much later may have happened before.
     private static var window: Int { 400 }
     private static var mostAtOnce: Int { 8 }
 
     /// Performs first what item `index` presupposes.
     func bringForward(before index: Int, depth: Int = 0) throws(BadInput) {
-        guard isParallel, depth < Self.mostAtOnce else { return }
+        guard isParallel, depth < Self.mostAtOnce, flagsStep(index) == nil else { return }
+        try bringForward(what: index, depth: depth)
+    }
+
+    func bringForward(what index: Int, depth: Int) throws(BadInput) {
         for change in presupposed(schedule.items[index]) {
             guard let cause = cause(of: change, ahead: index) else { continue }
-            try bringForward(before: cause, depth: depth + 1)
-            try perform(item: cause)
+            try perform(upTo: cause, from: index, depth: depth + 1)
+        }
+    }
+
+    /// An item ahead, and before it what its task did before.
+    func perform(upTo cause: Int, from index: Int, depth: Int = 0) throws(BadInput) {
+        let task = trace.lines[schedule.items[cause].firstLine].task
+        for item in index + 1...cause where trace.lines[schedule.items[item].firstLine].task == task {
+            guard !performed.contains(item) else { continue }
+            try bringForward(before: item, depth: depth)
+            try perform(item: item)
         }
     }
 
@@ -61,8 +74,9 @@ extension Replayer {
         else { return nil }
         let isThere = entry.level == wanted.change.level
         if isThere, isAlike(wanted.change.old, entry.spte, level: entry.level) { return nil }
-        for candidate in index + 1..<min(schedule.items.count, index + Self.window) where !performed.contains(candidate) {
+        for candidate in index + 1..<schedule.items.count where !performed.contains(candidate) {
             let item = schedule.items[candidate]
+            if schedule.positions[candidate] > wanted.last, candidate > index + Self.window { return nil }
             // A fast page fault began with a line of its own before.
             if case .operation = item, item.firstLine > wanted.last { continue }
             let makes = changes(item).contains { change in
@@ -91,7 +105,7 @@ extension Replayer {
     /// the page that it wanted to write may have been noted as dirty.
     func isLostRace(_ result: Int?, _ call: MapCall, _ vcpu: Int) -> Bool {
         guard isParallel, result == FaultResult.retry else { return false }
-        if call.write { maybeDirty.insert(call.gfn) }
+        if call.write { uncertain.insert(call.gfn) }
         return true
     }
 
@@ -102,7 +116,7 @@ extension Replayer {
     /// The tasks have ended, or stand still.
     func endParallel(_ line: TraceLine) {
         report(book.close(), "the parallel part", line.number)
-        maybeDirty = []
+        uncertain = []
     }
 
     func report(_ mismatches: [ChangeComparison.Mismatch], _ what: String, _ line: Int) {

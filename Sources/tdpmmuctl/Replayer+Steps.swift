@@ -6,7 +6,7 @@ extension Replayer {
     func performStep(_ operation: Operation, _ begin: TraceLine, _ machine: Machine) throws(BadInput) {
         guard case .step(let step) = begin.event else { return }
         switch step {
-        case .memslot(let memslot): self.memslot(operation, memslot, machine)
+        case .memslot(let memslot): try self.memslot(operation, memslot, machine)
         case .parameter(let name, let value): parameter(operation, name, value, machine)
         case .getDirtyLog(let slot): getDirtyLog(operation, slot, machine)
         case .clearDirtyLog(let slot, let first, let count):
@@ -45,8 +45,10 @@ extension Replayer {
         compareChanges(operation)
     }
 
-    private func memslot(_ operation: Operation, _ step: MemslotStep, _ machine: Machine) {
-        compareResult(operation, machine.setMemoryRegion(step))
+    private func memslot(_ operation: Operation, _ step: MemslotStep, _ machine: Machine) throws(BadInput) {
+        let switches = flagsStep(currentItem) != nil
+        compareResult(operation, switches
+            ? try switchLogging(operation, step, machine) : machine.setMemoryRegion(step))
         let ours = compareChanges(operation)
         let slot = RecordedSlot(base: step.gpa >> Paging.pageShift, pages: step.pages)
         for index in operation.details {

@@ -51,8 +51,11 @@ final class Replayer {
     var performed: Set<Int> = []
     /// SPTE changes that the two sides need not make in the same call.
     var book = ChangeBook()
-    /// Gfns that a fault which lost a race may have marked as dirty.
-    var maybeDirty: Set<UInt64> = []
+    /// Gfns of which the trace cannot tell whether a fault marked them as dirty: it lost a
+    /// race, or logging was just being switched.
+    var uncertain: Set<UInt64> = []
+    /// Index of the item that is being performed.
+    var currentItem = 0
     var onProgress: ((Double) -> Void)?
     /// What our VM does, in a kernel's words.
     var recording: Recording?
@@ -94,7 +97,7 @@ final class Replayer {
             if stop == .beforeTeardown, item.isTeardown { return }
             if performed.remove(index) != nil { continue }
             try bringForward(before: index)
-            try perform(item)
+            try perform(index)
             if case .afterDump(let id) = stop, isEndOfDump(item, id) { return }
         }
         guard stop == .never else { return }
@@ -104,7 +107,10 @@ final class Replayer {
         }
     }
 
-    private func perform(_ item: Schedule.Item) throws(BadInput) {
+    private func perform(_ index: Int) throws(BadInput) {
+        let item = schedule.items[index], outer = currentItem
+        currentItem = index
+        defer { currentItem = outer }
         let first = trace.lines[item.firstLine]
         recording?.mark(upTo: first.number) { self.ourRoot(atDump: $0) }
         switch item {
@@ -117,7 +123,7 @@ final class Replayer {
     /// Out of its turn.
     func perform(item index: Int) throws(BadInput) {
         guard performed.insert(index).inserted else { return }
-        try perform(schedule.items[index])
+        try perform(index)
     }
 
     /// The ids of the dumps, in order.

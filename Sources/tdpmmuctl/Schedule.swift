@@ -65,11 +65,15 @@ struct Schedule {
     }
 
     private(set) var items: [Item] = []
+    /// The line at which each takes its place.
+    private(set) var positions: [Int] = []
 
     init(_ trace: Trace, _ mode: ReplayMode) throws(BadInput) {
         var gatherer = Gatherer(trace: trace, grammar: OperationGrammar(mode: mode))
         for index in trace.lines.indices { try gatherer.take(index) }
-        items = try gatherer.finish()
+        let placed = try gatherer.finish()
+        items = placed.map(\.item)
+        positions = placed.map(\.position)
     }
 }
 
@@ -155,7 +159,7 @@ private struct Gatherer {
         }
     }
 
-    mutating func finish() throws(BadInput) -> [Schedule.Item] {
+    mutating func finish() throws(BadInput) -> [(position: Int, item: Schedule.Item)] {
         // What has no line for its end lasts until the trace ends.
         for (task, stack) in open {
             guard let last = stack.last, OperationGrammar.isOpenEnded(last.kind), last.kind != .zapAll else { continue }
@@ -168,6 +172,6 @@ private struct Gatherer {
                 trace.lines[operation.begin].number,
                 "the trace ends inside this \(operation.kind.rawValue)")
         }
-        return placed.sorted { $0.position < $1.position }.map(\.item)
+        return placed.sorted { $0.position < $1.position }
     }
 }

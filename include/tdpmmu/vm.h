@@ -63,7 +63,8 @@ typedef void (*tdpmmu_warn_fn)(void *ctx, struct kvm *kvm, const struct tdpmmu_w
 
 /*
  * What a rig brings.  Each callback may be NULL: the default is named.  None may
- * call back into the library, except for read-only functions and RCU readers.
+ * call back into the library, except for read-only functions and RCU readers, where
+ * it does not say otherwise.
  */
 struct tdpmmu_ops {
     size_t size; /* sizeof(struct tdpmmu_ops) of the caller */
@@ -99,6 +100,14 @@ struct tdpmmu_ops {
      * together.  Lock R and RCU are held.  Default: KVM_MAX_HUGEPAGE_LEVEL.
      */
     int (*mapping_level)(void *ctx, struct kvm *kvm, const struct kvm_memory_slot *slot, gfn_t gfn);
+    /*
+     * A slot's flags have changed and nobody goes by the old ones any more; what follows
+     * from it (splitting, write-protecting, collapsing) is still to come.  Held is the lock
+     * that serialises slot changes, and no other: here, as an exception, the rig may make
+     * faults and notifier calls on its own thread, to force what happens between the two.
+     * Nothing that changes slots or reads dirty logs.  Default: nothing.
+     */
+    void (*slot_committing)(void *ctx, struct kvm *kvm, const struct kvm_memory_slot *slot);
     /*
      * Every event of trace.h, from the thread that it happens in, locks and RCU held as
      * they are.  The event is good until the callback returns.  Default: nothing.
