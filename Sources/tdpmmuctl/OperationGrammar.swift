@@ -159,7 +159,7 @@ struct OperationGrammar {
 
     private static func isPartOfWalk(_ event: TraceEvent) -> Bool {
         switch event {
-        case .detail, .iteratorStart, .zapLeafsOfRoot, .zapLeafsOfRootReturn: true
+        case .detail, .iteratorStart, .iteratorRestart, .zapLeafsOfRoot, .zapLeafsOfRootReturn: true
         default: false
         }
     }

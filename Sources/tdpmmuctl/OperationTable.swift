@@ -23,7 +23,7 @@ enum OperationTable {
 
     /// Parts of an operation that tell nothing a replay compares.
     static let details: Set<String> = [
-        "put_root", "iter_restart", "zap_root", "zap_root_level",
+        "put_root", "zap_root", "zap_root_level",
         "kvm_mmu_prepare_zap_page",
     ]
 

@@ -105,7 +105,7 @@ extension Replayer {
     /// the page that it wanted to write may have been noted as dirty.
     func isLostRace(_ result: Int?, _ call: MapCall, _ vcpu: Int) -> Bool {
         guard isParallel, result == FaultResult.retry else { return false }
-        if call.write { uncertain.insert(call.gfn) }
+        if call.mapWritable { uncertain.insert(call.gfn) }
         return true
     }
 

@@ -35,13 +35,28 @@ extension Replayer {
         ahead index: Int, before firstPart: Int, _ step: MemslotStep, _ machine: Machine
     ) throws(BadInput) {
         for candidate in index + 1..<schedule.items.count where schedule.positions[candidate] < firstPart {
-            guard !performed.contains(candidate), case .operation(let fault) = schedule.items[candidate],
+            guard !performed.contains(candidate) else { continue }
+            noteFastFix(schedule.items[candidate])
+            guard case .operation(let fault) = schedule.items[candidate],
                 let call = mapCall(in: fault), isInside(call, step, machine)
             else { continue }
-            let began = beginOfFault(fault), step = schedule.items[index].firstLine
+            let isBefore = beginOfFault(fault) < schedule.items[index].firstLine
             let sawNew = sawLogging(fault, call, machine).map { $0 == isSwitchingOn(index) }
-            if sawNew == nil, call.write { uncertain.insert(call.gfn) }
-            if sawNew == false || (sawNew == nil && began < step) { try perform(upTo: candidate, from: index) }
+            if sawNew == nil, call.mapWritable { uncertain.insert(call.gfn) }
+            if !(sawNew ?? !isBefore) { try perform(upTo: candidate, from: index) }
+        }
+    }
+
+    /// A page made writable without mmu_lock: nothing tells whether the slot was logged then.
+    private func noteFastFix(_ item: Schedule.Item) {
+        let lines = switch item {
+        case .event(let index): [index]
+        case .operation(let operation): operation.details
+        }
+        for index in lines {
+            if case .fastPageFault(let fault) = trace.lines[index].event, fault.fixed {
+                uncertain.insert(fault.gpa >> Paging.pageShift)
+            }
         }
     }
 

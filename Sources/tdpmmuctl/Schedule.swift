@@ -127,7 +127,7 @@ private struct Gatherer {
             throw trace.badInput(line.number, "an SPTE changes outside any operation")
         case _ where OperationGrammar.isReturn(line.event):
             throw trace.badInput(line.number, "a return without its call")
-        case .detail, .note, .invalidateAllRoots, .iteratorStart, .hugePageSplit, .tableAllocated:
+        case .detail, .note, .invalidateAllRoots, .iteratorStart, .iteratorRestart, .hugePageSplit, .tableAllocated:
             break
         default:
             placed.append((index, .event(index)))
