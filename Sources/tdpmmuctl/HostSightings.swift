@@ -26,6 +26,8 @@ struct HostSightings {
     /// By task: the fault that is being handled, and whether its vCPU is in SMM.
     private var maps: [Int: MapCall] = [:]
     private var inSMM: Set<Int> = []
+    /// By task: host ranges that are being invalidated, the innermost last.
+    private var invalidations: [Int: [(start: UInt64, end: UInt64)]] = [:]
 
     init(_ trace: Trace) {
         for line in trace.lines { take(line) }
@@ -54,7 +56,12 @@ struct HostSightings {
         case .map(let call): maps[line.task] = call
         case .spteRequested(_, _, let level):
             if let call = maps.removeValue(forKey: line.task) { note(call, level, line) }
-        case .hostUnmapped(let start, let end): noteChange(start, end, line.number)
+        case .hostUnmapped(let start, let end):
+            noteChange(start, end, line.number)
+            if isGuestMemory(start, end) { invalidations[line.task, default: []].append((start, end)) }
+        // The tables changed at some moment between the two.
+        case .invalidateEnd:
+            if let (start, end) = invalidations[line.task]?.popLast() { noteChange(start, end, line.number) }
         default: break
         }
     }
@@ -71,6 +78,10 @@ struct HostSightings {
         for index in slots.indices where slots[index].id == step.slot && slots[index].addressSpace == step.addressSpace {
             slots[index].isLogged = true
         }
+    }
+
+    private func isGuestMemory(_ start: UInt64, _ end: UInt64) -> Bool {
+        slots.contains { max(start, $0.hva) < min(end, $0.hva &+ $0.pages << Paging.pageShift) }
     }
 
     private mutating func noteChange(_ start: UInt64, _ end: UInt64, _ line: Int) {

@@ -70,6 +70,14 @@ extension Replayer {
         try bringForward(what: index, depth: 0)
     }
 
+    /// A look at the bitmap has no line of its own: what is written meanwhile may be in it.
+    func noteFaults(during operation: Operation) {
+        for index in operation.begin..<operation.end {
+            if case .map(let call) = trace.lines[index].event { uncertain.insert(call.gfn) }
+            if case .fastPageFault(let fault) = trace.lines[index].event { uncertain.insert(fault.gpa >> Paging.pageShift) }
+        }
+    }
+
     private func isSwitchingOn(_ index: Int) -> Bool { flagsStep(index)?.operation == "dirty_log_on" }
 
     private func mapCall(in operation: Operation) -> MapCall? {

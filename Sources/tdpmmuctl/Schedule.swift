@@ -143,7 +143,9 @@ private struct Gatherer {
         case .map, .unmap, .zapLeafs, .age, .testAge: operation.changes.first ?? operation.end
         case .fault: operation.changes.first ?? fastFix(operation) ?? operation.end
         // From the first part on mmu_lock is held.
-        case .getDirtyLog, .clearDirtyLog, .resetDirtyRings: firstPart(operation) ?? operation.end
+        case .clearDirtyLog, .resetDirtyRings: firstPart(operation) ?? operation.end
+        // Without parts it found nothing, however early it looked.
+        case .getDirtyLog: firstPart(operation) ?? operation.begin
         case .hostUnmap, .hostAge, .hostTestAge: firstPart(operation) ?? operation.begin
         default: operation.begin
         }
