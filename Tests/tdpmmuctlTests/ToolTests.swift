@@ -127,9 +127,37 @@ final class ToolTests: XCTestCase {
         XCTAssertNotEqual(try run("dump", file, "--at", "1", "--at-end").status, 0)
     }
 
+    /// What the library recorded of a replay is a trace like the kernel's.
+    func testARecordingReplays() throws {
+        let copy = "\(folder)/copy.txt"
+        let made = try run("replay", "--guest", "--record", copy, Recorded.path("612-05_notifier_madvise_mprotect"))
+        XCTAssertEqual(made.status, 0, made.output + made.errors)
+        for mode in ["--calls", "--guest"] {
+            let result = try run("replay", mode, copy)
+            XCTAssertEqual(result.status, 0, result.output + result.errors)
+            let cells = result.output.split(separator: "\n")[1].split(separator: " ").map(String.init)
+            XCTAssertEqual(cells[2...3], ["3155", "4"], "as many SPTE changes and dumps as the kernel had")
+        }
+        // And it is compared: one bit of it does not pass.
+        let text = try read(copy)
+        let flipped = try XCTUnwrap(text.range(of: "new_spte [0-9a-f]+e67", options: .regularExpression))
+        let bad = text.replacingCharacters(in: flipped, with: text[flipped].dropLast(3) + "e65")
+        try Data(bad.utf8).write(to: URL(fileURLWithPath: copy))
+        XCTAssertEqual(try run("replay", copy).status, 1)
+    }
+
+    func testRecordWantsOneGuest() throws {
+        let trace = Recorded.path("612-14_prefault")
+        XCTAssertEqual(try run("replay", "--record", "\(folder)/copy.txt", trace).status, 64)
+        XCTAssertEqual(try run("replay", "--guest", "--record", "\(folder)/copy.txt", trace, trace).status, 64)
+        XCTAssertEqual(try run("replay", "--guest", "--record", "\(folder)/none/copy.txt", trace).status, 2)
+        XCTAssertEqual(try run("trace", trace).errors, "tdpmmuctl: \(trace): no recording of trace events\n")
+        XCTAssertEqual(try run("trace", trace).status, 2)
+    }
+
     func testHelpAndVersion() throws {
         XCTAssertTrue(try run("--version").output.hasPrefix("tdpmmuctl, with libtdpmmu "))
-        for arguments in [["--help"], ["replay", "--help"], ["dump", "--help"]] {
+        for arguments in [["--help"], ["replay", "--help"], ["dump", "--help"], ["trace", "--help"]] {
             let result = arguments.count == 1 ? try run(arguments[0]) : try run(arguments[0], arguments[1])
             XCTAssertEqual(result.status, 0)
             XCTAssertTrue(result.output.contains("USAGE: tdpmmuctl"), result.output)
