@@ -845,9 +845,62 @@ static void yields_change_nothing(void **state)
     }
 }
 
+/* What a fault finds between a slot's new flags and the write-protection that follows. */
+struct committing {
+    struct kvm *kvm;
+    struct kvm_vcpu *vcpu;
+    unsigned calls;
+    int ret;
+    uint32_t flags;
+};
+
+static void fault_while_committing(void *ctx, struct kvm *kvm, const struct kvm_memory_slot *slot)
+{
+    struct committing *c = ctx;
+
+    assert_ptr_equal(kvm, c->kvm);
+    c->calls++;
+    c->flags = slot->flags;
+    c->ret = kvm_tdp_mmu_page_fault(c->vcpu, 5 << 12, PFERR_WRITE_MASK);
+}
+
+static void fault_between_flags_and_protection(void **state)
+{
+    struct committing c = { 0 };
+    struct tdpmmu_ops ops = { .size = sizeof(ops), .slot_committing = fault_while_committing };
+    struct tdpmmu_vm_config config = { .size = sizeof(config), .vendor = TDPMMU_NPT, .ops = &ops, .ops_ctx = &c };
+    uint64_t bits[16] = { 0 };
+    struct kvm_dirty_log log = { .slot = 1, .dirty_bitmap = bits };
+
+    (void)state;
+    c.kvm = tdpmmu_create_vm(&config);
+    c.vcpu = tdpmmu_create_vcpu(c.kvm, 0);
+    assert_int_equal(add_slot(c.kvm, 1, 0, 0, 1024, 1ull << 30), 0);
+    assert_int_equal(kvm_mmu_load(c.vcpu), 0);
+    assert_int_equal(c.calls, 0);
+    assert_int_equal(add_slot(c.kvm, 1, KVM_MEM_LOG_DIRTY_PAGES, 0, 1024, 1ull << 30), 0);
+    /* It went by the new flags: a small page, in the log. */
+    assert_int_equal(c.calls, 1);
+    assert_int_equal(c.flags, KVM_MEM_LOG_DIRTY_PAGES);
+    assert_int_equal(c.ret, RET_PF_FIXED);
+    assert_int_equal(spte_at(c.vcpu, 5, 1) & 0xfff, 0xe65);
+    assert_int_equal(kvm_vm_ioctl_get_dirty_log(c.kvm, &log), 0);
+    assert_int_equal(bits[0], 1 << 5);
+    /* The way back: a huge page before the collapse, which has nothing left to do. */
+    assert_int_equal(add_slot(c.kvm, 1, 0, 0, 1024, 1ull << 30), 0);
+    assert_int_equal(c.calls, 2);
+    assert_int_equal(c.flags, 0);
+    assert_int_equal(spte_at(c.vcpu, 5, 2) & 0xfff, 0xee7);
+    /* Adding and deleting have nothing in between. */
+    assert_int_equal(delete_slot(c.kvm, 1), 0);
+    assert_int_equal(c.calls, 2);
+    tdpmmu_destroy_vm(c.kvm);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fault_between_flags_and_protection),
         cmocka_unit_test(wrprot_slot_values),
         cmocka_unit_test(clear_dirty_slot_values),
         cmocka_unit_test(set_dirty_values),
