@@ -21,7 +21,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 COPY = os.path.join(TOP, "build", "mutants")
 COPIED = ["Makefile", "Package.swift", "tdpmmu.map", "Sources", "include", "scripts", "tests-c", "Tests"]
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 100  # tests that wait for an event give up themselves, after 60
 
 
 class Mutant:
@@ -132,8 +132,10 @@ class Programs:
             self.build(name)
         self.mode.environment["TDPMMU_TEST_ONLY"] = test
         status, out, _ = self.mode.run(self.built[name], timeout=LIMIT_SECONDS)
-        if re.search(r"^not ok \d+ - %s$" % re.escape(test), out, re.M):
-            return "failed"
+        failed = re.search(r"^not ok \d+ - %s$(.*)" % re.escape(test), out, re.M | re.S)
+        if failed:
+            place = re.search(r"([^/\s]+:\d+): error", failed.group(1))
+            return "failed" + (" at " + place.group(1) if place else "")
         if status == -999:
             return "hung"
         if status < 0:
