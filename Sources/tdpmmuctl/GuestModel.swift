@@ -76,7 +76,8 @@ struct GuestRun {
 
     /// Code, stack and list: what the guest uses before each access of the step.
     var surroundings: [GuestAccess] {
-        if case .smi = program { return [] }
+        // Only the handler's code is where the CPU says; what else it uses is the firmware's.
+        if case .smi = program { return [GuestAccess(gpa: GuestLayout.smiHandler, access: PageFaultBits.fetch)] }
         let vcpuOffset = UInt64(clamping: vcpu) &* 0x1000
         var pages = [GuestAccess(gpa: GuestLayout.code, access: PageFaultBits.fetch)]
         if case .batch = program {
@@ -121,6 +122,8 @@ enum GuestLayout {
     static let stackTop: UInt64 = 0x9000
     static let list: UInt64 = 0x10000
     static let pageTables: UInt64 = 0x18000
+    /// At SMBASE, as it is after a reset, plus 0x8000.
+    static let smiHandler: UInt64 = 0x38000
 }
 
 extension GuestAccess {

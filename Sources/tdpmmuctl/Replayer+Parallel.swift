@@ -24,10 +24,19 @@ extension Replayer {
     /// An item ahead, and before it what its task did before.
     func perform(upTo cause: Int, from index: Int, depth: Int = 0) throws(BadInput) {
         let task = trace.lines[schedule.items[cause].firstLine].task
-        for item in index + 1...cause where trace.lines[schedule.items[item].firstLine].task == task {
-            guard !performed.contains(item) else { continue }
+        for item in index + 1...cause where !performed.contains(item) {
+            let line = trace.lines[schedule.items[item].firstLine]
+            guard line.task == task || (line.event == .invalidateEnd && isNext(item, ofTask: line.task, from: index))
+            else { continue }
             try bringForward(before: item, depth: depth)
             try perform(item: item)
+        }
+    }
+
+    /// Is it the next thing that its task does?  The end of an invalidation then lets others go on.
+    private func isNext(_ item: Int, ofTask task: Int, from index: Int) -> Bool {
+        !(index + 1..<item).contains {
+            !performed.contains($0) && trace.lines[schedule.items[$0].firstLine].task == task
         }
     }
 
@@ -115,7 +124,7 @@ extension Replayer {
 
     /// The tasks have ended, or stand still.
     func endParallel(_ line: TraceLine) {
-        report(book.close(), "the parallel part", line.number)
+        report(book.close(&renaming), "the parallel part", line.number)
         uncertain = []
     }
 
