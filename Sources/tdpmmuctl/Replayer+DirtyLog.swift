@@ -3,7 +3,7 @@
 /// Dirty bitmaps.
 extension Replayer {
     func getDirtyLog(_ operation: Operation, _ slot: UInt32, _ machine: Machine) {
-        if isParallel, dirtyLogMode.isManual { noteFaults(during: operation) }
+        if isParallel { noteFaults(during: operation) }
         let (result, bitmap) = machine.getDirtyLog(slot: slot)
         compareResult(operation, result)
         compareChanges(operation)

@@ -15,9 +15,21 @@ extension Replayer {
     }
 
     func bringForward(what index: Int, depth: Int) throws(BadInput) {
+        try performEarlierChanges(index, depth: depth)
         for change in presupposed(schedule.items[index]) {
             guard let cause = cause(of: change, ahead: index) else { continue }
             try perform(upTo: cause, from: index, depth: depth + 1)
+        }
+    }
+
+    /// A long walk changes an SPTE late; what others did to it by lines before that comes first.
+    private func performEarlierChanges(_ index: Int, depth: Int) throws(BadInput) {
+        guard case .operation(let operation) = schedule.items[index] else { return }
+        for line in operation.changes {
+            guard case .spteChanged(let change) = trace.lines[line].event else { continue }
+            for item in changeIndex.items(changing: change, before: line) where item > index && !performed.contains(item) {
+                try perform(upTo: item, from: index, depth: depth + 1)
+            }
         }
     }
 

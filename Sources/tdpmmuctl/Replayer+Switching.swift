@@ -71,9 +71,10 @@ extension Replayer {
     }
 
     /// A look at the bitmap has no line of its own: what is written meanwhile may be in it.
+    /// Where it protects what it finds, mmu_lock keeps out all but fixes without that.
     func noteFaults(during operation: Operation) {
         for index in operation.begin..<operation.end {
-            if case .map(let call) = trace.lines[index].event { uncertain.insert(call.gfn) }
+            if case .map(let call) = trace.lines[index].event, dirtyLogMode.isManual { uncertain.insert(call.gfn) }
             if case .fastPageFault(let fault) = trace.lines[index].event { uncertain.insert(fault.gpa >> Paging.pageShift) }
         }
     }

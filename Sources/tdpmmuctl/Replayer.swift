@@ -54,6 +54,8 @@ final class Replayer {
     /// Gfns of which the trace cannot tell whether a fault marked them as dirty: it lost a
     /// race, or logging was just being switched.
     var uncertain: Set<UInt64> = []
+    /// Of the items, for parallel parts.
+    lazy var changeIndex = ChangeIndex(schedule, trace)
     /// Index of the item that is being performed.
     var currentItem = 0
     var onProgress: ((Double) -> Void)?
