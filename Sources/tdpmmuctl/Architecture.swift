@@ -4,7 +4,6 @@
 // does not import.
 
 enum PageFaultBits {
-    static let nonPresent: UInt64 = 1 << 63
     static let present: UInt64 = 1 << 0
     static let write: UInt64 = 1 << 1
     static let fetch: UInt64 = 1 << 4
@@ -13,7 +12,6 @@ enum PageFaultBits {
 
 /// SPTE bits of AMD's nested paging, which the recorded machines use.
 enum SPTEBits {
-    static let nonPresent: UInt64 = 1 << 63
     static let present: UInt64 = 1 << 0
     static let writable: UInt64 = 1 << 1
     static let accessed: UInt64 = 1 << 5

@@ -90,7 +90,7 @@ struct ChangeBook {
 }
 
 fileprivate extension SPTEChange {
-    var empties: Bool { new == SPTEBits.nonPresent }
+    var empties: Bool { new == SPTEBits.nonpresent }
 
     func startsLike(_ other: SPTEChange) -> Bool { Self.isAlike(old, other.old, level) }
     func endsLike(_ other: SPTEChange) -> Bool { Self.isAlike(new, other.new, level) }
@@ -103,8 +103,8 @@ fileprivate extension SPTEChange {
     /// The same by way of nothing.
     var inTwoSteps: [SPTEChange] {
         var (first, second) = (self, self)
-        first.new = SPTEBits.nonPresent
-        second.old = SPTEBits.nonPresent
+        first.new = SPTEBits.nonpresent
+        second.old = SPTEBits.nonpresent
         return [first, second]
     }
 }
