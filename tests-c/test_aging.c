@@ -181,7 +181,7 @@ static void address_spaces_age_apart(void **state)
 
 /*
  * Entries that are no leaves hold bits that look like Accessed: a frozen one does
- * by its very value.  Section 5, "dirty clearing that touches frozen or MMIO
+ * by its very value.  The kernel had "dirty clearing that touches frozen or MMIO
  * entries", for Accessed.  To put it in: drop `iter.isAtLeaf` from the guard of
  * touchLeaves() in MMU/LeafUpdate.swift, and in SPTEMasks.isAccessed() the presence.
  */
@@ -270,7 +270,7 @@ static void *age_all_the_time(void *arg)
 
 /*
  * Aging must not take back a Dirty bit that the CPU sets meanwhile, nor an entry
- * that is being zapped.  Section 5, "a plain write that loses a hardware-set Dirty
+ * that is being zapped.  The kernel had "a plain write that loses a hardware-set Dirty
  * bit": in touchLeaves() of MMU/LeafUpdate.swift store instead of replacing.
  */
 static void dirty_survives_aging(void **state)

@@ -212,7 +212,7 @@ static void clear_dirty_masked_values(void **state)
 
 /*
  * W and MMU_WRITABLE go, so that no fast page fault gives W back.
- * Section 5, "write-protection that leaves MMU_WRITABLE set".  To put it in: in
+ * The kernel had "write-protection that leaves MMU_WRITABLE set".  To put it in: in
  * writeProtect(_ gfn:) of MMU/WriteProtect.swift make bits SPTE.writable alone.
  */
 static void write_protect_gfn_values(void **state)
@@ -270,7 +270,7 @@ static void invalid_roots_are_skipped(void **state)
  * Entries that are no leaves: MMIO, left from before the slot, and frozen, as a
  * thread that is about to replace them leaves them for a moment.  Both hold bits
  * that would be W or Dirty in a leaf.
- * Section 5, "dirty clearing that touches frozen or MMIO entries".  To put it in:
+ * The kernel had "dirty clearing that touches frozen or MMIO entries".  To put it in:
  * drop `iter.isAtLeaf` from the guards of touchLeaves() and updateLeaves().
  */
 static void frozen_and_mmio_untouched(void **state)
@@ -331,7 +331,7 @@ static void guest_writes_gfn_5(struct world *w)
 /*
  * The CPU sets Dirty between the walk's read of the entry and its write: at one of
  * these times, since the guest writes at each of them in turn.
- * Section 5, "a plain write that loses a hardware-set Dirty bit".  To put it in:
+ * The kernel had "a plain write that loses a hardware-set Dirty bit".  To put it in:
  * in Actor.set() of MMU/SPTEChange.swift store `new` in the shared case instead of
  * replacing the value seen.
  */

@@ -189,7 +189,7 @@ static void tracked_pages(void **state)
 }
 
 /*
- * Section 5, "a frozen entry or a wrong level taken for the target": the entry is
+ * The kernel had "a frozen entry or a wrong level taken for the target": the entry is
  * somebody else's, whatever bits it has; and a huge page where a small one was is
  * another page.  To put it in: drop the isLeaf guard of fastPageFault().
  */

@@ -145,7 +145,7 @@ static void one_gib_to_4k_at_once(void **state)
 
 /*
  * A split in the role and gfn of each table, and where it hangs.
- * Section 5, "table level off by one".  To put it in: in linkTable() of
+ * The kernel had "table level off by one".  To put it in: in linkTable() of
  * MMU/TableLink.swift give takeTable() parent.role instead of parent.role.child.
  */
 static void tables_know_their_place(void **state)
@@ -263,7 +263,7 @@ static void guest_writes_517(struct world *w)
 /*
  * The CPU sets Dirty on the huge leaf after the split has read it: the children
  * have it, or the change was told with it.
- * Section 5, "a plain write that loses a hardware-set Dirty bit".  To put it in:
+ * The kernel had "a plain write that loses a hardware-set Dirty bit".  To put it in:
  * in writeExclusively() of MMU/SPTEChange.swift store always.
  */
 static void dirty_set_during_split(void **state)
@@ -324,7 +324,7 @@ static void out_of_tables(void **state)
 
 /*
  * Giving way at every entry changes nothing but the time it takes; and it comes to
- * an end.  Section 5, "iterator advancing after a yield's restart (one gfn
+ * an end.  The kernel had "iterator advancing after a yield's restart (one gfn
  * skipped)": where yieldIfWanted() of MMU/Walk.swift sets `yielded`, add the
  * entry's pages to next_last_level_gfn.  "Yield without progress": drop its first
  * guard; the test hangs.  "Never yielding": let it return false.
@@ -357,7 +357,7 @@ static void yields_change_nothing(void **state)
 /* ---- dropping what could be huge ------------------------------------------------- */
 
 /*
- * Section 5, "the collapsible check inverted".  To put it in: in couldBeHuge() of
+ * The kernel had "the collapsible check inverted".  To put it in: in couldBeHuge() of
  * MMU/HugePages.swift write `hostLevel(...) < level`.
  */
 static void collapsible_by_host_level(void **state)
@@ -496,7 +496,7 @@ static void assert_flushed(struct world *w, gfn_t start, gfn_t end)
 
 /*
  * Accessed and Dirty of any are those of all.
- * Section 5, "flush after leaving RCU": in removeSubtree() of
+ * The kernel had "flush after leaving RCU": in removeSubtree() of
  * MMU/RemovedTables.swift leave RCU around vm.flush().
  */
 static void recovered_leaf(void **state)
@@ -631,7 +631,7 @@ static void recover_asks_the_host(void **state)
 
 /*
  * Exactly this table goes, through its parent entry; a table that is there instead
- * is another.  Section 5, "a wrong level taken for the target": in zapTable() of
+ * is another.  The kernel had "a wrong level taken for the target": in zapTable() of
  * MMU/NXHugePages.swift drop the comparison of the child with the table.
  */
 static void zap_exactly_one_table(void **state)

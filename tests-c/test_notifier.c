@@ -83,7 +83,7 @@ static void zap_over_all_slots(void **state)
 
 /*
  * The flush of one root must not be forgotten over the next.
- * Section 5, "flush state lost between roots".  To put it in: in unmapRange() of
+ * The kernel had "flush state lost between roots".  To put it in: in unmapRange() of
  * MMU/Zap.swift give every root a `flush` of its own and return the last.
  */
 static void flush_of_any_slot_counts(void **state)
@@ -134,7 +134,7 @@ static void age_over_all_slots(void **state)
 
 /*
  * Another page, read-only: first nothing, then a flush, then the new page.
- * Section 5, "a missing flush on leaf-to-leaf change".  To put it in: in setPage()
+ * The kernel had "a missing flush on leaf-to-leaf change".  To put it in: in setPage()
  * of MMU/HostRanges.swift drop flushLeaf(); or set the new leaf in one step, which
  * the check of every change refuses with a warning.
  */
@@ -302,7 +302,7 @@ static void aliased_slots_in_order(void **state)
 /*
  * An invalid root still maps the host's pages: when the host takes one away it must
  * go there, too; but no CPU uses that root, so nothing to flush.
- * Section 5, "a notifier that skips invalid roots (use after free)".  To put it in:
+ * The kernel had "a notifier that skips invalid roots (use after free)".  To put it in:
  * in unmapRange() of MMU/Zap.swift visit the valid roots only.
  */
 static void invalid_roots_are_unmapped(void **state)
@@ -430,7 +430,7 @@ static void begin_only(struct world *w, gfn_t gfn)
 /*
  * The whole invalidation falls between the host's answer and the lock: the answer
  * is stale though nothing runs any more.
- * Section 5, "a stale or sign-extended invalidation sequence".  To put the first
+ * The kernel had "a stale or sign-extended invalidation sequence".  To put the first
  * in: in mappedFault() of MMU/PageFault.swift read the sequence after hostPage().
  */
 static void stale_answer(void **state)
@@ -497,7 +497,7 @@ static void invalidate_roots(struct world *w, gfn_t gfn)
 }
 
 /*
- * Section 5, "a fault that maps into a root invalidated meanwhile".  To put it in:
+ * The kernel had "a fault that maps into a root invalidated meanwhile".  To put it in:
  * in resolve() of MMU/Fault.swift drop the look at isInvalid.
  */
 static void root_invalidated_meanwhile(void **state)

@@ -240,7 +240,7 @@ static void recovery_of_nested_tables(void **state)
 
 /*
  * What takes a table away by another way takes it off the list.
- * Section 5, "NX accounting races in both directions", one of them: in detach() of
+ * The kernel had "NX accounting races in both directions", one of them: in detach() of
  * MMU/RemovedTables.swift drop forgetNXSplit(); the list then holds a freed table.
  */
 static void zapped_tables_leave_the_list(void **state)
@@ -711,7 +711,7 @@ static void zap_what_was_linked(struct world *w, const struct change *change)
 
 /*
  * A table listed after it was zapped would stay on the list for ever, freed memory.
- * Section 5, "NX accounting races in both directions", the other one: in
+ * The kernel had "NX accounting races in both directions", the other one: in
  * listNXSplit() of MMU/NXHugePages.swift drop the look at the mark from the guard.
  */
 static void zapped_before_it_was_listed(void **state)
