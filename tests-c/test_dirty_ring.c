@@ -219,6 +219,22 @@ static void sizes_and_times_that_cannot_be(void **state)
     tdpmmu_destroy_vm(w.kvm);
 }
 
+/* With rings there are no bitmaps, whatever slot one asks for. */
+static void no_bitmaps_beside_rings(void **state)
+{
+    unsigned warnings = 0;
+    struct ring_world w = ring_world(&warnings);
+    uint64_t bits[SLOT_PAGES / 64] = { 0 };
+    struct kvm_dirty_log log = { .slot = 3, .dirty_bitmap = bits };
+    struct kvm_clear_dirty_log clear = { .slot = 3, .num_pages = 64, .dirty_bitmap = bits };
+
+    (void)state;
+    assert_int_equal(kvm_vm_ioctl_get_dirty_log(w.kvm, &log), -ENXIO);
+    assert_int_equal(kvm_vm_ioctl_clear_dirty_log(w.kvm, &clear), -ENXIO);
+    assert_int_equal(warnings, 2);
+    tdpmmu_destroy_vm(w.kvm);
+}
+
 /* Rings are reset in the order in which their vCPUs were made, as recorded kernels do. */
 static void rings_are_reset_in_order(void **state)
 {
@@ -257,6 +273,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rings_are_reset_in_order),
+        cmocka_unit_test(no_bitmaps_beside_rings),
         cmocka_unit_test(pages_come_in_order_and_again_after_reset),
         cmocka_unit_test(a_full_ring_loses_nothing),
         cmocka_unit_test(the_fault_path_stops_with_room_left),

@@ -78,6 +78,9 @@ extension DirtyLogError {
         case .invalid:
             complain(.argument, function, "pages that are not the slot's, or no multiple of 64 (slot)", kvm, UInt64(slot))
             return .invalid
+        case .noBitmaps:
+            complain(.argument, function, "the VM has dirty rings in place of bitmaps", kvm)
+            return -ENXIO
         }
     }
 }

@@ -9,6 +9,8 @@ package enum DirtyLogError {
     case none
     case noSlot
     case invalid
+    /// Rings remember, and there are no bitmaps.
+    case noBitmaps
 }
 
 extension VM {
@@ -24,6 +26,7 @@ extension VM {
     @inline(never)
     package func getDirtyLog(id: UInt16, addressSpace: Int32, _ out: UnsafeMutablePointer<UInt64>) -> DirtyLogError {
         locked(.slots) {
+            guard ringSize == 0 else { return .noBitmaps }
             guard let (slot, bitmap) = logged(id, addressSpace) else { return .noSlot }
             let words = DirtyBitmap.wordCount(pages: slot.npages)
             if switches.manualProtect {
@@ -44,6 +47,7 @@ extension VM {
         id: UInt16, addressSpace: Int32, first: UInt64, pages: UInt64, _ bits: UnsafePointer<UInt64>
     ) -> DirtyLogError {
         locked(.slots) {
+            guard ringSize == 0 else { return .noBitmaps }
             guard let (slot, bitmap) = logged(id, addressSpace) else { return .noSlot }
             guard first % 64 == 0, first <= slot.npages, pages <= slot.npages - first,
                   pages % 64 == 0 || first + pages == slot.npages else { return .invalid }

@@ -117,6 +117,14 @@ extension Machine {
         vcpus[id].flatMap { tdpmmu_vcpu_root($0) }
     }
 
+    /// The root table at a host-physical address.
+    func root(at address: UInt64) -> UnsafeMutablePointer<kvm_mmu_page>? {
+        rcu_read_lock()
+        defer { rcu_read_unlock() }
+        guard let page = to_shadow_page(address), page.pointee.ptep == nil else { return nil }
+        return page
+    }
+
     func addressSpace(vcpu id: Int) -> Int {
         vcpus[id].map { Int(tdpmmu_vcpu_as_id($0)) } ?? 0
     }

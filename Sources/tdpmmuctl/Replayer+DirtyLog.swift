@@ -21,8 +21,10 @@ extension Replayer {
         let asked = pagesToClear(operation, slot, first: first, count: count)
         // With manual protection a look at the bitmap changes nothing.
         let dirty = dirtyLogMode.isManual ? machine.getDirtyLog(slot: slot).bitmap : []
-        compareResult(operation, machine.clearDirtyLog(slot: slot, first: first, count: count, asked))
+        let result = machine.clearDirtyLog(slot: slot, first: first, count: count, asked)
+        compareResult(operation, result)
         compareChanges(operation)
+        guard result == 0 else { return compareHarvest(operation, [], base: base) }
         guard dirtyLogMode.isManual else { return }
         let harvested = asked.indices.map { index in
             let word = index + Int(first / 64)

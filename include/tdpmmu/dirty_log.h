@@ -50,7 +50,8 @@ bool kvm_tdp_mmu_write_protect_gfn(struct kvm *kvm, const struct kvm_memory_slot
  * Copy the slot's bitmap (log->slot: id, address space in bits 31:16), one bit a
  * page from the slot's first, to log->dirty_bitmap, and, unless the VM has
  * manual protection, clear it and write-protect what it named.
- * 0, -EINVAL (NULL), -ENOENT (no such slot, or it is not logged).
+ * 0, -EINVAL (NULL), -ENOENT (no such slot, or it is not logged), -ENXIO (the VM has
+ * dirty rings).
  * No lock, not in RCU.  Follows KVM_GET_DIRTY_LOG.
  */
 int kvm_vm_ioctl_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
@@ -59,7 +60,7 @@ int kvm_vm_ioctl_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
  * Clear the bits set in log->dirty_bitmap for log->num_pages pages from
  * log->first_page, and write-protect those that were dirty.  first_page must be a
  * multiple of 64, num_pages too unless the range ends with the slot.
- * 0, -EINVAL, -ENOENT.  No lock, not in RCU.  Follows KVM_CLEAR_DIRTY_LOG.
+ * 0, -EINVAL, -ENOENT, -ENXIO.  No lock, not in RCU.  Follows KVM_CLEAR_DIRTY_LOG.
  */
 int kvm_vm_ioctl_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *log);
 
