@@ -897,10 +897,53 @@ static void fault_between_flags_and_protection(void **state)
     tdpmmu_destroy_vm(c.kvm);
 }
 
+/* A split gives way for its table's sake: then the leaf may be gone, and nothing is split. */
+static unsigned splits_asked, stood;
+
+static bool yield_before_splits(void *ctx, struct kvm *kvm, const struct tdp_iter *iter)
+{
+    (void)ctx;
+    assert_true(tdpmmu_read_lock_held(&kvm->mmu_lock));
+    if (iter->level != PG_LEVEL_2M || iter->gfn != 0 || !(iter->old_spte & 1ull << 7))
+        return false;
+    splits_asked++;
+    return true;
+}
+
+static void zap_meanwhile(void *ctx, struct kvm *kvm)
+{
+    struct world *w = ctx;
+
+    /* Also between the split and the write-protection, where nothing is left to zap. */
+    stood++;
+    write_lock(&kvm->mmu_lock);
+    assert_int_equal(kvm_tdp_mmu_zap_leafs(w->kvm, 0, 512, false), stood == 1);
+    write_unlock(&kvm->mmu_lock);
+}
+
+static void split_gives_way(void **state)
+{
+    struct tdpmmu_ops ops = { .yield_at = yield_before_splits, .yielded = zap_meanwhile };
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_NPT, .ops = &ops });
+
+    (void)state;
+    map_pages(w, 0, 1024, 2);
+    splits_asked = stood = 0;
+    assert_int_equal(add_slot(w->kvm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, WORLD_SLOT_PAGES, WORLD_HVA), 0);
+    assert_int_equal(splits_asked, 1);
+    assert_int_equal(stood, 2);
+    assert_int_equal(stats_of(w->kvm).pages_2m, 0);
+    /* The other one, which nobody asked to spare, is split. */
+    assert_int_equal(stats_of(w->kvm).pages_4k, 512);
+    assert_no_warning(w);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fault_between_flags_and_protection),
+        cmocka_unit_test(split_gives_way),
         cmocka_unit_test(wrprot_slot_values),
         cmocka_unit_test(clear_dirty_slot_values),
         cmocka_unit_test(set_dirty_values),

@@ -128,7 +128,7 @@ static inline int delete_slot(struct kvm *kvm, uint32_t id)
 }
 
 /* A VM of its own making.  Of config's ops the host's side is taken (gfn_to_pfn,
- * mapping_level; called with the world as ctx), the rest are the recorders. */
+ * mapping_level) and where it yields, with the world as ctx; the rest are the recorders. */
 static inline struct world *world_from(struct tdpmmu_vm_config config)
 {
     struct world *w = calloc(1, sizeof(*w));
@@ -143,6 +143,8 @@ static inline struct world *world_from(struct tdpmmu_vm_config config)
     if (config.ops) {
         w->ops.gfn_to_pfn = config.ops->gfn_to_pfn;
         w->ops.mapping_level = config.ops->mapping_level;
+        w->ops.yield_at = config.ops->yield_at;
+        w->ops.yielded = config.ops->yielded;
     }
     config.size = sizeof(config);
     config.ops = &w->ops;

@@ -15,9 +15,16 @@ extension VM {
         let actor = Actor(self, mode)
         let range = WalkRange(minLevel: target.above, start: start, end: end)
         var complete = true
+        var wasAsked = false
         let roots = RootFilter(validOnly: true, addressSpace: addressSpace)
         actor.walkRoots(roots, range, canYield: true) { iter in
             guard iter.isAtLeaf, iter.old.isLarge else { return .next }
+            // The kernel allocates the table with mmu_lock dropped; here that is for a rig to choose.
+            if !wasAsked {
+                wasAsked = true
+                if actor.yieldIfRigWants(&iter) { return .next }
+            }
+            wasAsked = false
             switch actor.linkTable(TableLink(), &iter) {
             case .retry: return .again
             case .noMemory:

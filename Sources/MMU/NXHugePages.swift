@@ -89,6 +89,7 @@ extension VM {
             }
             if lock.needBreak {
                 _ = lock.writeUnlock()
+                tellYielded()
                 _ = lock.writeLock()
             }
         }

@@ -276,6 +276,12 @@ package struct VM: Equatable {
         }
     }
 
+    /// An operation stands in its middle with mmu_lock dropped.
+    func tellYielded() {
+        guard let callback = state.pointee.config.ops.yielded else { return }
+        callback(state.pointee.config.opsContext, kvm)
+    }
+
     /// Every CPU forgets everything.
     package func flushAll() { flush(GFN(0), pages: .max) }
 }

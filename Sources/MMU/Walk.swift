@@ -67,10 +67,27 @@ extension Actor {
     @inline(__always)
     private func yieldIfWanted(_ iter: inout tdp_iter, _ flush: inout Bool) -> Bool {
         guard iter.next_last_level_gfn != iter.yielded_gfn else { return false }
-        guard vm.lock.needBreak || rigWantsYield() else { return false }
+        guard vm.lock.needBreak || rigWantsYield() || rigWantsYield(at: iter) else { return false }
         yieldLock(&flush)
         iter.yielded = true
         return true
+    }
+
+    /// The same in the middle of a visit, forward or not; nothing may wait for a flush.
+    @inline(never)
+    func yieldIfRigWants(_ iter: inout tdp_iter) -> Bool {
+        guard rigWantsYield(at: iter) else { return false }
+        var flush = false
+        yieldLock(&flush)
+        iter.yielded = true
+        vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
+        return true
+    }
+
+    @inline(__always)
+    private func rigWantsYield(at iter: borrowing tdp_iter) -> Bool {
+        guard let callback = vm.state.pointee.config.ops.yield_at else { return false }
+        return withUnsafePointer(to: iter) { callback(vm.state.pointee.config.opsContext, vm.kvm, $0) }
     }
 
     @inline(__always)
@@ -90,9 +107,11 @@ extension Actor {
         switch mode {
         case .shared:
             _ = vm.lock.readUnlock()
+            vm.tellYielded()
             _ = vm.lock.readLock()
         case .exclusive:
             _ = vm.lock.writeUnlock()
+            vm.tellYielded()
             _ = vm.lock.writeLock()
         }
         rcuReadLock()

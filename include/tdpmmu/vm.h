@@ -11,6 +11,8 @@
 
 TDPMMU_BEGIN_DECLS
 
+struct tdp_iter; /* tdp_iter.h */
+
 #define KVM_ADDRESS_SPACE_NUM 2 /* 0 normal, 1 SMM */
 #define KVM_USER_MEM_SLOTS 32764
 
@@ -113,6 +115,21 @@ struct tdpmmu_ops {
      * they are.  The event is good until the callback returns.  Default: nothing.
      */
     void (*trace)(void *ctx, struct kvm *kvm, const struct tdpmmu_trace_event *event);
+    /*
+     * Before a walk that may yield looks at the entry of iter: should it yield here?  As
+     * with need_resched, it is asked only where the walk has come forward since its last
+     * yield; and once before a split of a huge leaf, where the kernel lets go of mmu_lock to
+     * allocate the table.  mmu_lock is held as the operation holds it, and RCU.  Default: no.
+     */
+    bool (*yield_at)(void *ctx, struct kvm *kvm, const struct tdp_iter *iter);
+    /*
+     * An operation has let go of mmu_lock and RCU in its middle: a walk that yields, or a
+     * slot whose dirty log was switched, between two of its walks.  Here, as an exception,
+     * the rig may make on its own thread whatever another thread might: with yield_at, a
+     * race is forced without a second thread.  Nothing that changes slots or reads dirty
+     * logs where the operation is of these.  Default: nothing.
+     */
+    void (*yielded)(void *ctx, struct kvm *kvm);
 };
 
 /*
