@@ -24,6 +24,8 @@ enum SPTEBits {
     static let noExecute: UInt64 = 1 << 63
     static let address: UInt64 = 0x000f_ffff_ffff_f000
     static let nonpresent: UInt64 = 1 << 63
+    /// In a table that was unlinked.
+    static let frozen: UInt64 = nonpresent | 0x5a0
 
     /// Does the SPTE point to a table?
     static func isTable(_ spte: UInt64, level: Int) -> Bool {

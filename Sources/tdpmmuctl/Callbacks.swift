@@ -7,8 +7,12 @@ final class CallbackLog {
     var warnings: [Warning] = []
     /// The largest level at which the host maps an address.
     var hostLevel: (UInt64) -> Int = { _ in 1 }
-    /// A slot's flags have changed, and what follows is still to come.
-    var slotCommitting: () -> Void = {}
+    /// A walk is before an entry: does it give way?
+    var yieldsAt: (tdp_iter) -> Bool = { _ in false }
+    /// An SPTE has changed.
+    var hasChanged: () -> Void = {}
+    /// An operation is in its middle, and mmu_lock is free.
+    var isFree: () -> Void = {}
     /// What a fault gets for a gfn; nil: what the kernel's own map call was told.
     var hostPage: ((_ gfn: UInt64) -> HostPage)?
 }
@@ -62,13 +66,25 @@ func spteChanged(
     let log = Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue()
     log.changes.append(
         SPTEChange(addressSpace: Int(addressSpace), gfn: gfn, level: Int(level), old: old, new: new))
+    log.hasChanged()
 }
 
 func slotCommitting(
     _ context: UnsafeMutableRawPointer?, _ kvm: UnsafeMutablePointer<kvm>?, _ slot: UnsafePointer<kvm_memory_slot>?
 ) {
+    yielded(context, kvm)
+}
+
+func yieldAt(
+    _ context: UnsafeMutableRawPointer?, _ kvm: UnsafeMutablePointer<kvm>?, _ iter: UnsafePointer<tdp_iter>?
+) -> Bool {
+    guard let context, let iter else { return false }
+    return Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue().yieldsAt(iter.pointee)
+}
+
+func yielded(_ context: UnsafeMutableRawPointer?, _ kvm: UnsafeMutablePointer<kvm>?) {
     guard let context else { return }
-    Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue().slotCommitting()
+    Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue().isFree()
 }
 
 func warned(

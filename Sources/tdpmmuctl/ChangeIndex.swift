@@ -34,6 +34,12 @@ struct ChangeIndex {
         }
     }
 
+    /// Lines of an item that change the same SPTE.
+    func lines(changing change: SPTEChange, of item: Int) -> [Int] {
+        let entry = Entry(addressSpace: change.addressSpace, gfn: change.gfn, level: change.level)
+        return (places[entry] ?? []).filter { $0.item == item }.map(\.line)
+    }
+
     /// Items that change the same SPTE by lines before this one, the first first.
     func items(changing change: SPTEChange, before line: Int) -> [Int] {
         let entry = Entry(addressSpace: change.addressSpace, gfn: change.gfn, level: change.level)

@@ -36,6 +36,7 @@ struct DumpCommand: ParsableCommand {
             let replayer = try Replayer(file: file)
             let stop = try stop(of: replayer)
             try replayer.run(until: stop)
+            defer { replayer.finish() }
             guard let machine = replayer.machine else {
                 throw BadInput(file: file, line: replayer.trace.lineCount, problem: "there is no VM at this point")
             }

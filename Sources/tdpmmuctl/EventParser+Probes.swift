@@ -43,6 +43,13 @@ extension EventParser {
         return .iteratorStart(root, minLevel: level, gfn: gfn)
     }
 
+    static let iteratorRestart: Parser = { text in
+        guard text.skipPlace(), text.skip(" next_gfn="), let next = text.prefixedHex(),
+            text.skip(" yielded_gfn="), let yielded = text.prefixedHex()
+        else { return nil }
+        return .iteratorRestart(next: next, yielded: yielded)
+    }
+
     static let unmap: Parser = { text in
         guard let (start, end, flush) = text.range() else { return nil }
         return .unmap(start: start, end: end, flush: flush)

@@ -45,7 +45,7 @@ enum EventParser {
         "alloc_root": allocRoot,
         "load_pgd": loadRoot,
         "iter_start": iteratorStart,
-        "iter_restart": { $0.isTextToTheEnd ? $0.toEnd(.iteratorRestart) : nil },
+        "iter_restart": iteratorRestart,
         "unmap_gfn_range": unmap,
         "unmap_gfn_range_ret": { $0.returnedFlag().map { .unmapReturn($0) } },
         "zap_leafs": zapLeafsOfRoot,

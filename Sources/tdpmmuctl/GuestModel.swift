@@ -23,6 +23,12 @@ struct GuestRun {
     let longMode: Bool
     /// Accesses known to have been made.
     private(set) var made = 0
+    /// The access whose fault was answered last: it is made at any moment, or faults again.
+    fileprivate var answered: Int?
+    /// Accesses of which only a later look at the SPTE tells whether their bits were taken away.
+    private var doubtful: [GuestAccess] = []
+    /// It was made before somebody took the bits away that it had set.
+    fileprivate var isBehind = false
 
     init(vcpu: Int, task: Int, program: Program, longMode: Bool) {
         self.vcpu = vcpu
@@ -70,8 +76,12 @@ struct GuestRun {
     /// All accesses before `index` were made; returns those that are new.
     mutating func advance(to index: Int) -> [GuestAccess] {
         let stop = min(max(index, made), count)
-        defer { made = stop }
-        return (made..<stop).flatMap { [access($0)] + supporting(access($0)) }
+        defer {
+            made = stop
+            (answered, isBehind) = (nil, false)
+        }
+        if isBehind, let answered, made..<stop ~= answered { doubtful.append(access(answered)) }
+        return (made..<stop).filter { !(isBehind && $0 == answered) }.flatMap { [access($0)] + supporting(access($0)) }
     }
 
     /// Code, stack and list: what the guest uses before each access of the step.
@@ -103,7 +113,7 @@ struct GuestRun {
     /// [gfn, gfn + pages).
     func explains(_ gfn: UInt64, pages: UInt64, write: Bool) -> GuestAccess? {
         if let index = next(in: gfn, pages: pages, write: write) { return access(index) }
-        return surroundings.first { $0.isInside(gfn, pages: pages) && $0.satisfies(write: write) }
+        return (doubtful + surroundings).first { $0.isInside(gfn, pages: pages) && $0.satisfies(write: write) }
     }
 }
 
@@ -149,10 +159,29 @@ struct GuestModel {
     /// The vCPU faulted at gpa: what it has done before.  A fault on code, stack or
     /// list itself tells nothing.
     mutating func fault(vcpu: Int, gpa: UInt64) -> [GuestAccess] {
-        guard var run = runs[vcpu], let index = run.next(in: gpa >> Paging.pageShift, pages: 1) else { return [] }
-        let made = run.surroundings + run.advance(to: index)
-        runs[vcpu] = run
-        return made
+        guard var run = runs[vcpu] else { return [] }
+        defer { runs[vcpu] = run }
+        if let index = run.answered, run.access(index).isInside(gpa >> Paging.pageShift, pages: 1) {
+            run.isBehind = false
+            return []
+        }
+        guard let index = run.next(in: gpa >> Paging.pageShift, pages: 1) else { return [] }
+        return run.surroundings + run.advance(to: index)
+    }
+
+    /// Its fault at gpa has been answered.
+    mutating func answer(vcpu: Int, gpa: UInt64) {
+        guard let index = runs[vcpu]?.next(in: gpa >> Paging.pageShift, pages: 1) else { return }
+        runs[vcpu]?.answered = index
+        runs[vcpu]?.isBehind = false
+    }
+
+    /// Accessed or Dirty of a page are gone: who was about to set them has done so before.
+    mutating func drop(gfn: UInt64) {
+        for (vcpu, run) in runs {
+            guard let index = run.answered, run.access(index).isInside(gfn, pages: 1) else { continue }
+            runs[vcpu]?.isBehind = true
+        }
     }
 
     /// The vCPU's step is over.  If all went well, the guest did all of it.

@@ -87,6 +87,10 @@ struct HostSightings {
     private mutating func noteChange(_ start: UInt64, _ end: UInt64, _ line: Int) {
         guard start < end, (end - start) >> HostMemory.blockShift < 1 << 20 else { return }
         for block in start >> HostMemory.blockShift...(end - 1) >> HostMemory.blockShift {
+            let first = block << HostMemory.blockShift
+            let isWhole = start <= first && first &+ HostMemory.blockSize <= end
+            // Small pages become a huge one as a whole.
+            if !isWhole, case .level(1) = sightings[block]?.last?.what { continue }
             sightings[block, default: []].append((line, .changed))
         }
     }
@@ -96,9 +100,12 @@ struct HostSightings {
         let addressSpace = inSMM.contains(line.task) ? 1 : 0
         guard !(call.execute && call.noHugeFetch), let slot = slots.first(where: {
             $0.addressSpace == addressSpace && $0.base <= call.gfn && call.gfn - $0.base < $0.pages
-        }), !slot.isLogged || level > 1 else { return }
+        }) else { return }
         let first = call.gfn & ~511
         let hva = slot.hva &+ (call.gfn &- slot.base) << Paging.pageShift
+        // In a huge page each small one has its place.
+        let mayBeHuge = call.pfn & 511 == (hva >> Paging.pageShift) & 511
+        guard !slot.isLogged || level > 1 || !mayBeHuge else { return }
         let fits = first >= slot.base && first &+ 512 <= slot.base &+ slot.pages
             && (hva >> Paging.pageShift) & 511 == call.gfn & 511
         guard fits || level > 1 else { return }

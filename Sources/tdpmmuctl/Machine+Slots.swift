@@ -8,12 +8,13 @@ extension Machine {
     private func withSlot<Result>(_ addressSpace: Int, _ gfn: UInt64,
                                   _ body: (UnsafePointer<kvm_memory_slot>) -> Result) -> Result?
     {
-        rcu_read_lock()
-        defer { rcu_read_unlock() }
+        // Not RCU: in the middle of a long operation others may come that wait for that.
+        let index = srcu_read_lock(srcu)
+        defer { srcu_read_unlock(srcu, index) }
         return slot(addressSpace, gfn).map(body)
     }
 
-    /// RCU.
+    /// kvm->srcu.
     private func slot(_ addressSpace: Int, _ gfn: UInt64) -> UnsafePointer<kvm_memory_slot>? {
         slots.first {
             $0.addressSpace == addressSpace && $0.first <= gfn && gfn - $0.first < $0.pages

@@ -32,6 +32,8 @@ final class Machine {
         operations.warn = warned
         operations.mapping_level = mappingLevel
         operations.slot_committing = slotCommitting
+        operations.yield_at = yieldAt
+        operations.yielded = yielded
         if hostPage != nil { operations.gfn_to_pfn = gfnToPFN }
         var config = tdpmmu_vm_config()
         config.size = MemoryLayout<tdpmmu_vm_config>.size
@@ -51,6 +53,8 @@ final class Machine {
     }
 
     deinit {
+        // Nobody is there any more to be asked.
+        interleave { _ in false } free: {} changed: {}
         if !isDestroyed { tdpmmu_destroy_vm(kvm) }
     }
 
@@ -81,6 +85,11 @@ final class Machine {
         return (UnsafeMutableRawPointer(kvm) + offset).assumingMemoryBound(to: tdpmmu_rwlock.self)
     }
 
+    var srcu: UnsafeMutablePointer<srcu_struct> {
+        let offset = MemoryLayout<kvm>.offset(of: \.srcu) ?? 0
+        return (UnsafeMutableRawPointer(kvm) + offset).assumingMemoryBound(to: srcu_struct.self)
+    }
+
     /// Events of the VM go to its thread's ring from now on.
     func record() { _ = tdpmmu_trace_enable(kvm, (1 << UInt64(TDPMMU_TRACE_COUNT.rawValue)) - 1) }
 
@@ -88,6 +97,17 @@ final class Machine {
     func takeChanges() -> [SPTEChange] {
         defer { log.changes.removeAll(keepingCapacity: true) }
         return log.changes
+    }
+
+    /// The same, left where they are.
+    var changes: [SPTEChange] { log.changes }
+
+    func putBack(_ changes: [SPTEChange]) { log.changes = changes }
+
+    /// Who is asked in the middle of an operation: does it give way before an entry?  And who
+    /// is told when mmu_lock is free there, and of each change.
+    func interleave(at entry: @escaping (tdp_iter) -> Bool, free: @escaping () -> Void, changed: @escaping () -> Void) {
+        (log.yieldsAt, log.isFree, log.hasChanged) = (entry, free, changed)
     }
 
     func takeWarnings() -> [Warning] {
@@ -184,13 +204,6 @@ extension Machine {
 
     func uninit() {
         kvm_mmu_uninit_tdp_mmu(kvm)
-    }
-
-    /// The same; `committing` runs when new flags are seen, and what follows from them has yet to come.
-    func setMemoryRegion(_ step: MemslotStep, committing: @escaping () -> Void) -> Int {
-        log.slotCommitting = committing
-        defer { log.slotCommitting = {} }
-        return setMemoryRegion(step)
     }
 
     /// kvm_set_memory_region(): 0 or -errno.

@@ -62,6 +62,16 @@ final class Recording {
         }
     }
 
+    /// A fault of which the library was asked for the part without mmu_lock alone: the rest of its lines.
+    func fault(vcpu: Int, _ address: UInt64, _ errorCode: UInt64, task: Int, _ fix: () -> Int) -> Int {
+        take(task: task)
+        lines.add("kvm_page_fault", "vcpu \(vcpu) rip 0x0 address 0x\(hex(address)) error_code 0x\(hex(errorCode))", task: task)
+        let result = fix()
+        take(task: task)
+        lines.add("pf_ret", "(caller+0x0/0x0 <- kvm_tdp_page_fault) ret=\(result)", task: task)
+        return result
+    }
+
     /// Tables at a dump.
     func dump(_ id: Int, root: UInt64, level: Int, _ entries: [TableEntry]) {
         dumps.append("DUMP id=\(id) root=0x\(hex(root)) root_level=\(level)")

@@ -11,7 +11,11 @@ extension Replayer {
             tasks[line.task]?.fault = (address, errorCode)
             apply(guest.fault(vcpu: vcpu, gpa: address), vcpu: vcpu)
         case .mmioExit(let vcpu, let gpa): apply(guest.fault(vcpu: vcpu, gpa: gpa), vcpu: vcpu)
-        case .pageFaultReturn(let result): comparePageFaultReturn(result, line)
+        case .pageFaultReturn(let result):
+            comparePageFaultReturn(result, line)
+            if let task = tasks[line.task], let vcpu = task.vcpu, let fault = task.fault {
+                answered(vcpu: vcpu, gpa: fault.address, result)
+            }
         case .mmioChecked(let check): try compare(check, line)
         case .mmioHandled(let gfn): try compareMMIO(gfn, line)
         case .fastPageFault(let fault): try fastPageFault(fault, line)
@@ -84,6 +88,12 @@ extension Replayer {
         guest.begin(vcpu: vcpu, task: line.task, program)
     }
 
+    /// With other tasks at work, it may be long until the vCPU tells that it has gone on.
+    func answered(vcpu: Int, gpa: UInt64, _ result: Int) {
+        guard isParallel, result == FaultResult.fixed || result == FaultResult.spurious else { return }
+        guest.answer(vcpu: vcpu, gpa: gpa)
+    }
+
     /// The guest made these accesses; the CPU's page walker set its bits.
     func apply(_ accesses: [GuestAccess], vcpu: Int) {
         guard let machine else { return }
@@ -108,6 +118,8 @@ extension Replayer {
                 line.number, "no VM with \(rootLevel) levels and \(physicalAddressBits) address bits")
         }
         if recording != nil { machine.record() }
+        machine.interleave { [unowned self] in yields(at: $0) } free: { [unowned self] in comeInBetween() }
+            changed: { [unowned self] in hasChanged() }
         self.machine = machine
         guest.longMode = longMode
     }

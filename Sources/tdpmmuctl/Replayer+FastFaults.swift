@@ -8,6 +8,8 @@ extension Replayer {
             compare(line.number, "fast_page_fault has gva", fault.gpa, known.address, hex)
             compare(line.number, "fast_page_fault has error_code", fault.errorCode, known.errorCode, hex)
         }
+        // What it could not fix, it may have seen in a moment that is not ours.
+        if isParallel, !fault.fixed, !fault.spurious { return }
         let before = entry(fault, machine)
         let result = machine.fastPageFault(vcpu: fault.vcpu, gpa: fault.gpa, errorCode: fault.errorCode)
         if result == FaultResult.fixed || result == FaultResult.spurious { tasks[line.task]?.mapResult = result }

@@ -18,57 +18,87 @@ extension Replayer {
         try performEarlierChanges(index, depth: depth)
         for change in presupposed(schedule.items[index]) {
             guard let cause = cause(of: change, ahead: index) else { continue }
-            try perform(upTo: cause, from: index, depth: depth + 1)
+            try perform(upTo: cause, depth: depth + 1)
         }
     }
 
     /// A long walk changes an SPTE late; what others did to it by lines before that comes first.
     private func performEarlierChanges(_ index: Int, depth: Int) throws(BadInput) {
         guard case .operation(let operation) = schedule.items[index] else { return }
-        for line in operation.changes {
+        let gap = firstGap(operation)
+        // What is frozen was out of others' reach since its table was unlinked.
+        var reachable = 0
+        for line in operation.changes where line < gap {
             guard case .spteChanged(let change) = trace.lines[line].event else { continue }
-            for item in changeIndex.items(changing: change, before: line) where item > index && !performed.contains(item) {
-                try perform(upTo: item, from: index, depth: depth + 1)
+            if change.new != SPTEBits.frozen { reachable = line }
+            for item in changeIndex.items(changing: change, before: reachable) where item > index && isAhead(item) {
+                try perform(upTo: item, depth: depth + 1)
             }
         }
     }
 
     /// An item ahead, and before it what its task did before.
-    func perform(upTo cause: Int, from index: Int, depth: Int = 0) throws(BadInput) {
+    func perform(upTo cause: Int, depth: Int = 0) throws(BadInput) {
         let task = trace.lines[schedule.items[cause].firstLine].task
-        for item in index + 1...cause where !performed.contains(item) {
+        guard !standing.contains(where: { $0.walk.task == task }) else { return }
+        // Nothing is left of what has had its turn.
+        for item in turn + 1..<max(turn + 1, cause + 1) where isAhead(item) {
             let line = trace.lines[schedule.items[item].firstLine]
-            guard line.task == task || (line.event == .invalidateEnd && isNext(item, ofTask: line.task, from: index))
+            guard line.task == task || (line.event == .invalidateEnd && isNext(item, ofTask: line.task))
             else { continue }
             try bringForward(before: item, depth: depth)
+            if isKeptOut(item) { return }
             try perform(item: item)
         }
     }
 
     /// Is it the next thing that its task does?  The end of an invalidation then lets others go on.
-    private func isNext(_ item: Int, ofTask task: Int, from index: Int) -> Bool {
-        !(index + 1..<item).contains {
-            !performed.contains($0) && trace.lines[schedule.items[$0].firstLine].task == task
+    private func isNext(_ item: Int, ofTask task: Int) -> Bool {
+        !standing.contains { $0.walk.task == task } && !(turn + 1..<item).contains {
+            isAhead($0) && trace.lines[schedule.items[$0].firstLine].task == task
         }
     }
 
-    /// The changes of an item, the first one of each SPTE: what they found is not its doing.
+    /// Line behind which others may come in between.
+    private func firstGap(_ operation: Operation) -> Int {
+        switch operation.kind {
+        case .getDirtyLog, .clearDirtyLog: operation.words(trace).dropFirst().first ?? .max
+        default: operation.yields(trace).first ?? .max
+        }
+    }
+
+    /// The fault ahead that makes of an SPTE what a change found there, though its line is behind.
+    func fix(for change: SPTEChange, behind line: Int) -> Int? {
+        guard let item = cause(of: (change, line), ahead: turn) else { return nil }
+        return changes(schedule.items[item]).contains { $0.isSameEntry(change) } && isFix(schedule.items[item]) ? item : nil
+    }
+
+    private func isFix(_ item: Schedule.Item) -> Bool {
+        switch item {
+        case .event(let index): fix(trace.lines[index].event) != nil
+        case .operation(let operation): operation.details.contains { fix(trace.lines[$0].event) != nil }
+        }
+    }
+
+    /// The changes of an item up to its first gap, the first one of each SPTE: what they found is
+    /// not its doing.
     private func presupposed(_ item: Schedule.Item) -> [(change: SPTEChange, last: Int)] {
         var seen: [SPTEChange] = []
         var result: [(SPTEChange, Int)] = []
-        for change in changes(item) where !seen.contains(where: { $0.isSameEntry(change) }) {
+        for change in changes(item, upToGap: true) where !seen.contains(where: { $0.isSameEntry(change) }) {
             seen.append(change)
             result.append((change, lastLine(item)))
         }
         return result
     }
 
-    private func changes(_ item: Schedule.Item) -> [SPTEChange] {
+    private func changes(_ item: Schedule.Item, upToGap: Bool = false) -> [SPTEChange] {
         switch item {
         case .event(let index): return fix(trace.lines[index].event).map { [$0] } ?? []
         case .operation(let operation):
+            let gap = upToGap ? firstGap(operation) : .max
             let own = operation.changes.compactMap { index -> SPTEChange? in
-                if case .spteChanged(let change) = trace.lines[index].event { change } else { nil }
+                if index < gap, case .spteChanged(let change) = trace.lines[index].event { change } else { nil }
             }
             return own + operation.details.compactMap { fix(trace.lines[$0].event) }
         }
@@ -77,8 +107,10 @@ extension Replayer {
     /// A fast page fault makes a change without a line of its own.
     private func fix(_ event: TraceEvent) -> SPTEChange? {
         guard case .fastPageFault(let fault) = event, fault.fixed, let machine else { return nil }
+        // What the line shows as new may be another's doing already.
+        let new = fault.errorCode & PageFaultBits.write != 0 ? fault.old | SPTEBits.writable : fault.new
         return SPTEChange(addressSpace: machine.addressSpace(vcpu: fault.vcpu), gfn: fault.gpa >> Paging.pageShift,
-                          level: 1, old: fault.old, new: fault.new)
+                          level: 1, old: fault.old, new: new)
     }
 
     private func lastLine(_ item: Schedule.Item) -> Int {
@@ -95,7 +127,7 @@ extension Replayer {
         else { return nil }
         let isThere = entry.level == wanted.change.level
         if isThere, isAlike(wanted.change.old, entry.spte, level: entry.level) { return nil }
-        for candidate in index + 1..<schedule.items.count where !performed.contains(candidate) {
+        for candidate in index + 1..<schedule.items.count where isAhead(candidate) {
             let item = schedule.items[candidate]
             if schedule.positions[candidate] > wanted.last, candidate > index + Self.window { return nil }
             // A fast page fault began with a line of its own before.
@@ -131,6 +163,7 @@ extension Replayer {
     }
 
     func compareInParallel(_ operation: Operation, _ recorded: [ChangeComparison.Recorded], _ ours: [SPTEChange]) {
+        for change in ours where change.dropsGuestBits { guest.drop(gfn: change.gfn) }
         report(book.take(recorded, ours, &renaming), operation.kind.rawValue, trace.lines[operation.end].number)
     }
 
@@ -146,5 +179,14 @@ extension Replayer {
                    expected: mismatch.expected?.text ?? "no further change",
                    got: mismatch.got?.text ?? "no such change")
         }
+    }
+}
+
+extension SPTEChange {
+    /// The same small page with less of Accessed and Dirty.
+    fileprivate var dropsGuestBits: Bool {
+        let bits = SPTEBits.accessed | SPTEBits.dirty
+        return level == 1 && SPTEBits.isLeaf(old, level: level) && SPTEBits.isLeaf(new, level: level)
+            && (old ^ new) & SPTEBits.address == 0 && old & ~new & bits != 0
     }
 }

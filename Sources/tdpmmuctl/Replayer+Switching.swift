@@ -19,31 +19,49 @@ extension Replayer {
         let index = currentItem, line = trace.lines[operation.begin].number
         let firstPart = operation.details.first { OperationGrammar.kindOfCall(trace.lines[$0].event) != nil }
             ?? operation.end
-        try performOldFaults(ahead: index, before: firstPart, step, machine)
-        var problem: BadInput?
-        let result = machine.setMemoryRegion(step) { [self] in
-            do throws(BadInput) { try performMeanwhile(index, before: firstPart) } catch { problem = error }
-            currentLine = trace.lines[firstPart].number
+        let faults = faultsByFlags(ahead: index, before: firstPart, step, machine)
+        // The flags change behind the old ones, as far as none of the new ones is before.
+        let firstNew = faults.new.first.map { schedule.positions[$0] } ?? .max
+        if let last = faults.old.last(where: { schedule.positions[$0] < firstNew }) {
+            stand(before: schedule.positions[last] + 1)
         }
-        if let problem { throw problem }
+        for fault in faults.old where isAhead(fault) {
+            // One that found the log on before it went off maps small, whenever it does so.
+            if isSwitchingOn(index) { try perform(upTo: fault) } else { mappedAsTold.insert(fault) }
+        }
+        let result = machine.setMemoryRegion(step)
         currentLine = line
         return result
     }
 
-    /// Faults that went by the old flags end before the step goes on.
-    private func performOldFaults(
+    /// Faults in the slot up to a line, by the flags that they went by.
+    private func faultsByFlags(
         ahead index: Int, before firstPart: Int, _ step: MemslotStep, _ machine: Machine
-    ) throws(BadInput) {
+    ) -> (old: [Int], new: [Int]) {
+        var faults: (old: [Int], new: [Int]) = ([], [])
+        // Line from which on whoever begins must see the new flags, as somebody has before.
+        var newSince = Int.max
         for candidate in index + 1..<schedule.items.count where schedule.positions[candidate] < firstPart {
-            guard !performed.contains(candidate) else { continue }
+            guard isAhead(candidate) else { continue }
             noteFastFix(schedule.items[candidate])
             guard case .operation(let fault) = schedule.items[candidate],
                 let call = mapCall(in: fault), isInside(call, step, machine)
             else { continue }
-            let isBefore = beginOfFault(fault) < schedule.items[index].firstLine
-            let sawNew = sawLogging(fault, call, machine).map { $0 == isSwitchingOn(index) }
-            if sawNew == nil, call.mapWritable { uncertain.insert(call.gfn) }
-            if !(sawNew ?? !isBefore) { try perform(upTo: candidate, from: index) }
+            let begin = beginOfFault(fault), isBefore = begin < schedule.items[index].firstLine
+            let sawNew = begin > newSince ? true : sawLogging(fault, call, machine).map { $0 == isSwitchingOn(index) }
+            // A small page may have other reasons than the log.
+            if !isMappedHuge(fault), call.mapWritable { uncertain.insert(call.gfn) }
+            if sawNew == true, isMappedHuge(fault) { newSince = min(newSince, fault.end) }
+            if sawNew == true { faults.new.append(candidate) }
+            if !(sawNew ?? !isBefore) { faults.old.append(candidate) }
+        }
+        return faults
+    }
+
+    /// Then the slot was not logged, for certain.
+    private func isMappedHuge(_ operation: Operation) -> Bool {
+        operation.details.contains {
+            if case .spteRequested(_, _, let level) = trace.lines[$0].event { level > 1 } else { false }
         }
     }
 
@@ -60,23 +78,27 @@ extension Replayer {
         }
     }
 
-    /// What happened between the new flags and the first part, or what the parts found.
-    private func performMeanwhile(_ index: Int, before firstPart: Int) throws(BadInput) {
-        for item in index + 1..<schedule.items.count where schedule.positions[item] < firstPart {
-            guard !performed.contains(item) else { continue }
-            try bringForward(before: item)
-            try perform(item: item)
-        }
-        try bringForward(what: index, depth: 0)
-    }
-
     /// A look at the bitmap has no line of its own: what is written meanwhile may be in it.
     /// Where it protects what it finds, mmu_lock keeps out all but fixes without that.
     func noteFaults(during operation: Operation) {
+        if dirtyLogMode.isManual { noteMaps(during: operation) }
         for index in operation.begin..<operation.end {
-            if case .map(let call) = trace.lines[index].event, dirtyLogMode.isManual { uncertain.insert(call.gfn) }
             if case .fastPageFault(let fault) = trace.lines[index].event { uncertain.insert(fault.gpa >> Paging.pageShift) }
         }
+    }
+
+    /// Also those that were under way when it began.
+    private func noteMaps(during operation: Operation) {
+        var underWay: [Int: UInt64] = [:]
+        for index in max(0, operation.begin - 200)..<operation.end {
+            switch trace.lines[index].event {
+            case .map(let call) where index < operation.begin: underWay[trace.lines[index].task] = call.gfn
+            case .map(let call): uncertain.insert(call.gfn)
+            case .mapReturn where index < operation.begin: underWay[trace.lines[index].task] = nil
+            default: break
+            }
+        }
+        uncertain.formUnion(underWay.values)
     }
 
     private func isSwitchingOn(_ index: Int) -> Bool { flagsStep(index)?.operation == "dirty_log_on" }

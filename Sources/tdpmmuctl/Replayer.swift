@@ -54,8 +54,20 @@ final class Replayer {
     /// Gfns of which the trace cannot tell whether a fault marked them as dirty: it lost a
     /// race, or logging was just being switched.
     var uncertain: Set<UInt64> = []
+    /// Faults that went by the flags which a slot had before: the level is the kernel's.
+    var mappedAsTold: Set<Int> = []
     /// Of the items, for parallel parts.
     lazy var changeIndex = ChangeIndex(schedule, trace)
+    /// Operations that stand in their middle.
+    var standing: [RunningWalk] = []
+    /// The one of them that runs now.
+    var running: RunningWalk?
+    /// The replay is over: nothing waits for anything.
+    var isOver = false
+    /// Items whose turn is over, which wait for one that stands.
+    var deferred: [Int] = []
+    /// Index of the item whose turn it is.
+    var turn = -1
     /// Index of the item that is being performed.
     var currentItem = 0
     var onProgress: ((Double) -> Void)?
@@ -92,21 +104,39 @@ final class Replayer {
         try self.init(trace: trace, dumps: dumps, mode: mode)
     }
 
-    /// Performs the trace.  Differences are in the report.
+    /// Performs the trace.  Differences are in the report.  Where it stops early, some operations
+    /// may stand in their middle, as the kernel's did: finish() ends them.
     func run(until stop: Stop = .never) throws(BadInput) {
+        do throws(BadInput) {
+            try perform(until: stop)
+        } catch {
+            finish()
+            throw error
+        }
+    }
+
+    private func perform(until stop: Stop) throws(BadInput) {
         for (index, item) in schedule.items.enumerated() {
             if index & 0xff == 0 { onProgress?(Double(index) / Double(schedule.items.count)) }
             if stop == .beforeTeardown, item.isTeardown { return }
-            if performed.remove(index) != nil { continue }
-            try bringForward(before: index)
-            try perform(index)
+            try resume(upTo: schedule.positions[index])
+            turn = index
+            try performInTurn(index)
             if case .afterDump(let id) = stop, isEndOfDump(item, id) { return }
         }
         guard stop == .never else { return }
+        try resume(upTo: .max)
         recording?.mark(upTo: trace.lineCount) { _ in nil }
         guard machine == nil else {
             throw trace.badInput(trace.lineCount, "the trace ends before the VM does")
         }
+    }
+
+    private func performInTurn(_ index: Int) throws(BadInput) {
+        if performed.remove(index) != nil { return }
+        guard !isBlocked(index) else { return deferred.append(index) }
+        try bringForward(before: index)
+        try perform(index)
     }
 
     private func perform(_ index: Int) throws(BadInput) {
@@ -116,15 +146,17 @@ final class Replayer {
         let first = trace.lines[item.firstLine]
         recording?.mark(upTo: first.number) { self.ourRoot(atDump: $0) }
         switch item {
-        case .operation(let operation): try perform(operation)
-        case .event(let line): try take(trace.lines[line])
+        case .operation(let operation): try begin(index, operation)
+        case .event(let line):
+            try take(trace.lines[line])
+            recording?.take(task: first.task)
         }
-        recording?.take(task: first.task)
     }
 
     /// Out of its turn.
     func perform(item index: Int) throws(BadInput) {
-        guard performed.insert(index).inserted else { return }
+        guard isAhead(index), !isKeptOut(index) else { return }
+        if index > turn { performed.insert(index) } else { deferred.removeAll { $0 == index } }
         try perform(index)
     }
 

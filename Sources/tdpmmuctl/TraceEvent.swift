@@ -107,7 +107,7 @@ enum TraceEvent: Equatable {
     case allocRoot(vcpuPointer: UInt64)
     case loadRoot(vcpuPointer: UInt64, root: UInt64, level: Int)
     case iteratorStart(RecordedRoot, minLevel: Int, gfn: UInt64)
-    case iteratorRestart
+    case iteratorRestart(next: UInt64, yielded: UInt64)
     case unmap(start: UInt64, end: UInt64, flush: Bool)
     case unmapReturn(Bool)
     case zapLeafsOfRoot(RecordedRoot, start: UInt64, end: UInt64)
