@@ -55,6 +55,27 @@ final class GuestModelTests: XCTestCase {
         XCTAssertNil(reading.explanation(0x40001, pages: 1, write: true, task: 8), "it does not write")
     }
 
+    /// A fault was answered; then another vCPU's takes Dirty away, and then the first vCPU goes on.
+    func testAnAccessBeforeOrBehindTheLossOfItsBits() {
+        var guest = begun(.batch([
+            GuestAccess(gpa: 0x4000_0000, access: PageFaultBits.write), GuestAccess(gpa: 0x5000_0000, access: 0),
+        ]))
+        guest.answer(vcpu: 0, gpa: 0x4000_0000)
+        guest.drop(gfn: 0x40001)
+        XCTAssertEqual(guest.explanation(0x40000, pages: 1, write: true, task: 8)?.access.gpa, 0x4000_0000, "at any moment")
+        guest.drop(gfn: 0x40000)
+        XCTAssertEqual(guest.fault(vcpu: 0, gpa: 0x5000_0000).map(\.gpa), [0x1000, 0x1_0000], "it was before")
+        XCTAssertEqual(guest.explanation(0x40000, pages: 1, write: true, task: 8)?.access.gpa, 0x4000_0000, "or else behind")
+        XCTAssertNil(guest.explanation(0x40000, pages: 1, write: true, task: 7))
+    }
+
+    func testAnAnsweredFaultThatComesAgain() {
+        var guest = begun(touch(2, access: PageFaultBits.write))
+        guest.answer(vcpu: 0, gpa: 0x4000_0000)
+        XCTAssertEqual(guest.fault(vcpu: 0, gpa: 0x4000_0000).count, 0, "not made yet")
+        XCTAssertEqual(guest.fault(vcpu: 0, gpa: 0x4000_1000).map(\.gpa), [0x1000, 0x4000_0000])
+    }
+
     func testStridesAndWildNumbersDoNotTrap() {
         var wide = begun(touch(3, gpa: 0x4000_0080, stride: 0x20_0000))
         XCTAssertEqual(wide.fault(vcpu: 0, gpa: 0x4040_0080).count, 3)

@@ -54,6 +54,21 @@ final class ParallelTests: XCTestCase {
         }
     }
 
+    /// A zap that let go of mmu_lock has served its flush, and nothing else is tolerated then: what
+    /// it returns, and where it let go, has come out exactly.
+    func testWhatAZapReturnsThatGaveWay() throws {
+        var trace = try Recorded("612r-09d_parallel_dirtylog")
+        trace.lines = trace.lines.map { $0.hasPrefix("# entries-in") ? "#" : $0 }
+        XCTAssertEqual(trace.replay(.calls), .equal)
+        let yield = try XCTUnwrap(trace.lines.firstIndex {
+            $0.contains(" zapper-") && $0.contains(" iter_restart: ") && !$0.hasSuffix("yielded_gfn=0x0")
+        })
+        let end = try XCTUnwrap(trace.lines[yield...].firstIndex { $0.contains(" zapper-") && $0.contains(" zap_leafs_ret: ") })
+        var wrong = trace
+        wrong.lines[end] = String(trace.lines[end].dropLast()) + (trace.lines[end].hasSuffix("1") ? "0" : "1")
+        guard case .different = wrong.replay(.calls) else { return XCTFail("nobody noticed") }
+    }
+
     /// A dirty log is read by one thread while another one's fault, which the log already
     /// has, has not written its line.
     func testALogThatKnowsOfAFaultBeforeItsLine() throws {
