@@ -25,10 +25,10 @@ struct GuestRun {
     private(set) var made = 0
     /// The access whose fault was answered last: it is made at any moment, or faults again.
     fileprivate var answered: Int?
+    /// That one was made before somebody took the bits away that it had set.
+    fileprivate var isBehind = false
     /// Accesses of which only a later look at the SPTE tells whether their bits were taken away.
     private var doubtful: [GuestAccess] = []
-    /// It was made before somebody took the bits away that it had set.
-    fileprivate var isBehind = false
 
     init(vcpu: Int, task: Int, program: Program, longMode: Bool) {
         self.vcpu = vcpu

@@ -11,10 +11,6 @@ extension Replayer {
     /// Performs first what item `index` presupposes.
     func bringForward(before index: Int, depth: Int = 0) throws(BadInput) {
         guard isParallel, depth < Self.mostAtOnce, flagsStep(index) == nil else { return }
-        try bringForward(what: index, depth: depth)
-    }
-
-    func bringForward(what index: Int, depth: Int) throws(BadInput) {
         try performEarlierChanges(index, depth: depth)
         for change in presupposed(schedule.items[index]) {
             guard let cause = cause(of: change, ahead: index) else { continue }

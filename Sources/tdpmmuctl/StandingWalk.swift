@@ -25,7 +25,7 @@ final class StandingWalk {
     private(set) var wanted: [Int] = []
     /// Where it stands: all that has its place before this line comes first.
     private(set) var limit = 0
-    /// It has said that it gives way, and to whom it stands.
+    /// It has said that it gives way, and how far the others may come.
     private var givesWay = false
     private let operation: Operation
     /// Of a harvest: where the changes for a word of the bitmap begin.

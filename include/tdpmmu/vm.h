@@ -126,8 +126,9 @@ struct tdpmmu_ops {
      * An operation has let go of mmu_lock and RCU in its middle: a walk that yields, or a
      * slot whose dirty log was switched, between two of its walks.  Here, as an exception,
      * the rig may make on its own thread whatever another thread might: with yield_at, a
-     * race is forced without a second thread.  Nothing that changes slots or reads dirty
-     * logs where the operation is of these.  Default: nothing.
+     * race is forced without a second thread.  But nothing that changes slots: that would
+     * wait for the operation; nor what reads a dirty log, where the operation does so itself
+     * or changes a slot.  Default: nothing.
      */
     void (*yielded)(void *ctx, struct kvm *kvm);
 };
