@@ -68,25 +68,25 @@ extension Table {
 extension VM {
     /// Lock W.
     @inline(__always)
-    func isLockedForWrite(_ function: StaticString) -> Bool {
-        if lock.isHeldForWrite { return true }
+    func writeHold(_ function: StaticString) -> HeldForWrite? {
+        if let hold = lock.callersWriteHold { return hold }
         complain(.lock, function, "mmu_lock is not held for write", kvm)
-        return false
+        return nil
     }
 
     /// Lock R, or the stronger W.
     @inline(__always)
-    func isLocked(_ function: StaticString) -> Bool {
-        if lock.isHeldForRead || lock.isHeldForWrite { return true }
+    func hold(_ function: StaticString) -> HeldForRead? {
+        if let hold = lock.callersHold { return hold }
         complain(.lock, function, "mmu_lock is not held", kvm)
-        return false
+        return nil
     }
 
     /// Lock R.
-    func isLockedForRead(_ function: StaticString) -> Bool {
-        if lock.isHeldForRead { return true }
+    func readHold(_ function: StaticString) -> HeldForRead? {
+        if let hold = lock.callersReadHold { return hold }
         complain(.lock, function, "mmu_lock is not held for read", kvm)
-        return false
+        return nil
     }
 
     /// No lock, not in RCU: the function takes mmu_lock itself or waits.

@@ -11,9 +11,11 @@ public func kvm_tdp_mmu_wrprot_slot(
     _ kvm: UnsafeMutablePointer<kvm>?, _ slot: UnsafePointer<kvm_memory_slot>?, _ min_level: Int32
 ) -> Bool {
     let name: StaticString = "kvm_tdp_mmu_wrprot_slot"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForRead(name), isLevel(min_level, 1...3, vm, name),
+    guard let vm = checkedVM(kvm, name), var hold = vm.readHold(name), isLevel(min_level, 1...3, vm, name),
           let slot = checkedSlot(slot, of: vm, name) else { return false }
-    return vm.writeProtect(slot, minLevel: Level(min_level))
+    var flush = OwedFlush()
+    let changed = vm.writeProtect(slot, minLevel: Level(min_level), &hold, owing: &flush)
+    return flush.handOver() || changed
 }
 
 @c @implementation
@@ -21,9 +23,11 @@ public func kvm_tdp_mmu_clear_dirty_slot(
     _ kvm: UnsafeMutablePointer<kvm>?, _ slot: UnsafePointer<kvm_memory_slot>?
 ) -> Bool {
     let name: StaticString = "kvm_tdp_mmu_clear_dirty_slot"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForRead(name),
+    guard let vm = checkedVM(kvm, name), var hold = vm.readHold(name),
           let slot = checkedSlot(slot, of: vm, name) else { return false }
-    return vm.clearDirty(slot)
+    var flush = OwedFlush()
+    let changed = vm.clearDirty(slot, &hold, owing: &flush)
+    return flush.handOver() || changed
 }
 
 @c @implementation
@@ -32,7 +36,7 @@ public func kvm_tdp_mmu_clear_dirty_pt_masked(
     _ wrprot: Bool
 ) {
     let name: StaticString = "kvm_tdp_mmu_clear_dirty_pt_masked"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name),
+    guard let vm = checkedVM(kvm, name), let hold = vm.writeHold(name),
           let slot = checkedSlot(slot, of: vm, near: gfn, name) else { return }
     guard gfn >= slot.base_gfn, gfn - slot.base_gfn < slot.npages else {
         complain(.argument, name, "gfn lies outside the slot (gfn)", kvm, gfn)
@@ -40,7 +44,10 @@ public func kvm_tdp_mmu_clear_dirty_pt_masked(
     }
     let pages = slot.npages - (gfn - slot.base_gfn)
     let inSlot: UInt64 = pages >= 64 ? .max : (1 << pages) - 1
-    vm.clearDirty(GFN(gfn), mask: UInt64(mask) & inSlot, addressSpace: Int32(slot.as_id), writeProtect: wrprot)
+    var flush = OwedFlush()
+    vm.clearDirty(
+        GFN(gfn), mask: UInt64(mask) & inSlot, addressSpace: Int32(slot.as_id), writeProtect: wrprot, hold, owing: &flush)
+    flush.forgo(because: "the caller flushes, as the header says")
 }
 
 @c @implementation
@@ -48,9 +55,11 @@ public func kvm_tdp_mmu_slot_set_dirty(
     _ kvm: UnsafeMutablePointer<kvm>?, _ slot: UnsafePointer<kvm_memory_slot>?
 ) -> Bool {
     let name: StaticString = "kvm_tdp_mmu_slot_set_dirty"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name),
+    guard let vm = checkedVM(kvm, name), var hold = vm.writeHold(name),
           let slot = checkedSlot(slot, of: vm, name) else { return false }
-    return vm.setDirty(slot)
+    var flush = OwedFlush()
+    let changed = vm.setDirty(slot, &hold, owing: &flush)
+    return flush.handOver() || changed
 }
 
 @c @implementation
@@ -58,13 +67,16 @@ public func kvm_tdp_mmu_write_protect_gfn(
     _ kvm: UnsafeMutablePointer<kvm>?, _ slot: UnsafePointer<kvm_memory_slot>?, _ gfn: gfn_t, _ min_level: Int32
 ) -> Bool {
     let name: StaticString = "kvm_tdp_mmu_write_protect_gfn"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name), isLevel(min_level, 1...3, vm, name),
+    guard let vm = checkedVM(kvm, name), var hold = vm.writeHold(name), isLevel(min_level, 1...3, vm, name),
           let slot = checkedSlot(slot, of: vm, near: gfn, name) else { return false }
     guard gfn >= slot.base_gfn, gfn - slot.base_gfn < slot.npages else {
         complain(.argument, name, "gfn lies outside the slot (gfn)", kvm, gfn)
         return false
     }
-    return vm.writeProtect(GFN(gfn), addressSpace: Int32(slot.as_id), minLevel: Level(min_level))
+    var flush = OwedFlush()
+    let changed = vm.writeProtect(
+        GFN(gfn), addressSpace: Int32(slot.as_id), minLevel: Level(min_level), &hold, owing: &flush)
+    return flush.handOver() || changed
 }
 
 extension DirtyLogError {

@@ -32,13 +32,13 @@ private func isHostRange(_ start: UInt64, _ end: UInt64, _ vm: VM, _ function: S
 @c @implementation
 public func kvm_tdp_mmu_zap_hva_range(_ kvm: UnsafeMutablePointer<kvm>?, _ start: UInt64, _ end: UInt64) -> Bool {
     let name: StaticString = "kvm_tdp_mmu_zap_hva_range"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name), isHostRange(start, end, vm, name)
+    guard let vm = checkedVM(kvm, name), var hold = vm.writeHold(name), isHostRange(start, end, vm, name)
     else { return false }
-    var flush = false
+    var flush = OwedFlush()
     vm.forEachGFNRange(hostStart: start, hostEnd: end) { space, first, last in
-        flush = vm.unmapRange(addressSpace: space, start: first, end: last, mayBlock: true, flush: flush)
+        vm.unmapRange(addressSpace: space, start: first, end: last, mayBlock: true, &hold, owing: &flush)
     }
-    return flush
+    return flush.handOver()
 }
 
 @c @implementation
@@ -60,7 +60,7 @@ public func kvm_tdp_mmu_set_spte_hva(
     _ kvm: UnsafeMutablePointer<kvm>?, _ hva: UInt64, _ pfn: kvm_pfn_t, _ writable: Bool
 ) -> Bool {
     let name: StaticString = "kvm_tdp_mmu_set_spte_hva"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name), isHostRange(hva, hva &+ 1, vm, name)
+    guard let vm = checkedVM(kvm, name), let hold = vm.writeHold(name), isHostRange(hva, hva &+ 1, vm, name)
     else { return false }
     guard pfn <= vm.pfnMask else {
         complain(.argument, name, "pfn beyond MAXPHYADDR (pfn)", kvm, pfn)
@@ -68,7 +68,7 @@ public func kvm_tdp_mmu_set_spte_hva(
     }
     var changed = false
     vm.forEachGFNRange(hostStart: hva, hostEnd: hva + 1) { space, first, last in
-        if vm.setPage(addressSpace: space, start: first, end: last, PFN(pfn), writable: writable) { changed = true }
+        if vm.setPage(addressSpace: space, start: first, end: last, PFN(pfn), writable: writable, hold) { changed = true }
     }
     return changed
 }
@@ -76,22 +76,22 @@ public func kvm_tdp_mmu_set_spte_hva(
 @c @implementation
 public func kvm_mmu_invalidate_begin(_ kvm: UnsafeMutablePointer<kvm>?) {
     let name: StaticString = "kvm_mmu_invalidate_begin"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name) else { return }
-    vm.beginInvalidation()
+    guard let vm = checkedVM(kvm, name), let hold = vm.writeHold(name) else { return }
+    vm.beginInvalidation(hold)
 }
 
 @c @implementation
 public func kvm_mmu_invalidate_range_add(_ kvm: UnsafeMutablePointer<kvm>?, _ start: gfn_t, _ end: gfn_t) {
     let name: StaticString = "kvm_mmu_invalidate_range_add"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name), vm.isRange(start, end, name) else { return }
-    vm.addInvalidation(start: GFN(start), end: GFN(end))
+    guard let vm = checkedVM(kvm, name), let hold = vm.writeHold(name), vm.isRange(start, end, name) else { return }
+    vm.addInvalidation(start: GFN(start), end: GFN(end), hold)
 }
 
 @c @implementation
 public func kvm_mmu_invalidate_end(_ kvm: UnsafeMutablePointer<kvm>?) {
     let name: StaticString = "kvm_mmu_invalidate_end"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name) else { return }
-    if !vm.endInvalidation() { complain(.argument, name, "no invalidation is under way", kvm) }
+    guard let vm = checkedVM(kvm, name), let hold = vm.writeHold(name) else { return }
+    if !vm.endInvalidation(hold) { complain(.argument, name, "no invalidation is under way", kvm) }
 }
 
 /// A VM that a notifier of the host may be sent to.

@@ -61,13 +61,13 @@ public func spte_to_child_pt(_ spte: UInt64, _ level: Int32) -> tdp_ptep_t? {
 
 @c @implementation
 public func sptep_to_sp(_ sptep: UnsafePointer<UInt64>?) -> UnsafeMutablePointer<kvm_mmu_page>? {
-    Table(checkedAddress: UInt(bitPattern: sptep))?.header
+    Table(checkedAddress: UInt(bitPattern: sptep))?.page
 }
 
 @c @implementation
 public func to_shadow_page(_ hpa: hpa_t) -> UnsafeMutablePointer<kvm_mmu_page>? {
     guard hpa & 4095 == 0 else { return nil }
-    return Table(checkedAddress: Table.entries(of: hpa))?.header
+    return Table(checkedAddress: Table.entries(of: hpa))?.page
 }
 
 @c @implementation
@@ -93,10 +93,6 @@ private func checkedWalk(
         return nil
     }
     guard vm.isRange(gfn, .max, name) else { return nil }
-    guard rcuReadLockHeld() || vm.lock.isHeldForWrite else {
-        complain(.lock, name, "called outside an RCU reader", vm.kvm)
-        return nil
-    }
     return table
 }
 
@@ -110,8 +106,12 @@ public func tdp_iter_start(
         return
     }
     iter.initialize(to: tdp_iter())
+    let name: StaticString = "tdp_iter_start"
     guard let root = checkedWalk(root_pt, root_level, min_level, next_last_level_gfn) else { return }
-    iter.initialize(to: tdp_iter(root: root, minLevel: Level(min_level), from: GFN(next_last_level_gfn)))
+    guard let kept = tablesKept(root) else {
+        return complain(.lock, name, "called outside an RCU reader", owner(of: root)?.kvm)
+    }
+    iter.initialize(to: tdp_iter(root: root, minLevel: Level(min_level), from: GFN(next_last_level_gfn), kept))
 }
 
 /// A walk that has begun; one that is over or never was steps nowhere.
@@ -126,35 +126,44 @@ private func checkedIterator(
     return iter
 }
 
-/// May this thread look at SPTEs?  Outside an RCU reader the table could be gone,
-/// unless nobody can remove one: then the walk ends here.
-@inline(__always)
-private func mayTouch(_ iter: UnsafeMutablePointer<tdp_iter>, _ function: StaticString) -> Bool {
-    rcuReadLockHeld() || holdsLockForWrite(iter, function)
+private func owner(of table: Table) -> VM? {
+    UnsafeMutablePointer(bitPattern: table.ownerAddress).map { VM($0) }
 }
 
+/// The caller's RCU reader, or mmu_lock that he holds for write.
+@inline(__always)
+private func tablesKept(_ root: @autoclosure () -> Table?) -> TablesKept? {
+    if let rcu = callersRCU() { return TablesKept(rcu) }
+    if let hold = root().flatMap({ owner(of: $0) })?.lock.callersWriteHold { return TablesKept(hold) }
+    return nil
+}
+
+private func rootTable(_ iter: UnsafeMutablePointer<tdp_iter>) -> Table? {
+    Table(checkedAddress: UInt(bitPattern: iter.pointee.rootTable))
+}
+
+/// Outside an RCU reader the table could be gone, unless nobody can remove one: the walk ends
+/// here.
 @inline(never)
-private func holdsLockForWrite(_ iter: UnsafeMutablePointer<tdp_iter>, _ function: StaticString) -> Bool {
-    let table = Table(checkedAddress: UInt(bitPattern: iter.pointee.rootTable))
-    let vm = table.flatMap { UnsafeMutablePointer(bitPattern: $0.ownerAddress).map { VM($0) } }
-    if let vm, vm.lock.isHeldForWrite { return true }
-    complain(.rcu, function, "an SPTE would be touched outside an RCU reader", vm?.kvm)
+private func end(_ iter: UnsafeMutablePointer<tdp_iter>, _ function: StaticString) {
+    complain(.rcu, function, "an SPTE would be touched outside an RCU reader", rootTable(iter).flatMap { owner(of: $0) }?.kvm)
     iter.pointee.valid = false
-    return false
 }
 
 @c @implementation
 public func tdp_iter_next(_ iter: UnsafeMutablePointer<tdp_iter>?) {
     let name: StaticString = "tdp_iter_next"
-    guard let iter = checkedIterator(iter, name), iter.pointee.valid, mayTouch(iter, name) else { return }
-    iter.pointee.next()
+    guard let iter = checkedIterator(iter, name), iter.pointee.valid else { return }
+    guard let kept = tablesKept(rootTable(iter)) else { return end(iter, name) }
+    iter.pointee.next(kept)
 }
 
 @c @implementation
 public func tdp_iter_restart(_ iter: UnsafeMutablePointer<tdp_iter>?) {
     let name: StaticString = "tdp_iter_restart"
-    guard let iter = checkedIterator(iter, name), mayTouch(iter, name) else { return }
-    iter.pointee.restart()
+    guard let iter = checkedIterator(iter, name) else { return }
+    guard let kept = tablesKept(rootTable(iter)) else { return end(iter, name) }
+    iter.pointee.restart(kept)
 }
 
 @c @implementation

@@ -26,7 +26,7 @@ public func kvm_mmu_uninit_tdp_mmu(_ kvm: UnsafeMutablePointer<kvm>?) {
 public func kvm_tdp_mmu_get_vcpu_root_hpa(_ vcpu: OpaquePointer?) -> hpa_t {
     let name: StaticString = "kvm_tdp_mmu_get_vcpu_root_hpa"
     guard let vcpu = checkedVCPU(vcpu, name), vcpu.vm.isReady(name) else { return .max }
-    return vcpu.acquireRoot()?.address ?? .max
+    return vcpu.acquireRoot()?.keep().address ?? .max
 }
 
 @c @implementation
@@ -38,8 +38,8 @@ public func kvm_tdp_mmu_get_root(_ root: UnsafeMutablePointer<kvm_mmu_page>?) ->
     }
     let vm = VM(UnsafeMutablePointer(bitPattern: table.ownerAddress).unsafelyUnwrapped)
     // Without either the root may be gone before the count is looked at.
-    guard rcuReadLockHeld() || vm.isLocked(name) else { return false }
-    return table.get()
+    guard rcuReadLockHeld() || vm.hold(name) != nil else { return false }
+    return RootReference.take(table)?.keep() != nil
 }
 
 @c @implementation
@@ -66,14 +66,15 @@ public func kvm_mmu_unload(_ vcpu: OpaquePointer?) {
 
 @c @implementation
 public func tdpmmu_vcpu_root(_ vcpu: OpaquePointer?) -> UnsafeMutablePointer<kvm_mmu_page>? {
-    checkedVCPU(vcpu, "tdpmmu_vcpu_root")?.root?.header
+    guard let vcpu = checkedVCPU(vcpu, "tdpmmu_vcpu_root") else { return nil }
+    return insideRCU { rcu in vcpu.root(rcu)?.page }
 }
 
 @c @implementation
 public func kvm_tdp_mmu_invalidate_all_roots(_ kvm: UnsafeMutablePointer<kvm>?) {
     let name: StaticString = "kvm_tdp_mmu_invalidate_all_roots"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name) else { return }
-    vm.invalidateAllRoots()
+    guard let vm = checkedVM(kvm, name), let hold = vm.writeHold(name) else { return }
+    vm.invalidateAllRoots(hold)
 }
 
 @c @implementation
@@ -93,8 +94,8 @@ public func kvm_mmu_zap_all_fast(_ kvm: UnsafeMutablePointer<kvm>?) {
 @c @implementation
 public func kvm_tdp_mmu_zap_all(_ kvm: UnsafeMutablePointer<kvm>?) {
     let name: StaticString = "kvm_tdp_mmu_zap_all"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name) else { return }
-    vm.zapAll()
+    guard let vm = checkedVM(kvm, name), var hold = vm.writeHold(name) else { return }
+    vm.zapAll(&hold)
 }
 
 // Faults --------------------------------------------------------------------
@@ -107,7 +108,7 @@ public func kvm_tdp_mmu_map(
     let name: StaticString = "kvm_tdp_mmu_map"
     guard let vcpu = checkedVCPU(vcpu, name) else { return .invalid }
     let vm = vcpu.vm, page = PFN(pfn)
-    guard vm.isLocked(name), vm.isReady(name), vm.isAddress(gpa, name) else { return .invalid }
+    guard let hold = vm.hold(name), vm.isReady(name), vm.isAddress(gpa, name) else { return .invalid }
     guard (1...3).contains(max_level) else {
         complain(.argument, name, "max_level is not 1 to 3 (max_level)", vm.kvm,
                  UInt64(bitPattern: Int64(max_level)))
@@ -120,7 +121,7 @@ public func kvm_tdp_mmu_map(
     }
     return Fault(
         vcpu: vcpu, FaultAccess(gpa, errorCode: error_code), pfn: page, hostWritable: map_writable,
-        hostLevel: Level(max_level), prefetch: prefault).handle().code
+        hostLevel: Level(max_level), prefetch: prefault).handle(hold).code
 }
 
 @c @implementation
@@ -175,17 +176,21 @@ public func kvm_tdp_mmu_get_walk(
 ) -> Int32 {
     let name: StaticString = "kvm_tdp_mmu_get_walk"
     guard let vcpu = checkedVCPU(vcpu, name) else { return .invalid }
-    guard let sptes, let root_level, let root = vcpu.root else {
-        complain(.argument, name, "sptes or root_level is NULL, or the vCPU has no root", vcpu.vm.kvm)
+    guard let sptes, let root_level else {
+        complain(.argument, name, "sptes or root_level is NULL", vcpu.vm.kvm)
         return .invalid
     }
     guard vcpu.vm.isAddress(addr, name) else { return .invalid }
-    guard rcuReadLockHeld() else {
+    guard let rcu = callersRCU() else {
         complain(.lock, name, "called outside an RCU reader", vcpu.vm.kvm)
         return .invalid
     }
+    guard let root = vcpu.root(rcu) else {
+        complain(.argument, name, "the vCPU has no root", vcpu.vm.kvm)
+        return .invalid
+    }
     root_level.pointee = root.level.raw
-    return vcpu.walk(to: GFN(addr >> 12), from: root, sptes).raw
+    return root.walk(to: GFN(addr >> 12), sptes, rcu).raw
 }
 
 @c @implementation
@@ -194,15 +199,15 @@ public func kvm_tdp_mmu_fast_pf_get_last_sptep(
 ) -> tdp_ptep_t? {
     let name: StaticString = "kvm_tdp_mmu_fast_pf_get_last_sptep"
     guard let vcpu = checkedVCPU(vcpu, name) else { return nil }
-    guard let spte, let root = vcpu.root, gfn < vcpu.vm.gfnLimit.raw else {
-        complain(.argument, name, "spte is NULL, gfn out of range, or the vCPU has no root (gfn)", vcpu.vm.kvm, gfn)
-        return nil
-    }
-    guard rcuReadLockHeld() else {
+    guard let rcu = callersRCU() else {
         complain(.lock, name, "called outside an RCU reader", vcpu.vm.kvm)
         return nil
     }
-    let last = vcpu.lastEntry(for: GFN(gfn), from: root)
+    guard let spte, let root = vcpu.root(rcu), gfn < vcpu.vm.gfnLimit.raw else {
+        complain(.argument, name, "spte is NULL, gfn out of range, or the vCPU has no root (gfn)", vcpu.vm.kvm, gfn)
+        return nil
+    }
+    let last = root.lastEntry(for: GFN(gfn), rcu)
     spte.pointee = last.spte.raw
     return last.slot.pointer
 }
@@ -211,11 +216,11 @@ public func kvm_tdp_mmu_fast_pf_get_last_sptep(
 public func tdpmmu_fast_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64) -> Int32 {
     let name: StaticString = "tdpmmu_fast_page_fault"
     guard let vcpu = checkedVCPU(vcpu, name), vcpu.vm.isAddress(gpa, name) else { return .invalid }
-    guard let root = vcpu.root else {
+    guard insideRCU({ rcu in vcpu.root(rcu) != nil }) else {
         complain(.argument, name, "the vCPU has no root", vcpu.vm.kvm)
         return .invalid
     }
-    return vcpu.fastPageFault(FaultAccess(gpa, errorCode: error_code), from: root).code
+    return vcpu.fastPageFault(FaultAccess(gpa, errorCode: error_code)).code
 }
 
 // Zapping -------------------------------------------------------------------
@@ -227,24 +232,24 @@ public func zap_gfn_range(
 ) -> Bool {
     let name: StaticString = "zap_gfn_range"
     guard let vm = checkedVM(kvm, name), let table = checkedRoot(root, of: vm, name),
-          vm.isLockedForWrite(name), vm.isRange(start, end, name) else { return false }
+          var hold = vm.writeHold(name), vm.isRange(start, end, name) else { return false }
     // Others may drop the root while the lock is yielded.
-    guard table.get() else {
+    guard let reference = RootReference.take(table) else {
         complain(.argument, name, "the root is dying", kvm)
         return false
     }
-    var flush = false
-    vm.zapRange(table, start: GFN(start), end: GFN(end), canYield: can_yield, flush: &flush)
-    vm.putRoot(table)
-    return flush
+    var flush = OwedFlush()
+    vm.zapRange(reference, start: GFN(start), end: GFN(end), canYield: can_yield, &hold, owing: &flush)
+    reference.put(vm)
+    return flush.handOver()
 }
 
 @c @implementation
 public func kvm_tdp_mmu_zap_gfn_range(_ kvm: UnsafeMutablePointer<kvm>?, _ start: gfn_t, _ end: gfn_t) -> Bool {
     let name: StaticString = "kvm_tdp_mmu_zap_gfn_range"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name), vm.isRange(start, end, name)
+    guard let vm = checkedVM(kvm, name), var hold = vm.writeHold(name), vm.isRange(start, end, name)
     else { return false }
-    return vm.zapRange(start: GFN(start), end: GFN(end))
+    return vm.zapRange(start: GFN(start), end: GFN(end), &hold).handOver()
 }
 
 @c @implementation
@@ -252,9 +257,11 @@ public func kvm_tdp_mmu_zap_leafs(
     _ kvm: UnsafeMutablePointer<kvm>?, _ start: gfn_t, _ end: gfn_t, _ flush: Bool
 ) -> Bool {
     let name: StaticString = "kvm_tdp_mmu_zap_leafs"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name), vm.isRange(start, end, name)
+    guard let vm = checkedVM(kvm, name), var hold = vm.writeHold(name), vm.isRange(start, end, name)
     else { return flush }
-    return vm.zapLeafs(start: GFN(start), end: GFN(end), flush: flush)
+    var owed = OwedFlush(handedOver: flush)
+    vm.zapLeafs(start: GFN(start), end: GFN(end), &hold, owing: &owed)
+    return owed.handOver()
 }
 
 @c @implementation
@@ -263,8 +270,10 @@ public func kvm_tdp_mmu_unmap_gfn_range(
 ) -> Bool {
     let name: StaticString = "kvm_tdp_mmu_unmap_gfn_range"
     guard let vm = checkedVM(kvm, name) else { return flush }
-    guard vm.isLockedForWrite(name), let (range, space) = checkedRange(range, of: vm, name) else { return flush }
-    return vm.unmapRange(
+    guard var hold = vm.writeHold(name), let (range, space) = checkedRange(range, of: vm, name) else { return flush }
+    var owed = OwedFlush(handedOver: flush)
+    vm.unmapRange(
         addressSpace: space, start: GFN(range.start), end: GFN(range.end),
-        mayBlock: range.may_block, flush: flush)
+        mayBlock: range.may_block, &hold, owing: &owed)
+    return owed.handOver()
 }

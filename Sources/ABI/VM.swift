@@ -197,23 +197,24 @@ public func kvm_set_memory_region(
 }
 
 /// Slots may be looked at inside kvm->srcu, or RCU, only.
-private func mayLookAtSlots(_ vm: VM, _ function: StaticString) -> Bool {
-    if rcuReadLockHeld() || vm.srcu.isReadLockHeld { return true }
+private func slotsKept(_ vm: VM, _ function: StaticString) -> SlotsKept? {
+    if let rcu = callersRCU() { return SlotsKept(rcu) }
+    if let srcu = vm.srcu.callersReader { return SlotsKept(srcu) }
     complain(.lock, function, "called outside a reader of kvm->srcu or RCU", vm.kvm)
-    return false
+    return nil
 }
 
 @c @implementation
 public func gfn_to_memslot(_ kvm: UnsafeMutablePointer<kvm>?, _ gfn: gfn_t) -> UnsafePointer<kvm_memory_slot>? {
-    guard let vm = checkedVM(kvm, "gfn_to_memslot"), mayLookAtSlots(vm, "gfn_to_memslot") else { return nil }
-    return vm.slot(holding: GFN(gfn), addressSpace: 0)
+    guard let vm = checkedVM(kvm, "gfn_to_memslot"), let kept = slotsKept(vm, "gfn_to_memslot") else { return nil }
+    return vm.slot(holding: GFN(gfn), addressSpace: 0, kept)
 }
 
 @c @implementation
 public func kvm_vcpu_gfn_to_memslot(_ vcpu: OpaquePointer?, _ gfn: gfn_t) -> UnsafePointer<kvm_memory_slot>? {
     guard let vcpu = checkedVCPU(vcpu, "kvm_vcpu_gfn_to_memslot"),
-          mayLookAtSlots(vcpu.vm, "kvm_vcpu_gfn_to_memslot") else { return nil }
-    return vcpu.vm.slot(holding: GFN(gfn), addressSpace: vcpu.addressSpace)
+          let kept = slotsKept(vcpu.vm, "kvm_vcpu_gfn_to_memslot") else { return nil }
+    return vcpu.vm.slot(holding: GFN(gfn), addressSpace: vcpu.addressSpace, kept)
 }
 
 @c @implementation
@@ -221,13 +222,13 @@ public func tdpmmu_id_to_memslot(
     _ kvm: UnsafeMutablePointer<kvm>?, _ as_id: Int32, _ id: Int32
 ) -> UnsafePointer<kvm_memory_slot>? {
     let name: StaticString = "tdpmmu_id_to_memslot"
-    guard let vm = checkedVM(kvm, name), mayLookAtSlots(vm, name),
+    guard let vm = checkedVM(kvm, name), let kept = slotsKept(vm, name),
           isAddressSpace(as_id, kvm, name) else { return nil }
     guard let id = UInt16(exactly: id) else {
         complain(.argument, name, "no such slot id (id)", kvm, UInt64(bitPattern: Int64(id)))
         return nil
     }
-    return vm.slot(id: id, addressSpace: as_id)
+    return vm.slot(id: id, addressSpace: as_id, kept)
 }
 
 @c @implementation

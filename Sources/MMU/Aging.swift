@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
 import PageTable
+import RCU
 import Sync
 
 /// What the host's reclaim asks: was it used?  Lockless: RCU keeps the tables,
@@ -11,9 +12,16 @@ extension VM {
     package func age(addressSpace: Int32, start: GFN, end: GFN) -> Bool {
         traceRange(TDPMMU_TRACE_AGE, start, end)
         let range = WalkRange(minLevel: .page4K, start: start, end: min(end, gfnLimit))
-        let young = touchLeaves(.all(in: addressSpace), range, .shared) { iter in
-            let old = SPTE(iter.old_spte)
-            return masks.isAccessed(old) ? masks.markForAccessTrack(old) : nil
+        let young = insideRCU { rcu in
+            var flush = OwedFlush()
+            let young = changeLeaves(
+                of: LeafRange(.all(in: addressSpace), range), SPTEWriter(lockless: self, rcu), owing: &flush
+            ) { iter in
+                let old = SPTE(iter.old_spte)
+                return masks.isAccessed(old) ? masks.markForAccessTrack(old) : nil
+            }
+            flush.forgo(because: "a page that looks unused for too long costs nothing but a guess")
+            return young
         }
         traceReturn(TDPMMU_TRACE_AGE_RET, young)
         return young
@@ -24,10 +32,14 @@ extension VM {
         traceRange(TDPMMU_TRACE_TEST_AGE, start, end)
         let range = WalkRange(minLevel: .page4K, start: start, end: min(end, gfnLimit))
         var accessed = false
-        Actor(self, .shared).walkRoots(.all(in: addressSpace), range, canYield: false) { iter in
-            guard iter.isAtLeaf, masks.isAccessed(iter.old) else { return .next }
-            accessed = true
-            return .stop
+        insideRCU { rcu in
+            var flush = OwedFlush(neverBecause: "nothing is changed")
+            SPTEWriter(lockless: self, rcu).walkRoots(.all(in: addressSpace), range, owing: &flush) { iter, _, _ in
+                guard iter.isAtLeaf, masks.isAccessed(iter.old) else { return .next }
+                accessed = true
+                return .stop
+            }
+            flush.forgo(because: "nothing is changed")
         }
         traceReturn(TDPMMU_TRACE_TEST_AGE_RET, accessed)
         return accessed

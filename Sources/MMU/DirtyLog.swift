@@ -14,9 +14,11 @@ package enum DirtyLogError {
 }
 
 extension VM {
-    /// A logged slot and its bitmap; under VMLock.slots.
-    private func logged(_ id: UInt16, _ space: Int32) -> (slot: kvm_memory_slot, bitmap: DirtyBitmap)? {
-        let table = slots(space), index = table.index(ofID: id)
+    /// A logged slot and its bitmap.
+    private func logged(
+        _ id: UInt16, _ space: Int32, _ held: borrowing SlotsLocked
+    ) -> (slot: kvm_memory_slot, bitmap: DirtyBitmap)? {
+        let table = slots(space, held), index = table.index(ofID: id)
         guard index >= 0, let bitmap = table[index].pointee.bitmap else { return nil }
         return (table[index].slot.pointee, bitmap)
     }
@@ -25,9 +27,9 @@ extension VM {
     /// write-protects what it named.
     @inline(never)
     package func getDirtyLog(id: UInt16, addressSpace: Int32, _ out: UnsafeMutablePointer<UInt64>) -> DirtyLogError {
-        locked(.slots) {
+        withSlotsLocked { held in
             guard ringSize == 0 else { return .noBitmaps }
-            guard let (slot, bitmap) = logged(id, addressSpace) else { return .noSlot }
+            guard let (slot, bitmap) = logged(id, addressSpace, held) else { return .noSlot }
             let words = DirtyBitmap.wordCount(pages: slot.npages)
             if switches.manualProtect {
                 for i in 0..<words { out[i] = bitmap.word(i).pointee.load(ordering: .relaxed) }
@@ -46,9 +48,9 @@ extension VM {
     package func clearDirtyLog(
         id: UInt16, addressSpace: Int32, first: UInt64, pages: UInt64, _ bits: UnsafePointer<UInt64>
     ) -> DirtyLogError {
-        locked(.slots) {
+        withSlotsLocked { held in
             guard ringSize == 0 else { return .noBitmaps }
-            guard let (slot, bitmap) = logged(id, addressSpace) else { return .noSlot }
+            guard let (slot, bitmap) = logged(id, addressSpace, held) else { return .noSlot }
             guard first % 64 == 0, first <= slot.npages, pages <= slot.npages - first,
                   pages % 64 == 0 || first + pages == slot.npages else { return .invalid }
             let start = Int(first / 64)
@@ -65,36 +67,38 @@ extension VM {
     /// written, all under one hold of mmu_lock: no fault comes between.
     @inline(never)
     private func harvest(_ slot: kvm_memory_slot, words: Range<Int>, _ take: (Int) -> UInt64) {
-        var flush = false
-        guard lock.writeLock() else { return }
-        for i in words {
-            let mask = take(i)
-            guard mask != 0 else { continue }
-            flush = true
-            logAgain(slot, offset: UInt64(i) * 64, mask: mask)
+        var flush = OwedFlush()
+        lock.write { hold in
+            for i in words {
+                let mask = take(i)
+                guard mask != 0 else { continue }
+                // Whatever was found: what the log names is flushed, as the kernel does.
+                flush.owe()
+                logAgain(slot, offset: UInt64(i) * 64, mask: mask, &hold, owing: &flush)
+            }
         }
-        _ = lock.writeUnlock()
-        if flush { self.flush(GFN(slot.base_gfn), pages: slot.npages) }
+        flush.pay { self.flush(GFN(slot.base_gfn), pages: slot.npages) }
     }
 
-    /// mmu_lock for write.
     @inline(never)
-    func logAgain(_ slot: kvm_memory_slot, offset: UInt64, mask: UInt64) {
+    func logAgain(
+        _ slot: kvm_memory_slot, offset: UInt64, mask: UInt64, _ hold: inout HeldForWrite, owing flush: inout OwedFlush
+    ) {
         let space = Int32(slot.as_id), base = GFN(slot.base_gfn + offset), switches = switches
         if switches.manualProtect && switches.initiallySet {
             // Nothing was protected when logging began: huge pages first.
             let first = base + UInt64(mask.trailingZeroBitCount)
             let last = base + UInt64(63 - mask.leadingZeroBitCount)
             if switches.eagerSplit {
-                _ = splitHugePages(addressSpace: space, start: first, end: last + 1, target: .page4K, .exclusive)
+                _ = splitHugePages(addressSpace: space, start: first, end: last + 1, target: .page4K, &hold)
             }
-            _ = writeProtect(first, addressSpace: space, minLevel: .page2M)
+            _ = writeProtect(first, addressSpace: space, minLevel: .page2M, &hold, owing: &flush)
             // Rounded up, as the kernel does: it sees a border behind a first gfn that is aligned, too.
             if (first + 511).rounded(to: .page2M) != (last + 511).rounded(to: .page2M) {
-                _ = writeProtect(last, addressSpace: space, minLevel: .page2M)
+                _ = writeProtect(last, addressSpace: space, minLevel: .page2M, &hold, owing: &flush)
             }
         }
-        clearDirty(base, mask: mask, addressSpace: space, writeProtect: !logsByDirtyBits)
+        clearDirty(base, mask: mask, addressSpace: space, writeProtect: !logsByDirtyBits, hold, owing: &flush)
     }
 
     private var logsByDirtyBits: Bool { state.pointee.config.usesPML && masks.dirty != 0 }
@@ -103,35 +107,31 @@ extension VM {
     @inline(never)
     func applyLogging(_ slot: kvm_memory_slot, on: Bool) {
         guard on else {
-            lockedForRead { zapCollapsible(slot) }
+            lock.read { hold in zapCollapsible(slot, &hold) }
             return
         }
         // All pages count as dirty until they are cleared: nothing to protect yet.
         let switches = switches
         if switches.manualProtect && switches.initiallySet { return }
         if switches.eagerSplit {
-            lockedForRead {
+            lock.read { hold in
                 _ = splitHugePages(
                     addressSpace: Int32(slot.as_id), start: GFN(slot.base_gfn),
-                    end: GFN(slot.base_gfn + slot.npages), target: .page4K, .shared)
+                    end: GFN(slot.base_gfn + slot.npages), target: .page4K, &hold)
             }
             tellYielded()
         }
+        var flush = OwedFlush()
         if logsByDirtyBits {
-            lockedForRead { _ = clearDirty(slot) }
+            lock.read { hold in _ = clearDirty(slot, &hold, owing: &flush) }
             tellYielded()
             // A huge page must fault to be split: Dirty on it would count 512 pages.
-            lockedForRead { _ = writeProtect(slot, minLevel: .page2M) }
+            lock.read { hold in _ = writeProtect(slot, minLevel: .page2M, &hold, owing: &flush) }
         } else {
-            lockedForRead { _ = writeProtect(slot, minLevel: .page4K) }
+            lock.read { hold in _ = writeProtect(slot, minLevel: .page4K, &hold, owing: &flush) }
         }
-        flush(GFN(slot.base_gfn), pages: slot.npages)
-    }
-
-    private func lockedForRead(_ body: () -> Void) {
-        guard lock.readLock() else { return }
-        body()
-        _ = lock.readUnlock()
+        flush.forgo(because: "the slot is flushed, whatever was found")
+        self.flush(GFN(slot.base_gfn), pages: slot.npages)
     }
 
     /// Do the CPUs report pages whose Dirty bit they set?
@@ -139,14 +139,14 @@ extension VM {
 
     @inline(never)
     package func markDirty(_ gfn: GFN, addressSpace: Int32) {
-        insideRCU { slot(holding: gfn, addressSpace: addressSpace)?.markDirty(gfn, by: nil) }
+        insideRCU { rcu in slot(holding: gfn, addressSpace: addressSpace, rcu)?.markDirty(gfn, by: nil) }
     }
 }
 
 extension VCPU {
-    /// The CPU set Dirty on the page that holds gfn.  Inside RCU.
-    package func logDirty(_ gfn: GFN) {
+    /// The CPU set Dirty on the page that holds gfn.
+    package func logDirty(_ gfn: GFN, _ rcu: borrowing InsideRCU) {
         guard vm.usesPML else { return }
-        vm.slot(holding: gfn, addressSpace: addressSpace)?.markDirty(gfn, by: self)
+        vm.slot(holding: gfn, addressSpace: addressSpace, rcu)?.markDirty(gfn, by: self)
     }
 }

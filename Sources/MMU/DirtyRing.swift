@@ -120,11 +120,11 @@ extension VM {
     /// Returns how many entries.
     @inline(never)
     package func resetDirtyRings() -> Int32 {
-        let count = locked(.slots) { () -> Int32 in
+        let count = withSlotsLocked { (held: borrowing SlotsLocked) -> Int32 in
             var count: Int32 = 0
             var vcpu = listedVCPU(after: nil)
             while let here = vcpu {
-                count += reset(here)
+                count += reset(here, held)
                 vcpu = listedVCPU(after: here)
             }
             return count
@@ -133,7 +133,7 @@ extension VM {
         return count
     }
 
-    private func reset(_ vcpu: VCPU) -> Int32 {
+    private func reset(_ vcpu: VCPU, _ held: borrowing SlotsLocked) -> Int32 {
         guard let ring = vcpu.ring else { return 0 }
         var count: Int32 = 0, index = vcpu.state.pointee.resetIndex.load(ordering: .relaxed)
         var batch: ResetBatch?
@@ -143,10 +143,10 @@ extension VM {
             index &+= 1
             count += 1
             if batch?.take(slot, offset) ?? false { continue }
-            if let batch { logAgain(batch) }
+            if let batch { logAgain(batch, held) }
             batch = ResetBatch(slot: slot, offset: offset)
         }
-        if let batch { logAgain(batch) }
+        if let batch { logAgain(batch, held) }
         // Release: pairs with the acquire in ringUsed; the entries are free.
         vcpu.state.pointee.resetIndex.store(index, ordering: .releasing)
         vcpu.traceRing(TDPMMU_TRACE_RING_RESET, slot: 0, offset: 0)
@@ -154,15 +154,18 @@ extension VM {
     }
 
     /// The entry's slot and offset come from memory that the rig can write.
-    private func logAgain(_ batch: ResetBatch) {
+    private func logAgain(_ batch: ResetBatch, _ held: borrowing SlotsLocked) {
         let space = batch.slot >> 16
         guard space < 2 else { return }
-        let table = slots(Int32(space)), index = table.index(ofID: UInt16(batch.slot & 0xffff))
+        let table = slots(Int32(space), held), index = table.index(ofID: UInt16(batch.slot & 0xffff))
         guard index >= 0 else { return }
         let slot = table[index].slot.pointee
-        guard batch.offset < slot.npages, slot.npages - batch.offset > UInt64(63 - batch.mask.leadingZeroBitCount),
-              lock.writeLock() else { return }
-        logAgain(slot, offset: batch.offset, mask: batch.mask)
-        _ = lock.writeUnlock()
+        guard batch.offset < slot.npages, slot.npages - batch.offset > UInt64(63 - batch.mask.leadingZeroBitCount)
+        else { return }
+        lock.write { hold in
+            var flush = OwedFlush()
+            logAgain(slot, offset: batch.offset, mask: batch.mask, &hold, owing: &flush)
+            flush.forgo(because: "the reset ends with a flush of everything")
+        }
     }
 }

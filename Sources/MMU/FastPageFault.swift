@@ -29,66 +29,85 @@ package struct FaultAccess {
 }
 
 extension VCPU {
-    /// The entry where the walk to gfn ends.  RCU.
-    package func lastEntry(for gfn: GFN, from root: Table) -> (slot: SPTESlot, spte: SPTE, level: Level) {
-        var iter = tdp_iter(root: root, minLevel: .page4K, from: gfn)
-        var last = (slot: iter.slot, spte: iter.old, level: iter.atLevel)
-        while iter.valid && iter.atGFN <= gfn {
-            last = (slot: iter.slot, spte: iter.old, level: iter.atLevel)
-            iter.next()
-        }
-        return last
-    }
-
     /// A few tries: each lost one means that somebody else made progress.
     private static var tries: Int { 4 }
 
     /// Lets an access through that only write-protection or access tracking stops.
     /// .invalid: it takes mmu_lock.
     @inline(never)
-    package func fastPageFault(_ access: FaultAccess, from root: Table) -> FaultResult {
+    package func fastPageFault(_ access: FaultAccess) -> FaultResult {
         // A present fault that is no write, and an absent one with A/D bits, have other causes.
         let masks = vm.masks, tracksAccesses = masks.accessed == 0
         guard !ringIsFull else { return .invalid }
         guard !access.isReserved, access.isPresent ? access.isWrite : tracksAccesses else { return .invalid }
-        rcuReadLock()
-        defer { rcuReadUnlock() }
-        var last = lastEntry(for: access.gfn, from: root)
-        var result = tryToRepair(last, access)
-        for _ in 1..<Self.tries where result == .retry {
-            last = lastEntry(for: access.gfn, from: root)
-            result = tryToRepair(last, access)
+        return insideRCU { rcu in
+            guard let root = root(rcu) else { return .invalid }
+            var last = root.lastEntry(for: access.gfn, rcu)
+            var result = tryToRepair(last, access, rcu)
+            for _ in 1..<Self.tries where result == .retry {
+                last = root.lastEntry(for: access.gfn, rcu)
+                result = tryToRepair(last, access, rcu)
+            }
+            if result == .retry { result = .invalid }
+            if vm.traces(TDPMMU_TRACE_FAST_PAGE_FAULT) { traceFastFault(access, last, result, rcu) }
+            return result
         }
-        if result == .retry { result = .invalid }
-        if vm.traces(TDPMMU_TRACE_FAST_PAGE_FAULT) { traceFastFault(access, last.slot, last.spte, result) }
-        return result
     }
 
     /// .retry: somebody else changed the entry.
-    private func tryToRepair(_ last: (slot: SPTESlot, spte: SPTE, level: Level), _ access: FaultAccess) -> FaultResult {
+    private func tryToRepair(
+        _ last: LastEntry, _ access: FaultAccess, _ rcu: borrowing InsideRCU
+    ) -> FaultResult {
         let masks = vm.masks
         guard last.spte.isLeaf(at: last.level) else { return .invalid }
         if access.isAllowed(by: last.spte, masks) { return .spurious }
-        guard let new = repaired(last.spte, last.level, access) else { return .invalid }
-        var seen = last.spte
-        guard last.slot.replace(&seen, with: new) else { return .retry }
+        guard let new = repaired(last, access, rcu) else { return .invalid }
+        let wish = SPTEChange(
+            addressSpace: addressSpace, gfn: access.gfn.rounded(to: last.level), level: last.level,
+            old: last.spte, new: new)
+        var flush = OwedFlush()
+        let result = last.slot.changeAmongOthers(wish, in: FastFaultBook(vm: vm), owing: &flush)
+        flush.forgo(because: "rights are given back, none is taken away")
+        switch result {
+        case .lost: return .retry
+        case .refused: return .invalid
+        case .made: break
+        }
         if new.isWritable && !last.spte.isWritable {
-            vm.slot(holding: access.gfn, addressSpace: addressSpace)?.markDirty(access.gfn, by: self)
+            vm.slot(holding: access.gfn, addressSpace: addressSpace, rcu)?.markDirty(access.gfn, by: self)
         }
         counters.add(.fastFaults, 1, exclusive: true)
         return .fixed
     }
 
     /// The value that permits the access, if that is all it takes.
-    private func repaired(_ old: SPTE, _ level: Level, _ access: FaultAccess) -> SPTE? {
-        let masks = vm.masks
+    private func repaired(_ last: LastEntry, _ access: FaultAccess, _ rcu: borrowing InsideRCU) -> SPTE? {
+        let masks = vm.masks, old = last.spte
         var new = masks.isAccessTracked(old) ? masks.restoreAccessTrack(old) : old
         if access.isWrite && masks.isMMUWritable(old) {
             new = SPTE(new.raw | SPTE.writable)
             // A logged slot counts single pages: a huge one must be split first.
-            let isLogged = vm.slot(holding: access.gfn, addressSpace: addressSpace)?.isDirtyLogged ?? false
-            if level > .page4K && isLogged { return nil }
+            let isLogged = vm.slot(holding: access.gfn, addressSpace: addressSpace, rcu)?.isDirtyLogged ?? false
+            if last.level > .page4K && isLogged { return nil }
         }
         return new != old && access.isAllowed(by: new, masks) ? new : nil
+    }
+}
+
+/// A fast fault gives rights back to a leaf that stays: nothing is counted or told but the
+/// fault itself, as in the kernel, which has no hook there.
+private struct FastFaultBook: ChangeBook {
+    let vm: VM
+
+    @inline(__always) var mode: LockMode { .shared }
+    @inline(__always) func violation(of wish: SPTEChange) -> StaticString? { wish.violation(vm.masks) }
+    @inline(__always) func hasVolatileBits(_ spte: SPTE) -> Bool { vm.masks.hasVolatileBits(spte) }
+    @inline(__always) func takesAway(_ change: SPTEChange) -> Bool { false }
+    @inline(__always) func tell(_ change: SPTEChange) {}
+    @inline(__always) func removeTable(_ change: SPTEChange) {}
+
+    @inline(never)
+    func refuse(_ wish: SPTEChange, because reason: StaticString) {
+        vm.warn(.spte, "fast_page_fault", reason, wish.old.raw, wish.new.raw)
     }
 }

@@ -125,30 +125,27 @@ extension Fault {
         return level
     }
 
-    /// mmu_lock for read.
     @inline(never)
-    package func handle() -> FaultResult {
-        let actor = Actor(vcpu)
-        actor.count(.faults)
-        let result = resolve(actor)
-        actor.vm.traceReturn(TDPMMU_TRACE_MAP_RET, result.code)
+    package func handle(_ hold: borrowing HeldForRead) -> FaultResult {
+        let writer = SPTEWriter(vcpu, hold)
+        writer.count(.faults)
+        let result = insideRCU { rcu in resolve(writer, rcu) }
+        writer.vm.traceReturn(TDPMMU_TRACE_MAP_RET, result.code)
         switch result {
-        case .fixed: actor.count(.fixed)
-        case .spurious: actor.count(.spurious)
-        case .retry: actor.count(.retried)
-        case .emulate: actor.count(.emulated)
+        case .fixed: writer.count(.fixed)
+        case .spurious: writer.count(.spurious)
+        case .retry: writer.count(.retried)
+        case .emulate: writer.count(.emulated)
         case .invalid, .noMemory, .ringFull, .refused, .hostFault, .hostPoison: break
         }
         return result
     }
 
     @inline(__always)
-    private func resolve(_ actor: Actor) -> FaultResult {
-        rcuReadLock()
-        defer { rcuReadUnlock() }
-        let slot = actor.vm.slot(holding: gfn, addressSpace: vcpu.addressSpace)
-        if actor.vm.traces(TDPMMU_TRACE_MAP) { trace(slot) }
-        guard let root = vcpu.root, !root.role.isInvalid else { return .retry }
+    private func resolve(_ writer: SPTEWriter, _ rcu: borrowing InsideRCU) -> FaultResult {
+        let slot = writer.vm.slot(holding: gfn, addressSpace: vcpu.addressSpace, rcu)
+        if writer.vm.traces(TDPMMU_TRACE_MAP) { trace(slot) }
+        guard let root = vcpu.root(rcu), !root.role.isInvalid else { return .retry }
         if let slot {
             if slot.isInvalid { return .retry }
             if slot.isReadOnly && isWrite { return .emulate }
@@ -156,38 +153,44 @@ extension Fault {
             if pfn == .noSlot { return .retry }
             if hostWritable && slot.isDirtyLogged && vcpu.ringIsFull { return .ringFull }
         }
-        if pfn == .noSlot && !actor.vm.masks.cachesMMIO { return .emulate }
-        let level = level(in: slot), nx = actor.vm.nxHugePages
-        if actor.vm.traces(TDPMMU_TRACE_SPTE_REQUESTED) { traceRequest(nx && isFetch ? .page4K : level) }
+        if pfn == .noSlot && !writer.vm.masks.cachesMMIO { return .emulate }
+        let level = level(in: slot), nx = writer.vm.nxHugePages
+        if writer.vm.traces(TDPMMU_TRACE_SPTE_REQUESTED) { traceRequest(nx && isFetch ? .page4K : level) }
         var target = Target(
             fault: self, slot: slot, level: nx && isFetch ? .page4K : level, wantedLevel: level,
             hostWritable: hostWritable && !(slot.map { $0.isReadOnly } ?? false), nxHugePages: nx)
-        let result = actor.install(&target, under: root)
+        let result = writer.install(&target, under: root, rcu)
         // The page can be written from here on without our hearing of it.
         if result == .fixed && target.hostWritable, let slot { slot.markDirty(gfn, by: vcpu) }
         return result
     }
 }
 
-extension Actor {
+extension SPTEWriter {
     /// Walks down to the target's level, linking tables and splitting huge leaves
     /// on the way, each step one compare-and-exchange.
     @inline(__always)
-    fileprivate func install(_ target: inout Target, under root: Table) -> FaultResult {
-        var iter = tdp_iter(root: root, minLevel: .page4K, from: target.fault.gfn)
+    fileprivate func install(
+        _ target: inout Target, under root: Table, _ rcu: borrowing InsideRCU
+    ) -> FaultResult {
+        var iter = tdp_iter(root: root, minLevel: .page4K, from: target.fault.gfn, rcu)
         if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, iter) }
         while iter.valid && iter.atGFN <= target.fault.gfn {
             // Somebody is removing what is below.
             if iter.old.isFrozen { return .retry }
-            if target.nxHugePages && standsForNXHugePage(iter, target.level) { target.level = target.level.below }
-            if iter.atLevel == target.level { return installLeaf(target, &iter) }
+            if target.nxHugePages && standsForNXHugePage(iter, target.level, rcu) { target.level = target.level.below }
+            if iter.atLevel == target.level { return installLeaf(target, &iter, rcu) }
             if !iter.isAtTable {
                 let link = TableLink(vcpu: target.fault.vcpu, isNXSplit: target.hugeIsDisallowed,
                                      isNXRecoverable: target.wantedLevel >= iter.atLevel)
-                let result = linkTable(link, &iter)
-                if result != .fixed { return result }
+                switch linkTable(link, &iter, rcu) {
+                case .linked: break
+                case .lost: return .retry
+                case .noMemory: return .noMemory
+                case .refused: return .refused
+                }
             }
-            iter.next()
+            iter.next(rcu)
         }
         // An entry on the way was frozen or zapped between two looks.
         return .retry
@@ -196,18 +199,20 @@ extension Actor {
     /// A table that was put in a huge page's place because of a fetch stays: else
     /// reads and fetches would replace each other's mapping for ever.
     @inline(never)
-    private func standsForNXHugePage(_ iter: tdp_iter, _ level: Level) -> Bool {
+    private func standsForNXHugePage(_ iter: tdp_iter, _ level: Level, _ rcu: borrowing InsideRCU) -> Bool {
         iter.atLevel == level && level > .page4K && iter.isAtTable
-            && Table(child: iter.old).isNXSplit
+            && Table(child: iter.old, rcu).isNXSplit
     }
 
     @inline(__always)
-    private func installLeaf(_ target: Target, _ iter: inout tdp_iter) -> FaultResult {
+    private func installLeaf(
+        _ target: Target, _ iter: inout tdp_iter, _ rcu: borrowing InsideRCU
+    ) -> FaultResult {
         let isMMIO = target.fault.pfn == .noSlot
         if !isMMIO && iter.isAtLeaf {
             if iter.old.pfn != target.pfn {
                 // Never from page to page in one step: a CPU could use both.
-                let result = zapAtomically(&iter)
+                let result = zapAtomically(&iter, rcu)
                 if result != .done { return result == .lost ? .retry : .refused }
             } else if wouldDowngrade(target, iter.old) {
                 return .spurious
@@ -217,27 +222,32 @@ extension Actor {
             gfn: iter.atGFN, pfn: target.pfn, level: target.level, old: iter.old,
             hostWritable: target.hostWritable, prefetch: target.fault.prefetch,
             noExecuteHuge: target.nxHugePages))
-        return installLeaf(new, isMMIO: isMMIO, &iter)
+        return installLeaf(new, isMMIO: isMMIO, &iter, rcu)
     }
 
     @inline(__always)
-    private func installLeaf(_ new: SPTE, isMMIO: Bool, _ iter: inout tdp_iter) -> FaultResult {
+    private func installLeaf(
+        _ new: SPTE, isMMIO: Bool, _ iter: inout tdp_iter, _ rcu: borrowing InsideRCU
+    ) -> FaultResult {
         let old = iter.old
         if new != old {
-            switch set(&iter, new) {
+            var flush = OwedFlush()
+            let result = set(&iter, new, owing: &flush)
+            let isOwed = flush.handOver()
+            switch result {
             case .lost: return .retry
             case .refused: return .refused
             case .done: break
             }
-            // Memory became MMIO: CPUs may still have the translation.
-            if isMMIO && old.isLeaf(at: iter.atLevel) { vm.flush(iter.atGFN, pages: iter.atLevel.pages) }
+            // Memory became MMIO, or a table made way for a leaf: CPUs may still have what was there.
+            if isOwed && (isMMIO || old.isTable(at: iter.atLevel)) { vm.flush(iter.atGFN, pages: iter.atLevel.pages) }
             if isMMIO { count(.mmioSPTEs) }
         }
         if isMMIO {
             if vm.traces(TDPMMU_TRACE_MARK_MMIO_SPTE) { vm.traceMMIO(iter.slot, iter.atGFN, new) }
             return .emulate
         }
-        if vm.traces(TDPMMU_TRACE_SET_SPTE) { vm.traceSet(iter) }
+        if vm.traces(TDPMMU_TRACE_SET_SPTE) { vm.traceSet(iter, rcu) }
         return new == old ? .spurious : .fixed
     }
 

@@ -10,23 +10,23 @@ extension VM {
     @inline(never)
     package func invalidateHostRange(_ start: UInt64, _ end: UInt64, mayBlock: Bool) {
         traceHost(TDPMMU_TRACE_UNMAP_HVA_RANGE, start, end)
-        guard lock.writeLock() else { return }
-        beginInvalidation()
-        var flush = false
-        forEachGFNRange(hostStart: start, hostEnd: end) { space, first, last in
-            addInvalidation(start: first, end: last)
-            if unmapRange(addressSpace: space, start: first, end: last, mayBlock: mayBlock, flush: false) { flush = true }
+        lock.write { hold in
+            beginInvalidation(hold)
+            var flush = OwedFlush()
+            forEachGFNRange(hostStart: start, hostEnd: end) { space, first, last in
+                addInvalidation(start: first, end: last, hold)
+                var own = OwedFlush()
+                unmapRange(addressSpace: space, start: first, end: last, mayBlock: mayBlock, &hold, owing: &own)
+                flush.add(own)
+            }
+            flush.pay { flushAll() }
         }
-        if flush { flushAll() }
-        _ = lock.writeUnlock()
     }
 
     /// False: no invalidation was under way.
     @inline(never)
     package func endHostInvalidation() -> Bool {
-        guard lock.writeLock() else { return false }
-        defer { _ = lock.writeUnlock() }
-        return endInvalidation()
+        lock.write { hold in endInvalidation(hold) } ?? false
     }
 
     /// Was any page of [start, end) used?  None looks so from here on.

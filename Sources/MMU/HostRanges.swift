@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
 import PageTable
+import RCU
 import Sync
 
 /// Operations that name memory by the host's addresses: what a memory notifier has.
@@ -13,7 +14,7 @@ extension VM {
     ) {
         for space in Int32(0)..<2 {
             var last: SlotRecord?
-            while let record = insideRCU({ slots(space).next(after: last, hostStart, hostEnd) }) {
+            while let record = insideRCU({ rcu in slots(space, rcu).next(after: last, hostStart, hostEnd) }) {
                 last = record
                 let slot = record.slot, bytes = slot.npages << 12
                 let first = max(hostStart, slot.userspace_addr), end = min(hostEnd, slot.userspace_addr + bytes)
@@ -25,29 +26,27 @@ extension VM {
 
     /// The page at these gfns is another now.  Never from page to page in one step:
     /// empty, flush, and only then, if it is to be read-only, the new page.
-    /// mmu_lock for write.
     @inline(never)
-    package func setPage(addressSpace: Int32, start: GFN, end: GFN, _ pfn: PFN, writable: Bool) -> Bool {
-        let actor = Actor(self, .exclusive)
-        var changed = false
+    package func setPage(
+        addressSpace: Int32, start: GFN, end: GFN, _ pfn: PFN, writable: Bool, _ hold: borrowing HeldForWrite
+    ) -> Bool {
+        let writer = SPTEWriter(self, hold)
+        var changed = false, flush = OwedFlush()
         let range = WalkRange(minLevel: .page4K, start: start, end: end)
-        actor.walkRoots(.all(in: addressSpace), range, canYield: false) { iter in
-            guard iter.isAtLeaf, actor.set(&iter, .nonPresent) == .done else { return .next }
-            let old = iter.old
+        writer.walkRoots(.all(in: addressSpace), range, owing: &flush) { iter, flush, rcu in
+            guard iter.isAtLeaf, writer.set(&iter, .nonPresent, owing: &flush) == .done else { return .next }
+            let old = iter.old, gfn = iter.atGFN, pages = iter.atLevel.pages
             changed = true
-            flushLeaf(iter)
+            flush.payNow { self.flush(gfn, pages: pages) }
             iter.old = .nonPresent
             // A huge page loses its mapping whole; a writable page is faulted in.
             if iter.atLevel == .page4K && !writable {
-                _ = actor.set(&iter, masks.readOnlyLeaf(like: old, pfn))
+                _ = writer.set(&iter, masks.readOnlyLeaf(like: old, pfn), owing: &flush)
             }
             return .next
         }
+        flush.pay { flushAll() }
         return changed
-    }
-
-    private func flushLeaf(_ iter: borrowing tdp_iter) {
-        flush(GFN(iter.gfn), pages: Level(iter.level).pages)
     }
 }
 

@@ -1,38 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
 import PageTable
+import RCU
 import Sync
 
 /// Splitting huge leaves ahead of the faults that would, and the way back.
 extension VM {
-    /// Splits down to `target` what lies in [start, end).  mmu_lock as `mode`
-    /// says.  False: no memory for a table.
+    /// Splits down to `target` what lies in [start, end).  False: no memory for a table.
     @inline(never)
-    package func splitHugePages(
-        addressSpace: Int32, start: GFN, end: GFN, target: Level, _ mode: LockMode
+    package func splitHugePages<Hold: LockHold & ~Copyable>(
+        addressSpace: Int32, start: GFN, end: GFN, target: Level, _ hold: inout Hold
     ) -> Bool {
-        traceRange(TDPMMU_TRACE_SPLIT, start, end, target: target, shared: mode == .shared)
-        let actor = Actor(self, mode)
+        traceRange(TDPMMU_TRACE_SPLIT, start, end, target: target, shared: Hold.mode == .shared)
+        let writer = SPTEWriter(self, hold)
         let range = WalkRange(minLevel: target.above, start: start, end: end)
         var complete = true
         var wasAsked = false
-        let roots = RootFilter(validOnly: true, addressSpace: addressSpace)
-        actor.walkRoots(roots, range, canYield: true) { iter in
+        var flush = OwedFlush()
+        writer.walkRoots(.valid(in: addressSpace), range, &hold, owing: &flush) { iter, _, rcu in
             guard iter.isAtLeaf, iter.old.isLarge else { return .next }
             // The kernel allocates the table with mmu_lock dropped; here that is for a rig to choose.
             if !wasAsked {
                 wasAsked = true
-                if actor.yieldIfRigWants(&iter) { return .next }
+                if writer.isYieldPlace(iter) { return .giveWay }
             }
             wasAsked = false
-            switch actor.linkTable(TableLink(), &iter) {
-            case .retry: return .again
+            switch writer.linkTable(TableLink(), &iter, rcu) {
+            case .lost: return .again
             case .noMemory:
                 complete = false
                 return .stop
-            default: return .next
+            case .linked, .refused: return .next
             }
         }
+        flush.forgo(because: "a split takes nothing away")
         traceReturn(TDPMMU_TRACE_SPLIT_RET)
         return complete
     }
@@ -50,38 +51,41 @@ extension VM {
         return Level(callback(state.pointee.config.opsContext, kvm, slot, gfn.raw))
     }
 
-    /// Drops such tables; the next fault maps huge.  mmu_lock for read.
+    /// Drops such tables; the next fault maps huge.
     @inline(never)
-    package func zapCollapsible(_ slot: kvm_memory_slot) {
+    package func zapCollapsible(_ slot: kvm_memory_slot, _ hold: inout HeldForRead) {
         traceSlot(TDPMMU_TRACE_ZAP_COLLAPSIBLE, slot)
-        let actor = Actor(self, .shared), leaves = leaves(of: slot, minLevel: .page2M)
-        actor.walkRoots(leaves.roots, leaves.range, canYield: true) { iter in
+        let writer = SPTEWriter(self, hold), leaves = LeafRange(of: slot, minLevel: .page2M)
+        var flush = OwedFlush()
+        writer.walkRoots(leaves.roots, leaves.range, &hold, owing: &flush) { iter, _, rcu in
             guard iter.isAtTable, couldBeHuge(iter, slot) else { return .next }
-            return actor.zapAtomically(&iter) == .lost ? .again : .next
+            return writer.zapAtomically(&iter, rcu) == .lost ? .again : .next
         }
+        flush.forgo(because: "each zap has flushed while its entry was frozen")
         traceReturn(TDPMMU_TRACE_ZAP_COLLAPSIBLE_RET)
     }
 
-    /// Puts the huge leaf in such a table's place.  mmu_lock for read.
+    /// Puts the huge leaf in such a table's place.
     @inline(never)
-    package func recoverHugePages(_ slot: kvm_memory_slot) {
-        let actor = Actor(self, .shared), leaves = leaves(of: slot, minLevel: .page2M)
-        actor.walkRoots(leaves.roots, leaves.range, canYield: true) { iter in
+    package func recoverHugePages(_ slot: kvm_memory_slot, _ hold: inout HeldForRead) {
+        let writer = SPTEWriter(self, hold), leaves = LeafRange(of: slot, minLevel: .page2M)
+        var flush = OwedFlush()
+        writer.walkRoots(leaves.roots, leaves.range, &hold, owing: &flush) { iter, flush, rcu in
             guard iter.isAtTable, couldBeHuge(iter, slot),
-                  let huge = hugeLeaf(replacing: Table(child: iter.old), at: iter.atLevel)
+                  let huge = hugeLeaf(replacing: Table(child: iter.old, rcu), at: iter.atLevel, rcu)
             else { return .next }
-            // The removal of the table flushes, inside RCU.
-            return actor.set(&iter, huge) == .lost ? .again : .next
+            return writer.set(&iter, huge, owing: &flush) == .lost ? .again : .next
         }
+        flush.pay { flushAll() }
     }
 
     /// The leaf that maps what a table's 512 entries map: those that are present
     /// must continue each other and permit the same.  nil if they do not, or
     /// none is there.
-    private func hugeLeaf(replacing table: Table, at level: Level) -> SPTE? {
+    private func hugeLeaf(replacing table: Table, at level: Level, _ rcu: borrowing InsideRCU) -> SPTE? {
         var result: SPTE?
         for index in 0..<entriesPerTable {
-            let child = table[index].load()
+            let child = table[index].load(rcu)
             if child == .nonPresent { continue }
             guard child.isLeaf(at: table.level) else { return nil }
             let offset = UInt64(index) &* table.level.pages

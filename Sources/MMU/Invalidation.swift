@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
 import PageTable
+import Sync
 import Synchronization
 
 /// The host is about to take pages away: faults must not map what they looked up
-/// before.  Writers hold mmu_lock for write.
+/// before.
 extension VM {
-    package func beginInvalidation() {
+    package func beginInvalidation(_ hold: borrowing HeldForWrite) {
         trace(TDPMMU_TRACE_INV_BEGIN)
         state.pointee.invalidationsRunning.wrappingAdd(1, ordering: .relaxed)
         if state.pointee.invalidationsRunning.load(ordering: .relaxed) == 1 {
@@ -16,10 +17,12 @@ extension VM {
     }
 
     /// Are the host's pages of a slot that is about to be seen perhaps going away?
-    var isInvalidating: Bool { state.pointee.invalidationsRunning.load(ordering: .relaxed) != 0 }
+    func isInvalidating(_ hold: borrowing HeldForWrite) -> Bool {
+        state.pointee.invalidationsRunning.load(ordering: .relaxed) != 0
+    }
 
     /// Several at once: the range that holds them all.
-    package func addInvalidation(start: GFN, end: GFN) {
+    package func addInvalidation(start: GFN, end: GFN, _ hold: borrowing HeldForWrite) {
         traceRange(TDPMMU_TRACE_INV_RANGE, start, end)
         let state = state
         state.pointee.invalidateStart.store(
@@ -29,7 +32,7 @@ extension VM {
     }
 
     /// False: none was under way.
-    package func endInvalidation() -> Bool {
+    package func endInvalidation(_ hold: borrowing HeldForWrite) -> Bool {
         guard state.pointee.invalidationsRunning.load(ordering: .relaxed) > 0 else { return false }
         trace(TDPMMU_TRACE_INV_END)
         // Release: pairs with the acquire in `invalidateSequence`; a fault that reads
@@ -42,8 +45,8 @@ extension VM {
     /// To be read before the host is asked for the page.
     var invalidateSequence: UInt64 { state.pointee.invalidateSequence.load(ordering: .acquiring) }
 
-    /// Must a fault that read `sequence` ask again?  mmu_lock for read.
-    func isStale(_ gfn: GFN, _ sequence: UInt64) -> Bool {
+    /// Must a fault that read `sequence` ask again?
+    func isStale(_ gfn: GFN, _ sequence: UInt64, _ hold: borrowing HeldForRead) -> Bool {
         if state.pointee.invalidationsRunning.load(ordering: .relaxed) != 0 {
             let start = state.pointee.invalidateStart.load(ordering: .relaxed)
             let end = state.pointee.invalidateEnd.load(ordering: .relaxed)

@@ -8,30 +8,34 @@ import Sync
 struct LeafRange {
     var roots: RootFilter
     var range: WalkRange
-}
 
-extension VM {
     /// The leaves of a slot at or above a level, under its valid roots.
-    func leaves(of slot: kvm_memory_slot, minLevel: Level) -> LeafRange {
-        LeafRange(
-            roots: RootFilter(validOnly: true, addressSpace: Int32(slot.as_id)),
-            range: WalkRange(minLevel: minLevel, start: GFN(slot.base_gfn),
-                             end: GFN(slot.base_gfn + slot.npages)))
+    init(of slot: kvm_memory_slot, minLevel: Level) {
+        roots = .valid(in: Int32(slot.as_id))
+        range = WalkRange(
+            minLevel: minLevel, start: GFN(slot.base_gfn), end: GFN(slot.base_gfn &+ slot.npages))
     }
 
-    /// Changes bits of every leaf, through the choke point.  Returns whether any
-    /// leaf changed.
+    init(_ roots: RootFilter, _ range: WalkRange) {
+        self.roots = roots
+        self.range = range
+    }
+}
+
+/// The two ways in which bits of leaves are changed, where no page appears or vanishes.
+extension VM {
+    /// Gives way to others, and asks the entry as its lock demands.
     @inline(never)
-    func updateLeaves(
-        _ leaves: LeafRange, _ mode: LockMode, canYield: Bool, clear: UInt64 = 0, set: UInt64 = 0
+    func changeBits<Hold: LockHold & ~Copyable>(
+        of leaves: LeafRange, _ hold: inout Hold, owing flush: inout OwedFlush, clear: UInt64 = 0, set: UInt64 = 0
     ) -> Bool {
-        let actor = Actor(self, mode)
+        let writer = SPTEWriter(self, hold)
         var changed = false
-        actor.walkRoots(leaves.roots, leaves.range, canYield: canYield) { iter in
+        writer.walkRoots(leaves.roots, leaves.range, &hold, owing: &flush) { iter, flush, rcu in
             guard iter.isAtLeaf else { return .next }
             let new = SPTE(iter.old.raw & ~clear | set)
             guard new != iter.old else { return .next }
-            switch actor.set(&iter, new) {
+            switch writer.set(&iter, new, owing: &flush) {
             case .lost: return .again
             case .refused: return .next
             case .done:
@@ -42,35 +46,24 @@ extension VM {
         return changed
     }
 
-    /// Replaces leaves' values without the full hook, as aging and clearing the
-    /// dirty log do: no page appears or vanishes.  An entry that is no leaf any
-    /// more, frozen say, is left alone.  `change` returns nil to keep a value.
+    /// Never gives way, and changes entries one by one among others who may be at them.  An
+    /// entry that is no leaf any more, frozen say, is left alone.  `change` returns nil to keep a value.
     @inline(__always)
-    func touchLeaves(
-        _ roots: RootFilter, _ range: WalkRange, _ mode: LockMode,
+    func changeLeaves(
+        of leaves: LeafRange, _ writer: SPTEWriter, owing flush: inout OwedFlush,
         _ change: (borrowing tdp_iter) -> SPTE?
     ) -> Bool {
-        let actor = Actor(self, mode)
         var changed = false
-        actor.walkRoots(roots, range, canYield: false) { iter in
+        writer.walkRoots(leaves.roots, leaves.range, owing: &flush) { iter, flush, rcu in
             guard iter.isAtLeaf, let new = change(iter) else { return .next }
-            var seen = iter.old
-            guard iter.slot.replace(&seen, with: new) else {
-                iter.old = seen
-                return .again
+            switch writer.setAmongOthers(&iter, new, owing: &flush) {
+            case .lost: return .again
+            case .refused: return .next
+            case .done:
+                changed = true
+                return .next
             }
-            actor.record(SPTEChange(iter, to: new))
-            changed = true
-            return .next
         }
         return changed
-    }
-
-    @inline(__always)
-    func insideRCU<T>(_ body: () -> T) -> T {
-        rcuReadLock()
-        let result = body()
-        rcuReadUnlock()
-        return result
     }
 }

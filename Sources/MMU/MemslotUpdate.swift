@@ -43,18 +43,19 @@ extension VM {
     /// Adds, deletes, moves or re-flags a slot.  No lock, not in RCU.
     @inline(never)
     package func setSlot(_ request: SlotRequest) -> SlotError {
-        let mutex = mutex(.slots)
-        mutex.lock()
-        defer { mutex.unlock() }
-        let table = slots(request.addressSpace)
+        withSlotsLocked { held in setSlot(request, held) }
+    }
+
+    private func setSlot(_ request: SlotRequest, _ held: borrowing SlotsLocked) -> SlotError {
+        let table = slots(request.addressSpace, held)
         let index = table.index(ofID: request.id)
         if request.pages == 0 {
-            return index < 0 ? .invalid : replaceSlot(at: index, by: nil, request.addressSpace, flushing: true)
+            return index < 0 ? .invalid : replaceSlot(at: index, by: nil, request.addressSpace, flushing: true, held)
         }
         guard request.base.raw + request.pages <= gfnLimit.raw else { return .invalid }
         guard index >= 0 else {
             return table.overlaps(start: request.base, pages: request.pages, except: -1)
-                ? .overlap : addSlot(request)
+                ? .overlap : addSlot(request, held)
         }
         let old = table[index].slot.pointee
         let readOnly = UInt32(KVM_MEM_READONLY)
@@ -62,25 +63,25 @@ extension VM {
               (old.flags ^ request.flags) & readOnly == 0 else { return .invalid }
         if old.base_gfn != request.base.raw {
             return table.overlaps(start: request.base, pages: request.pages, except: index)
-                ? .overlap : replaceSlot(at: index, by: request.slot, request.addressSpace, flushing: true)
+                ? .overlap : replaceSlot(at: index, by: request.slot, request.addressSpace, flushing: true, held)
         }
         if old.flags == request.flags { return .none }
-        return replaceSlot(at: index, by: request.slot, request.addressSpace, flushing: false)
+        return replaceSlot(at: index, by: request.slot, request.addressSpace, flushing: false, held)
     }
 
-    private func addSlot(_ request: SlotRequest) -> SlotError {
+    private func addSlot(_ request: SlotRequest, _ held: borrowing SlotsLocked) -> SlotError {
         var bitmap: DirtyBitmap?
         guard bitmapFor(request.slot, old: nil, &bitmap) else { return .noMemory }
         guard let record = SlotRecord.make(request.slot, sequence: nextSlotSequence(), bitmap) else {
             cp_free_zeroed(bitmap?.memory)
             return .noMemory
         }
-        guard let next = successor(of: slots(request.addressSpace), without: -1, adding: record) else {
+        guard let next = successor(of: slots(request.addressSpace, held), without: -1, adding: record) else {
             cp_free_zeroed(bitmap?.memory)
             cp_free_zeroed(record)
             return .noMemory
         }
-        swap(to: next, request.addressSpace, adding: request.slot)
+        swap(to: next, request.addressSpace, adding: request.slot, held)
         if isLogged(request.slot) { state.pointee.loggedSlots.wrappingAdd(1, ordering: .relaxed) }
         return .none
     }
@@ -107,9 +108,9 @@ extension VM {
     /// Deleting and moving first make the slot invalid and zap all that was
     /// mapped through it, so that no fault finds the old place again.
     private func replaceSlot(
-        at index: Int, by new: kvm_memory_slot?, _ space: Int32, flushing: Bool
+        at index: Int, by new: kvm_memory_slot?, _ space: Int32, flushing: Bool, _ held: borrowing SlotsLocked
     ) -> SlotError {
-        let old = slots(space)
+        let old = slots(space, held)
         let oldRecord = old[index]
         var dying = oldRecord.slot.pointee
         dying.flags |= slotInvalidFlag
@@ -123,15 +124,15 @@ extension VM {
             return .noMemory
         }
         if let transitional = plan.transitional {
-            swap(to: transitional, space, adding: nil)
+            swap(to: transitional, space, adding: nil, held)
             zapForSlot(dying)
         }
-        swap(to: plan.final.unsafelyUnwrapped, space, adding: flushing ? new : nil)
+        swap(to: plan.final.unsafelyUnwrapped, space, adding: flushing ? new : nil, held)
         cp_free_zeroed(oldRecord)
         if let record = plan.dyingRecord {
             cp_free_zeroed(record)
         }
-        finishLogging(from: dying, to: new, toggles: !flushing)
+        finishLogging(from: dying, to: new, toggles: !flushing, held)
         if let oldBitmap, newBitmap == nil {
             cp_free_zeroed(oldBitmap.memory)
         }
@@ -141,22 +142,24 @@ extension VM {
     /// Nothing may be mapped through a slot that goes or moves.
     private func zapForSlot(_ slot: kvm_memory_slot) {
         guard switches.zapSlotOnly else { return zapAllFast() }
-        guard lock.writeLock() else { return }
-        _ = unmapRange(
-            addressSpace: Int32(slot.as_id), start: GFN(slot.base_gfn),
-            end: GFN(slot.base_gfn + slot.npages), mayBlock: true, flush: false)
-        flush(GFN(slot.base_gfn), pages: slot.npages)
-        _ = lock.writeUnlock()
+        lock.write { hold in
+            var flush = OwedFlush()
+            unmapRange(
+                addressSpace: Int32(slot.as_id), start: GFN(slot.base_gfn),
+                end: GFN(slot.base_gfn + slot.npages), mayBlock: true, &hold, owing: &flush)
+            flush.forgo(because: "the slot is flushed, whatever was found")
+            self.flush(GFN(slot.base_gfn), pages: slot.npages)
+        }
     }
 
     /// What a change of a slot means for its dirty log, once it is published.
-    private func finishLogging(from old: kvm_memory_slot, to slot: kvm_memory_slot?, toggles: Bool) {
+    private func finishLogging(from old: kvm_memory_slot, to slot: kvm_memory_slot?, toggles: Bool, _ held: borrowing SlotsLocked) {
         let isOn = isLogged(slot)
         guard isLogged(old) != isOn else { return }
         state.pointee.loggedSlots.wrappingAdd(isOn ? 1 : -1, ordering: .relaxed)
         guard let slot, toggles, slot.flags & UInt32(KVM_MEM_READONLY) == 0 else { return }
         if let callback = state.pointee.config.ops.slot_committing {
-            callback(state.pointee.config.opsContext, kvm, self.slot(id: slot.id, addressSpace: Int32(slot.as_id)))
+            callback(state.pointee.config.opsContext, kvm, self.slot(id: slot.id, addressSpace: Int32(slot.as_id), held))
         }
         applyLogging(slot, on: isOn)
     }
@@ -209,8 +212,10 @@ extension VM {
     /// without it, in RCU: from here on all of them see the new flags, before the
     /// caller protects what was mapped by the old ones.
     /// `slot` appears: invalidations that run have not seen it, so its faults wait for them.
-    private func swap(to next: SlotTable, _ space: Int32, adding slot: kvm_memory_slot?) {
-        let old = slots(space)
+    private func swap(
+        to next: SlotTable, _ space: Int32, adding slot: kvm_memory_slot?, _ held: borrowing SlotsLocked
+    ) {
+        let old = slots(space, held)
         if let slot { publish(next, space, adding: slot) } else { publish(next, space) }
         srcu.synchronize()
         synchronizeRCU()
@@ -223,10 +228,12 @@ extension VM {
 extension VM {
     /// With the lock, an invalidation begins either before this or with the new table.
     fileprivate func publish(_ table: SlotTable, _ space: Int32, adding slot: kvm_memory_slot) {
-        guard lock.writeLock() else { return }
-        if isInvalidating { addInvalidation(start: GFN(slot.base_gfn), end: GFN(slot.base_gfn + slot.npages)) }
-        publish(table, space)
-        _ = lock.writeUnlock()
+        lock.write { hold in
+            if isInvalidating(hold) {
+                addInvalidation(start: GFN(slot.base_gfn), end: GFN(slot.base_gfn + slot.npages), hold)
+            }
+            publish(table, space)
+        }
     }
 }
 

@@ -140,8 +140,9 @@ struct SlotTable {
 }
 
 extension VM {
-    /// RCU, SRCU or VMLock.slots for as long as it is used.
-    func slots(_ addressSpace: Int32) -> SlotTable {
+    /// All slots of an address space.
+    @inline(__always)
+    func slots(_ addressSpace: Int32, _ protection: borrowing some KeepsSlots & ~Copyable) -> SlotTable {
         // Acquire: pairs with the release that published the table.
         let word = addressSpace == 0
             ? state.pointee.normalSlots.load(ordering: .acquiring)
@@ -159,33 +160,32 @@ extension VM {
         }
     }
 
-    /// RCU or SRCU for as long as the result is used.
-    package func slot(holding gfn: GFN, addressSpace: Int32) -> SlotPointer? {
-        slots(addressSpace).slot(holding: gfn)
+    package func slot(
+        holding gfn: GFN, addressSpace: Int32, _ protection: borrowing some KeepsSlots & ~Copyable
+    ) -> SlotPointer? {
+        slots(addressSpace, protection).slot(holding: gfn)
     }
 
     /// A copy of a slot that a caller names by pointer; nil if this VM has no such
     /// slot now.  The pointer itself is not followed before that is known.
     /// `gfn`, where the caller names one, usually finds the slot at once.
     package func liveSlot(_ pointer: SlotPointer, near gfn: GFN?) -> kvm_memory_slot? {
-        insideRCU {
-            let found = gfn.map { slots(0).slot(holding: $0) == pointer || slots(1).slot(holding: $0) == pointer }
-            let isLive = found == true || slots(0).contains(pointer) || slots(1).contains(pointer)
+        insideRCU { rcu in
+            let normal = slots(0, rcu), smm = slots(1, rcu)
+            let found = gfn.map { normal.slot(holding: $0) == pointer || smm.slot(holding: $0) == pointer }
+            let isLive = found == true || normal.contains(pointer) || smm.contains(pointer)
             return isLive ? pointer.pointee : nil
         }
     }
 
-    package func slot(id: UInt16, addressSpace: Int32) -> SlotPointer? {
-        let table = slots(addressSpace)
+    package func slot(id: UInt16, addressSpace: Int32, _ protection: borrowing some KeepsSlots & ~Copyable) -> SlotPointer? {
+        let table = slots(addressSpace, protection)
         let index = table.index(ofID: id)
         return index < 0 ? nil : table[index].slot
     }
 
     package func slotGeneration(_ addressSpace: Int32) -> UInt64 {
-        rcuReadLock()
-        let generation = slots(addressSpace).generation
-        rcuReadUnlock()
-        return generation
+        insideRCU { rcu in slots(addressSpace, rcu).generation }
     }
 
     func makeSlotTables() -> Bool {
@@ -203,7 +203,7 @@ extension VM {
     /// Nobody uses the VM any more.
     func freeSlotTables() {
         for space in Int32(0)..<2 {
-            let table = slots(space)
+            let table = withSlotsLocked { slots(space, $0) }
             for i in 0..<table.count {
                 cp_free_zeroed(table[i].pointee.bitmap?.memory)
                 cp_free_zeroed(table[i])

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
 import PageTable
+import RCU
 import Sync
 import Synchronization
 
@@ -11,19 +12,15 @@ extension VM {
     func listNXSplit(_ table: Table) {
         locked(.pages) {
             // Again, under the lock: a zap may have been here since the link.
-            guard table.isNXSplit, table.isNXListed.pointee == 0 else { return }
-            let address = UInt(bitPattern: table.header), last = lastNXSplit.pointee
-            table.isNXListed.pointee = 1
-            table.nxNext.pointee = 0
-            table.nxPrevious.pointee = last
-            if let previous = nxTable(last) { previous.nxNext.pointee = address } else { firstNXSplit.pointee = address }
-            lastNXSplit.pointee = address
+            guard table.isNXSplit, !table.isNXListed else { return }
+            let last = Table(word: lastNXSplit.pointee)
+            table.isNXListed = true
+            table.nxNext = nil
+            table.nxPrevious = last
+            if let last { last.nxNext = table } else { firstNXSplit.pointee = table.word }
+            lastNXSplit.pointee = table.word
             counters.add(.nxSplits, 1, exclusive: false)
         }
-    }
-
-    private func nxTable(_ address: UInt) -> Table? {
-        UnsafeMutablePointer(bitPattern: address).map { Table($0) }
     }
 
     /// A table is on its way out, or need not be zapped: it leaves the list for good.
@@ -32,11 +29,11 @@ extension VM {
         guard table.isNXSplit else { return }
         locked(.pages) {
             table.isNXSplit = false
-            guard table.isNXListed.pointee != 0 else { return }
-            table.isNXListed.pointee = 0
-            let next = table.nxNext.pointee, previous = table.nxPrevious.pointee
-            if let before = nxTable(previous) { before.nxNext.pointee = next } else { firstNXSplit.pointee = next }
-            if let after = nxTable(next) { after.nxPrevious.pointee = previous } else { lastNXSplit.pointee = previous }
+            guard table.isNXListed else { return }
+            table.isNXListed = false
+            let next = table.nxNext, previous = table.nxPrevious
+            if let previous { previous.nxNext = next } else { firstNXSplit.pointee = next?.word ?? 0 }
+            if let next { next.nxPrevious = previous } else { lastNXSplit.pointee = previous?.word ?? 0 }
             counters.add(.nxSplits, -1, exclusive: false)
         }
     }
@@ -47,57 +44,35 @@ extension VM {
         wakeNXRecovery()
     }
 
-    /// Zaps exactly this table, if its parent entry still points to it.
-    @inline(never)
-    package func zapTable(_ table: Table) -> Bool {
-        trace(TDPMMU_TRACE_ZAP_SP) {
-            $0.sp = tdpmmu_trace_sp(sp: UInt64(UInt(bitPattern: table.header)), spt: table.address, gfn: table.gfn.raw)
-        }
-        guard let parent = table.header.pointee.ptep.map({ SPTESlot($0) }) else { return false }
-        let old = parent.load(), level = table.level.above
-        guard old.isTable(at: level), Table(child: old) == table else { return false }
-        // RCU across the flush, as for every removal: the table must outlive it.
-        insideRCU {
-            parent.store(.nonPresent)
-            Actor(self, .exclusive).finish(SPTEChange(
-                addressSpace: table.role.addressSpace, gfn: table.gfn, level: level, old: old, new: .nonPresent))
-        }
-        return true
-    }
-
     /// One step of recovery: up to 1/ratio of the listed tables, oldest first.
     @inline(never)
     package func recoverNXSplits(ratio: Int64) -> Int32 {
-        guard lock.writeLock() else { return 0 }
-        defer { _ = lock.writeUnlock() }
-        return zapNXSplits(ratio: ratio)
+        lock.write { hold in zapNXSplits(ratio: ratio, &hold) } ?? 0
     }
 
-    /// mmu_lock for write, which others get in between if they want it.
-    func zapNXSplits(ratio: Int64) -> Int32 {
+    /// Others get mmu_lock in between if they want it.
+    func zapNXSplits(ratio: Int64, _ hold: inout HeldForWrite) -> Int32 {
         var zapped: Int32 = 0
         var budget = (total(.nxSplits) + ratio - 1) / ratio
-        while budget > 0, let table = nxTable(locked(.pages) { firstNXSplit.pointee }) {
+        while budget > 0, let table = Table(word: locked(.pages) { firstNXSplit.pointee }) {
             budget -= 1
             if isLogged(table) {
                 // The log wants 4K pages there: a huge one would be split again at once.
                 forgetNXSplit(table)
-            } else if zapTable(table) {
+            } else if zapTable(table, hold) {
                 zapped += 1
             } else {
                 forgetNXSplit(table)
             }
-            if lock.needBreak {
-                _ = lock.writeUnlock()
-                tellYielded()
-                _ = lock.writeLock()
-            }
+            if lock.needBreak { hold.giveWay(lock) { tellYielded() } }
         }
         return zapped
     }
 
     private func isLogged(_ table: Table) -> Bool {
         guard state.pointee.loggedSlots.load(ordering: .relaxed) != 0 else { return false }
-        return insideRCU { slot(holding: table.gfn, addressSpace: table.role.addressSpace)?.isDirtyLogged ?? false }
+        return insideRCU { rcu in
+            slot(holding: table.gfn, addressSpace: table.role.addressSpace, rcu)?.isDirtyLogged ?? false
+        }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CPlatform
 import CTDPMMU
+import RCU
 import Sync
 import Synchronization
 
@@ -66,7 +67,7 @@ extension VM {
         let words = nxRecoveryWords
         if words.isRunning { return 0 }
         // This thread's first use of RCU sees to what happens at a fork.
-        insideRCU {}
+        insideRCU { _ in }
         let error = cp_thread_start(words.thread, nxRecoveryMain, kvm)
         guard error == 0 else { return error }
         words.started.pointee = 1
@@ -119,10 +120,10 @@ extension VM {
     private func takeNXRecoveryStep() {
         ForkGate.enter()
         defer { ForkGate.leave() }
-        guard lock.writeLock() else { return }
-        // Again, under the lock: whoever changed it and has had the lock since relies on it.
-        if let settings = activeNXRecovery { _ = zapNXSplits(ratio: Int64(settings.ratio)) }
-        _ = lock.writeUnlock()
+        lock.write { hold in
+            // Again, under the lock: whoever changed it and has had the lock since relies on it.
+            if let settings = activeNXRecovery { _ = zapNXSplits(ratio: Int64(settings.ratio), &hold) }
+        }
     }
 }
 

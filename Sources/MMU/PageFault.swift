@@ -17,13 +17,13 @@ extension VCPU {
     /// below the limit.
     @inline(never)
     package func pageFault(_ access: FaultAccess, prefetch: Bool = false) -> FaultResult {
-        guard let root, !root.role.isInvalid else { return .retry }
+        guard insideRCU({ rcu in root(rcu).map { !$0.role.isInvalid } ?? false }) else { return .retry }
         if ringIsNearlyFull { return .ringFull }
         if access.isReserved {
-            let result = emulatedFault(access, from: root)
+            let result = emulatedFault(access)
             if result != .invalid { return result }
         }
-        let result = mappedFault(access, from: root, prefetch: prefetch)
+        let result = mappedFault(access, prefetch: prefetch)
         vm.traceReturn(TDPMMU_TRACE_PF_RET, result.code)
         return result
     }
@@ -31,10 +31,10 @@ extension VCPU {
     /// The CPU met reserved bits, which only MMIO SPTEs have.  .invalid: the SPTE is older
     /// than the slots, and the address may be memory by now.
     @inline(never)
-    private func emulatedFault(_ access: FaultAccess, from root: Table) -> FaultResult {
-        let spte = vm.insideRCU { lastEntry(for: access.gfn, from: root).spte }
-        // Somebody zapped it meanwhile.
-        guard vm.masks.isMMIO(spte) else { return .retry }
+    private func emulatedFault(_ access: FaultAccess) -> FaultResult {
+        let last = insideRCU { rcu in root(rcu)?.lastEntry(for: access.gfn, rcu).spte }
+        // It was zapped meanwhile, or the root is gone.
+        guard let spte = last, vm.masks.isMMIO(spte) else { return .retry }
         let generation = vm.slotGeneration(addressSpace) & mmioGenerationMask
         vm.trace(TDPMMU_TRACE_CHECK_MMIO_SPTE) {
             $0.mmio_check = tdpmmu_trace_mmio_check(
@@ -48,15 +48,20 @@ extension VCPU {
         return .emulate
     }
 
-    private func mappedFault(_ access: FaultAccess, from root: Table, prefetch: Bool) -> FaultResult {
-        let fast = fastPageFault(access, from: root)
+    private func mappedFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
+        let fast = fastPageFault(access)
         if fast != .invalid { return fast }
         let sequence = vm.invalidateSequence
         // The host may sleep over its answer, and the slot must outlive that.
-        let token = vm.srcu.readLock()
-        guard token >= 0 else { return .refused }
-        defer { vm.srcu.readUnlock(token) }
-        let slot = vm.slot(holding: access.gfn, addressSpace: addressSpace)
+        return vm.srcu.inside { srcu in
+            slowFault(access, sequence, prefetch: prefetch, srcu)
+        } ?? .refused
+    }
+
+    private func slowFault(
+        _ access: FaultAccess, _ sequence: UInt64, prefetch: Bool, _ srcu: borrowing InsideSRCU
+    ) -> FaultResult {
+        let slot = vm.slot(holding: access.gfn, addressSpace: addressSpace, srcu)
         var page = HostPage(pfn: .noSlot, writable: false, level: .page4K)
         if let slot {
             if slot.isInvalid { return .retry }
@@ -64,13 +69,13 @@ extension VCPU {
             page = vm.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
             if page.pfn.isError { return FaultResult(answer: page.pfn) }
         }
-        guard vm.lock.readLock() else { return .refused }
-        defer { _ = vm.lock.readUnlock() }
-        // What the host said may be over: a notifier ran, or runs, for this page.
-        if slot != nil && vm.isStale(access.gfn, sequence) { return .retry }
-        return Fault(
-            vcpu: self, access, pfn: page.pfn, hostWritable: page.writable, hostLevel: page.level,
-            prefetch: prefetch).handle()
+        return vm.lock.read { hold in
+            // What the host said may be over: a notifier ran, or runs, for this page.
+            if slot != nil && vm.isStale(access.gfn, sequence, hold) { return .retry }
+            return Fault(
+                vcpu: self, access, pfn: page.pfn, hostWritable: page.writable, hostLevel: page.level,
+                prefetch: prefetch).handle(hold)
+        } ?? .refused
     }
 }
 
@@ -88,12 +93,12 @@ extension VCPU {
     package func prefault(_ address: UInt64) -> PrefaultResult {
         let access = FaultAccess(address, errorCode: Self.prefaultCode)
         for _ in 0..<Self.prefaultTries {
-            guard load(), let root else { return .failed(.noMemory) }
+            guard load() else { return .failed(.noMemory) }
             let result = pageFault(access, prefetch: true)
             switch result {
             case .retry: cp_yield()
             case .fixed, .spurious:
-                let level = vm.insideRCU { lastEntry(for: access.gfn, from: root).level }
+                let level = insideRCU { rcu in root(rcu)?.lastEntry(for: access.gfn, rcu).level } ?? .page4K
                 return .mapped(until: access.gfn.rounded(to: level) + level.pages)
             case .emulate: return .noMemorySlot
             default: return .failed(result)

@@ -33,20 +33,14 @@ extension VM {
     }
 
     /// Marks every root invalid: no fault and no vCPU may use it from here on.
-    /// mmu_lock for write.
     @inline(never)
-    package func invalidateAllRoots() {
+    package func invalidateAllRoots(_ hold: borrowing HeldForWrite) {
         trace(TDPMMU_TRACE_INVALIDATE_ALL_ROOTS)
         locked(.pages) {
-            var address = state.pointee.firstRoot.load(ordering: .relaxed)
-            while let header = UnsafeMutablePointer<kvm_mmu_page>(bitPattern: address) {
-                let root = Table(header)
-                let role = root.role
-                if !role.isInvalid {
-                    root.isScheduledToZap.pointee = true
-                    root.roleWord.pointee.store(role.raw | Role.invalidBit, ordering: .relaxed)
-                }
-                address = root.nextRoot.pointee.load(ordering: .relaxed)
+            forEachListedRoot { root in
+                guard !root.role.isInvalid else { return }
+                root.isScheduledToZap = true
+                root.invalidate()
             }
         }
     }
@@ -55,24 +49,28 @@ extension VM {
     /// mmu_lock for read.
     @inline(never)
     package func zapInvalidatedRoots() {
-        guard lock.readLock() else { return }
-        trace(TDPMMU_TRACE_ZAP_INVALIDATED_ROOTS)
-        forEachRoot(.all) { root in
-            guard claimScheduledZap(root) else { return }
-            zapRoot(root, .shared)
-            putRoot(root)
+        lock.read { hold in
+            trace(TDPMMU_TRACE_ZAP_INVALIDATED_ROOTS)
+            forEachRoot(.all) { root in
+                guard let own = claimScheduledZap(root) else { return }
+                var flush = OwedFlush(neverBecause: "every CPU was made to leave an invalid root")
+                zapRoot(root, &hold, owing: &flush)
+                flush.forgo(because: "every CPU was made to leave an invalid root")
+                own.put(self)
+            }
+            traceReturn(TDPMMU_TRACE_ZAP_INVALIDATED_ROOTS_RET)
         }
-        traceReturn(TDPMMU_TRACE_ZAP_INVALIDATED_ROOTS_RET)
-        _ = lock.readUnlock()
     }
 
-    /// Of several threads that zap invalidated roots one gets each root.
-    private func claimScheduledZap(_ root: Table) -> Bool {
-        locked(.pages) {
-            guard root.isScheduledToZap.pointee else { return false }
-            root.isScheduledToZap.pointee = false
-            return true
+    /// The MMU's own reference to an invalidated root: of several threads that zap
+    /// invalidated roots one gets each root's.
+    private func claimScheduledZap(_ root: borrowing RootReference) -> RootReference? {
+        let table = root.table
+        let isOurs = locked(.pages) { () -> Bool in
+            defer { table.isScheduledToZap = false }
+            return table.isScheduledToZap
         }
+        return isOurs ? RootReference(kept: table) : nil
     }
 
     /// Everything mapped so far becomes unreachable at once and is zapped without
@@ -84,9 +82,7 @@ extension VM {
     }
 
     private func invalidateAndZapRoots() {
-        guard lock.writeLock() else { return }
-        invalidateAllRoots()
-        _ = lock.writeUnlock()
+        lock.write { hold in invalidateAllRoots(hold) }
         zapInvalidatedRoots()
     }
 }

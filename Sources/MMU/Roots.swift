@@ -5,40 +5,38 @@ import RCU
 import Sync
 import Synchronization
 
-extension Table {
-    /// Takes a reference unless the count is zero already: a dying root stays dead.
-    package func get() -> Bool {
-        var count = references.pointee.load(ordering: .relaxed)
-        while count > 0 {
-            let (done, seen) = references.pointee.weakCompareExchange(
-                expected: count, desired: count &+ 1, ordering: .relaxed)
-            if done { return true }
-            count = seen
-        }
-        return false
+/// A reference to a root, which keeps the root from being freed.  It is put, or kept by
+/// a vCPU or a caller; it cannot be forgotten.
+@frozen
+package struct RootReference: ~Copyable {
+    package let table: Table
+
+    @inline(__always)
+    fileprivate init(_ table: Table) { self.table = table }
+
+    /// One that was kept somewhere, and is so no more.
+    @inline(__always)
+    package init(kept table: Table) { self.table = table }
+
+    /// Takes one, unless the root is dying.  What is named must be there: RCU, or mmu_lock.
+    @inline(__always)
+    package static func take(_ table: Table) -> RootReference? {
+        table.addReference() ? RootReference(table) : nil
     }
 
-    enum PutResult {
-        case stillUsed
-        case last
-        case refused
+    /// A vCPU, or a caller, has it from here on.
+    @inline(__always)
+    package consuming func keep() -> Table {
+        let table = table
+        discard self
+        return table
     }
 
-    /// Drops a reference, but never the last one of a valid root.
-    func dropReference() -> PutResult {
-        var count = references.pointee.load(ordering: .relaxed)
-        while true {
-            if count <= 0 || (count == 1 && !role.isInvalid) { return .refused }
-            // Release: what this user did to the tables comes before their end;
-            // acquire: the last user sees what the others did.  They pair with
-            // each other.
-            let (done, seen) = references.pointee.weakCompareExchange(
-                expected: count, desired: count &- 1,
-                successOrdering: .acquiringAndReleasing, failureOrdering: .relaxed)
-            if done { return count == 1 ? .last : .stillUsed }
-            count = seen
-        }
-    }
+    /// Drops it.
+    @inline(__always)
+    package consuming func put(_ vm: VM) { vm.putRoot(keep()) }
+
+    @inlinable deinit { mustBeSettled() }
 }
 
 /// Which roots a loop visits.
@@ -54,6 +52,10 @@ package struct RootFilter {
         RootFilter(validOnly: false, addressSpace: space)
     }
 
+    package static func valid(in space: Int32) -> RootFilter {
+        RootFilter(validOnly: true, addressSpace: space)
+    }
+
     @inline(__always)
     func accepts(_ root: Table) -> Bool {
         let role = root.role
@@ -63,36 +65,35 @@ package struct RootFilter {
 
 extension VM {
     /// First root of the list.  RCU or VMLock.pages.
-    private var firstRoot: Table? { rootTable(state.pointee.firstRoot.load(ordering: .acquiring)) }
-
-    /// Acquire here and above: pairs with the release that listed the root.
-    private func root(after root: Table) -> Table? {
-        rootTable(root.nextRoot.pointee.load(ordering: .acquiring))
-    }
-
-    private func rootTable(_ address: UInt) -> Table? {
-        UnsafeMutablePointer(bitPattern: address).map { Table($0) }
-    }
+    /// Acquire: pairs with the release that listed the root.
+    private var firstRoot: Table? { Table(word: state.pointee.firstRoot.load(ordering: .acquiring)) }
 
     /// The next root to visit, with a reference; drops the one of `previous`.
     /// `previous` is still listed because of that reference, so its link is good
     /// even if the lock was dropped meanwhile.
     @inline(never)
-    private func nextRoot(after previous: Table?, _ filter: RootFilter) -> Table? {
-        rcuReadLock()
-        var candidate = previous.map { root(after: $0) } ?? firstRoot
-        while let found = candidate {
-            if filter.accepts(found) && found.get() { break }
-            candidate = root(after: found)
+    private func nextRoot(after previous: consuming RootReference?, _ filter: RootFilter) -> RootReference? {
+        if let previous {
+            let next = insideRCU { _ in self.firstAccepted(from: previous.table.nextRoot, filter) }
+            previous.put(self)
+            return next
         }
-        rcuReadUnlock()
-        if let previous { putRoot(previous) }
-        return candidate
+        return insideRCU { _ in self.firstAccepted(from: self.firstRoot, filter) }
+    }
+
+    /// RCU.
+    private func firstAccepted(from root: Table?, _ filter: RootFilter) -> RootReference? {
+        var candidate = root
+        while let found = candidate {
+            if filter.accepts(found), let reference = RootReference.take(found) { return reference }
+            candidate = found.nextRoot
+        }
+        return nil
     }
 
     /// Visits roots, holding a reference to each; `body` may drop mmu_lock.
     @inline(__always)
-    func forEachRoot(_ filter: RootFilter, _ body: (Table) -> Void) {
+    func forEachRoot(_ filter: RootFilter, _ body: (borrowing RootReference) -> Void) {
         var root = nextRoot(after: nil, filter)
         while let here = root {
             body(here)
@@ -100,19 +101,25 @@ extension VM {
         }
     }
 
+    /// Visits all roots without references.  Under VMLock.pages.
+    func forEachListedRoot(_ body: (Table) -> Void) {
+        var here = firstRoot
+        while let root = here {
+            here = root.nextRoot
+            body(root)
+        }
+    }
+
     package var rootCount: UInt64 {
         locked(.pages) {
             var count: UInt64 = 0
-            var here = firstRoot
-            while let root = here {
-                count += 1
-                here = self.root(after: root)
-            }
+            forEachListedRoot { _ in count += 1 }
             return count
         }
     }
 
-    /// False if it was the last reference of a valid root, or there was none.
+    /// Drops a reference that was kept.  False if it was the last one of a valid root, or
+    /// there was none.
     @inline(never)
     @discardableResult
     package func putRoot(_ root: Table) -> Bool {
@@ -130,52 +137,45 @@ extension VM {
 
     /// Under VMLock.pages.
     private func list(_ root: Table) {
-        root.nextRoot.pointee.store(state.pointee.firstRoot.load(ordering: .relaxed), ordering: .relaxed)
+        root.setNextRoot(firstRoot)
         // Release: pairs with the acquire of whoever follows the list.
-        state.pointee.firstRoot.store(UInt(bitPattern: root.header), ordering: .releasing)
+        state.pointee.firstRoot.store(root.word, ordering: .releasing)
     }
 
     /// Under VMLock.pages.  The root's own link stays: a reader may stand on it.
     private func unlist(_ root: Table) {
-        let next = root.nextRoot.pointee.load(ordering: .relaxed)
-        guard var here = firstRoot else { return }
-        if here == root {
-            state.pointee.firstRoot.store(next, ordering: .releasing)
+        if firstRoot == root {
+            state.pointee.firstRoot.store(root.nextRoot?.word ?? 0, ordering: .releasing)
             return
         }
-        while let following = self.root(after: here) {
-            if following == root {
-                here.nextRoot.pointee.store(next, ordering: .releasing)
-                return
-            }
-            here = following
-        }
+        forEachListedRoot { if $0.nextRoot == root { $0.setNextRoot(root.nextRoot) } }
     }
 
     /// A valid root of this role, with a reference.  Under VMLock.pages.
-    private func validRoot(_ role: Role) -> Table? {
+    private func validRoot(_ role: Role) -> RootReference? {
         var here = firstRoot
         while let root = here {
-            if root.role == role && root.get() { return root }
-            here = self.root(after: root)
+            if root.role == role, let reference = RootReference.take(root) { return reference }
+            here = root.nextRoot
         }
         return nil
     }
 
     /// A valid root for the vCPU, found or made, with a reference for the caller.
     /// mmu_lock, either way, so that none is invalidated meanwhile.
-    func acquireRoot(_ vcpu: VCPU) -> Table? {
+    func findOrMakeRoot(_ vcpu: VCPU, _ hold: borrowing HeldForRead) -> RootReference? {
         let config = state
         let role = Role(
             rootLevel: config.pointee.config.rootLevel, addressSpace: vcpu.addressSpace,
             adDisabled: config.pointee.config.adDisabled)
         return locked(.pages) {
             if let root = validRoot(role) { return root }
-            guard let root = takeTable(vcpu, role: role, gfn: GFN(0), parent: nil) else { return nil }
+            guard let new = takeTable(vcpu, role: role, gfn: GFN(0), parent: nil) else { return nil }
+            let root = new.linked()
             // One reference for the caller, one for the MMU until it is invalidated.
-            root.references.pointee.store(2, ordering: .relaxed)
+            root.setReferences(2)
             list(root)
-            return root
+            return RootReference(root)
         }
     }
 }
@@ -184,31 +184,29 @@ extension VCPU {
     /// A valid root, with a reference for the caller.  Takes mmu_lock for read
     /// unless the thread holds it for write already.
     @inline(never)
-    package func acquireRoot() -> Table? {
+    package func acquireRoot() -> RootReference? {
         traceVCPU(TDPMMU_TRACE_ALLOC_ROOT, nil)
-        let lock = vm.lock
-        if lock.isHeldForWrite { return vm.acquireRoot(self) }
-        guard lock.readLock() else { return nil }
-        defer { _ = lock.readUnlock() }
-        return vm.acquireRoot(self)
+        if let hold = vm.lock.callersHold { return vm.findOrMakeRoot(self, hold) }
+        return vm.lock.read { hold in vm.findOrMakeRoot(self, hold) } ?? nil
     }
 
     /// Makes sure of a valid root.  False: no memory.
     @inline(never)
     package func load() -> Bool {
-        if let root, !root.role.isInvalid { return true }
+        let isGood = insideRCU { rcu in root(rcu).map { !$0.role.isInvalid } ?? false }
+        if isGood { return true }
         unload()
-        guard let root = acquireRoot() else { return false }
+        guard let new = acquireRoot()?.keep() else { return false }
         // Release: pairs with the exchange in unload() by another thread.
-        state.pointee.root.store(UInt(bitPattern: root.header), ordering: .releasing)
-        traceVCPU(TDPMMU_TRACE_LOAD_PGD, root)
+        state.pointee.root.store(new.word, ordering: .releasing)
+        traceVCPU(TDPMMU_TRACE_LOAD_PGD, new)
         return true
     }
 
     /// Drops its root.
     @inline(never)
     package func unload() {
-        let address = state.pointee.root.exchange(0, ordering: .acquiringAndReleasing)
-        if let header = UnsafeMutablePointer<kvm_mmu_page>(bitPattern: address) { vm.putRoot(Table(header)) }
+        let word = state.pointee.root.exchange(0, ordering: .acquiringAndReleasing)
+        if let root = Table(word: word) { RootReference(kept: root).put(vm) }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
 import PageTable
+import RCU
 
 /// Why a table is put in, and from whose pages it is made.
 struct TableLink {
@@ -12,41 +13,47 @@ struct TableLink {
     var isNXRecoverable = false
 }
 
-extension Actor {
-    /// Puts a table where nothing or a huge leaf stands; .fixed when it is there.
+enum LinkResult {
+    /// The table is there.
+    case linked
+    /// Somebody else changed the entry first.
+    case lost
+    case noMemory
+    /// The change is illegal: warned, not made.
+    case refused
+}
+
+extension SPTEWriter {
+    /// Puts a table where nothing or a huge leaf stands.
     @inline(never)
-    func linkTable(_ link: TableLink, _ iter: inout tdp_iter) -> FaultResult {
-        let parent = Table(containing: UInt(bitPattern: iter.sptep))
-        guard let table = vm.takeTable(link.vcpu, role: parent.role.child, gfn: iter.atGFN, parent: iter.slot)
+    func linkTable(_ link: TableLink, _ iter: inout tdp_iter, _ rcu: borrowing InsideRCU) -> LinkResult {
+        let role = Table(of: iter.slot).role.child, huge = iter.old
+        guard let new = vm.takeTable(link.vcpu, role: role, gfn: iter.atGFN, parent: iter.slot)
         else { return .noMemory }
-        let huge = iter.old
-        if huge.isPresent { fill(table, bySplitting: huge, at: iter.atLevel) }
+        if huge.isPresent { fill(new, bySplitting: huge, at: iter.atLevel) }
         // Marked before it is visible: whoever finds it must know that it has to stay.
-        if link.isNXSplit { table.isNXSplit = true }
-        switch set(&iter, vm.masks.table(at: table.address)) {
-        case .done:
-            if huge.isPresent {
-                if vm.traces(TDPMMU_TRACE_SPLIT_HUGE_PAGE) { vm.traceSplit(iter, huge) }
-                countLeaves(at: iter.atLevel.below, Int64(entriesPerTable))
-                count(.splits)
-            }
-            if link.isNXSplit && link.isNXRecoverable { vm.listNXSplit(table) }
-            return .fixed
-        case .lost:
-            vm.returnTable(link.vcpu, table)
-            return .retry
-        case .refused:
-            vm.returnTable(link.vcpu, table)
-            return .refused
+        if link.isNXSplit { new.table.isNXSplit = true }
+        var flush = OwedFlush()
+        let result = set(&iter, vm.masks.table(at: new.table.address), owing: &flush)
+        flush.forgo(because: "the children map what the huge leaf did, and nothing less")
+        guard result == .done else {
+            vm.returnTable(link.vcpu, new)
+            return result == .lost ? .lost : .refused
         }
+        let table = new.linked()
+        if huge.isPresent {
+            if vm.traces(TDPMMU_TRACE_SPLIT_HUGE_PAGE) { vm.traceSplit(iter, huge) }
+            countLeaves(at: iter.atLevel.below, Int64(entriesPerTable))
+            count(.splits)
+        }
+        if link.isNXSplit && link.isNXRecoverable { vm.listNXSplit(table) }
+        return .linked
     }
 
-    /// The children map exactly what the huge leaf did, so linking them needs no flush.
-    private func fill(_ table: Table, bySplitting huge: SPTE, at level: Level) {
+    private func fill(_ table: borrowing UnlinkedTable, bySplitting huge: SPTE, at level: Level) {
         let executable = vm.nxHugePages
         for index in 0..<entriesPerTable {
-            table[index].store(
-                vm.masks.splitChild(of: huge, at: level, index: index, executable: executable))
+            table.fill(index, vm.masks.splitChild(of: huge, at: level, index: index, executable: executable))
         }
     }
 }

@@ -2,6 +2,7 @@
 import CPlatform
 import CTDPMMU
 import PageTable
+import RCU
 import Sync
 import Synchronization
 
@@ -100,7 +101,7 @@ extension VM {
         trace(id) {
             $0.page.gfn = table.gfn.raw
             $0.page.role = table.role.raw
-            $0.page.root_count = UInt32(bitPattern: table.references.pointee.load(ordering: .relaxed))
+            $0.page.root_count = UInt32(bitPattern: table.referenceCount)
             $0.page.created = created
         }
     }
@@ -113,7 +114,7 @@ extension VM {
     ) {
         trace(id) {
             $0.root = tdpmmu_trace_root(
-                root: UInt64(UInt(bitPattern: root.header)), spt: root.address, start: start.raw, end: end.raw,
+                root: UInt64(root.word), spt: root.address, start: start.raw, end: end.raw,
                 role: root.role.raw, level: level.raw, can_yield: canYield, flush: flush, shared: shared)
         }
     }
@@ -152,8 +153,8 @@ extension VM {
 
     /// What a fault left in the entry it came for.
     @inline(never)
-    func traceSet(_ iter: tdp_iter) {
-        let slot = iter.slot, spte = slot.load()
+    func traceSet(_ iter: tdp_iter, _ rcu: borrowing InsideRCU) {
+        let slot = iter.slot, spte = slot.load(rcu)
         trace(TDPMMU_TRACE_SET_SPTE) {
             $0.set_spte = tdpmmu_trace_set_spte(
                 gfn: iter.gfn, spte: spte.raw, sptep: address(of: slot), level: UInt8(truncatingIfNeeded: iter.level),
@@ -215,11 +216,14 @@ extension Fault {
 
 extension VCPU {
     @inline(never)
-    func traceFastFault(_ access: FaultAccess, _ slot: SPTESlot, _ old: SPTE, _ result: FaultResult) {
+    func traceFastFault(
+        _ access: FaultAccess, _ last: LastEntry, _ result: FaultResult, _ rcu: borrowing InsideRCU
+    ) {
+        let now = last.slot.load(rcu)
         vm.trace(TDPMMU_TRACE_FAST_PAGE_FAULT) {
             $0.fast_page_fault = tdpmmu_trace_fast_page_fault(
-                cr2_or_gpa: access.address, error_code: access.errorCode, sptep: vm.address(of: slot),
-                old_spte: old.raw, new_spte: slot.load().raw, vcpu_id: state.pointee.id, ret: result.code)
+                cr2_or_gpa: access.address, error_code: access.errorCode, sptep: vm.address(of: last.slot),
+                old_spte: last.spte.raw, new_spte: now.raw, vcpu_id: state.pointee.id, ret: result.code)
         }
     }
 

@@ -52,9 +52,12 @@ package struct VCPU: Equatable {
 
     @inline(__always) package var addressSpace: Int32 { state.pointee.addressSpace }
 
-    @inline(__always) package var root: Table? {
-        // Relaxed: the vCPU owns a reference, so what it points to was seen before.
-        UnsafeMutablePointer(bitPattern: state.pointee.root.load(ordering: .relaxed)).map { Table($0) }
+    /// The root it walks.  Only RCU keeps it from being freed: another thread may take it
+    /// from the vCPU at any moment.
+    /// Acquire: pairs with the release in load(), for that other thread.
+    @inline(__always)
+    package func root(_ rcu: borrowing InsideRCU) -> Table? {
+        Table(word: state.pointee.root.load(ordering: .acquiring))
     }
 
     @inline(__always) var cache: TableCache {

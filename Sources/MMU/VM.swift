@@ -245,7 +245,7 @@ package struct VM: Equatable {
 
     /// Runs `body` holding one of the VM's small locks.
     @inline(__always)
-    func locked<T>(_ lock: VMLock, _ body: () -> T) -> T {
+    func locked<T: ~Copyable>(_ lock: VMLock, _ body: () -> T) -> T {
         let mutex = mutex(lock)
         mutex.lock()
         let result = body()

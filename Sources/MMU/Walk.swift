@@ -7,10 +7,10 @@ import Sync
 /// What a visit asks of the walk.
 enum Visit {
     case next
-    /// Go on, and a flush is pending from here.
-    case nextAndFlush
     /// Look at the same entry again: somebody changed it meanwhile.
     case again
+    /// Let others have mmu_lock here, and look at the entry again.
+    case giveWay
     /// The walk is over.
     case stop
 }
@@ -23,54 +23,112 @@ struct WalkRange {
     var end: GFN
 }
 
-extension Actor {
-    /// The walk that all range operations share: every entry in the range, inside
-    /// RCU, giving way to others if it may.  A pending flush is served before the
-    /// lock is dropped, and then it is pending no more.  False if a visit stopped it.
+/// The walk that all range operations share:
+///   1. enter RCU, and stand on the entry of the root that covers the range's start;
+///   2. if others want mmu_lock, or the rig says so, and the walk has come forward since it last
+///      gave way: pay the flush that is owed, leave RCU, let go of the lock; take them
+///      again, and start over from the root at the gfn where the walk wanted to go;
+///   3. else visit the entry, and step: down if a table is there, else aside, else up;
+///   4. past the range's end, or when a visit says stop: pay what is owed for tables that
+///      were unlinked, and leave RCU.
+extension SPTEWriter {
+    /// One that never gives way.  False if a visit stopped it.
     @inline(__always)
     @discardableResult
     func walk(
-        _ root: Table, _ range: WalkRange, canYield: Bool, flush: inout Bool,
-        _ visit: (inout tdp_iter) -> Visit
+        _ root: Table, _ range: WalkRange, owing flush: inout OwedFlush, _ rcu: borrowing InsideRCU,
+        _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
     ) -> Bool {
-        rcuReadLock()
-        var iter = tdp_iter(root: root, minLevel: range.minLevel, from: range.start)
-        if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, iter) }
-        let asksRig = isRigAsked
+        var iter = begin(root, range, rcu)
         while iter.valid && iter.atGFN < range.end {
-            if canYield && yieldIfWanted(&iter, &flush, asksRig) {
-                vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
-                iter.next()
-                continue
-            }
-            let visited = visit(&iter)
-            if visited == .nextAndFlush { flush = true }
+            let visited = visit(&iter, &flush, rcu)
             if visited == .stop { break }
-            if visited != .again { iter.next() }
+            if visited != .again { iter.next(rcu) }
         }
-        rcuReadUnlock()
+        payForTables(range, &flush)
         return !(iter.valid && iter.atGFN < range.end)
     }
 
-    /// The same under several roots, for operations that leave no flush pending.
+    /// One that gives way, unless `canYield` says otherwise.
     @inline(__always)
-    func walkRoots(_ roots: RootFilter, _ range: WalkRange, canYield: Bool, _ visit: (inout tdp_iter) -> Visit) {
-        var goesOn = true
-        vm.forEachRoot(roots) { root in
-            guard goesOn else { return }
-            var flush = false
-            goesOn = walk(root, range, canYield: canYield, flush: &flush, visit)
+    @discardableResult
+    func walk<Hold: LockHold & ~Copyable>(
+        _ root: borrowing RootReference, _ range: WalkRange, _ hold: inout Hold, canYield: Bool = true,
+        owing flush: inout OwedFlush, _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
+    ) -> Bool {
+        let table = root.table
+        return insideRCU { rcu in
+            var iter = begin(table, range, rcu)
+            let asksRig = isRigAsked
+            while iter.valid && iter.atGFN < range.end {
+                if canYield && yieldIfWanted(&iter, &flush, asksRig, &hold, &rcu) {
+                    vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
+                    iter.next(rcu)
+                    continue
+                }
+                let visited = visit(&iter, &flush, rcu)
+                if visited == .stop { break }
+                if visited == .giveWay {
+                    yield(&iter, &flush, &hold, &rcu)
+                    vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
+                }
+                if visited != .again { iter.next(rcu) }
+            }
+            payForTables(range, &flush)
+            return !(iter.valid && iter.atGFN < range.end)
         }
     }
 
+    /// A walk never unlinks a table that reaches out of its range.
+    @inline(__always)
+    private func payForTables(_ range: WalkRange, _ flush: inout OwedFlush) {
+        if flush.isForTable { flush.payNow { vm.flush(range.start, pages: range.end.raw &- range.start.raw) } }
+    }
+
+    @inline(__always)
+    private func begin(_ root: Table, _ range: WalkRange, _ rcu: borrowing InsideRCU) -> tdp_iter {
+        let iter = tdp_iter(root: root, minLevel: range.minLevel, from: range.start, rcu)
+        if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, iter) }
+        return iter
+    }
+
+    /// The walk that gives way, under several roots.
+    @inline(__always)
+    func walkRoots<Hold: LockHold & ~Copyable>(
+        _ roots: RootFilter, _ range: WalkRange, _ hold: inout Hold, owing flush: inout OwedFlush,
+        _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
+    ) {
+        var goesOn = true
+        vm.forEachRoot(roots) { root in
+            if goesOn { goesOn = walk(root, range, &hold, owing: &flush, visit) }
+        }
+    }
+
+    /// The walk that does not, under several roots.
+    @inline(__always)
+    func walkRoots(
+        _ roots: RootFilter, _ range: WalkRange, owing flush: inout OwedFlush,
+        _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
+    ) {
+        var goesOn = true
+        vm.forEachRoot(roots) { root in
+            let table = root.table
+            if goesOn { goesOn = insideRCU { rcu in walk(table, range, owing: &flush, rcu, visit) } }
+        }
+    }
+}
+
+/// Giving way.
+extension SPTEWriter {
     /// Lets others have mmu_lock if they want it and the walk has come forward
     /// since it last yielded; else it could yield for ever at one place.
     @inline(__always)
-    private func yieldIfWanted(_ iter: inout tdp_iter, _ flush: inout Bool, _ asksRig: Bool) -> Bool {
+    private func yieldIfWanted<Hold: LockHold & ~Copyable>(
+        _ iter: inout tdp_iter, _ flush: inout OwedFlush, _ asksRig: Bool, _ hold: inout Hold, _ rcu: inout InsideRCU
+    ) -> Bool {
         guard iter.next_last_level_gfn != iter.yielded_gfn else { return false }
         guard vm.lock.needBreak || asksRig && rigWantsYield(at: iter) else { return false }
-        yieldLock(&flush)
-        iter.yielded = true
+        yield(&iter, &flush, &hold, &rcu)
         return true
     }
 
@@ -78,18 +136,6 @@ extension Actor {
     @inline(__always)
     private var isRigAsked: Bool {
         vm.state.pointee.config.ops.need_resched != nil || vm.state.pointee.config.ops.yield_at != nil
-    }
-
-    /// As yieldIfWanted() for the rig alone, in the middle of a visit, forward or not; nothing may
-    /// wait for a flush.
-    @inline(never)
-    func yieldIfRigWants(_ iter: inout tdp_iter) -> Bool {
-        guard isYieldPlace(iter) else { return false }
-        var flush = false
-        yieldLock(&flush)
-        iter.yielded = true
-        vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
-        return true
     }
 
     /// Not inline, and of a copy: else the iterator would live in memory in every walk.
@@ -101,29 +147,23 @@ extension Actor {
     }
 
     @inline(never)
-    private func isYieldPlace(_ iter: tdp_iter) -> Bool {
+    func isYieldPlace(_ iter: tdp_iter) -> Bool {
         guard let callback = vm.state.pointee.config.ops.yield_at else { return false }
         return withUnsafePointer(to: iter) { callback(vm.state.pointee.config.opsContext, vm.kvm, $0) }
     }
 
+    @inline(__always)
+    private func yield<Hold: LockHold & ~Copyable>(
+        _ iter: inout tdp_iter, _ flush: inout OwedFlush, _ hold: inout Hold, _ rcu: inout InsideRCU
+    ) {
+        flush.payNow { vm.flushAll() }
+        letOthers(&hold, &rcu)
+        iter.yielded = true
+    }
+
     @inline(never)
-    private func yieldLock(_ flush: inout Bool) {
-        if flush {
-            vm.flushAll()
-            flush = false
-        }
+    private func letOthers<Hold: LockHold & ~Copyable>(_ hold: inout Hold, _ rcu: inout InsideRCU) {
         count(.yields)
-        rcuReadUnlock()
-        switch mode {
-        case .shared:
-            _ = vm.lock.readUnlock()
-            vm.tellYielded()
-            _ = vm.lock.readLock()
-        case .exclusive:
-            _ = vm.lock.writeUnlock()
-            vm.tellYielded()
-            _ = vm.lock.writeLock()
-        }
-        rcuReadLock()
+        rcu.leave { hold.giveWay(vm.lock) { vm.tellYielded() } }
     }
 }

@@ -206,6 +206,12 @@ package struct SPTEMasks {
             : spte.isWritable && spte.raw & dirty == 0
     }
 
+    /// Does `new` lack a right, or the Dirty bit, of `old`?
+    @inline(__always) package func loses(_ old: SPTE, _ new: SPTE) -> Bool {
+        let lost = old.raw & ~new.raw, gained = new.raw & ~old.raw
+        return lost & (1 | SPTE.writable | execute | dirty) != 0 || gained & noExecute != 0
+    }
+
     @inline(__always) package func mmio(_ gfn: GFN, generation: UInt64) -> SPTE {
         let address = gfn.raw &<< 12
         return SPTE(mmioValue | mmioAccess | SPTE.mmioGenerationBits(generation)

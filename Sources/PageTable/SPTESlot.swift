@@ -1,41 +1,243 @@
 // SPDX-License-Identifier: GPL-2.0-only
+// Where SPTEs are written: here and nowhere else.
+//
+// Every write to an entry that somebody may see goes through these steps, in this order:
+//   1. the change is checked: one that must never happen is refused, and not made;
+//   2. the entry is written, in the way that its lock and its volatile bits demand;
+//   3. the write gives an UnsettledChange, which cannot be copied and not be forgotten
+//      (MustSettle.swift): settle() tells the rig, counts, cares for the subtree, and owes a flush.
+// So no other file can write an entry, and none can write one in silence.
+import CPlatform
+import CTDPMMU
+import Sync
 import Synchronization
 
-/// One entry of a table in memory.  Other threads, and in a real machine the
-/// CPU, change it at any time: every access is atomic.
+/// The place of one SPTE in a table.
 package struct SPTESlot: Equatable {
-    package let pointer: UnsafeMutablePointer<UInt64>
+    private let word: UnsafeMutablePointer<Atomic<UInt64>>
 
-    @inline(__always) package init(_ pointer: UnsafeMutablePointer<UInt64>) { self.pointer = pointer }
-
-    @inline(__always) private var word: UnsafeMutablePointer<Atomic<UInt64>> {
-        UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: Atomic<UInt64>.self)
+    @inline(__always)
+    package init(_ pointer: UnsafeMutablePointer<UInt64>) {
+        word = UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: Atomic<UInt64>.self)
     }
+
+    /// As C has it.
+    @inline(__always)
+    package var pointer: tdp_ptep_t { UnsafeMutableRawPointer(word).assumingMemoryBound(to: UInt64.self) }
 
     /// Acquire: pairs with the release that linked a table, so that a reader who
     /// sees the link sees the table's entries.
-    @inline(__always) package func load() -> SPTE {
+    @inline(__always)
+    package func load(_ protection: borrowing some KeepsTables & ~Copyable) -> SPTE {
         SPTE(word.pointee.load(ordering: .acquiring))
     }
 
+    // Of these four the file's other types make use, and nobody else can.
+
     /// Release: pairs with load(); what the entry points to was written before.
-    @inline(__always) package func store(_ new: SPTE) {
-        word.pointee.store(new.raw, ordering: .releasing)
-    }
+    @inline(__always)
+    fileprivate func store(_ new: SPTE) { word.pointee.store(new.raw, ordering: .releasing) }
+
+    /// In a table that nobody sees yet; the link releases it.
+    @inline(__always)
+    fileprivate func fill(_ new: SPTE) { word.pointee.store(new.raw, ordering: .relaxed) }
 
     /// Both ways: the old value may name a table (acquire, pairs with the link),
     /// the new one may publish a table (release, pairs with load()).
-    @inline(__always) package func exchange(_ new: SPTE) -> SPTE {
+    @inline(__always)
+    fileprivate func exchange(_ new: SPTE) -> SPTE {
         SPTE(word.pointee.exchange(new.raw, ordering: .acquiringAndReleasing))
     }
 
-    /// Replaces `old`; else leaves what is there in `old` and returns false.
-    /// Orderings as for exchange().
-    @inline(__always) package func replace(_ old: inout SPTE, with new: SPTE) -> Bool {
+    /// Replaces `old`, or returns what is there instead.  Orderings as for exchange().
+    @inline(__always)
+    fileprivate func replace(_ old: SPTE, with new: SPTE) -> SPTE? {
         let (done, seen) = word.pointee.compareExchange(
             expected: old.raw, desired: new.raw,
             successOrdering: .acquiringAndReleasing, failureOrdering: .acquiring)
-        old = SPTE(seen)
-        return done
+        return done ? nil : SPTE(seen)
     }
+}
+
+/// Who keeps the books on SPTEs: judges each change, is told of it, counts it, and takes
+/// care of what it cuts off.
+package protocol ChangeBook {
+    /// How mmu_lock is held; .shared also where it is not held at all.
+    var mode: LockMode { get }
+
+    /// Why the change must never happen, or nil.
+    func violation(of wish: SPTEChange) -> StaticString?
+    /// May somebody set a bit of this entry without mmu_lock?
+    func hasVolatileBits(_ spte: SPTE) -> Bool
+    /// May a CPU remember what the change takes away?
+    func takesAway(_ change: SPTEChange) -> Bool
+
+    func tell(_ change: SPTEChange)
+    /// The table below is cut off for good: freeze its entries, free it after a grace period.
+    func removeTable(_ change: SPTEChange)
+    /// The change would have been illegal, and was not made.
+    func refuse(_ wish: SPTEChange, because reason: StaticString)
+}
+
+/// A change that has been made, and of which nobody knows yet.
+@frozen
+package struct UnsettledChange: ~Copyable {
+    private let change: SPTEChange
+
+    @inline(__always)
+    fileprivate init(_ change: SPTEChange) { self.change = change }
+
+    /// Everybody who must know of it is told, the subtree that it cut off is removed, and a
+    /// flush is owed if a CPU may remember what is gone.
+    @inline(__always)
+    fileprivate consuming func settle(with book: some ChangeBook, owing flush: inout OwedFlush) -> ChangeResult {
+        let change = change
+        discard self
+        book.tell(change)
+        if change.removesTable {
+            book.removeTable(change)
+            flush.oweForTable()
+        } else if book.takesAway(change) {
+            flush.owe()
+        }
+        return .made(from: change.old)
+    }
+
+    @inlinable deinit { mustBeSettled() }
+}
+
+/// What came of a wish to change an entry.
+package enum ChangeResult {
+    /// The new value is in place, and everybody knows; this was there before.
+    case made(from: SPTE)
+    /// Another thread changed the entry first; this is what it holds.
+    case lost(SPTE)
+    /// Illegal: the book was told, the entry is as it was.
+    case refused
+}
+
+extension SPTESlot {
+    /// Makes a change as the book's lock demands: under a shared lock by one
+    /// compare-and-exchange against the old value; under an exclusive one by a store, or by an
+    /// exchange where a CPU may set a bit between our look and our write.
+    @inline(__always)
+    package func change(
+        _ wish: SPTEChange, in book: some ChangeBook, owing flush: inout OwedFlush
+    ) -> ChangeResult {
+        guard book.mode == .exclusive else { return changeAmongOthers(wish, in: book, owing: &flush) }
+        guard isLegal(wish, in: book) else { return .refused }
+        return writeAlone(wish, in: book).settle(with: book, owing: &flush)
+    }
+
+    /// The same under any lock or none, where others may be changing the entry at this moment:
+    /// a fault, a fast fault, aging, a CPU.
+    @inline(__always)
+    package func changeAmongOthers(
+        _ wish: SPTEChange, in book: some ChangeBook, owing flush: inout OwedFlush
+    ) -> ChangeResult {
+        guard isLegal(wish, in: book) else { return .refused }
+        // A frozen entry belongs to the thread that froze it.
+        guard !wish.old.isFrozen else { return .lost(wish.old) }
+        if let seen = replace(wish.old, with: wish.new) { return .lost(seen) }
+        return UnsettledChange(wish).settle(with: book, owing: &flush)
+    }
+
+    /// Takes an entry away in two steps, so that no other thread fills it before the CPUs have
+    /// forgotten what it mapped: frozen, then `forget`, then empty.
+    @inline(__always)
+    package func emptyThroughFrozen(
+        _ wish: SPTEChange, in book: some ChangeBook, forget: () -> Void
+    ) -> ChangeResult {
+        guard isLegal(wish, in: book) else { return .refused }
+        guard !wish.old.isFrozen else { return .lost(wish.old) }
+        if let seen = replace(wish.old, with: .frozen) { return .lost(seen) }
+        forget()
+        store(wish.new)
+        var flush = OwedFlush()
+        let result = UnsettledChange(wish).settle(with: book, owing: &flush)
+        flush.forgo(because: "the CPUs forgot it while it was frozen")
+        return result
+    }
+
+    /// Freezes an entry of a table that is cut off already, unless there is nothing to
+    /// freeze.
+    @inline(__always)
+    package func freeze(
+        _ place: (addressSpace: Int32, gfn: GFN, level: Level), in book: some ChangeBook,
+        _ protection: borrowing some KeepsTables & ~Copyable, owing flush: inout OwedFlush
+    ) {
+        let old = book.mode == .shared ? takeFromOthers() : load(protection)
+        guard book.mode == .shared || old.isPresent else { return }
+        let wish = SPTEChange(
+            addressSpace: place.addressSpace, gfn: place.gfn, level: place.level, old: old, new: .frozen)
+        let change = book.mode == .shared ? UnsettledChange(wish) : writeAlone(wish, in: book)
+        _ = change.settle(with: book, owing: &flush)
+    }
+
+    @inline(__always)
+    private func isLegal(_ wish: SPTEChange, in book: some ChangeBook) -> Bool {
+        guard let reason = book.violation(of: wish) else { return true }
+        book.refuse(wish, because: reason)
+        return false
+    }
+
+    /// Only CPUs write beside us.
+    @inline(__always)
+    private func writeAlone(_ wish: SPTEChange, in book: some ChangeBook) -> UnsettledChange {
+        guard wish.old.isLeaf(at: wish.level) && book.hasVolatileBits(wish.old) else {
+            store(wish.new)
+            return UnsettledChange(wish)
+        }
+        let old = exchange(wish.new)
+        return UnsettledChange(SPTEChange(
+            addressSpace: wish.addressSpace, gfn: wish.gfn, level: wish.level, old: old, new: wish.new))
+    }
+
+    /// Others may still be changing entries of the table.  One that they hold frozen is theirs
+    /// until they let go.
+    @inline(__always)
+    private func takeFromOthers() -> SPTE {
+        while true {
+            let taken = exchange(.frozen)
+            if !taken.isFrozen { return taken }
+            cp_cpu_relax()
+        }
+    }
+}
+
+/// A table that nobody else can reach: what has been taken and not been linked yet.  It is
+/// linked, or given back; it cannot be forgotten.
+@frozen
+package struct UnlinkedTable: ~Copyable {
+    package let table: Table
+
+    /// All entries hold nothing.
+    @inline(__always)
+    package init(_ page: Table, owner: UInt, role: Role, gfn: GFN, parent: SPTESlot?) {
+        table = page
+        page.entries.update(repeating: SPTE.nonPresent.raw, count: entriesPerTable)
+        page.becomeTable(owner: owner, role: role, gfn: gfn, parent: parent)
+    }
+
+    @inline(__always)
+    package func fill(_ index: Int, _ spte: SPTE) { table[index].fill(spte) }
+
+    /// It can be reached from here on: by an SPTE that points to it, or as a root.
+    @inline(__always)
+    package consuming func linked() -> Table {
+        let table = table
+        discard self
+        return table
+    }
+
+    /// Its page, to be given back.
+    @inline(__always)
+    package consuming func retired() -> Table {
+        let table = table
+        discard self
+        table.retire()
+        return table
+    }
+
+    @inlinable deinit { mustBeSettled() }
 }

@@ -39,83 +39,93 @@ extension tdp_iter {
 
     /// Starts at the root entry that covers `gfn`.  Trusts its arguments.
     @inline(__always)
-    package init(root: Table, minLevel: Level, from gfn: GFN) {
+    package init(root: Table, minLevel: Level, from gfn: GFN, _ protection: borrowing some KeepsTables & ~Copyable) {
         self.init()
         min_level = minLevel.raw
-        begin(root: root.entries, level: root.level, addressSpace: root.role.addressSpace, from: gfn)
+        begin(root: root, from: gfn, protection)
     }
 
     @inline(__always)
-    package mutating func begin(
-        root: UnsafeMutablePointer<UInt64>, level: Level, addressSpace: Int32, from gfn: GFN
+    private mutating func begin(
+        root: Table, from gfn: GFN, _ protection: borrowing some KeepsTables & ~Copyable
     ) {
-        root_level = level.raw
-        as_id = addressSpace
+        let role = root.role
+        root_level = role.level.raw
+        as_id = role.addressSpace
         next_last_level_gfn = gfn.raw
-        setTable(root, at: level)
-        restart()
+        setTable(root.entries, at: role.level)
+        restart(protection)
     }
 
     /// Again from the root to where the walk wanted to go.
     @inline(__always)
-    package mutating func restart() {
+    package mutating func restart(_ protection: borrowing some KeepsTables & ~Copyable) {
         yielded = false
         yielded_gfn = next_last_level_gfn
         level = root_level
-        moveToEntry(covering: GFN(next_last_level_gfn))
+        moveToEntry(covering: GFN(next_last_level_gfn), protection)
         valid = true
     }
 
-    @inline(__always) private mutating func moveToEntry(covering target: GFN) {
+    @inline(__always)
+    private mutating func moveToEntry(
+        covering target: GFN, _ protection: borrowing some KeepsTables & ~Copyable
+    ) {
         let here = atLevel
         gfn = target.rounded(to: here).raw
         sptep = table(at: here) + target.index(at: here)
-        reload()
+        reload(protection)
     }
 
     /// Reads the current entry again.
-    @inline(__always) package mutating func reload() { old = slot.load() }
+    @inline(__always)
+    package mutating func reload(_ protection: borrowing some KeepsTables & ~Copyable) {
+        old = slot.load(protection)
+    }
 
-    @inline(__always) private mutating func tryStepDown() -> Bool {
+    @inline(__always)
+    private mutating func tryStepDown(_ protection: borrowing some KeepsTables & ~Copyable) -> Bool {
         guard level > min_level else { return false }
         // Again, because the entry may have changed since it was last read: going
         // by the old value could enter a table that is on its way out.
-        reload()
+        reload(protection)
         guard isAtTable else { return false }
         let child = UnsafeMutablePointer<UInt64>(bitPattern: Table.entries(of: old.address)).unsafelyUnwrapped
         level &-= 1
         setTable(child, at: atLevel)
-        moveToEntry(covering: GFN(next_last_level_gfn))
+        moveToEntry(covering: GFN(next_last_level_gfn), protection)
         return true
     }
 
-    @inline(__always) private mutating func tryStepSide() -> Bool {
+    @inline(__always)
+    private mutating func tryStepSide(_ protection: borrowing some KeepsTables & ~Copyable) -> Bool {
         guard atGFN.index(at: atLevel) != entriesPerTable &- 1 else { return false }
         gfn = gfn &+ atLevel.pages
         next_last_level_gfn = gfn
         sptep = sptep.unsafelyUnwrapped + 1
-        reload()
+        reload(protection)
         return true
     }
 
-    @inline(__always) private mutating func tryStepUp() -> Bool {
+    @inline(__always)
+    private mutating func tryStepUp(_ protection: borrowing some KeepsTables & ~Copyable) -> Bool {
         guard level < root_level else { return false }
         level &+= 1
-        moveToEntry(covering: atGFN)
+        moveToEntry(covering: atGFN, protection)
         return true
     }
 
     /// Down if a table is there, else aside, else up until aside works.
     @inline(__always)
-    package mutating func next() {
+    package mutating func next(_ protection: borrowing some KeepsTables & ~Copyable) {
         if yielded {
-            restart()
+            restart(protection)
             return
         }
-        if tryStepDown() { return }
+        if tryStepDown(protection) { return }
         repeat {
-            if tryStepSide() { return }
-        } while tryStepUp()
+            if tryStepSide(protection) { return }
+        } while tryStepUp(protection)
         valid = false
     }
 }

@@ -2,21 +2,43 @@
 import CTDPMMU
 import Synchronization
 
-/// One table: a page of 512 SPTEs and its header.
+/// One table: a page of 512 SPTEs and its header.  It may be named anywhere; its entries
+/// are read only with a proof that it stays (Protection.swift).
 package struct Table: Equatable {
-    package let header: UnsafeMutablePointer<kvm_mmu_page>
+    let header: UnsafeMutablePointer<TableHeader>
 
-    @inline(__always) package init(_ header: UnsafeMutablePointer<kvm_mmu_page>) { self.header = header }
+    @inline(__always) init(_ header: UnsafeMutablePointer<TableHeader>) { self.header = header }
+
+    /// A table that is remembered by the address of its header; nil for 0.
+    @inline(__always)
+    package init?(word: UInt) {
+        guard let header = UnsafeMutablePointer<TableHeader>(bitPattern: word) else { return nil }
+        self.header = header
+    }
+
+    /// Address of its header.
+    @inline(__always) package var word: UInt { UInt(bitPattern: header) }
+
+    /// As C has it.
+    @inline(__always)
+    package var page: UnsafeMutablePointer<kvm_mmu_page> {
+        UnsafeMutableRawPointer(header).assumingMemoryBound(to: kvm_mmu_page.self)
+    }
 
     /// The table whose page holds this address, which must be inside one.
     @inline(__always) package init(containing address: UInt) {
         let block = address & ~(TableArena.blockBytes &- 1)
         let page = (address &>> 12) & (TableArena.pagesPerBlock &- 1)
-        header = UnsafeMutablePointer(bitPattern: block &+ page &* TableArena.headerBytes).unsafelyUnwrapped
+        header = UnsafeMutablePointer(bitPattern: block &+ page &* TableHeader.stride).unsafelyUnwrapped
     }
 
+    /// The table that an entry stands in.
+    @inline(__always)
+    package init(of slot: SPTESlot) { self.init(containing: UInt(bitPattern: slot.pointer)) }
+
     /// The table that a table entry points to.  Trusts the entry.
-    @inline(__always) package init(child entry: SPTE) {
+    @inline(__always)
+    package init(child entry: SPTE, _ protection: borrowing some KeepsTables & ~Copyable) {
         self.init(containing: Self.entries(of: entry.address))
     }
 
@@ -28,13 +50,13 @@ package struct Table: Equatable {
     }
 
     /// For a header that a caller made up.
-    package init?(checkedHeader header: UnsafeMutablePointer<kvm_mmu_page>) {
-        let address = UInt(bitPattern: header)
-        let index = (address & (TableArena.blockBytes - 1)) / TableArena.headerBytes
-        let page = (address & ~(TableArena.blockBytes - 1)) + index * 4096
-        guard address % TableArena.headerBytes == 0, index < TableArena.pagesPerBlock,
-              TableArena.covers(page) else { return nil }
-        self.init(header)
+    package init?(checkedHeader page: UnsafeMutablePointer<kvm_mmu_page>) {
+        let address = UInt(bitPattern: page)
+        let block = address & ~(TableArena.blockBytes &- 1), offset = address &- block
+        let index = offset / TableHeader.stride
+        guard offset % TableHeader.stride == 0, index < TableArena.pagesPerBlock,
+              TableArena.covers(block &+ index &* UInt(tableBytes)) else { return nil }
+        self.init(UnsafeMutableRawPointer(page).assumingMemoryBound(to: TableHeader.self))
         guard isInUse else { return nil }
     }
 
@@ -43,9 +65,8 @@ package struct Table: Equatable {
         UInt(truncatingIfNeeded: physical) &+ TableArena.offset
     }
 
-    @inline(__always) package var entries: UnsafeMutablePointer<UInt64> {
-        header.pointee.spt.unsafelyUnwrapped
-    }
+    /// As C has them; Swift reads them as slots.
+    @inline(__always) package var entries: tdp_ptep_t { header.pointee.spt.unsafelyUnwrapped }
 
     @inline(__always) package subscript(index: Int) -> SPTESlot { SPTESlot(entries + index) }
 
@@ -54,140 +75,147 @@ package struct Table: Equatable {
         UInt64(UInt(bitPattern: entries) &- TableArena.offset)
     }
 
-    @inline(__always) package var level: Level { Level(role.level) }
     @inline(__always) package var gfn: GFN { GFN(header.pointee.gfn) }
+    @inline(__always) package var level: Level { role.level }
 
-    // Readers that hold no lock look at the role, the owner and the count.
+    /// Relaxed: a fault decides under mmu_lock, where a root's validity stands still.
+    @inline(__always)
+    package var role: Role { Role(raw: header.pointee.role.load(ordering: .relaxed)) }
 
-    @inline(__always) private func field<T: ~Copyable>(_ offset: Int, as type: T.Type) -> UnsafeMutablePointer<T> {
-        (UnsafeMutableRawPointer(header) + offset).assumingMemoryBound(to: T.self)
+    /// The entry that points here; nil for a root.
+    @inline(__always) package var parent: SPTESlot? { header.pointee.ptep.map { SPTESlot($0) } }
+    package var isRoot: Bool { header.pointee.ptep == nil }
+
+    /// Address of the struct kvm that owns it; 0 while the page is free.
+    /// Acquire: pairs with the release in becomeTable().
+    package var ownerAddress: UInt { header.pointee.owner.load(ordering: .acquiring) }
+    package var isInUse: Bool { ownerAddress != 0 }
+
+    // MARK: Life
+
+    /// Takes a free page into use; its entries are filled already.
+    @inline(__always)
+    func becomeTable(owner: UInt, role: Role, gfn: GFN, parent: SPTESlot?) {
+        header.pointee.gfn = gfn.raw
+        header.pointee.ptep = parent?.pointer
+        header.pointee.isTable = true
+        header.pointee.isNXSplit.store(false, ordering: .relaxed)
+        header.pointee.isNXListed = false
+        header.pointee.isScheduledToZap = false
+        header.pointee.role.store(role.raw, ordering: .relaxed)
+        header.pointee.references.store(0, ordering: .relaxed)
+        // Release: pairs with ownerAddress, for callers that made up a pointer.
+        header.pointee.owner.store(owner, ordering: .releasing)
     }
 
-    @inline(__always) package var roleWord: UnsafeMutablePointer<Atomic<UInt32>> {
-        field(HeaderOffset.role, as: Atomic<UInt32>.self)
-    }
-
-    @inline(__always) package var role: Role {
-        Role(raw: roleWord.pointee.load(ordering: .relaxed))
-    }
-
-    @inline(__always) private var owner: UnsafeMutablePointer<Atomic<UInt>> {
-        field(HeaderOffset.owner, as: Atomic<UInt>.self)
-    }
-
-    @inline(__always) package var references: UnsafeMutablePointer<Atomic<Int32>> {
-        field(HeaderOffset.references, as: Atomic<Int32>.self)
-    }
-
-    /// Next root of the list; meaningful for roots.
-    @inline(__always) package var nextRoot: UnsafeMutablePointer<Atomic<UInt>> {
-        field(HeaderOffset.next, as: Atomic<UInt>.self)
-    }
-
-    /// Stands in for a huge page that must not be executed.
-    /// Relaxed: a fault that reads it late maps once more, or retries.
-    package var isNXSplit: Bool {
-        get { nxSplitByte.pointee.load(ordering: .relaxed) != 0 }
-        nonmutating set { nxSplitByte.pointee.store(newValue ? 1 : 0, ordering: .relaxed) }
-    }
-
-    private var nxSplitByte: UnsafeMutablePointer<Atomic<UInt8>> {
-        field(HeaderOffset.nxSplit, as: Atomic<UInt8>.self)
-    }
-
-    /// Neighbours in the list of tables that NX recovery may zap; 0 at the ends.
-    package var nxNext: UnsafeMutablePointer<UInt> { field(HeaderOffset.nxNext, as: UInt.self) }
-    package var nxPrevious: UnsafeMutablePointer<UInt> { field(HeaderOffset.nxPrevious, as: UInt.self) }
-    /// In that list.
-    package var isNXListed: UnsafeMutablePointer<UInt> { field(HeaderOffset.nxListed, as: UInt.self) }
-
-    /// Invalidated, and the MMU's own reference not yet dropped; roots only.
-    package var isScheduledToZap: UnsafeMutablePointer<Bool> {
-        field(HeaderOffset.scheduledToZap, as: Bool.self)
+    /// Out of use: the last step before the page goes back to where it came from.
+    package func retire() {
+        header.pointee.owner.store(0, ordering: .relaxed)
+        header.pointee.isTable = false
+        header.pointee.ptep = nil
     }
 
     @inline(__always) package var rcuHead: UnsafeMutablePointer<rcu_head> {
-        field(HeaderOffset.rcuHead, as: rcu_head.self)
+        withUnsafeMutablePointer(to: &header.pointee.rcuHead) { $0 }
     }
 
     /// The table around an rcu_head: headers are aligned to their size.
     @inline(__always) package init(rcuHead: UnsafeMutablePointer<rcu_head>) {
-        let address = UInt(bitPattern: rcuHead) & ~(TableArena.headerBytes &- 1)
+        let address = UInt(bitPattern: rcuHead) & ~(TableHeader.stride &- 1)
         header = UnsafeMutablePointer(bitPattern: address).unsafelyUnwrapped
     }
 
-    /// Address of the struct kvm that owns it; 0 while the page is free.
-    /// Acquire: pairs with the release in becomeTable().
-    package var ownerAddress: UInt { owner.pointee.load(ordering: .acquiring) }
-    package var isInUse: Bool { ownerAddress != 0 }
-    package var isRoot: Bool { header.pointee.ptep == nil }
-
-    /// Chain of tables that one removal unlinked, until they are handed to RCU.
+    /// Chain of pages that one owner has: strays of a removal, or a cache of free ones.
     @inline(__always) package var nextStray: Table? {
-        get { UnsafeMutablePointer(bitPattern: UInt(header.pointee.tdpmmu_private.0)).map { Table($0) } }
-        nonmutating set {
-            header.pointee.tdpmmu_private.0 = UInt64(newValue.map { UInt(bitPattern: $0.header) } ?? 0)
+        get { Table(word: header.pointee.nextStray) }
+        nonmutating set { header.pointee.nextStray = newValue?.word ?? 0 }
+    }
+}
+
+/// What only roots have.  The list of roots and who may change it: MMU's Roots.swift.
+extension Table {
+    /// Next root of the list.  Acquire: pairs with the release that listed the root.
+    package var nextRoot: Table? { Table(word: header.pointee.next.load(ordering: .acquiring)) }
+
+    /// Release: pairs with nextRoot; a reader who finds the root sees it whole.
+    package func setNextRoot(_ next: Table?) {
+        header.pointee.next.store(next?.word ?? 0, ordering: .releasing)
+    }
+
+    package func invalidate() {
+        header.pointee.role.store(role.invalidated.raw, ordering: .relaxed)
+    }
+
+    /// Invalidated, and the MMU's own reference not yet dropped.
+    package var isScheduledToZap: Bool {
+        get { header.pointee.isScheduledToZap }
+        nonmutating set { header.pointee.isScheduledToZap = newValue }
+    }
+
+    /// How many references there are, for events and for tests.
+    package var referenceCount: Int32 { header.pointee.references.load(ordering: .relaxed) }
+
+    /// Before anybody sees the root.
+    package func setReferences(_ count: Int32) { header.pointee.references.store(count, ordering: .relaxed) }
+
+    /// Takes a reference unless the count is zero already: a dying root stays dead.
+    package func addReference() -> Bool {
+        var count = referenceCount
+        while count > 0 {
+            let (done, seen) = header.pointee.references.weakCompareExchange(
+                expected: count, desired: count &+ 1, ordering: .relaxed)
+            if done { return true }
+            count = seen
+        }
+        return false
+    }
+
+    package enum DropResult {
+        case stillUsed
+        case last
+        case refused
+    }
+
+    /// Drops a reference, but never the last one of a valid root.
+    package func dropReference() -> DropResult {
+        var count = referenceCount
+        while true {
+            if count <= 0 || (count == 1 && !role.isInvalid) { return .refused }
+            // Release: what this user did to the tables comes before their end;
+            // acquire: the last user sees what the others did.  They pair with
+            // each other.
+            let (done, seen) = header.pointee.references.weakCompareExchange(
+                expected: count, desired: count &- 1,
+                successOrdering: .acquiringAndReleasing, failureOrdering: .relaxed)
+            if done { return count == 1 ? .last : .stillUsed }
+            count = seen
         }
     }
-
-    /// Takes a free page into use with nothing present.
-    @inline(__always)
-    package func becomeTable(owner kvm: UInt, role: Role, gfn: GFN, parent: SPTESlot?) {
-        entries.update(repeating: SPTE.nonPresent.raw, count: entriesPerTable)
-        header.pointee.gfn = gfn.raw
-        header.pointee.ptep = parent?.pointer
-        header.pointee.tdp_mmu_page = true
-        isNXSplit = false
-        isNXListed.pointee = 0
-        isScheduledToZap.pointee = false
-        roleWord.pointee.store(role.raw, ordering: .relaxed)
-        references.pointee.store(0, ordering: .relaxed)
-        // Release: pairs with isInUse, for callers that made up a pointer.
-        owner.pointee.store(kvm, ordering: .releasing)
-    }
-
-    /// Out of use: the last step before the page goes back to the arena.
-    package func retire() {
-        owner.pointee.store(0, ordering: .relaxed)
-        header.pointee.tdp_mmu_page = false
-        header.pointee.ptep = nil
-    }
 }
 
-/// Offsets in struct kvm_mmu_page; a C test pins them.
-enum HeaderOffset {
-    static let next = 0
-    static let owner = 24
-    static let rcuHead = 40
-    static let role = 56
-    static let references = 60
-    static let nxSplit = 65
-    static let scheduledToZap = 66
-    // In tdpmmu_private, behind the chain of strays.
-    static let nxNext = 80
-    static let nxPrevious = 88
-    static let nxListed = 96
-}
-
-/// The kernel's role word: what sort of table it is.
-package struct Role: Equatable {
-    package var raw: UInt32
-
-    @inline(__always) package init(raw: UInt32) { self.raw = raw }
-
-    /// direct, access rwx, efer_nx, cr0_wp: the same for every TDP table.
-    private static let constant: UInt32 = (1 &<< 7) | (7 &<< 8) | (1 &<< 12) | (1 &<< 13)
-    package static let invalidBit: UInt32 = 1 &<< 11
-
-    package init(rootLevel: Level, addressSpace: Int32, adDisabled: Bool) {
-        raw = Self.constant | UInt32(bitPattern: rootLevel.raw) & 0xf
-            | (adDisabled ? 1 &<< 16 : 0) | UInt32(bitPattern: addressSpace) &<< 24
+/// What only tables have that stand in for a huge page.
+extension Table {
+    /// Stands in for a huge page that must not be executed.
+    /// Relaxed: a fault that reads it late maps once more, or retries.
+    package var isNXSplit: Bool {
+        get { header.pointee.isNXSplit.load(ordering: .relaxed) }
+        nonmutating set { header.pointee.isNXSplit.store(newValue, ordering: .relaxed) }
     }
 
-    @inline(__always) package var level: Int32 { Int32(bitPattern: raw & 0xf) }
-    @inline(__always) package var isInvalid: Bool { raw & Self.invalidBit != 0 }
-    @inline(__always) package var addressSpace: Int32 { Int32(bitPattern: raw &>> 24) }
+    // The list of those that recovery may zap.
 
-    /// Role of a table one level down.
-    @inline(__always) package var child: Role { Role(raw: raw &- 1) }
+    package var isNXListed: Bool {
+        get { header.pointee.isNXListed }
+        nonmutating set { header.pointee.isNXListed = newValue }
+    }
+
+    package var nxNext: Table? {
+        get { Table(word: header.pointee.nxNext) }
+        nonmutating set { header.pointee.nxNext = newValue?.word ?? 0 }
+    }
+
+    package var nxPrevious: Table? {
+        get { Table(word: header.pointee.nxPrevious) }
+        nonmutating set { header.pointee.nxPrevious = newValue?.word ?? 0 }
+    }
 }

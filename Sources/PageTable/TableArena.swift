@@ -10,7 +10,7 @@ import Synchronization
 /// table's host-physical address is its distance from the start of the stretch.
 package enum TableArena {
     package static let blockBytes: UInt = 2 &<< 20
-    static let headerBytes: UInt = 128
+    static var headerBytes: UInt { TableHeader.stride }
     static let pagesPerBlock: UInt = 512
     /// Pages at the start of a block that its headers fill.
     static let headerPages: UInt = pagesPerBlock * headerBytes / 4096
@@ -26,8 +26,8 @@ package enum TableArena {
     static let committed = Atomic<UInt>(0)
     /// Protects the two fields below and the growth of the arena.
     nonisolated(unsafe) static var mutexWord: UInt32 = 0
-    /// Headers of free pages, linked through `next`.
-    nonisolated(unsafe) static var freeList: UnsafeMutablePointer<kvm_mmu_page>? = nil
+    /// Free pages, chained through `nextStray`.
+    nonisolated(unsafe) static var freeList: Table? = nil
     nonisolated(unsafe) static var freeCount = 0
 
     /// Largest stretch tried first; a small address-space limit gets a smaller one.
@@ -51,14 +51,12 @@ package enum TableArena {
             var first: Table? = nil
             var missing = count
             while missing > 0 {
-                guard let header = freeList else {
+                guard let table = freeList else {
                     if grow() { continue }
                     break
                 }
-                freeList = header.pointee.next
+                freeList = table.nextStray
                 freeCount -= 1
-                header.pointee.next = nil
-                let table = Table(header)
                 table.nextStray = first
                 first = table
                 missing -= 1
@@ -70,8 +68,8 @@ package enum TableArena {
     /// Takes a page back.  Nobody may still reach it.
     package static func give(_ table: Table) {
         locked {
-            table.header.pointee.next = freeList
-            freeList = table.header
+            table.nextStray = freeList
+            freeList = table
             freeCount += 1
         }
     }
@@ -98,10 +96,10 @@ package enum TableArena {
         guard let memory = UnsafeMutableRawPointer(bitPattern: block),
               cp_commit_region(memory, Int(blockBytes)) else { return false }
         for page in (headerPages..<pagesPerBlock).reversed() {
-            let header = (memory + Int(page * headerBytes)).assumingMemoryBound(to: kvm_mmu_page.self)
-            header.pointee.spt = (memory + Int(page * 4096)).assumingMemoryBound(to: UInt64.self)
-            header.pointee.next = freeList
-            freeList = header
+            let table = Table((memory + Int(page * headerBytes)).assumingMemoryBound(to: TableHeader.self))
+            table.header.pointee.spt = (memory + Int(page * 4096)).assumingMemoryBound(to: UInt64.self)
+            table.nextStray = freeList
+            freeList = table
         }
         freeCount += Int(pagesPerBlock - headerPages)
         // Release: pairs with the acquire in `covers`; the headers are in place.

@@ -3,6 +3,7 @@ import CTDPMMU
 import MMU
 import PageTable
 import RCU
+import Sync
 
 /// What the guest does at an address.
 package struct Access {
@@ -19,41 +20,63 @@ package enum AccessResult {
     case done(Level)
     /// The CPU reports a fault; `present` and `reserved` are its error code's bits.
     case faults(present: Bool, reserved: Bool)
-    /// An entry changed under the walker: it starts again.
-    case changed
+    /// The vCPU has no root to walk from.
+    case noRoot
+}
+
+/// What a CPU's page walker writes: nobody is told, and nothing is counted, since no kernel
+/// hears of it either; but it is held to what a CPU can do.
+private struct HardwareBook: ChangeBook {
+    let vm: VM
+
+    var mode: LockMode { .shared }
+    func violation(of wish: SPTEChange) -> StaticString? { wish.violationByCPU(vm.masks) }
+    func hasVolatileBits(_ spte: SPTE) -> Bool { true }
+    func takesAway(_ change: SPTEChange) -> Bool { false }
+    func tell(_ change: SPTEChange) {}
+    func removeTable(_ change: SPTEChange) {}
+
+    func refuse(_ wish: SPTEChange, because reason: StaticString) {
+        vm.warn(.spte, "tdpmmu_cpu_access", reason, wish.old.raw, wish.new.raw)
+    }
 }
 
 extension VCPU {
     /// One access as the CPU's page walker makes it, without a TLB.
-    package func access(_ gfn: GFN, _ access: Access, from root: Table) -> AccessResult {
-        rcuReadLock()
-        defer { rcuReadUnlock() }
-        while true {
-            let result = tryAccess(gfn, access, from: root)
-            if case .changed = result { continue }
-            return result
+    package func access(_ gfn: GFN, _ access: Access) -> AccessResult {
+        insideRCU { rcu in
+            guard let root = root(rcu) else { return .noRoot }
+            while true {
+                if let result = tryAccess(gfn, access, from: root, rcu) { return result }
+            }
         }
     }
 
-    private func tryAccess(_ gfn: GFN, _ access: Access, from root: Table) -> AccessResult {
+    /// nil: an entry changed under the walker, who starts again.
+    private func tryAccess(
+        _ gfn: GFN, _ access: Access, from root: Table, _ rcu: borrowing InsideRCU
+    ) -> AccessResult? {
         let masks = vm.masks
         var table = root
         var level = root.level
         while true {
             let slot = table[gfn.index(at: level)]
-            let spte = slot.load()
+            let spte = slot.load(rcu)
             guard spte.isPresent, masks.isReadable(spte) else {
                 return .faults(present: false, reserved: masks.isMMIO(spte))
             }
             let isLast = spte.isLast(at: level)
             guard allows(spte, access, masks) else { return .faults(present: true, reserved: false) }
-            guard setAccessed(slot, spte, dirty: isLast && access.write, masks) else { return .changed }
+            let marked = SPTE(spte.raw | masks.accessed | (isLast && access.write ? masks.dirty : 0))
+            let change = SPTEChange(
+                addressSpace: addressSpace, gfn: gfn.rounded(to: level), level: level, old: spte, new: marked)
+            guard set(slot, change) else { return nil }
             if isLast {
                 // Page modification logging: the CPU reports what becomes dirty.
-                if access.write && !masks.isDirty(spte) { logDirty(gfn) }
+                if access.write && !masks.isDirty(spte) { logDirty(gfn, rcu) }
                 return .done(level)
             }
-            table = Table(child: spte)
+            table = Table(child: spte, rcu)
             level = level.below
         }
     }
@@ -63,11 +86,12 @@ extension VCPU {
     }
 
     /// False if the entry is no longer what the walker saw.
-    private func setAccessed(
-        _ slot: SPTESlot, _ spte: SPTE, dirty: Bool, _ masks: SPTEMasks
-    ) -> Bool {
-        let new = SPTE(spte.raw | masks.accessed | (dirty ? masks.dirty : 0))
-        var seen = spte
-        return new == spte || slot.replace(&seen, with: new)
+    private func set(_ slot: SPTESlot, _ change: SPTEChange) -> Bool {
+        guard change.new != change.old else { return true }
+        var flush = OwedFlush()
+        let result = slot.changeAmongOthers(change, in: HardwareBook(vm: vm), owing: &flush)
+        flush.forgo(because: "a CPU takes nothing away")
+        if case .made = result { return true }
+        return false
     }
 }

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CTDPMMU
+import PageTable
+import RCU
+import Sync
+
+/// Who changes SPTEs: for which VM, under which lock, counting where.  It keeps the book
+/// of every change (SPTESlot.swift).
+package struct SPTEWriter {
+    package let vm: VM
+    package let mode: LockMode
+    let counters: Counters
+    /// Nobody else writes `counters` meanwhile.
+    let countsAlone: Bool
+
+    /// An operation on the whole VM.
+    @inline(__always)
+    package init<Hold: LockHold & ~Copyable>(_ vm: VM, _ hold: borrowing Hold) {
+        self.vm = vm
+        mode = Hold.mode
+        countsAlone = mode == .exclusive
+        counters = countsAlone ? vm.exclusiveCounters : vm.counters
+    }
+
+    /// An operation without mmu_lock: RCU keeps the tables, compare-and-exchange the
+    /// entries honest.
+    @inline(__always)
+    init(lockless vm: VM, _ rcu: borrowing InsideRCU) {
+        self.vm = vm
+        mode = .shared
+        countsAlone = false
+        counters = vm.counters
+    }
+
+    /// A vCPU's fault.
+    @inline(__always)
+    package init(_ vcpu: VCPU, _ hold: borrowing HeldForRead) {
+        vm = vcpu.vm
+        mode = .shared
+        counters = vcpu.counters
+        countsAlone = true
+    }
+
+    @inline(__always) func count(_ counter: Counter, _ n: Int64 = 1) {
+        counters.add(counter, n, exclusive: countsAlone)
+    }
+
+    @inline(__always) func countLeaves(at level: Level, _ n: Int64) {
+        guard level <= .maxHuge else { return }
+        counters.add(level == .page4K ? .pages4K : level == .page2M ? .pages2M : .pages1G,
+                     n, exclusive: countsAlone)
+    }
+}
+
+extension SPTEWriter: ChangeBook {
+    @inline(__always)
+    package func violation(of wish: SPTEChange) -> StaticString? { wish.violation(vm.masks) }
+
+    @inline(__always)
+    package func hasVolatileBits(_ spte: SPTE) -> Bool { vm.masks.hasVolatileBits(spte) }
+
+    @inline(__always)
+    package func takesAway(_ change: SPTEChange) -> Bool { change.takesAway(vm.masks) }
+
+    @inline(__always)
+    package func tell(_ change: SPTEChange) {
+        let config = vm.state
+        if let callback = config.pointee.config.ops.spte_changed {
+            callback(config.pointee.config.opsContext, vm.kvm, change.addressSpace, change.gfn.raw,
+                     change.level.raw, change.old.raw, change.new.raw, mode == .shared)
+        }
+        if vm.traces(TDPMMU_TRACE_SPTE_CHANGED) { vm.traceChange(change) }
+        count(.spteChanges)
+        let wasLeaf = change.old.isLeaf(at: change.level), isLeaf = change.new.isLeaf(at: change.level)
+        if wasLeaf != isLeaf { countLeaves(at: change.level, isLeaf ? 1 : -1) }
+    }
+
+    @inline(never)
+    package func refuse(_ wish: SPTEChange, because reason: StaticString) {
+        vm.warn(.spte, "spte_change", reason, wish.old.raw, wish.new.raw)
+    }
+}
+
+extension SPTEChange {
+    /// The change of the entry a walk stands on.
+    @inline(__always)
+    package init(_ iter: borrowing tdp_iter, to new: SPTE) {
+        self.init(addressSpace: iter.as_id, gfn: GFN(iter.gfn), level: Level(iter.level),
+                  old: SPTE(iter.old_spte), new: new)
+    }
+}
+
+package enum SetResult {
+    /// The new value is in place and everybody knows.
+    case done
+    /// Somebody else changed the entry first; the iterator has the value seen.
+    case lost
+    /// The change is illegal: warned, not made.
+    case refused
+}
+
+extension SPTEWriter {
+    /// Changes the entry that a walk stands on, as the lock demands.
+    @inline(__always)
+    package func set(_ iter: inout tdp_iter, _ new: SPTE, owing flush: inout OwedFlush) -> SetResult {
+        note(iter.slot.change(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
+    }
+
+    /// The same where others may be at the entry whatever the lock: aging, the dirty log's masks.
+    @inline(__always)
+    func setAmongOthers(_ iter: inout tdp_iter, _ new: SPTE, owing flush: inout OwedFlush) -> SetResult {
+        note(iter.slot.changeAmongOthers(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
+    }
+
+    /// Empties an entry under the read lock: frozen keeps others off until the CPUs
+    /// have forgotten what it mapped.  Pays its flush itself.
+    @inline(never)
+    func zapAtomically(_ iter: inout tdp_iter, _ rcu: borrowing InsideRCU) -> SetResult {
+        let gfn = iter.atGFN, level = iter.atLevel
+        let result = note(
+            iter.slot.emptyThroughFrozen(SPTEChange(iter, to: .nonPresent), in: self) {
+                vm.flush(gfn, pages: level.pages)
+            }, &iter)
+        if result == .done { iter.old = .nonPresent }
+        return result
+    }
+
+    /// The iterator has what was there before, or what is there now.
+    @inline(__always)
+    private func note(_ result: ChangeResult, _ iter: inout tdp_iter) -> SetResult {
+        switch result {
+        case .made(let old):
+            iter.old = old
+            return .done
+        case .lost(let seen):
+            iter.old = seen
+            return .lost
+        case .refused: return .refused
+        }
+    }
+}

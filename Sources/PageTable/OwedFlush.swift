@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import Sync
+
+/// A flush of the CPUs' translations that is owed, perhaps.  Every walk that changes SPTEs
+/// has one; a change that takes something away makes it owed (UnsettledChange.settle()).  It is
+/// paid, or handed to the caller, and can neither be dropped nor overwritten.
+@frozen
+package struct OwedFlush: ~Copyable {
+    /// Is there a debt?
+    package private(set) var isOwed = false
+    /// For a table that was unlinked: it must be paid before RCU is left.
+    package private(set) var isForTable = false
+    /// No CPU can have a translation: there will never be a debt.
+    private let isNeeded: Bool
+
+    /// Nothing yet.
+    @inline(__always) package init() { isNeeded = true }
+
+    /// A debt that a caller may have had already.
+    @inline(__always)
+    package init(handedOver isOwed: Bool) {
+        isNeeded = true
+        self.isOwed = isOwed
+    }
+
+    /// For tables that no CPU uses.
+    @inline(__always) package init(neverBecause reason: StaticString) { isNeeded = false }
+
+    @inline(__always)
+    package mutating func owe() { isOwed = isOwed || isNeeded }
+
+    @inline(__always)
+    package mutating func oweForTable() {
+        owe()
+        isForTable = isOwed
+    }
+
+    /// What somebody else owes is owed here.
+    @inline(__always)
+    package mutating func add(_ other: consuming OwedFlush) {
+        isForTable = isForTable || other.isForTable
+        if other.handOver() { isOwed = true }
+    }
+
+    /// Pays what is owed so far.
+    @inline(__always)
+    package mutating func payNow(_ flush: () -> Void) {
+        if isOwed { flush() }
+        isOwed = false
+        isForTable = false
+    }
+
+    /// Pays, if anything is owed.
+    @inline(__always)
+    package consuming func pay(_ flush: () -> Void) {
+        if handOver() { flush() }
+    }
+
+    /// The caller owes it from here on, or has another way to make CPUs forget.
+    @inline(__always)
+    package consuming func handOver() -> Bool {
+        let isOwed = isOwed
+        discard self
+        return isOwed
+    }
+
+    /// Nothing is done; the reason says why that is right.
+    @inline(__always)
+    package consuming func forgo(because reason: StaticString) { discard self }
+
+    @inlinable deinit { mustBeSettled() }
+}

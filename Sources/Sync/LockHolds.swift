@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// How mmu_lock is held, said in types: an operation that needs it asks for the proof,
+// and one that may let go of it in its middle asks for the proof to itself (inout).
+
+/// How a lock is held.
+package enum LockMode {
+    case shared
+    case exclusive
+}
+
+/// Proof that the calling thread holds mmu_lock.  Only this file makes one.
+package protocol LockHold: ~Copyable {
+    static var mode: LockMode { get }
+
+    /// Lets go of the lock, runs `body`, and takes it again.
+    mutating func giveWay(_ lock: RWLock, while body: () -> Void)
+}
+
+/// Lock R, or the stronger W: others may hold it for read, nobody else for write.
+@frozen
+package struct HeldForRead: LockHold, ~Copyable {
+    @inline(__always) fileprivate init() {}
+
+    @inline(__always) package static var mode: LockMode { .shared }
+
+    @inline(__always)
+    package mutating func giveWay(_ lock: RWLock, while body: () -> Void) {
+        lock.readUnlock()
+        body()
+        lock.readLock()
+    }
+}
+
+/// Lock W: nobody else holds it.
+@frozen
+package struct HeldForWrite: LockHold, ~Copyable {
+    @inline(__always) fileprivate init() {}
+
+    @inline(__always) package static var mode: LockMode { .exclusive }
+
+    @inline(__always)
+    package mutating func giveWay(_ lock: RWLock, while body: () -> Void) {
+        lock.writeUnlock()
+        body()
+        lock.writeLock()
+    }
+}
+
+extension RWLock {
+    /// Runs `body` with the lock held for read; nil, with a warning, if it cannot be taken.
+    @inline(__always)
+    package func read<T: ~Copyable>(_ body: (inout HeldForRead) -> T) -> T? {
+        guard readLock() else { return nil }
+        var hold = HeldForRead()
+        let result = body(&hold)
+        readUnlock()
+        return result
+    }
+
+    /// Runs `body` with the lock held for write; nil, with a warning, if it cannot be taken.
+    @inline(__always)
+    package func write<T: ~Copyable>(_ body: (inout HeldForWrite) -> T) -> T? {
+        guard writeLock() else { return nil }
+        var hold = HeldForWrite()
+        let result = body(&hold)
+        writeUnlock()
+        return result
+    }
+
+    /// The hold of an entry point's caller: for read, or for write, which is more.
+    @inline(__always)
+    package var callersHold: HeldForRead? { isHeldForRead || isHeldForWrite ? HeldForRead() : nil }
+
+    /// The hold for read of an entry point's caller.
+    @inline(__always)
+    package var callersReadHold: HeldForRead? { isHeldForRead ? HeldForRead() : nil }
+
+    /// The hold for write of an entry point's caller.
+    @inline(__always)
+    package var callersWriteHold: HeldForWrite? { isHeldForWrite ? HeldForWrite() : nil }
+}
