@@ -56,7 +56,7 @@ public func get_mmio_spte_gfn(_ kvm: UnsafeMutablePointer<kvm>?, _ spte: UInt64)
 public func spte_to_child_pt(_ spte: UInt64, _ level: Int32) -> tdp_ptep_t? {
     let entry = SPTE(spte)
     guard (1...5).contains(level), entry.isTable(at: Level(level)) else { return nil }
-    return Table(checkedAddress: Table.entries(of: entry.address))?.entries
+    return Table(checkedAddress: Table.entries(of: entry.address)).flatMap { tdp_ptep_t(bitPattern: $0.entries) }
 }
 
 @c @implementation

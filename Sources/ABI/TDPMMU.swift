@@ -209,7 +209,7 @@ public func kvm_tdp_mmu_fast_pf_get_last_sptep(
     }
     let last = root.lastEntry(for: GFN(gfn), rcu)
     spte.pointee = last.spte.raw
-    return last.slot.pointer
+    return tdp_ptep_t(bitPattern: last.slot.address)
 }
 
 @c @implementation

@@ -36,7 +36,7 @@ package struct RootReference: ~Copyable {
     @inline(__always)
     package consuming func put(_ vm: VM) { vm.putRoot(keep()) }
 
-    @inlinable deinit { mustBeSettled() }
+    deinit { mustBeSettled() }
 }
 
 /// Which roots a loop visits.

@@ -189,7 +189,7 @@ extension VM {
 
     /// Host-physical address of an entry.
     func address(of slot: SPTESlot) -> UInt64 {
-        let here = UInt(bitPattern: slot.pointer)
+        let here = slot.address
         return Table(containing: here).address + UInt64(here & UInt(tableBytes - 1))
     }
 }

@@ -68,5 +68,5 @@ package struct OwedFlush: ~Copyable {
     @inline(__always)
     package consuming func forgo(because reason: StaticString) { discard self }
 
-    @inlinable deinit { mustBeSettled() }
+    deinit { mustBeSettled() }
 }

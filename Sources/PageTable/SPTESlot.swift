@@ -17,13 +17,13 @@ package struct SPTESlot: Equatable {
     private let word: UnsafeMutablePointer<Atomic<UInt64>>
 
     @inline(__always)
-    package init(_ pointer: UnsafeMutablePointer<UInt64>) {
+    package init(_ pointer: tdp_ptep_t) {
         word = UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: Atomic<UInt64>.self)
     }
 
-    /// As C has it.
+    /// Of the entry, for C; nothing is read or written by it.
     @inline(__always)
-    package var pointer: tdp_ptep_t { UnsafeMutableRawPointer(word).assumingMemoryBound(to: UInt64.self) }
+    package var address: UInt { UInt(bitPattern: word) }
 
     /// Acquire: pairs with the release that linked a table, so that a reader who
     /// sees the link sees the table's entries.
@@ -103,7 +103,7 @@ package struct UnsettledChange: ~Copyable {
         return .made(from: change.old)
     }
 
-    @inlinable deinit { mustBeSettled() }
+    deinit { mustBeSettled() }
 }
 
 /// What came of a wish to change an entry.
@@ -215,7 +215,7 @@ package struct UnlinkedTable: ~Copyable {
     @inline(__always)
     package init(_ page: Table, owner: UInt, role: Role, gfn: GFN, parent: SPTESlot?) {
         table = page
-        page.entries.update(repeating: SPTE.nonPresent.raw, count: entriesPerTable)
+        page.entryPointer.update(repeating: SPTE.nonPresent.raw, count: entriesPerTable)
         page.becomeTable(owner: owner, role: role, gfn: gfn, parent: parent)
     }
 
@@ -239,5 +239,5 @@ package struct UnlinkedTable: ~Copyable {
         return table
     }
 
-    @inlinable deinit { mustBeSettled() }
+    deinit { mustBeSettled() }
 }

@@ -53,7 +53,7 @@ extension tdp_iter {
         root_level = role.level.raw
         as_id = role.addressSpace
         next_last_level_gfn = gfn.raw
-        setTable(root.entries, at: role.level)
+        setTable(root.entryPointer, at: role.level)
         restart(protection)
     }
 

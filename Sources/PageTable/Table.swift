@@ -34,7 +34,7 @@ package struct Table: Equatable {
 
     /// The table that an entry stands in.
     @inline(__always)
-    package init(of slot: SPTESlot) { self.init(containing: UInt(bitPattern: slot.pointer)) }
+    package init(of slot: SPTESlot) { self.init(containing: slot.address) }
 
     /// The table that a table entry points to.  Trusts the entry.
     @inline(__always)
@@ -65,14 +65,16 @@ package struct Table: Equatable {
         UInt(truncatingIfNeeded: physical) &+ TableArena.offset
     }
 
-    /// As C has them; Swift reads them as slots.
-    @inline(__always) package var entries: tdp_ptep_t { header.pointee.spt.unsafelyUnwrapped }
+    @inline(__always) var entryPointer: tdp_ptep_t { header.pointee.spt.unsafelyUnwrapped }
 
-    @inline(__always) package subscript(index: Int) -> SPTESlot { SPTESlot(entries + index) }
+    /// Address of the first entry, for C; nothing is read or written by it.
+    @inline(__always) package var entries: UInt { UInt(bitPattern: entryPointer) }
+
+    @inline(__always) package subscript(index: Int) -> SPTESlot { SPTESlot(entryPointer + index) }
 
     /// Host-physical address, as it stands in the parent's entry.
     @inline(__always) package var address: UInt64 {
-        UInt64(UInt(bitPattern: entries) &- TableArena.offset)
+        UInt64(entries &- TableArena.offset)
     }
 
     @inline(__always) package var gfn: GFN { GFN(header.pointee.gfn) }
@@ -97,7 +99,7 @@ package struct Table: Equatable {
     @inline(__always)
     func becomeTable(owner: UInt, role: Role, gfn: GFN, parent: SPTESlot?) {
         header.pointee.gfn = gfn.raw
-        header.pointee.ptep = parent?.pointer
+        header.pointee.ptep = parent.flatMap { tdp_ptep_t(bitPattern: $0.address) }
         header.pointee.isTable = true
         header.pointee.isNXSplit.store(false, ordering: .relaxed)
         header.pointee.isNXListed = false

@@ -3,10 +3,12 @@
 // root, a table that is not linked yet.
 //
 // Each is a type that cannot be copied, whose consuming methods end with `discard self`, and
-// whose deinit calls mustBeSettled().  The library that ships has no such function: where a
-// value could be dropped or overwritten the optimised code still calls it, and the link fails
-// with the name of the function that drops it.  Where nothing is dropped no call is left.  (What
-// is built without optimisation, the Swift tests, has the function: it ends the program.)
+// whose deinit calls mustBeSettled().  Where a value is dropped or overwritten in another module
+// than the type's own, Embedded Swift cannot see the deinit, and refuses the line.  In its own
+// module the optimised code still calls mustBeSettled() there, which the library that ships does
+// not have: the link fails with the name of the function that drops it.  Where nothing is
+// dropped no call is left.  (The Swift tests, built in ordinary Swift, have the function: it ends
+// the program.)  tests-rules/ has a file for each of these, and `make check-rules` tries them.
 import CPlatform
 
 @inlinable
