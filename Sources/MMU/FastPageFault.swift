@@ -104,6 +104,8 @@ private struct FastFaultBook: ChangeBook {
     @inline(__always) func hasVolatileBits(_ spte: SPTE) -> Bool { vm.masks.hasVolatileBits(spte) }
     @inline(__always) func takesAway(_ change: SPTEChange) -> Bool { false }
     @inline(__always) func tell(_ change: SPTEChange) {}
+    @inline(__always) func tellBits(_ change: SPTEChange) {}
+    @inline(__always) func isOfBits(_ wish: SPTEChange) -> Bool { false }
     @inline(__always) func removeTable(_ change: SPTEChange) {}
 
     @inline(never)

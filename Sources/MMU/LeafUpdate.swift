@@ -35,7 +35,7 @@ extension VM {
             guard iter.isAtLeaf else { return .next }
             let new = SPTE(iter.old.raw & ~clear | set)
             guard new != iter.old else { return .next }
-            switch writer.set(&iter, new, owing: &flush) {
+            switch writer.setBits(&iter, new, owing: &flush) {
             case .lost: return .again
             case .refused: return .next
             case .done:
@@ -56,7 +56,7 @@ extension VM {
         var changed = false
         writer.walkRoots(leaves.roots, leaves.range, owing: &flush) { iter, flush, rcu in
             guard iter.isAtLeaf, let new = change(iter) else { return .next }
-            switch writer.setAmongOthers(&iter, new, owing: &flush) {
+            switch writer.setBits(&iter, new, owing: &flush) {
             case .lost: return .again
             case .refused: return .next
             case .done:

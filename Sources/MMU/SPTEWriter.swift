@@ -60,10 +60,20 @@ extension SPTEWriter: ChangeBook {
     package func hasVolatileBits(_ spte: SPTE) -> Bool { vm.masks.hasVolatileBits(spte) }
 
     @inline(__always)
+    package func isOfBits(_ wish: SPTEChange) -> Bool { wish.isOfBits(vm.masks) }
+
+    @inline(__always)
     package func takesAway(_ change: SPTEChange) -> Bool { change.takesAway(vm.masks) }
 
     @inline(__always)
     package func tell(_ change: SPTEChange) {
+        tellBits(change)
+        let wasLeaf = change.old.isLeaf(at: change.level), isLeaf = change.new.isLeaf(at: change.level)
+        if wasLeaf != isLeaf { countLeaves(at: change.level, isLeaf ? 1 : -1) }
+    }
+
+    @inline(__always)
+    package func tellBits(_ change: SPTEChange) {
         let config = vm.state
         if let callback = config.pointee.config.ops.spte_changed {
             callback(config.pointee.config.opsContext, vm.kvm, change.addressSpace, change.gfn.raw,
@@ -71,8 +81,6 @@ extension SPTEWriter: ChangeBook {
         }
         if vm.traces(TDPMMU_TRACE_SPTE_CHANGED) { vm.traceChange(change) }
         count(.spteChanges)
-        let wasLeaf = change.old.isLeaf(at: change.level), isLeaf = change.new.isLeaf(at: change.level)
-        if wasLeaf != isLeaf { countLeaves(at: change.level, isLeaf ? 1 : -1) }
     }
 
     @inline(never)
@@ -106,10 +114,11 @@ extension SPTEWriter {
         note(iter.slot.change(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
     }
 
-    /// The same where others may be at the entry whatever the lock: aging, the dirty log's masks.
+    /// Changes bits of the leaf that a walk stands on, among others who may be at them whatever
+    /// the lock: CPUs, fast faults, aging, the dirty log.
     @inline(__always)
-    func setAmongOthers(_ iter: inout tdp_iter, _ new: SPTE, owing flush: inout OwedFlush) -> SetResult {
-        note(iter.slot.changeAmongOthers(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
+    func setBits(_ iter: inout tdp_iter, _ new: SPTE, owing flush: inout OwedFlush) -> SetResult {
+        note(iter.slot.changeBits(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
     }
 
     /// Empties an entry under the read lock: frozen keeps others off until the CPUs

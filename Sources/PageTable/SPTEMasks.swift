@@ -46,6 +46,8 @@ package struct SPTEMasks {
     /// Zero where hardware has no such bit.
     package let accessed: UInt64
     package let dirty: UInt64
+    /// Accessed, Dirty and W: what the dirty log and aging change.
+    let logBits: UInt64
     package let hostWritable: UInt64
     package let mmuWritable: UInt64
     /// RWX of EPT, cleared to track accesses without an Accessed bit.
@@ -96,6 +98,7 @@ package struct SPTEMasks {
             mmioValue = reserved
             mmioAccess = 6
         }
+        logBits = accessed | dirty | SPTE.writable
         // A bit with two meanings would let one be mistaken for the other.
         precondition(hostWritable & mmuWritable == 0 && (hostWritable | mmuWritable) & leafBits == 0)
         precondition((accessed | dirty) & (hostWritable | mmuWritable | SPTE.mmuPresent) == 0)

@@ -69,10 +69,14 @@ package protocol ChangeBook {
     func violation(of wish: SPTEChange) -> StaticString?
     /// May somebody set a bit of this entry without mmu_lock?
     func hasVolatileBits(_ spte: SPTE) -> Bool
+    /// Is it one of Accessed, Dirty or W alone?
+    func isOfBits(_ wish: SPTEChange) -> Bool
     /// May a CPU remember what the change takes away?
     func takesAway(_ change: SPTEChange) -> Bool
 
     func tell(_ change: SPTEChange)
+    /// The same of a change of bits (SPTEChange.isOfBits()): no page appears or vanishes.
+    func tellBits(_ change: SPTEChange)
     /// The table below is cut off for good: freeze its entries, free it after a grace period.
     func removeTable(_ change: SPTEChange)
     /// The change would have been illegal, and was not made.
@@ -100,6 +104,16 @@ package struct UnsettledChange: ~Copyable {
         } else if book.takesAway(change) {
             flush.owe()
         }
+        return .made(from: change.old)
+    }
+
+    /// The same for a change of bits, about which there is less to say.
+    @inline(__always)
+    fileprivate consuming func settleBits(with book: some ChangeBook, owing flush: inout OwedFlush) -> ChangeResult {
+        let change = change
+        discard self
+        book.tellBits(change)
+        if book.takesAway(change) { flush.owe() }
         return .made(from: change.old)
     }
 
@@ -140,6 +154,24 @@ extension SPTESlot {
         guard !wish.old.isFrozen else { return .lost(wish.old) }
         if let seen = replace(wish.old, with: wish.new) { return .lost(seen) }
         return UnsettledChange(wish).settle(with: book, owing: &flush)
+    }
+
+    /// The same for bits of a leaf that stays: short, since aging and dirty logs do it by the
+    /// million.
+    @inline(__always)
+    package func changeBits(
+        _ wish: SPTEChange, in book: some ChangeBook, owing flush: inout OwedFlush
+    ) -> ChangeResult {
+        guard book.isOfBits(wish) else { return changeAmongOthersOutOfLine(wish, in: book, &flush) }
+        if let seen = replace(wish.old, with: wish.new) { return .lost(seen) }
+        return UnsettledChange(wish).settleBits(with: book, owing: &flush)
+    }
+
+    @inline(never)
+    private func changeAmongOthersOutOfLine(
+        _ wish: SPTEChange, in book: some ChangeBook, _ flush: inout OwedFlush
+    ) -> ChangeResult {
+        changeAmongOthers(wish, in: book, owing: &flush)
     }
 
     /// Takes an entry away in two steps, so that no other thread fills it before the CPUs have

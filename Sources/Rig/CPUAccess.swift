@@ -34,6 +34,8 @@ private struct HardwareBook: ChangeBook {
     func hasVolatileBits(_ spte: SPTE) -> Bool { true }
     func takesAway(_ change: SPTEChange) -> Bool { false }
     func tell(_ change: SPTEChange) {}
+    func tellBits(_ change: SPTEChange) {}
+    func isOfBits(_ wish: SPTEChange) -> Bool { false }
     func removeTable(_ change: SPTEChange) {}
 
     func refuse(_ wish: SPTEChange, because reason: StaticString) {
