@@ -162,10 +162,7 @@ extension Fault {
         var target = Target(
             fault: self, slot: slot, level: nx && isFetch ? .page4K : level, wantedLevel: level,
             hostWritable: hostWritable && !(slot.map { $0.isReadOnly } ?? false), nxHugePages: nx)
-        let result = actor.install(&target, under: root)
-        // The page can be written from here on without our hearing of it.
-        if result == .fixed && target.hostWritable, let slot { slot.markDirty(gfn, by: vcpu) }
-        return result
+        return actor.install(&target, under: root)
     }
 }
 
@@ -209,15 +206,22 @@ extension Actor {
                 // Never from page to page in one step: a CPU could use both.
                 let result = zapAtomically(&iter)
                 if result != .done { return result == .lost ? .retry : .refused }
-            } else if wouldDowngrade(target, iter.old) {
-                return .spurious
             }
         }
-        let new = isMMIO ? mmioSPTE(target, iter.atGFN) : vm.masks.leaf(LeafRequest(
-            gfn: iter.atGFN, pfn: target.pfn, level: target.level, old: iter.old,
+        let new = isMMIO ? mmioSPTE(target, iter.atGFN) : memorySPTE(target, iter)
+        return installLeaf(new, isMMIO: isMMIO, &iter)
+    }
+
+    /// Marks the page dirty where make_spte() does: as soon as the SPTE that is wanted has W, whatever
+    /// comes of it.  An access-tracked one has none yet: the fault that restores it marks.
+    @inline(__always)
+    private func memorySPTE(_ target: Target, _ iter: borrowing tdp_iter) -> SPTE {
+        let new = vm.masks.leaf(LeafRequest(
+            gfn: GFN(iter.gfn), pfn: target.pfn, level: target.level, old: SPTE(iter.old_spte),
             hostWritable: target.hostWritable, prefetch: target.fault.prefetch,
             noExecuteHuge: target.nxHugePages))
-        return installLeaf(new, isMMIO: isMMIO, &iter)
+        if new.isWritable, let slot = target.slot { slot.markDirty(GFN(iter.gfn), by: target.fault.vcpu) }
+        return new
     }
 
     @inline(__always)
@@ -239,13 +243,6 @@ extension Actor {
         }
         if vm.traces(TDPMMU_TRACE_SET_SPTE) { vm.traceSet(iter) }
         return new == old ? .spurious : .fixed
-    }
-
-    /// A read that finds the page writable leaves it so: another vCPU may be
-    /// writing through it.
-    @inline(__always)
-    private func wouldDowngrade(_ target: Target, _ old: SPTE) -> Bool {
-        old.isWritable && !target.hostWritable && !target.fault.isWrite
     }
 
     @inline(never)
