@@ -11,7 +11,8 @@ extension VM {
     package func invalidateHostRange(_ start: UInt64, _ end: UInt64, mayBlock: Bool) {
         traceHost(TDPMMU_TRACE_UNMAP_HVA_RANGE, start, end)
         guard lock.writeLock() else { return }
-        beginInvalidation()
+        // In a slot that the range does not touch nothing is invalidated.
+        beginInvalidation(isNamed: true)
         var flush = false
         forEachGFNRange(hostStart: start, hostEnd: end) { space, first, last in
             addInvalidation(start: first, end: last)
@@ -26,7 +27,7 @@ extension VM {
     package func endHostInvalidation() -> Bool {
         guard lock.writeLock() else { return false }
         defer { _ = lock.writeUnlock() }
-        return endInvalidation()
+        return endInvalidation() != .noneUnderWay
     }
 
     /// Was any page of [start, end) used?  None looks so from here on.

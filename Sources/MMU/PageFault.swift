@@ -59,10 +59,11 @@ extension VCPU {
         let slot = vm.slot(holding: access.gfn, addressSpace: addressSpace)
         var page = HostPage(pfn: .noSlot, writable: false, level: .page4K)
         if let slot {
-            if slot.isInvalid { return .retry }
+            if slot.isInvalid || vm.isProbablyStale(access.gfn, sequence) { return .retry }
             if access.isWrite && slot.isReadOnly { return .emulate }
             page = vm.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
             if page.pfn.isError { return FaultResult(answer: page.pfn) }
+            if vm.isProbablyStale(access.gfn, sequence) { return .retry }
         }
         guard vm.lock.readLock() else { return .refused }
         defer { _ = vm.lock.readUnlock() }

@@ -83,6 +83,8 @@ package struct VMState: ~Copyable {
     let invalidationsRunning = Atomic<Int64>(0)
     let invalidateStart = Atomic<UInt64>(0)
     let invalidateEnd = Atomic<UInt64>(0)
+    /// InvalidationRange: was any such gfn named yet?
+    let invalidationRange = Atomic<UInt8>(0)
     /// Slot records ever made; under VMLock.slots.
     let slotSequence = Atomic<UInt64>(0)
     /// Slots with dirty logging; under VMLock.slots.
