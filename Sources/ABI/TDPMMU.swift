@@ -56,7 +56,11 @@ public func kvm_tdp_mmu_put_root(_ kvm: UnsafeMutablePointer<kvm>?, _ root: Unsa
 public func kvm_mmu_load(_ vcpu: OpaquePointer?) -> Int32 {
     let name: StaticString = "kvm_mmu_load"
     guard let vcpu = checkedVCPU(vcpu, name), vcpu.vm.isReady(name), vcpu.vm.mayWait(name) else { return .invalid }
-    return vcpu.load() ? 0 : -ENOMEM
+    switch vcpu.load() {
+    case .done: return 0
+    case .noMemory: return -ENOMEM
+    case .notSetUp: return .invalid
+    }
 }
 
 @c @implementation
@@ -194,7 +198,7 @@ public func kvm_tdp_mmu_fast_pf_get_last_sptep(
 ) -> tdp_ptep_t? {
     let name: StaticString = "kvm_tdp_mmu_fast_pf_get_last_sptep"
     guard let vcpu = checkedVCPU(vcpu, name) else { return nil }
-    guard let spte, let root = vcpu.root, gfn < vcpu.vm.gfnLimit.raw else {
+    guard let spte, vcpu.root != nil, gfn < vcpu.vm.gfnLimit.raw else {
         complain(.argument, name, "spte is NULL, gfn out of range, or the vCPU has no root (gfn)", vcpu.vm.kvm, gfn)
         return nil
     }
@@ -202,7 +206,7 @@ public func kvm_tdp_mmu_fast_pf_get_last_sptep(
         complain(.lock, name, "called outside an RCU reader", vcpu.vm.kvm)
         return nil
     }
-    let last = vcpu.lastEntry(for: GFN(gfn), from: root)
+    guard let last = vcpu.lastEntry(for: GFN(gfn)) else { return nil }
     spte.pointee = last.spte.raw
     return last.slot.pointer
 }
@@ -211,11 +215,11 @@ public func kvm_tdp_mmu_fast_pf_get_last_sptep(
 public func tdpmmu_fast_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64) -> Int32 {
     let name: StaticString = "tdpmmu_fast_page_fault"
     guard let vcpu = checkedVCPU(vcpu, name), vcpu.vm.isAddress(gpa, name) else { return .invalid }
-    guard let root = vcpu.root else {
+    guard vcpu.root != nil else {
         complain(.argument, name, "the vCPU has no root", vcpu.vm.kvm)
         return .invalid
     }
-    return vcpu.fastPageFault(FaultAccess(gpa, errorCode: error_code), from: root).code
+    return vcpu.fastPageFault(FaultAccess(gpa, errorCode: error_code)).code
 }
 
 // Zapping -------------------------------------------------------------------

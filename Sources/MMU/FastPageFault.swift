@@ -28,35 +28,45 @@ package struct FaultAccess {
     }
 }
 
+/// Where a walk ended, and what it saw there.
+package struct LastEntry {
+    package let slot: SPTESlot
+    package let spte: SPTE
+    package let level: Level
+}
+
 extension VCPU {
-    /// The entry where the walk to gfn ends.  RCU.
-    package func lastEntry(for gfn: GFN, from root: Table) -> (slot: SPTESlot, spte: SPTE, level: Level) {
+    /// The entry where the walk to gfn ends; nil: the vCPU has no root.  RCU, for the root too: it
+    /// may be taken from the vCPU meanwhile.
+    package func lastEntry(for gfn: GFN) -> LastEntry? {
+        guard let root else { return nil }
         var iter = tdp_iter(root: root, minLevel: .page4K, from: gfn)
-        var last = (slot: iter.slot, spte: iter.old, level: iter.atLevel)
+        var last = LastEntry(slot: iter.slot, spte: iter.old, level: iter.atLevel)
         while iter.valid && iter.atGFN <= gfn {
-            last = (slot: iter.slot, spte: iter.old, level: iter.atLevel)
+            last = LastEntry(slot: iter.slot, spte: iter.old, level: iter.atLevel)
             iter.next()
         }
         return last
     }
 
     /// A few tries: each lost one means that somebody else made progress.
-    private static var tries: Int { 4 }
+    private static var tries: Int { 5 }
 
     /// Lets an access through that only write-protection or access tracking stops.
     /// .invalid: it takes mmu_lock.
     @inline(never)
-    package func fastPageFault(_ access: FaultAccess, from root: Table) -> FaultResult {
+    package func fastPageFault(_ access: FaultAccess) -> FaultResult {
         // A present fault that is no write, and an absent one with A/D bits, have other causes.
         let masks = vm.masks, tracksAccesses = masks.accessed == 0
         guard !ringIsFull else { return .invalid }
         guard !access.isReserved, access.isPresent ? access.isWrite : tracksAccesses else { return .invalid }
         rcuReadLock()
         defer { rcuReadUnlock() }
-        var last = lastEntry(for: access.gfn, from: root)
+        guard var last = lastEntry(for: access.gfn) else { return .invalid }
         var result = tryToRepair(last, access)
         for _ in 1..<Self.tries where result == .retry {
-            last = lastEntry(for: access.gfn, from: root)
+            guard let again = lastEntry(for: access.gfn) else { break }
+            last = again
             result = tryToRepair(last, access)
         }
         if result == .retry { result = .invalid }
@@ -65,7 +75,7 @@ extension VCPU {
     }
 
     /// .retry: somebody else changed the entry.
-    private func tryToRepair(_ last: (slot: SPTESlot, spte: SPTE, level: Level), _ access: FaultAccess) -> FaultResult {
+    private func tryToRepair(_ last: LastEntry, _ access: FaultAccess) -> FaultResult {
         let masks = vm.masks
         guard last.spte.isLeaf(at: last.level) else { return .invalid }
         if access.isAllowed(by: last.spte, masks) { return .spurious }

@@ -46,6 +46,8 @@ package enum FaultResult {
     case ringFull
     /// The change was refused, with a warning.
     case refused
+    /// The TDP MMU was taken down meanwhile.
+    case notSetUp
     /// The host has no page there, or a broken one.
     case hostFault
     case hostPoison
@@ -69,7 +71,7 @@ package enum FaultResult {
         case .invalid: Int32(bitPattern: RET_PF_INVALID.rawValue)
         case .noMemory: -ENOMEM
         case .ringFull: -ENOBUFS
-        case .refused: -EINVAL
+        case .refused, .notSetUp: -EINVAL
         case .hostFault: -EFAULT
         case .hostPoison: -EHWPOISON
         }
@@ -137,7 +139,7 @@ extension Fault {
         case .spurious: actor.count(.spurious)
         case .retry: actor.count(.retried)
         case .emulate: actor.count(.emulated)
-        case .invalid, .noMemory, .ringFull, .refused, .hostFault, .hostPoison: break
+        case .invalid, .noMemory, .ringFull, .refused, .notSetUp, .hostFault, .hostPoison: break
         }
         return result
     }
@@ -148,7 +150,7 @@ extension Fault {
         defer { rcuReadUnlock() }
         let slot = actor.vm.slot(holding: gfn, addressSpace: vcpu.addressSpace)
         if actor.vm.traces(TDPMMU_TRACE_MAP) { trace(slot) }
-        guard let root = vcpu.root, !root.role.isInvalid else { return .retry }
+        guard let root = vcpu.root, !root.role.isInvalid else { return vcpu.faultWithoutRoot }
         if let slot {
             if slot.isInvalid { return .retry }
             if slot.isReadOnly && isWrite { return .emulate }

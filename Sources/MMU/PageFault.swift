@@ -10,6 +10,8 @@ private struct HostPage {
     var pfn: PFN
     var writable: Bool
     var level: Level
+
+    static let none = HostPage(pfn: .noSlot, writable: false, level: .page4K)
 }
 
 extension VCPU {
@@ -17,24 +19,26 @@ extension VCPU {
     /// below the limit.
     @inline(never)
     package func pageFault(_ access: FaultAccess, prefetch: Bool = false) -> FaultResult {
-        guard let root, !root.role.isInvalid else { return .retry }
+        guard root != nil else { return faultWithoutRoot }
         if ringIsNearlyFull { return .ringFull }
         if access.isReserved {
-            let result = emulatedFault(access, from: root)
+            let result = emulatedFault(access)
             if result != .invalid { return result }
         }
-        let result = mappedFault(access, from: root, prefetch: prefetch)
+        let result = mappedFault(access, prefetch: prefetch)
         vm.traceReturn(TDPMMU_TRACE_PF_RET, result.code)
         return result
     }
 
+    /// What a fault gets that has no valid root: another try, when one is loaded, or no more at all.
+    var faultWithoutRoot: FaultResult { vm.isSetUp ? .retry : .notSetUp }
+
     /// The CPU met reserved bits, which only MMIO SPTEs have.  .invalid: the SPTE is older
     /// than the slots, and the address may be memory by now.
     @inline(never)
-    private func emulatedFault(_ access: FaultAccess, from root: Table) -> FaultResult {
-        let spte = vm.insideRCU { lastEntry(for: access.gfn, from: root).spte }
-        // Somebody zapped it meanwhile.
-        guard vm.masks.isMMIO(spte) else { return .retry }
+    private func emulatedFault(_ access: FaultAccess) -> FaultResult {
+        // Somebody zapped it meanwhile, or took the root.
+        guard let spte = vm.insideRCU({ lastEntry(for: access.gfn)?.spte }), vm.masks.isMMIO(spte) else { return .retry }
         let generation = vm.slotGeneration(addressSpace) & mmioGenerationMask
         vm.trace(TDPMMU_TRACE_CHECK_MMIO_SPTE) {
             $0.mmio_check = tdpmmu_trace_mmio_check(
@@ -48,8 +52,10 @@ extension VCPU {
         return .emulate
     }
 
-    private func mappedFault(_ access: FaultAccess, from root: Table, prefetch: Bool) -> FaultResult {
-        let fast = fastPageFault(access, from: root)
+    /// In this order the kernel looks: what needs no root is answered whatever root there is, and
+    /// whether it is obsolete is only asked under mmu_lock, in Fault.handle().
+    private func mappedFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
+        let fast = fastPageFault(access)
         if fast != .invalid { return fast }
         let sequence = vm.invalidateSequence
         // The host may sleep over its answer, and the slot must outlive that.
@@ -57,13 +63,15 @@ extension VCPU {
         guard token >= 0 else { return .refused }
         defer { vm.srcu.readUnlock(token) }
         let slot = vm.slot(holding: access.gfn, addressSpace: addressSpace)
-        var page = HostPage(pfn: .noSlot, writable: false, level: .page4K)
+        var page = HostPage.none
         if let slot {
             if slot.isInvalid || vm.isProbablyStale(access.gfn, sequence) { return .retry }
             if access.isWrite && slot.isReadOnly { return .emulate }
             page = vm.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
             if page.pfn.isError { return FaultResult(answer: page.pfn) }
             if vm.isProbablyStale(access.gfn, sequence) { return .retry }
+        } else if !vm.masks.cachesMMIO {
+            return .emulate
         }
         guard vm.lock.readLock() else { return .refused }
         defer { _ = vm.lock.readUnlock() }
@@ -89,12 +97,16 @@ extension VCPU {
     package func prefault(_ address: UInt64) -> PrefaultResult {
         let access = FaultAccess(address, errorCode: Self.prefaultCode)
         for _ in 0..<Self.prefaultTries {
-            guard load(), let root else { return .failed(.noMemory) }
+            switch load() {
+            case .done: break
+            case .noMemory: return .failed(.noMemory)
+            case .notSetUp: return .failed(.notSetUp)
+            }
             let result = pageFault(access, prefetch: true)
             switch result {
             case .retry: cp_yield()
             case .fixed, .spurious:
-                let level = vm.insideRCU { lastEntry(for: access.gfn, from: root).level }
+                let level = vm.insideRCU { lastEntry(for: access.gfn)?.level } ?? .page4K
                 return .mapped(until: access.gfn.rounded(to: level) + level.pages)
             case .emulate: return .noMemorySlot
             default: return .failed(result)

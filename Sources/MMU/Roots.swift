@@ -162,21 +162,28 @@ extension VM {
         return nil
     }
 
-    /// A valid root for the vCPU, found or made, with a reference for the caller.
-    /// mmu_lock, either way, so that none is invalidated meanwhile.
+    /// A valid root for the vCPU, found or made, with a reference for the caller; nil without memory or
+    /// TDP MMU.  mmu_lock, either way, so that none is invalidated meanwhile: who takes the MMU down
+    /// says so first and invalidates then, so this sees the one or is seen by the other.
     func acquireRoot(_ vcpu: VCPU) -> Table? {
+        guard isSetUp else { return nil }
         let config = state
         let role = Role(
             rootLevel: config.pointee.config.rootLevel, addressSpace: vcpu.addressSpace,
             adDisabled: config.pointee.config.adDisabled)
-        return locked(.pages) {
-            if let root = validRoot(role) { return root }
-            guard let root = takeTable(vcpu, role: role, gfn: GFN(0), parent: nil) else { return nil }
-            // One reference for the caller, one for the MMU until it is invalidated.
-            root.references.pointee.store(2, ordering: .relaxed)
-            list(root)
-            return root
+        if let root = locked(.pages, { validRoot(role) }) { return root }
+        // Before the lock: the rig is told of each table that is taken.
+        guard let new = takeTable(vcpu, role: role, gfn: GFN(0), parent: nil) else { return nil }
+        // One reference for the caller, one for the MMU until it is invalidated.
+        new.references.pointee.store(2, ordering: .relaxed)
+        let other = locked(.pages) { () -> Table? in
+            if let other = validRoot(role) { return other }
+            list(new)
+            return nil
         }
+        guard let other else { return new }
+        returnTable(vcpu, new)
+        return other
     }
 }
 
@@ -193,22 +200,39 @@ extension VCPU {
         return vm.acquireRoot(self)
     }
 
-    /// Makes sure of a valid root.  False: no memory.
-    @inline(never)
-    package func load() -> Bool {
-        if let root, !root.role.isInvalid { return true }
-        unload()
-        guard let root = acquireRoot() else { return false }
-        // Release: pairs with the exchange in unload() by another thread.
-        state.pointee.root.store(UInt(bitPattern: root.header), ordering: .releasing)
-        traceVCPU(TDPMMU_TRACE_LOAD_PGD, root)
-        return true
+    package enum LoadResult {
+        case done
+        case noMemory
+        case notSetUp
     }
 
-    /// Drops its root.
+    /// Makes sure of a valid root.  Takes mmu_lock for read.
+    @inline(never)
+    package func load() -> LoadResult {
+        if vm.insideRCU({ root.map { !$0.role.isInvalid } ?? false }) { return .done }
+        unload()
+        traceVCPU(TDPMMU_TRACE_ALLOC_ROOT, nil)
+        guard vm.lock.readLock() else { return .noMemory }
+        defer { _ = vm.lock.readUnlock() }
+        guard let root = vm.acquireRoot(self) else { return vm.isSetUp ? .noMemory : .notSetUp }
+        // Release: pairs with the exchange in takeRoot() by another thread.  Under mmu_lock still, so
+        // that who takes the MMU down finds the root here.
+        state.pointee.root.store(UInt(bitPattern: root.header), ordering: .releasing)
+        traceVCPU(TDPMMU_TRACE_LOAD_PGD, root)
+        return .done
+    }
+
+    /// Drops its root.  Inside RCU, so that who takes the MMU down can wait until the reference is gone.
     @inline(never)
     package func unload() {
+        vm.insideRCU {
+            if let root = takeRoot() { vm.putRoot(root) }
+        }
+    }
+
+    /// Its root, with the reference that was the vCPU's.
+    func takeRoot() -> Table? {
         let address = state.pointee.root.exchange(0, ordering: .acquiringAndReleasing)
-        if let header = UnsafeMutablePointer<kvm_mmu_page>(bitPattern: address) { vm.putRoot(Table(header)) }
+        return UnsafeMutablePointer<kvm_mmu_page>(bitPattern: address).map { Table($0) }
     }
 }

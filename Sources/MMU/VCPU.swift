@@ -52,9 +52,10 @@ package struct VCPU: Equatable {
 
     @inline(__always) package var addressSpace: Int32 { state.pointee.addressSpace }
 
+    /// To be followed inside RCU only: kvm_mmu_uninit_tdp_mmu() may take it and its reference away.
     @inline(__always) package var root: Table? {
-        // Relaxed: the vCPU owns a reference, so what it points to was seen before.
-        UnsafeMutablePointer(bitPattern: state.pointee.root.load(ordering: .relaxed)).map { Table($0) }
+        // Acquire: pairs with the release in load(), for other threads than the vCPU's.
+        UnsafeMutablePointer(bitPattern: state.pointee.root.load(ordering: .acquiring)).map { Table($0) }
     }
 
     @inline(__always) var cache: TableCache {

@@ -21,13 +21,16 @@ package enum AccessResult {
     case faults(present: Bool, reserved: Bool)
     /// An entry changed under the walker: it starts again.
     case changed
+    /// The root was taken from the vCPU.
+    case noRoot
 }
 
 extension VCPU {
     /// One access as the CPU's page walker makes it, without a TLB.
-    package func access(_ gfn: GFN, _ access: Access, from root: Table) -> AccessResult {
+    package func access(_ gfn: GFN, _ access: Access) -> AccessResult {
         rcuReadLock()
         defer { rcuReadUnlock() }
+        guard let root else { return .noRoot }
         while true {
             let result = tryAccess(gfn, access, from: root)
             if case .changed = result { continue }
