@@ -115,11 +115,11 @@ extension VM {
                     addressSpace: Int32(slot.as_id), start: GFN(slot.base_gfn),
                     end: GFN(slot.base_gfn + slot.npages), target: .page4K, .shared)
             }
-            tellYielded()
+            rig.yielded()
         }
         if logsByDirtyBits {
             lockedForRead { _ = clearDirty(slot) }
-            tellYielded()
+            rig.yielded()
             // A huge page must fault to be split: Dirty on it would count 512 pages.
             lockedForRead { _ = writeProtect(slot, minLevel: .page2M) }
         } else {

@@ -37,17 +37,14 @@ extension VM {
         return complete
     }
 
-    /// Could one leaf at the entry's level map all that the table below it maps?
+    /// Could one leaf at the entry's level map all that the table below it maps?  RCU.
     private func couldBeHuge(_ iter: borrowing tdp_iter, _ slot: kvm_memory_slot) -> Bool {
         let level = Level(iter.level), gfn = GFN(iter.gfn)
         // A table that reaches out of the slot says nothing about what is outside.
         guard level <= .maxHuge, gfn.raw >= slot.base_gfn, gfn.raw < slot.base_gfn + slot.npages else { return false }
-        return withUnsafePointer(to: slot) { $0.allows(level, at: gfn) && hostLevel(of: gfn, in: $0) >= level }
-    }
-
-    private func hostLevel(of gfn: GFN, in slot: SlotPointer) -> Level {
-        guard let callback = state.pointee.config.ops.mapping_level else { return .maxHuge }
-        return Level(callback(state.pointee.config.opsContext, kvm, slot, gfn.raw))
+        // The rig gets the slot itself, which may be another by now, or none: then nothing is put together.
+        guard let slot = self.slot(holding: gfn, addressSpace: Int32(slot.as_id)) else { return false }
+        return slot.allows(level, at: gfn) && rig.mappingLevel(of: gfn, in: slot) >= level
     }
 
     /// Drops such tables; the next fault maps huge.  mmu_lock for read.

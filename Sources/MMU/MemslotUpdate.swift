@@ -155,9 +155,7 @@ extension VM {
         guard isLogged(old) != isOn else { return }
         state.pointee.loggedSlots.wrappingAdd(isOn ? 1 : -1, ordering: .relaxed)
         guard let slot, toggles, slot.flags & UInt32(KVM_MEM_READONLY) == 0 else { return }
-        if let callback = state.pointee.config.ops.slot_committing {
-            callback(state.pointee.config.opsContext, kvm, self.slot(id: slot.id, addressSpace: Int32(slot.as_id)))
-        }
+        rig.committing(self.slot(id: slot.id, addressSpace: Int32(slot.as_id)))
         applyLogging(slot, on: isOn)
     }
 

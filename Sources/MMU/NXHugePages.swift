@@ -89,7 +89,7 @@ extension VM {
             }
             if lock.needBreak {
                 _ = lock.writeUnlock()
-                tellYielded()
+                rig.yielded()
                 _ = lock.writeLock()
             }
         }

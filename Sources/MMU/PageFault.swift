@@ -5,15 +5,6 @@ import PageTable
 import RCU
 import Sync
 
-/// What the host says of a guest page.
-private struct HostPage {
-    var pfn: PFN
-    var writable: Bool
-    var level: Level
-
-    static let none = HostPage(pfn: .noSlot, writable: false, level: .page4K)
-}
-
 extension VCPU {
     /// The whole fault path: MMIO, slot, lockless fix, host page, lock, map.  The gfn is
     /// below the limit.
@@ -67,7 +58,7 @@ extension VCPU {
         if let slot {
             if slot.isInvalid || vm.isProbablyStale(access.gfn, sequence) { return .retry }
             if access.isWrite && slot.isReadOnly { return .emulate }
-            page = vm.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
+            page = vm.rig.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
             if page.pfn.isError { return FaultResult(answer: page.pfn) }
             if vm.isProbablyStale(access.gfn, sequence) { return .retry }
         } else if !vm.masks.cachesMMIO {
@@ -121,22 +112,4 @@ extension VCPU {
     /// An invalidation that does not end, of this very thread perhaps, must not
     /// keep it for ever.
     private static var prefaultTries: Int { 1000 }
-}
-
-extension VM {
-    fileprivate func hostPage(of gfn: GFN, in slot: SlotPointer, isWrite: Bool) -> HostPage {
-        var writable = !slot.isReadOnly
-        guard let callback = state.pointee.config.ops.gfn_to_pfn else {
-            // The host's virtual frames stand in for physical ones, folded to fit.
-            let frame = (slot.pointee.userspace_addr >> 12) &+ (gfn.raw - slot.pointee.base_gfn)
-            return HostPage(pfn: PFN(frame & pfnMask), writable: writable, level: .maxHuge)
-        }
-        var level = Level.maxHuge.raw
-        let pfn = callback(
-            state.pointee.config.opsContext, kvm, slot, gfn.raw, isWrite, &writable, &level)
-        return HostPage(pfn: PFN(pfn), writable: writable, level: Level(max(1, min(level, 3))))
-    }
-
-    /// Largest pfn of this VM.
-    package var pfnMask: UInt64 { (1 &<< UInt64(state.pointee.config.maxPhysicalBits - 12)) - 1 }
 }

@@ -36,7 +36,8 @@ extension Actor {
         rcuReadLock()
         var iter = tdp_iter(root: root, minLevel: range.minLevel, from: range.start)
         if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, iter) }
-        let asksRig = isRigAsked
+        // Looked up once in a walk, not at each entry.
+        let asksRig = vm.rig.areAskedToYield
         while iter.valid && iter.atGFN < range.end {
             if canYield && yieldIfWanted(&iter, &flush, asksRig) {
                 vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
@@ -68,42 +69,22 @@ extension Actor {
     @inline(__always)
     private func yieldIfWanted(_ iter: inout tdp_iter, _ flush: inout Bool, _ asksRig: Bool) -> Bool {
         guard iter.next_last_level_gfn != iter.yielded_gfn else { return false }
-        guard vm.lock.needBreak || asksRig && rigWantsYield(at: iter) else { return false }
+        guard vm.lock.needBreak || asksRig && vm.rig.wantYield(at: iter) else { return false }
         yieldLock(&flush)
         iter.yielded = true
         return true
-    }
-
-    /// Looked up once in a walk, not at each entry.
-    @inline(__always)
-    private var isRigAsked: Bool {
-        vm.state.pointee.config.ops.need_resched != nil || vm.state.pointee.config.ops.yield_at != nil
     }
 
     /// As yieldIfWanted() for the rig alone, in the middle of a visit, forward or not; nothing may
     /// wait for a flush.
     @inline(never)
     func yieldIfRigWants(_ iter: inout tdp_iter) -> Bool {
-        guard isYieldPlace(iter) else { return false }
+        guard vm.rig.wantYieldHere(iter) else { return false }
         var flush = false
         yieldLock(&flush)
         iter.yielded = true
         vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
         return true
-    }
-
-    /// Not inline, and of a copy: else the iterator would live in memory in every walk.
-    @inline(never)
-    private func rigWantsYield(at iter: tdp_iter) -> Bool {
-        let ops = vm.state.pointee.config.ops, context = vm.state.pointee.config.opsContext
-        if let callback = ops.need_resched, callback(context, vm.kvm) { return true }
-        return isYieldPlace(iter)
-    }
-
-    @inline(never)
-    private func isYieldPlace(_ iter: tdp_iter) -> Bool {
-        guard let callback = vm.state.pointee.config.ops.yield_at else { return false }
-        return withUnsafePointer(to: iter) { callback(vm.state.pointee.config.opsContext, vm.kvm, $0) }
     }
 
     @inline(never)
@@ -117,11 +98,11 @@ extension Actor {
         switch mode {
         case .shared:
             _ = vm.lock.readUnlock()
-            vm.tellYielded()
+            vm.rig.yielded()
             _ = vm.lock.readLock()
         case .exclusive:
             _ = vm.lock.writeUnlock()
-            vm.tellYielded()
+            vm.rig.yielded()
             _ = vm.lock.writeLock()
         }
         rcuReadLock()
