@@ -639,6 +639,7 @@ static void nothing(struct rcu_head *unused)
     WARN(kvm_mmu_invalidate_range_add(a->kvm, 0, 8)) \
     WARN(LOCKED_R(kvm_mmu_invalidate_range_add(a->kvm, 0, 8))) \
     WARN(LOCKED_W(kvm_mmu_invalidate_range_add(a->kvm, 8, 0))) \
+    WARN(LOCKED_W(kvm_mmu_invalidate_range_add(a->kvm, 0, 8))) /* none is under way */ \
     WARN(LOCKED_W(kvm_mmu_invalidate_range_add(a->kvm, BEYOND, BEYOND + 8))) \
     WARN(kvm_mmu_invalidate_end(NULL)) \
     WARN(kvm_mmu_invalidate_end(a->kvm)) \

@@ -164,6 +164,72 @@ static void other_table_gives_way(void **state)
     world_free(w);
 }
 
+/* The world above without A/D bits, where aging takes RWX away and keeps R and X for later. */
+static const struct machine *const tracking = &machines[2];
+#define TRACKED UINT64_C(0x8750000000000870) /* saved: R and X */
+#define TRACKED_NX UINT64_C(0x8650000000000870) /* saved: R */
+
+static void age_pages(struct world *w, gfn_t start, gfn_t end)
+{
+    struct kvm_gfn_range range = { .slot = slot_by_id(w, 0, 0), .start = start, .end = end };
+
+    assert_true(kvm_tdp_mmu_age_gfn_range(w->kvm, &range));
+}
+
+/*
+ * What an access-tracked huge leaf must not do, its 4K children may, once they are restored: X is
+ * among what they have saved.
+ * To see it fail: in beneathAccessTrack() of PageTable/SPTEMasks.swift call change(spte) always.
+ */
+static void split_of_a_tracked_leaf(void **state)
+{
+    (void)state;
+    for (int by_fetch = 0; by_fetch < 2; by_fetch++) {
+        struct world *w = nx_world(tracking);
+
+        map_pages(w, 512, 512, 2);
+        map_pages(w, GIB_PAGES, GIB_PAGES, 3);
+        age_pages(w, 512, 1024);
+        age_pages(w, GIB_PAGES, GIB_PAGES + 1);
+        assert_spte(w->vcpu, 512, 2, TRACKED_NX | PSE_BIT, pfn_for(512));
+        if (by_fetch) {
+            assert_int_equal(fetch(w, 700, 2), RET_PF_FIXED);
+            assert_executable(w, 700, true);
+        } else {
+            read_lock(&w->kvm->mmu_lock);
+            assert_int_equal(kvm_tdp_mmu_try_split_huge_pages(w->kvm, slot_by_id(w, 0, 0), 512, 1024, 1, true), 0);
+            assert_int_equal(kvm_tdp_mmu_try_split_huge_pages(w->kvm, slot_by_id(w, 0, 0), GIB_PAGES,
+                                                              2 * GIB_PAGES, 2, true), 0);
+            read_unlock(&w->kvm->mmu_lock);
+            /* Still a huge page. */
+            assert_spte(w->vcpu, GIB_PAGES + 512, 2, TRACKED_NX | PSE_BIT, pfn_for(GIB_PAGES + 512));
+        }
+        assert_spte(w->vcpu, 701, 1, TRACKED, pfn_for(701));
+        assert_int_equal(tdpmmu_fast_page_fault(w->vcpu, 701 << 12, 0), RET_PF_FIXED);
+        assert_spte(w->vcpu, 701, 1, tracking->leaf & ~W_BIT, pfn_for(701));
+        assert_executable(w, 701, true);
+        world_free(w);
+    }
+}
+
+/* And the way back: a huge leaf that is made of tracked children does not have X saved. */
+static void recovery_of_tracked_children(void **state)
+{
+    struct world *w = nx_world(tracking);
+
+    (void)state;
+    assert_int_equal(fetch(w, 700, 2), RET_PF_FIXED);
+    age_pages(w, 700, 701);
+    assert_spte(w->vcpu, 700, 1, TRACKED, pfn_for(700));
+    read_lock(&w->kvm->mmu_lock);
+    kvm_tdp_mmu_recover_huge_pages(w->kvm, slot_by_id(w, 0, 0));
+    read_unlock(&w->kvm->mmu_lock);
+    assert_spte(w->vcpu, 700, 2, TRACKED_NX | PSE_BIT, pfn_for(512));
+    assert_int_equal(tdpmmu_fast_page_fault(w->vcpu, 700 << 12, 0), RET_PF_FIXED);
+    assert_executable(w, 701, false);
+    world_free(w);
+}
+
 /* A split ahead of the fetch is no stand-in. */
 static void eager_split_is_not_listed(void **state)
 {
@@ -784,6 +850,8 @@ int main(void)
         cmocka_unit_test(fetch_first),
         cmocka_unit_test(table_stays_for_reads),
         cmocka_unit_test(other_table_gives_way),
+        cmocka_unit_test(split_of_a_tracked_leaf),
+        cmocka_unit_test(recovery_of_tracked_children),
         cmocka_unit_test(eager_split_is_not_listed),
         cmocka_unit_test(recovery),
         cmocka_unit_test(recovery_of_nested_tables),

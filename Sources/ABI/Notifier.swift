@@ -84,6 +84,7 @@ public func kvm_mmu_invalidate_begin(_ kvm: UnsafeMutablePointer<kvm>?) {
 public func kvm_mmu_invalidate_range_add(_ kvm: UnsafeMutablePointer<kvm>?, _ start: gfn_t, _ end: gfn_t) {
     let name: StaticString = "kvm_mmu_invalidate_range_add"
     guard let vm = checkedVM(kvm, name), let hold = vm.writeHold(name), vm.isRange(start, end, name) else { return }
+    guard vm.isInvalidating else { return complain(.argument, name, "no invalidation is under way", kvm) }
     vm.addInvalidation(start: GFN(start), end: GFN(end), hold)
 }
 
@@ -91,7 +92,11 @@ public func kvm_mmu_invalidate_range_add(_ kvm: UnsafeMutablePointer<kvm>?, _ st
 public func kvm_mmu_invalidate_end(_ kvm: UnsafeMutablePointer<kvm>?) {
     let name: StaticString = "kvm_mmu_invalidate_end"
     guard let vm = checkedVM(kvm, name), let hold = vm.writeHold(name) else { return }
-    if !vm.endInvalidation(hold) { complain(.argument, name, "no invalidation is under way", kvm) }
+    switch vm.endInvalidation(hold) {
+    case .done: break
+    case .unnamed: complain(.argument, name, "no range was added since the beginning", kvm)
+    case .noneUnderWay: complain(.argument, name, "no invalidation is under way", kvm)
+    }
 }
 
 /// A VM that a notifier of the host may be sent to.

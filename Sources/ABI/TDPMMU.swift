@@ -56,7 +56,11 @@ public func kvm_tdp_mmu_put_root(_ kvm: UnsafeMutablePointer<kvm>?, _ root: Unsa
 public func kvm_mmu_load(_ vcpu: OpaquePointer?) -> Int32 {
     let name: StaticString = "kvm_mmu_load"
     guard let vcpu = checkedVCPU(vcpu, name), vcpu.vm.isReady(name), vcpu.vm.mayWait(name) else { return .invalid }
-    return vcpu.load() ? 0 : -ENOMEM
+    switch vcpu.load() {
+    case .done: return 0
+    case .noMemory: return -ENOMEM
+    case .notSetUp: return .invalid
+    }
 }
 
 @c @implementation
@@ -216,7 +220,7 @@ public func kvm_tdp_mmu_fast_pf_get_last_sptep(
 public func tdpmmu_fast_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64) -> Int32 {
     let name: StaticString = "tdpmmu_fast_page_fault"
     guard let vcpu = checkedVCPU(vcpu, name), vcpu.vm.isAddress(gpa, name) else { return .invalid }
-    guard insideRCU({ rcu in vcpu.root(rcu) != nil }) else {
+    guard vcpu.hasRoot else {
         complain(.argument, name, "the vCPU has no root", vcpu.vm.kvm)
         return .invalid
     }

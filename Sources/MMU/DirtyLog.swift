@@ -119,12 +119,12 @@ extension VM {
                     addressSpace: Int32(slot.as_id), start: GFN(slot.base_gfn),
                     end: GFN(slot.base_gfn + slot.npages), target: .page4K, &hold)
             }
-            tellYielded()
+            rig.yielded()
         }
         var flush = OwedFlush()
         if logsByDirtyBits {
             lock.read { hold in _ = clearDirty(slot, &hold, owing: &flush) }
-            tellYielded()
+            rig.yielded()
             // A huge page must fault to be split: Dirty on it would count 512 pages.
             lock.read { hold in _ = writeProtect(slot, minLevel: .page2M, &hold, owing: &flush) }
         } else {

@@ -30,7 +30,7 @@ package struct FaultAccess {
 
 extension VCPU {
     /// A few tries: each lost one means that somebody else made progress.
-    private static var tries: Int { 4 }
+    private static var tries: Int { 5 }
 
     /// Lets an access through that only write-protection or access tracking stops.
     /// .invalid: it takes mmu_lock.

@@ -46,6 +46,8 @@ package enum FaultResult {
     case ringFull
     /// The change was refused, with a warning.
     case refused
+    /// The TDP MMU was taken down meanwhile.
+    case notSetUp
     /// The host has no page there, or a broken one.
     case hostFault
     case hostPoison
@@ -69,7 +71,7 @@ package enum FaultResult {
         case .invalid: Int32(bitPattern: RET_PF_INVALID.rawValue)
         case .noMemory: -ENOMEM
         case .ringFull: -ENOBUFS
-        case .refused: -EINVAL
+        case .refused, .notSetUp: -EINVAL
         case .hostFault: -EFAULT
         case .hostPoison: -EHWPOISON
         }
@@ -136,7 +138,7 @@ extension Fault {
         case .spurious: writer.count(.spurious)
         case .retry: writer.count(.retried)
         case .emulate: writer.count(.emulated)
-        case .invalid, .noMemory, .ringFull, .refused, .hostFault, .hostPoison: break
+        case .invalid, .noMemory, .ringFull, .refused, .notSetUp, .hostFault, .hostPoison: break
         }
         return result
     }
@@ -145,7 +147,7 @@ extension Fault {
     private func resolve(_ writer: SPTEWriter, _ rcu: borrowing InsideRCU) -> FaultResult {
         let slot = writer.vm.slot(holding: gfn, addressSpace: vcpu.addressSpace, rcu)
         if writer.vm.traces(TDPMMU_TRACE_MAP) { trace(slot) }
-        guard let root = vcpu.root(rcu), !root.role.isInvalid else { return .retry }
+        guard let root = vcpu.root(rcu), !root.role.isInvalid else { return vcpu.faultWithoutRoot }
         if let slot {
             if slot.isInvalid { return .retry }
             if slot.isReadOnly && isWrite { return .emulate }
@@ -159,10 +161,7 @@ extension Fault {
         var target = Target(
             fault: self, slot: slot, level: nx && isFetch ? .page4K : level, wantedLevel: level,
             hostWritable: hostWritable && !(slot.map { $0.isReadOnly } ?? false), nxHugePages: nx)
-        let result = writer.install(&target, under: root, rcu)
-        // The page can be written from here on without our hearing of it.
-        if result == .fixed && target.hostWritable, let slot { slot.markDirty(gfn, by: vcpu) }
-        return result
+        return writer.install(&target, under: root, rcu)
     }
 }
 
@@ -214,15 +213,22 @@ extension SPTEWriter {
                 // Never from page to page in one step: a CPU could use both.
                 let result = zapAtomically(&iter, rcu)
                 if result != .done { return result == .lost ? .retry : .refused }
-            } else if wouldDowngrade(target, iter.old) {
-                return .spurious
             }
         }
-        let new = isMMIO ? mmioSPTE(target, iter.atGFN) : vm.masks.leaf(LeafRequest(
-            gfn: iter.atGFN, pfn: target.pfn, level: target.level, old: iter.old,
+        let new = isMMIO ? mmioSPTE(target, iter.atGFN) : memorySPTE(target, iter)
+        return installLeaf(new, isMMIO: isMMIO, &iter, rcu)
+    }
+
+    /// Marks the page dirty where make_spte() does: as soon as the SPTE that is wanted has W, whatever
+    /// comes of it.  An access-tracked one has none yet: the fault that restores it marks.
+    @inline(__always)
+    private func memorySPTE(_ target: Target, _ iter: borrowing tdp_iter) -> SPTE {
+        let new = vm.masks.leaf(LeafRequest(
+            gfn: GFN(iter.gfn), pfn: target.pfn, level: target.level, old: SPTE(iter.old_spte),
             hostWritable: target.hostWritable, prefetch: target.fault.prefetch,
             noExecuteHuge: target.nxHugePages))
-        return installLeaf(new, isMMIO: isMMIO, &iter, rcu)
+        if new.isWritable, let slot = target.slot { slot.markDirty(GFN(iter.gfn), by: target.fault.vcpu) }
+        return new
     }
 
     @inline(__always)
@@ -249,13 +255,6 @@ extension SPTEWriter {
         }
         if vm.traces(TDPMMU_TRACE_SET_SPTE) { vm.traceSet(iter, rcu) }
         return new == old ? .spurious : .fixed
-    }
-
-    /// A read that finds the page writable leaves it so: another vCPU may be
-    /// writing through it.
-    @inline(__always)
-    private func wouldDowngrade(_ target: Target, _ old: SPTE) -> Bool {
-        old.isWritable && !target.hostWritable && !target.fault.isWrite
     }
 
     @inline(never)

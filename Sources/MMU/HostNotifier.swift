@@ -11,7 +11,8 @@ extension VM {
     package func invalidateHostRange(_ start: UInt64, _ end: UInt64, mayBlock: Bool) {
         traceHost(TDPMMU_TRACE_UNMAP_HVA_RANGE, start, end)
         lock.write { hold in
-            beginInvalidation(hold)
+            // In a slot that the range does not touch nothing is invalidated.
+            beginInvalidation(isNamed: true, hold)
             var flush = OwedFlush()
             forEachGFNRange(hostStart: start, hostEnd: end) { space, first, last in
                 addInvalidation(start: first, end: last, hold)
@@ -26,7 +27,7 @@ extension VM {
     /// False: no invalidation was under way.
     @inline(never)
     package func endHostInvalidation() -> Bool {
-        lock.write { hold in endInvalidation(hold) } ?? false
+        lock.write { hold in endInvalidation(hold) != .noneUnderWay } ?? false
     }
 
     /// Was any page of [start, end) used?  None looks so from here on.

@@ -22,7 +22,7 @@ extension VM {
             // The kernel allocates the table with mmu_lock dropped; here that is for a rig to choose.
             if !wasAsked {
                 wasAsked = true
-                if writer.isYieldPlace(iter) { return .giveWay }
+                if rig.wantYieldHere(iter) { return .giveWay }
             }
             wasAsked = false
             switch writer.linkTable(TableLink(), &iter, rcu) {
@@ -39,16 +39,15 @@ extension VM {
     }
 
     /// Could one leaf at the entry's level map all that the table below it maps?
-    private func couldBeHuge(_ iter: borrowing tdp_iter, _ slot: kvm_memory_slot) -> Bool {
+    private func couldBeHuge(
+        _ iter: borrowing tdp_iter, _ slot: kvm_memory_slot, _ rcu: borrowing InsideRCU
+    ) -> Bool {
         let level = Level(iter.level), gfn = GFN(iter.gfn)
         // A table that reaches out of the slot says nothing about what is outside.
         guard level <= .maxHuge, gfn.raw >= slot.base_gfn, gfn.raw < slot.base_gfn + slot.npages else { return false }
-        return withUnsafePointer(to: slot) { $0.allows(level, at: gfn) && hostLevel(of: gfn, in: $0) >= level }
-    }
-
-    private func hostLevel(of gfn: GFN, in slot: SlotPointer) -> Level {
-        guard let callback = state.pointee.config.ops.mapping_level else { return .maxHuge }
-        return Level(callback(state.pointee.config.opsContext, kvm, slot, gfn.raw))
+        // The rig gets the slot itself, which may be another by now, or none: then nothing is put together.
+        guard let slot = self.slot(holding: gfn, addressSpace: Int32(slot.as_id), rcu) else { return false }
+        return slot.allows(level, at: gfn) && rig.mappingLevel(of: gfn, in: slot) >= level
     }
 
     /// Drops such tables; the next fault maps huge.
@@ -58,7 +57,7 @@ extension VM {
         let writer = SPTEWriter(self, hold), leaves = LeafRange(of: slot, minLevel: .page2M)
         var flush = OwedFlush()
         writer.walkRoots(leaves.roots, leaves.range, &hold, owing: &flush) { iter, _, rcu in
-            guard iter.isAtTable, couldBeHuge(iter, slot) else { return .next }
+            guard iter.isAtTable, couldBeHuge(iter, slot, rcu) else { return .next }
             return writer.zapAtomically(&iter, rcu) == .lost ? .again : .next
         }
         flush.forgo(because: "each zap has flushed while its entry was frozen")
@@ -71,7 +70,7 @@ extension VM {
         let writer = SPTEWriter(self, hold), leaves = LeafRange(of: slot, minLevel: .page2M)
         var flush = OwedFlush()
         writer.walkRoots(leaves.roots, leaves.range, &hold, owing: &flush) { iter, flush, rcu in
-            guard iter.isAtTable, couldBeHuge(iter, slot),
+            guard iter.isAtTable, couldBeHuge(iter, slot, rcu),
                   let huge = hugeLeaf(replacing: Table(child: iter.old, rcu), at: iter.atLevel, rcu)
             else { return .next }
             return writer.set(&iter, huge, owing: &flush) == .lost ? .again : .next

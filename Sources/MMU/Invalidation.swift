@@ -4,22 +4,41 @@ import PageTable
 import Sync
 import Synchronization
 
+/// What is known of the gfns that an invalidation is about.
+enum InvalidationRange: UInt8 {
+    case unnamed
+    /// A fault came before the name, and that was told.
+    case unnamedAndTold
+    case named
+}
+
+package enum InvalidationEnd {
+    case done
+    /// It ended, but nobody ever said what it was about.
+    case unnamed
+    case noneUnderWay
+}
+
 /// The host is about to take pages away: faults must not map what they looked up
 /// before.
 extension VM {
-    package func beginInvalidation(_ hold: borrowing HeldForWrite) {
+    /// isNamed: it is about nothing but the ranges that are added under this hold of mmu_lock.
+    package func beginInvalidation(isNamed: Bool = false, _ hold: borrowing HeldForWrite) {
         trace(TDPMMU_TRACE_INV_BEGIN)
         state.pointee.invalidationsRunning.wrappingAdd(1, ordering: .relaxed)
         if state.pointee.invalidationsRunning.load(ordering: .relaxed) == 1 {
             state.pointee.invalidateStart.store(.max, ordering: .relaxed)
             state.pointee.invalidateEnd.store(0, ordering: .relaxed)
+            name(isNamed ? .named : .unnamed)
         }
     }
 
-    /// Are the host's pages of a slot that is about to be seen perhaps going away?
-    func isInvalidating(_ hold: borrowing HeldForWrite) -> Bool {
-        state.pointee.invalidationsRunning.load(ordering: .relaxed) != 0
+    private func name(_ range: InvalidationRange) {
+        state.pointee.invalidationRange.store(range.rawValue, ordering: .relaxed)
     }
+
+    /// Are the host's pages of a slot that is about to be seen perhaps going away?
+    package var isInvalidating: Bool { state.pointee.invalidationsRunning.load(ordering: .relaxed) != 0 }
 
     /// Several at once: the range that holds them all.
     package func addInvalidation(start: GFN, end: GFN, _ hold: borrowing HeldForWrite) {
@@ -29,17 +48,18 @@ extension VM {
             min(start.raw, state.pointee.invalidateStart.load(ordering: .relaxed)), ordering: .relaxed)
         state.pointee.invalidateEnd.store(
             max(end.raw, state.pointee.invalidateEnd.load(ordering: .relaxed)), ordering: .relaxed)
+        name(.named)
     }
 
-    /// False: none was under way.
-    package func endInvalidation(_ hold: borrowing HeldForWrite) -> Bool {
-        guard state.pointee.invalidationsRunning.load(ordering: .relaxed) > 0 else { return false }
+    package func endInvalidation(_ hold: borrowing HeldForWrite) -> InvalidationEnd {
+        guard state.pointee.invalidationsRunning.load(ordering: .relaxed) > 0 else { return .noneUnderWay }
         trace(TDPMMU_TRACE_INV_END)
         // Release: pairs with the acquire in `invalidateSequence`; a fault that reads
         // the new number asks the host again after the invalidation.
         state.pointee.invalidateSequence.wrappingAdd(1, ordering: .releasing)
         state.pointee.invalidationsRunning.wrappingSubtract(1, ordering: .relaxed)
-        return true
+        let isNamed = state.pointee.invalidationRange.load(ordering: .relaxed) == InvalidationRange.named.rawValue
+        return isNamed ? .done : .unnamed
     }
 
     /// To be read before the host is asked for the page.
@@ -47,11 +67,30 @@ extension VM {
 
     /// Must a fault that read `sequence` ask again?
     func isStale(_ gfn: GFN, _ sequence: UInt64, _ hold: borrowing HeldForRead) -> Bool {
-        if state.pointee.invalidationsRunning.load(ordering: .relaxed) != 0 {
+        if isInvalidating && complainIfUnnamed(gfn) { return true }
+        return isProbablyStale(gfn, sequence)
+    }
+
+    /// The same without mmu_lock, and so perhaps wrong both ways: it spares the host a question and
+    /// others the lock, and does not stand for the check under it.
+    func isProbablyStale(_ gfn: GFN, _ sequence: UInt64) -> Bool {
+        if isInvalidating {
             let start = state.pointee.invalidateStart.load(ordering: .relaxed)
             let end = state.pointee.invalidateEnd.load(ordering: .relaxed)
             if gfn.raw >= start && gfn.raw < end { return true }
         }
         return state.pointee.invalidateSequence.load(ordering: .relaxed) != sequence
+    }
+
+    /// mmu_lock was dropped before the range was named: any gfn may be meant.
+    @inline(never)
+    private func complainIfUnnamed(_ gfn: GFN) -> Bool {
+        let (isFirst, seen) = state.pointee.invalidationRange.compareExchange(
+            expected: InvalidationRange.unnamed.rawValue, desired: InvalidationRange.unnamedAndTold.rawValue,
+            ordering: .relaxed)
+        if isFirst {
+            warn(.argument, "kvm_mmu_invalidate_begin", "mmu_lock was dropped before a range was added (gfn)", gfn.raw)
+        }
+        return seen != InvalidationRange.named.rawValue
     }
 }

@@ -158,9 +158,7 @@ extension VM {
         guard isLogged(old) != isOn else { return }
         state.pointee.loggedSlots.wrappingAdd(isOn ? 1 : -1, ordering: .relaxed)
         guard let slot, toggles, slot.flags & UInt32(KVM_MEM_READONLY) == 0 else { return }
-        if let callback = state.pointee.config.ops.slot_committing {
-            callback(state.pointee.config.opsContext, kvm, self.slot(id: slot.id, addressSpace: Int32(slot.as_id), held))
-        }
+        rig.committing(self.slot(id: slot.id, addressSpace: Int32(slot.as_id), held))
         applyLogging(slot, on: isOn)
     }
 
@@ -229,7 +227,7 @@ extension VM {
     /// With the lock, an invalidation begins either before this or with the new table.
     fileprivate func publish(_ table: SlotTable, _ space: Int32, adding slot: kvm_memory_slot) {
         lock.write { hold in
-            if isInvalidating(hold) {
+            if isInvalidating {
                 addInvalidation(start: GFN(slot.base_gfn), end: GFN(slot.base_gfn + slot.npages), hold)
             }
             publish(table, space)

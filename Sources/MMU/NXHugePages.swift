@@ -64,7 +64,7 @@ extension VM {
             } else {
                 forgetNXSplit(table)
             }
-            if lock.needBreak { hold.giveWay(lock) { tellYielded() } }
+            if lock.needBreak { hold.giveWay(lock) { rig.yielded() } }
         }
         return zapped
     }

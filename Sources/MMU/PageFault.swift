@@ -5,19 +5,12 @@ import PageTable
 import RCU
 import Sync
 
-/// What the host says of a guest page.
-private struct HostPage {
-    var pfn: PFN
-    var writable: Bool
-    var level: Level
-}
-
 extension VCPU {
     /// The whole fault path: MMIO, slot, lockless fix, host page, lock, map.  The gfn is
     /// below the limit.
     @inline(never)
     package func pageFault(_ access: FaultAccess, prefetch: Bool = false) -> FaultResult {
-        guard insideRCU({ rcu in root(rcu).map { !$0.role.isInvalid } ?? false }) else { return .retry }
+        guard hasRoot else { return faultWithoutRoot }
         if ringIsNearlyFull { return .ringFull }
         if access.isReserved {
             let result = emulatedFault(access)
@@ -27,6 +20,9 @@ extension VCPU {
         vm.traceReturn(TDPMMU_TRACE_PF_RET, result.code)
         return result
     }
+
+    /// What a fault gets that has no valid root: another try, when one is loaded, or no more at all.
+    var faultWithoutRoot: FaultResult { vm.isSetUp ? .retry : .notSetUp }
 
     /// The CPU met reserved bits, which only MMIO SPTEs have.  .invalid: the SPTE is older
     /// than the slots, and the address may be memory by now.
@@ -48,6 +44,8 @@ extension VCPU {
         return .emulate
     }
 
+    /// In this order the kernel looks: what needs no root is answered whatever root there is, and
+    /// whether it is obsolete is only asked under mmu_lock, in Fault.handle().
     private func mappedFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
         let fast = fastPageFault(access)
         if fast != .invalid { return fast }
@@ -62,12 +60,15 @@ extension VCPU {
         _ access: FaultAccess, _ sequence: UInt64, prefetch: Bool, _ srcu: borrowing InsideSRCU
     ) -> FaultResult {
         let slot = vm.slot(holding: access.gfn, addressSpace: addressSpace, srcu)
-        var page = HostPage(pfn: .noSlot, writable: false, level: .page4K)
+        var page = HostPage.none
         if let slot {
-            if slot.isInvalid { return .retry }
+            if slot.isInvalid || vm.isProbablyStale(access.gfn, sequence) { return .retry }
             if access.isWrite && slot.isReadOnly { return .emulate }
-            page = vm.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
+            page = vm.rig.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
             if page.pfn.isError { return FaultResult(answer: page.pfn) }
+            if vm.isProbablyStale(access.gfn, sequence) { return .retry }
+        } else if !vm.masks.cachesMMIO {
+            return .emulate
         }
         return vm.lock.read { hold in
             // What the host said may be over: a notifier ran, or runs, for this page.
@@ -93,7 +94,11 @@ extension VCPU {
     package func prefault(_ address: UInt64) -> PrefaultResult {
         let access = FaultAccess(address, errorCode: Self.prefaultCode)
         for _ in 0..<Self.prefaultTries {
-            guard load() else { return .failed(.noMemory) }
+            switch load() {
+            case .done: break
+            case .noMemory: return .failed(.noMemory)
+            case .notSetUp: return .failed(.notSetUp)
+            }
             let result = pageFault(access, prefetch: true)
             switch result {
             case .retry: cp_yield()
@@ -113,22 +118,4 @@ extension VCPU {
     /// An invalidation that does not end, of this very thread perhaps, must not
     /// keep it for ever.
     private static var prefaultTries: Int { 1000 }
-}
-
-extension VM {
-    fileprivate func hostPage(of gfn: GFN, in slot: SlotPointer, isWrite: Bool) -> HostPage {
-        var writable = !slot.isReadOnly
-        guard let callback = state.pointee.config.ops.gfn_to_pfn else {
-            // The host's virtual frames stand in for physical ones, folded to fit.
-            let frame = (slot.pointee.userspace_addr >> 12) &+ (gfn.raw - slot.pointee.base_gfn)
-            return HostPage(pfn: PFN(frame & pfnMask), writable: writable, level: .maxHuge)
-        }
-        var level = Level.maxHuge.raw
-        let pfn = callback(
-            state.pointee.config.opsContext, kvm, slot, gfn.raw, isWrite, &writable, &level)
-        return HostPage(pfn: PFN(pfn), writable: writable, level: Level(max(1, min(level, 3))))
-    }
-
-    /// Largest pfn of this VM.
-    package var pfnMask: UInt64 { (1 &<< UInt64(state.pointee.config.maxPhysicalBits - 12)) - 1 }
 }

@@ -20,8 +20,13 @@ extension VM {
     @inline(never)
     package func tearDown() {
         guard state.pointee.isSetUp.exchange(false, ordering: .acquiringAndReleasing) else { return }
-        locked(.vcpus) { forEachListedVCPU { $0.unload() } }
-        invalidateAndZapRoots()
+        // Who makes or loads a root holds mmu_lock and has looked at isSetUp under it: the root is
+        // seen here, or there is none.
+        lock.write { hold in invalidateAllRoots(hold) }
+        unloadVCPUs()
+        zapInvalidatedRoots()
+        // A vCPU that drops its root by itself at this moment does so inside RCU.
+        synchronizeRCU()
         rcuBarrier()
         let roots = rootCount
         let tables = tablesAlive
@@ -30,6 +35,20 @@ extension VM {
         } else if tables != 0 {
             warn(.leak, "kvm_mmu_uninit_tdp_mmu", "tables are left (tables)", tables)
         }
+    }
+
+    private func unloadVCPUs() {
+        while let root = locked(.vcpus, { takeLoadedRoot() }) { root.put(self) }
+    }
+
+    /// Some vCPU's root; nil: none has one.  Under VMLock.vcpus.
+    private func takeLoadedRoot() -> RootReference? {
+        var vcpu = firstListedVCPU
+        while let here = vcpu {
+            if let root = here.takeRoot() { return root }
+            vcpu = here.nextListed
+        }
+        return nil
     }
 
     /// Marks every root invalid: no fault and no vCPU may use it from here on.

@@ -161,22 +161,30 @@ extension VM {
         return nil
     }
 
-    /// A valid root for the vCPU, found or made, with a reference for the caller.
-    /// mmu_lock, either way, so that none is invalidated meanwhile.
+    /// A valid root for the vCPU, found or made; nil without memory or TDP MMU.  Under mmu_lock none
+    /// is invalidated meanwhile: who takes the MMU down says so first and invalidates then, so
+    /// this sees the one or is seen by the other.
     func findOrMakeRoot(_ vcpu: VCPU, _ hold: borrowing HeldForRead) -> RootReference? {
+        guard isSetUp else { return nil }
         let config = state
         let role = Role(
             rootLevel: config.pointee.config.rootLevel, addressSpace: vcpu.addressSpace,
             adDisabled: config.pointee.config.adDisabled)
-        return locked(.pages) {
-            if let root = validRoot(role) { return root }
-            guard let new = takeTable(vcpu, role: role, gfn: GFN(0), parent: nil) else { return nil }
-            let root = new.linked()
-            // One reference for the caller, one for the MMU until it is invalidated.
-            root.setReferences(2)
-            list(root)
-            return RootReference(root)
+        if let root = locked(.pages, { validRoot(role) }) { return root }
+        // Before the lock: the rig is told of each table that is taken.
+        guard let new = takeTable(vcpu, role: role, gfn: GFN(0), parent: nil) else { return nil }
+        // One reference for the caller, one for the MMU until it is invalidated.
+        new.table.setReferences(2)
+        let other = locked(.pages) { () -> RootReference? in
+            if let other = validRoot(role) { return other }
+            list(new.table)
+            return nil
         }
+        if let other {
+            returnTable(vcpu, new)
+            return other
+        }
+        return RootReference(new.linked())
     }
 }
 
@@ -190,23 +198,41 @@ extension VCPU {
         return vm.lock.read { hold in vm.findOrMakeRoot(self, hold) } ?? nil
     }
 
-    /// Makes sure of a valid root.  False: no memory.
-    @inline(never)
-    package func load() -> Bool {
-        let isGood = insideRCU { rcu in root(rcu).map { !$0.role.isInvalid } ?? false }
-        if isGood { return true }
-        unload()
-        guard let new = acquireRoot()?.keep() else { return false }
-        // Release: pairs with the exchange in unload() by another thread.
-        state.pointee.root.store(new.word, ordering: .releasing)
-        traceVCPU(TDPMMU_TRACE_LOAD_PGD, new)
-        return true
+    package enum LoadResult {
+        case done
+        case noMemory
+        case notSetUp
     }
 
-    /// Drops its root.
+    /// Makes sure of a valid root.
+    @inline(never)
+    package func load() -> LoadResult {
+        let isGood = insideRCU { rcu in root(rcu).map { !$0.role.isInvalid } ?? false }
+        if isGood { return .done }
+        unload()
+        traceVCPU(TDPMMU_TRACE_ALLOC_ROOT, nil)
+        return vm.lock.read { hold in
+            guard let new = vm.findOrMakeRoot(self, hold)?.keep() else { return vm.isSetUp ? .noMemory : .notSetUp }
+            // Release: pairs with the exchange in takeRoot() by another thread.  Under mmu_lock still,
+            // so that who takes the MMU down finds the root here.
+            state.pointee.root.store(new.word, ordering: .releasing)
+            traceVCPU(TDPMMU_TRACE_LOAD_PGD, new)
+            return .done
+        } ?? .noMemory
+    }
+
+    /// Drops its root.  Inside RCU, so that who takes the MMU down can wait until the reference is gone.
     @inline(never)
     package func unload() {
+        insideRCU { _ in
+            if let root = takeRoot() { root.put(vm) }
+        }
+    }
+
+    /// The reference to its root that was the vCPU's.
+    func takeRoot() -> RootReference? {
         let word = state.pointee.root.exchange(0, ordering: .acquiringAndReleasing)
-        if let root = Table(word: word) { RootReference(kept: root).put(vm) }
+        guard let root = Table(word: word) else { return nil }
+        return RootReference(kept: root)
     }
 }

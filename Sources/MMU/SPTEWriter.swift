@@ -74,11 +74,7 @@ extension SPTEWriter: ChangeBook {
 
     @inline(__always)
     package func tellBits(_ change: SPTEChange) {
-        let config = vm.state
-        if let callback = config.pointee.config.ops.spte_changed {
-            callback(config.pointee.config.opsContext, vm.kvm, change.addressSpace, change.gfn.raw,
-                     change.level.raw, change.old.raw, change.new.raw, mode == .shared)
-        }
+        vm.rig.changed(change, shared: mode == .shared)
         if vm.traces(TDPMMU_TRACE_SPTE_CHANGED) { vm.traceChange(change) }
         count(.spteChanges)
     }

@@ -21,8 +21,7 @@ extension VM {
     /// Sends these events to rings from now on; a callback gets all.
     package func traceToRings(_ events: UInt64) {
         state.pointee.ringEvents.store(events, ordering: .relaxed)
-        let hasCallback = state.pointee.config.ops.trace != nil
-        state.pointee.tracedEvents.store(hasCallback ? .max : events, ordering: .relaxed)
+        state.pointee.tracedEvents.store(state.pointee.config.rig.traces ? .max : events, ordering: .relaxed)
     }
 
     /// Notes an event, if it is wanted.  `fill` fills in its fields.
@@ -44,9 +43,7 @@ extension VM {
         if state.pointee.ringEvents.load(ordering: .relaxed) & Self.bit(id) != 0 {
             if let ring = TraceRing.own { ring.put(&event) } else { TraceRings.countLost() }
         }
-        if let callback = state.pointee.config.ops.trace {
-            callback(state.pointee.config.opsContext, kvm, &event)
-        }
+        rig.happened(&event)
     }
 
     /// A line of the rig's own, in as many events as it takes.

@@ -54,11 +54,13 @@ package struct VCPU: Equatable {
 
     /// The root it walks.  Only RCU keeps it from being freed: another thread may take it
     /// from the vCPU at any moment.
-    /// Acquire: pairs with the release in load(), for that other thread.
+    /// Acquire: pairs with the release in load(), for threads other than the vCPU's.
     @inline(__always)
     package func root(_ rcu: borrowing InsideRCU) -> Table? {
         Table(word: state.pointee.root.load(ordering: .acquiring))
     }
+
+    @inline(__always) package var hasRoot: Bool { state.pointee.root.load(ordering: .relaxed) != 0 }
 
     @inline(__always) var cache: TableCache {
         TableCache((UnsafeMutableRawPointer(state) + Self.cacheOffset)
@@ -69,6 +71,9 @@ package struct VCPU: Equatable {
     @inline(__always) fileprivate var next: UnsafeMutablePointer<UInt> {
         (UnsafeMutableRawPointer(state) + Self.linkOffset).assumingMemoryBound(to: UInt.self)
     }
+
+    /// Under VMLock.vcpus.
+    var nextListed: VCPU? { OpaquePointer(bitPattern: next.pointee).map { VCPU($0) } }
 
     package enum CreationError {
         case exists
@@ -140,13 +145,15 @@ extension VM {
     /// Under VMLock.vcpus.
     @inline(__always)
     func forEachListedVCPU(_ body: (VCPU) -> Void) {
-        var address = firstVCPU.pointee
-        while let pointer = OpaquePointer(bitPattern: address) {
-            let vcpu = VCPU(pointer)
-            address = vcpu.next.pointee
-            body(vcpu)
+        var vcpu = firstListedVCPU
+        while let here = vcpu {
+            vcpu = here.nextListed
+            body(here)
         }
     }
+
+    /// Under VMLock.vcpus.
+    var firstListedVCPU: VCPU? { OpaquePointer(bitPattern: firstVCPU.pointee).map { VCPU($0) } }
 
     /// The next vCPU of the list, for a loop that takes mmu_lock, which is outside
     /// VMLock.vcpus, and during which none is made or destroyed.

@@ -30,8 +30,7 @@ package struct VMConfiguration {
     package var adDisabled: Bool
     /// Most tables alive at once; 0: no limit.
     package var tableLimit: UInt64
-    package var ops: tdpmmu_ops
-    package var opsContext: UnsafeMutableRawPointer?
+    package let rig: RigTable
     /// The CPU logs dirty pages by their Dirty bits.
     package var usesPML = false
     /// What can be switched later begins so.
@@ -48,8 +47,7 @@ package struct VMConfiguration {
         self.maxPhysicalBits = maxPhysicalBits
         self.adDisabled = adDisabled
         self.tableLimit = tableLimit
-        self.ops = ops
-        self.opsContext = opsContext
+        rig = RigTable(ops, context: opsContext)
     }
 }
 
@@ -83,6 +81,8 @@ package struct VMState: ~Copyable {
     let invalidationsRunning = Atomic<Int64>(0)
     let invalidateStart = Atomic<UInt64>(0)
     let invalidateEnd = Atomic<UInt64>(0)
+    /// InvalidationRange: was any such gfn named yet?
+    let invalidationRange = Atomic<UInt8>(0)
     /// Slot records ever made; under VMLock.slots.
     let slotSequence = Atomic<UInt64>(0)
     /// Slots with dirty logging; under VMLock.slots.
@@ -106,7 +106,7 @@ package struct VMState: ~Copyable {
         manualProtect.store(config.switches.manualProtect, ordering: .relaxed)
         initiallySet.store(config.switches.initiallySet, ordering: .relaxed)
         zapSlotOnly.store(config.switches.zapSlotOnly, ordering: .relaxed)
-        tracedEvents.store(config.ops.trace == nil ? 0 : .max, ordering: .relaxed)
+        tracedEvents.store(config.rig.traces ? .max : 0, ordering: .relaxed)
     }
 }
 
@@ -259,27 +259,15 @@ package struct VM: Equatable {
         _ value0: UInt64 = 0, _ value1: UInt64 = 0
     ) {
         counters.add(.warnings, 1, exclusive: false)
-        guard let handler = state.pointee.config.ops.warn else {
-            Sync.warn(kind, function, text, value0, value1, kvm: kvm)
-            return
-        }
         var warning = makeWarning(kind, function, text, value0, value1)
-        handler(state.pointee.config.opsContext, kvm, &warning)
+        if !rig.warned(&warning) { Sync.warn(kind, function, text, value0, value1, kvm: kvm) }
     }
 
     /// Every CPU forgets gfns [start, start + pages).
     package func flush(_ start: GFN, pages: UInt64) {
         counters.add(.flushes, 1, exclusive: false)
         if traces(TDPMMU_TRACE_FLUSH) || traces(TDPMMU_TRACE_FLUSH_RANGE) { traceFlush(start, pages: pages) }
-        if let callback = state.pointee.config.ops.flush_tlb {
-            callback(state.pointee.config.opsContext, kvm, start.raw, pages)
-        }
-    }
-
-    /// An operation stands in its middle with mmu_lock dropped.
-    func tellYielded() {
-        guard let callback = state.pointee.config.ops.yielded else { return }
-        callback(state.pointee.config.opsContext, kvm)
+        rig.flush(start, pages: pages)
     }
 
     /// Every CPU forgets everything.

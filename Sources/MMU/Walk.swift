@@ -59,7 +59,8 @@ extension SPTEWriter {
         let table = root.table
         return insideRCU { rcu in
             var iter = begin(table, range, rcu)
-            let asksRig = isRigAsked
+            // Looked up once in a walk, not at each entry.
+            let asksRig = vm.rig.areAskedToYield
             while iter.valid && iter.atGFN < range.end {
                 if canYield && yieldIfWanted(&iter, &flush, asksRig, &hold, &rcu) {
                     vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
@@ -127,29 +128,9 @@ extension SPTEWriter {
         _ iter: inout tdp_iter, _ flush: inout OwedFlush, _ asksRig: Bool, _ hold: inout Hold, _ rcu: inout InsideRCU
     ) -> Bool {
         guard iter.next_last_level_gfn != iter.yielded_gfn else { return false }
-        guard vm.lock.needBreak || asksRig && rigWantsYield(at: iter) else { return false }
+        guard vm.lock.needBreak || asksRig && vm.rig.wantYield(at: iter) else { return false }
         yield(&iter, &flush, &hold, &rcu)
         return true
-    }
-
-    /// Looked up once in a walk, not at each entry.
-    @inline(__always)
-    private var isRigAsked: Bool {
-        vm.state.pointee.config.ops.need_resched != nil || vm.state.pointee.config.ops.yield_at != nil
-    }
-
-    /// Not inline, and of a copy: else the iterator would live in memory in every walk.
-    @inline(never)
-    private func rigWantsYield(at iter: tdp_iter) -> Bool {
-        let ops = vm.state.pointee.config.ops, context = vm.state.pointee.config.opsContext
-        if let callback = ops.need_resched, callback(context, vm.kvm) { return true }
-        return isYieldPlace(iter)
-    }
-
-    @inline(never)
-    func isYieldPlace(_ iter: tdp_iter) -> Bool {
-        guard let callback = vm.state.pointee.config.ops.yield_at else { return false }
-        return withUnsafePointer(to: iter) { callback(vm.state.pointee.config.opsContext, vm.kvm, $0) }
     }
 
     @inline(__always)
@@ -164,6 +145,6 @@ extension SPTEWriter {
     @inline(never)
     private func letOthers<Hold: LockHold & ~Copyable>(_ hold: inout Hold, _ rcu: inout InsideRCU) {
         count(.yields)
-        rcu.leave { hold.giveWay(vm.lock) { vm.tellYielded() } }
+        rcu.leave { hold.giveWay(vm.lock) { vm.rig.yielded() } }
     }
 }

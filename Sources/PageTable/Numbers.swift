@@ -55,6 +55,9 @@ package struct PFN: Equatable {
     package static let readOnlyError = PFN((0x7ff &<< 52) | 2)
 
     @inline(__always) package var isError: Bool { raw & Self.faultError.raw == Self.faultError.raw }
+
+    /// One of the three above, and not only like them.
+    @inline(__always) package var isAnswer: Bool { self == .faultError || self == .poisonError || self == .readOnlyError }
 }
 
 /// Entries in one table.

@@ -134,15 +134,30 @@ package struct SPTEMasks {
         var bits = huge.raw &+ ((UInt64(truncatingIfNeeded: index) &* child.pages) &<< 12)
         if child == .page4K {
             bits &= ~SPTE.pageSize
-            if executable && !isAccessTracked(huge) { bits = bits & ~noExecute | execute }
+            if executable { return permittingExecution(SPTE(bits)) }
         }
         return SPTE(bits)
     }
 
     /// The huge leaf at `level` whose first child is `child`.
     package func hugeLeaf(from child: SPTE, at level: Level, executable: Bool) -> SPTE {
-        let bits = child.raw | SPTE.pageSize
-        return SPTE(executable ? bits : bits & ~execute | noExecute)
+        let huge = SPTE(child.raw | SPTE.pageSize)
+        return executable ? huge : forbiddingExecution(huge)
+    }
+
+    @inline(__always)
+    private func permittingExecution(_ spte: SPTE) -> SPTE {
+        beneathAccessTrack(spte) { SPTE($0.raw & ~noExecute | execute) }
+    }
+
+    private func forbiddingExecution(_ spte: SPTE) -> SPTE {
+        beneathAccessTrack(spte) { SPTE($0.raw & ~execute | noExecute) }
+    }
+
+    /// Changes the permissions that an entry has or, if it is access-tracked, will have again.
+    @inline(__always)
+    private func beneathAccessTrack(_ spte: SPTE, _ change: (SPTE) -> SPTE) -> SPTE {
+        isAccessTracked(spte) ? markForAccessTrack(change(restoreAccessTrack(spte))) : change(spte)
     }
 
     /// A leaf like `old`, for another page that the host does not let be written,

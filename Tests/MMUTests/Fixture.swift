@@ -45,7 +45,7 @@ final class Fixture {
             tableLimit: tableLimit, ops: ops, opsContext: Unmanaged.passUnretained(log).toOpaque()))!
         XCTAssertTrue(vm.setUp())
         vcpu = VCPU.make(vm, id: 0).0!
-        XCTAssertTrue(vcpu.load())
+        XCTAssertEqual(vcpu.load(), .done)
     }
 
     private static func log(_ context: UnsafeMutableRawPointer?) -> Log {

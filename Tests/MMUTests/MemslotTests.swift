@@ -78,7 +78,7 @@ final class MemslotTests: XCTestCase {
         XCTAssertEqual(fixture.fault(3), .fixed)
         XCTAssertEqual(fixture.addSlot(0, base: 0, pages: 0), .none)
         XCTAssertEqual(fixture.fault(3, pfn: PFN.noSlot.raw), .retry, "the root is invalid")
-        XCTAssertTrue(fixture.vcpu.load())
+        XCTAssertEqual(fixture.vcpu.load(), .done)
         XCTAssertEqual(fixture.leaves, [:])
         XCTAssertEqual(fixture.fault(3, pfn: PFN.noSlot.raw), .emulate)
     }

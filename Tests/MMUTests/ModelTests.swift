@@ -83,7 +83,7 @@ final class ModelTests: XCTestCase {
             }
         }
         fixture.vm.zapAllFast()
-        XCTAssertTrue(fixture.vcpu.load())
+        XCTAssertEqual(fixture.vcpu.load(), .done)
         XCTAssertEqual(fixture.leaves, [:])
         XCTAssertEqual(fixture.vm.total(.pages4K) + fixture.vm.total(.pages2M), 0)
     }

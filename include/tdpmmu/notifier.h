@@ -35,7 +35,8 @@ bool kvm_tdp_mmu_set_spte_hva(struct kvm *kvm, uint64_t hva, kvm_pfn_t pfn, bool
 
 /*
  * An invalidation of gfns begins / ends: kvm_tdp_mmu_page_fault() retries what it
- * looked up before the end.  Add the range between the two.  Lock W each.
+ * looked up before the end.  Add the range under the same hold of the lock as the
+ * beginning: while none is added, all faults in slots are retried, with a warning.  Lock W each.
  * Follows kvm_mmu_invalidate_begin(), _range_add(), _end().
  */
 void kvm_mmu_invalidate_begin(struct kvm *kvm);

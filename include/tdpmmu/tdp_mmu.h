@@ -18,7 +18,8 @@ int kvm_mmu_init_tdp_mmu(struct kvm *kvm);
 /*
  * Take the TDP MMU down: drop the vCPUs' roots, invalidate and zap all roots,
  * wait for their memory with rcu_barrier(), and warn if a root or a table is
- * left.  Faults give -EINVAL from here on.  No lock, not in RCU.
+ * left.  vCPUs may fault and load meanwhile: faults and loads give -EINVAL from here
+ * on.  No lock, not in RCU.
  */
 void kvm_mmu_uninit_tdp_mmu(struct kvm *kvm);
 
@@ -46,7 +47,7 @@ void kvm_tdp_mmu_put_root(struct kvm *kvm, struct kvm_mmu_page *root);
 
 /*
  * Give the vCPU a valid root for its address space, if it has none or its root
- * has been invalidated.  0, -EINVAL, -ENOMEM.  No lock.
+ * has been invalidated.  0, -EINVAL (no TDP MMU), -ENOMEM.  No lock.
  */
 int kvm_mmu_load(struct kvm_vcpu *vcpu);
 
@@ -92,7 +93,9 @@ int kvm_tdp_mmu_map(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code, bool 
 
 /*
  * The whole fault path: slot, fast page fault, gfn_to_pfn callback, lock R, check
- * against notifiers that ran meanwhile, kvm_tdp_mmu_map().
+ * against notifiers that ran meanwhile, kvm_tdp_mmu_map().  Whether the root is still
+ * valid is looked at last, under the lock: what is fixed without it is fixed below an
+ * obsolete root, too.
  * RET_PF_RETRY asks for kvm_mmu_load() and another try.  As above, and
  * RET_PF_EMULATE for a gpa beyond MAXPHYADDR.  No lock, not in RCU.
  */

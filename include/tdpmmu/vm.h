@@ -64,18 +64,28 @@ struct tdpmmu_warning {
 typedef void (*tdpmmu_warn_fn)(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning);
 
 /*
- * What a rig brings.  Each callback may be NULL: the default is named.  None may
- * call back into the library, except for read-only functions and RCU readers, where
- * it does not say otherwise.
+ * What a rig brings.  Each callback may be NULL: the default is named.
+ *
+ * What a callback may call: always, whatever locks are held, all that only reads: readers of
+ * RCU and of kvm->srcu, tdpmmu_get_stats(), tdpmmu_memslots_generation(), the look-ups of
+ * slots and vCPUs below, tdpmmu_vcpu_root(), kvm_tdp_mmu_get_walk(),
+ * kvm_tdp_mmu_fast_pf_get_last_sptep(), kvm_tdp_mmu_test_age_gfn() and _hva(),
+ * tdpmmu_vcpu_dirty_ring(), tdp_iter.h, and whether a lock or a reader is held; each as its own
+ * comment says, inside a reader for instance.  Test_age tells the trace callback of itself.
+ * All else only where a callback below says so.
+ *
+ * An answer that cannot be is a warning that names the callback, the field and the value, and
+ * is not used.  Slots that are handed out are the VM's own.
  */
 struct tdpmmu_ops {
     size_t size; /* sizeof(struct tdpmmu_ops) of the caller */
     /*
      * gfn -> pfn for a fault in a slot.  Set *writable to whether the host lets
-     * the page be written, and *max_level to the largest level at which the host
-     * maps it contiguously (in: KVM_MAX_HUGEPAGE_LEVEL).  Returns a pfn or
-     * KVM_PFN_ERR_*.  No lock held, RCU not held; the slot is good until the
-     * callback returns (kvm->srcu).
+     * the page be written (in: whether the slot may; a read-only one never is), and
+     * *max_level to the largest level at which the host maps it contiguously (in:
+     * KVM_MAX_HUGEPAGE_LEVEL; one that is not 1 to 3 counts as 1).  Returns a pfn
+     * below MAXPHYADDR or KVM_PFN_ERR_*; any other is KVM_PFN_ERR_FAULT.  No lock held, RCU
+     * not held; the slot is good until the callback returns (kvm->srcu).
      * Default: the frame of the slot's userspace_addr, folded below MAXPHYADDR;
      * writable unless the slot is read-only; any level.
      */
@@ -99,7 +109,8 @@ struct tdpmmu_ops {
     tdpmmu_warn_fn warn;
     /*
      * The largest level at which the host maps gfn now, for putting huge pages
-     * together.  Lock R and RCU are held.  Default: KVM_MAX_HUGEPAGE_LEVEL.
+     * together; one that is not 1 to 3 counts as 1.  Lock R and RCU are held; the slot is
+     * good until the callback returns.  Default: KVM_MAX_HUGEPAGE_LEVEL.
      */
     int (*mapping_level)(void *ctx, struct kvm *kvm, const struct kvm_memory_slot *slot, gfn_t gfn);
     /*

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CTDPMMU
+import PageTable
+import Sync
+
+/// The callbacks as the rig gave them.  Only this file looks inside.
+package struct RigTable {
+    fileprivate let ops: tdpmmu_ops
+    fileprivate let context: UnsafeMutableRawPointer?
+
+    package init(_ ops: tdpmmu_ops, context: UnsafeMutableRawPointer?) {
+        self.ops = ops
+        self.context = context
+    }
+
+    /// Does every event go to the rig?
+    var traces: Bool { ops.trace != nil }
+}
+
+/// What the host says of a guest page.
+package struct HostPage {
+    package let pfn: PFN
+    package let writable: Bool
+    package let level: Level
+
+    static let none = HostPage(pfn: .noSlot, writable: false, level: .page4K)
+    static let unavailable = HostPage(pfn: .faultError, writable: false, level: .page4K)
+}
+
+/// The one way to the rig's callbacks: what goes out is what vm.h promises, and what comes
+/// back is checked, once, here.  VMLock.pages, .vcpus and .recovery are never held: the
+/// read-only functions take the first two, and every callback may call those.
+package struct RigCallbacks {
+    fileprivate let vm: VM
+
+    @inline(__always) private var ops: tdpmmu_ops {
+        @inline(__always) _read { yield vm.state.pointee.config.rig.ops }
+    }
+
+    @inline(__always) private var context: UnsafeMutableRawPointer? { vm.state.pointee.config.rig.context }
+
+    // Questions --------------------------------------------------------------
+
+    /// The host's page for a fault.  Inside kvm->srcu; may sleep.
+    func hostPage(of gfn: GFN, in slot: SlotPointer, isWrite: Bool) -> HostPage {
+        let mayWrite = !slot.isReadOnly
+        guard let callback = ops.gfn_to_pfn else {
+            // The host's virtual frames stand in for physical ones, folded to fit.
+            let frame = (slot.pointee.userspace_addr >> 12) &+ (gfn.raw - slot.pointee.base_gfn)
+            return HostPage(pfn: PFN(frame & vm.pfnMask), writable: mayWrite, level: .maxHuge)
+        }
+        var writable = mayWrite, level = Level.maxHuge.raw
+        let pfn = PFN(callback(context, vm.kvm, slot, gfn.raw, isWrite, &writable, &level))
+        if pfn.isAnswer { return HostPage(pfn: pfn, writable: false, level: .page4K) }
+        guard pfn.raw <= vm.pfnMask else {
+            refuse("gfn_to_pfn", "pfn is neither below MAXPHYADDR nor a KVM_PFN_ERR_* (pfn, gfn)", pfn.raw, gfn)
+            return .unavailable
+        }
+        if writable && !mayWrite {
+            refuse("gfn_to_pfn", "writable is set in a read-only slot (writable, gfn)", 1, gfn)
+        }
+        return HostPage(
+            pfn: pfn, writable: writable && mayWrite,
+            level: checkedLevel(level, "gfn_to_pfn", "max_level is not 1 to 3 (max_level, gfn)", gfn))
+    }
+
+    /// The largest level at which the host maps gfn in one piece.  mmu_lock for read, RCU.
+    func mappingLevel(of gfn: GFN, in slot: SlotPointer) -> Level {
+        guard let callback = ops.mapping_level else { return .maxHuge }
+        return checkedLevel(
+            callback(context, vm.kvm, slot, gfn.raw), "mapping_level", "level is not 1 to 3 (level, gfn)", gfn)
+    }
+
+    /// Single pages are always right.
+    private func checkedLevel(_ level: Int32, _ callback: StaticString, _ text: StaticString, _ gfn: GFN) -> Level {
+        if (Level.page4K.raw...Level.maxHuge.raw).contains(level) { return Level(level) }
+        refuse(callback, text, UInt64(bitPattern: Int64(level)), gfn)
+        return .page4K
+    }
+
+    @inline(never)
+    private func refuse(_ callback: StaticString, _ text: StaticString, _ value: UInt64, _ gfn: GFN) {
+        vm.warn(.argument, callback, text, value, gfn.raw)
+    }
+
+    /// Is the rig asked where a walk may yield?
+    var areAskedToYield: Bool { ops.need_resched != nil || ops.yield_at != nil }
+
+    /// Not inline, and of a copy: else the iterator would live in memory in every walk.
+    @inline(never)
+    func wantYield(at iter: tdp_iter) -> Bool {
+        if let callback = ops.need_resched, callback(context, vm.kvm) { return true }
+        return wantYieldHere(iter)
+    }
+
+    /// As above, where need_resched is not asked.
+    @inline(never)
+    func wantYieldHere(_ iter: tdp_iter) -> Bool {
+        guard let callback = ops.yield_at else { return false }
+        return withUnsafePointer(to: iter) { callback(context, vm.kvm, $0) }
+    }
+
+    // What happened ------------------------------------------------------------
+
+    @inline(__always)
+    func flush(_ start: GFN, pages: UInt64) { ops.flush_tlb?(context, vm.kvm, start.raw, pages) }
+
+    @inline(__always)
+    func changed(_ change: SPTEChange, shared: Bool) {
+        ops.spte_changed?(context, vm.kvm, change.addressSpace, change.gfn.raw, change.level.raw,
+                          change.old.raw, change.new.raw, shared)
+    }
+
+    /// An operation stands in its middle with mmu_lock dropped.
+    func yielded() { ops.yielded?(context, vm.kvm) }
+
+    /// Under VMLock.slots.
+    func committing(_ slot: SlotPointer?) { ops.slot_committing?(context, vm.kvm, slot) }
+
+    @inline(__always)
+    func happened(_ event: inout tdpmmu_trace_event) { ops.trace?(context, vm.kvm, &event) }
+
+    /// False: the rig has no handler of the VM's own.
+    func warned(_ warning: inout tdpmmu_warning) -> Bool {
+        guard let handler = ops.warn else { return false }
+        handler(context, vm.kvm, &warning)
+        return true
+    }
+}
+
+extension VM {
+    @inline(__always) var rig: RigCallbacks { RigCallbacks(vm: self) }
+
+    /// Largest pfn of this VM.
+    package var pfnMask: UInt64 { (1 &<< UInt64(state.pointee.config.maxPhysicalBits - 12)) - 1 }
+}
