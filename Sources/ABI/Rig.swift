@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // rig.h
+import CPlatform
 import CTDPMMU
 import MMU
 import PageTable
@@ -16,17 +17,21 @@ public func tdpmmu_cpu_access(
 ) -> Int32 {
     let name: StaticString = "tdpmmu_cpu_access"
     guard let vcpu = checkedVCPU(vcpu, name) else { return .invalid }
-    guard access & ~accessErrors == 0, let root = vcpu.root else {
+    guard access & ~accessErrors == 0, vcpu.root != nil else {
         complain(.argument, name, "an unknown access, or the vCPU has no root (access)", vcpu.vm.kvm, access)
         return .invalid
     }
     guard vcpu.vm.isAddress(gpa, name) else { return .invalid }
     let wish = Access(write: access & (1 << 1) != 0, fetch: access & (1 << 4) != 0)
-    switch vcpu.access(GFN(gpa >> 12), wish, from: root) {
+    switch vcpu.access(GFN(gpa >> 12), wish) {
     case .done(let level): return level.raw
     case .faults(let present, let reserved):
         error_code?.pointee = access | (present ? presentError : 0) | (reserved ? reservedError | presentError : 0)
         return 0
+    case .mustLoad:
+        error_code?.pointee = access
+        return 0
+    case .ringFull: return -ENOBUFS
     case .changed: return .invalid
     }
 }

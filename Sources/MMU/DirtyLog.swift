@@ -28,6 +28,7 @@ extension VM {
         locked(.slots) {
             guard ringSize == 0 else { return .noBitmaps }
             guard let (slot, bitmap) = logged(id, addressSpace) else { return .noSlot }
+            drainDirtyLogs()
             let words = DirtyBitmap.wordCount(pages: slot.npages)
             if switches.manualProtect {
                 for i in 0..<words { out[i] = bitmap.word(i).pointee.load(ordering: .relaxed) }
@@ -51,6 +52,7 @@ extension VM {
             guard let (slot, bitmap) = logged(id, addressSpace) else { return .noSlot }
             guard first % 64 == 0, first <= slot.npages, pages <= slot.npages - first,
                   pages % 64 == 0 || first + pages == slot.npages else { return .invalid }
+            drainDirtyLogs()
             let start = Int(first / 64)
             harvest(slot, words: start..<start + DirtyBitmap.wordCount(pages: pages)) { i in
                 let mask = bits[i - start]
@@ -144,6 +146,12 @@ extension VM {
 }
 
 extension VCPU {
+    /// Is there room for the page, if it must be logged?  Inside RCU.
+    package func canLogDirty(_ gfn: GFN) -> Bool {
+        guard vm.usesPML, ringIsNearlyFull else { return true }
+        return !(vm.slot(holding: gfn, addressSpace: addressSpace)?.isDirtyLogged ?? false)
+    }
+
     /// The CPU set Dirty on the page that holds gfn.  Inside RCU.
     package func logDirty(_ gfn: GFN) {
         guard vm.usesPML else { return }

@@ -122,11 +122,8 @@ extension VM {
     package func resetDirtyRings() -> Int32 {
         let count = locked(.slots) { () -> Int32 in
             var count: Int32 = 0
-            var vcpu = listedVCPU(after: nil)
-            while let here = vcpu {
-                count += reset(here)
-                vcpu = listedVCPU(after: here)
-            }
+            drainDirtyLogs()
+            forEachVCPU { count += reset($0) }
             return count
         }
         if count > 0 { flushAll() }

@@ -211,6 +211,11 @@ package struct VM: Equatable {
         (line(.vcpus) + MemoryLayout<UInt>.stride).assumingMemoryBound(to: UInt.self)
     }
 
+    /// vCPUs ever made; under VMLock.vcpus.
+    @inline(__always) var vcpusMade: UnsafeMutablePointer<UInt64> {
+        (line(.vcpus) + 2 * MemoryLayout<UInt>.stride).assumingMemoryBound(to: UInt64.self)
+    }
+
     /// First of the tables that NX recovery may zap; under VMLock.pages.
     var firstNXSplit: UnsafeMutablePointer<UInt> {
         (line(.pages) + MemoryLayout<UInt>.stride).assumingMemoryBound(to: UInt.self)

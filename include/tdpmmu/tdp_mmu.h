@@ -46,7 +46,8 @@ void kvm_tdp_mmu_put_root(struct kvm *kvm, struct kvm_mmu_page *root);
 
 /*
  * Give the vCPU a valid root for its address space, if it has none or its root
- * has been invalidated.  0, -EINVAL, -ENOMEM.  No lock.
+ * has been invalidated; with another root its translations are flushed
+ * (vcpu_request).  0, -EINVAL, -ENOMEM.  No lock.
  */
 int kvm_mmu_load(struct kvm_vcpu *vcpu);
 
@@ -56,7 +57,11 @@ void kvm_mmu_unload(struct kvm_vcpu *vcpu);
 /* The vCPU's root, or NULL; it may have been invalidated. */
 struct kvm_mmu_page *tdpmmu_vcpu_root(struct kvm_vcpu *vcpu);
 
-/* Mark every root invalid: no fault and no vCPU uses it any more.  Lock W. */
+/*
+ * Mark every root invalid, and ask every vCPU to leave the one it has (vcpu_request): when
+ * this returns, no fault and no vCPU uses it any more, so zapping it needs no flush.  Lock W.
+ * Follows kvm_tdp_mmu_invalidate_all_roots() and the request its caller makes.
+ */
 void kvm_tdp_mmu_invalidate_all_roots(struct kvm *kvm);
 
 /*
@@ -68,7 +73,11 @@ void kvm_tdp_mmu_zap_invalidated_roots(struct kvm *kvm);
 /* Both of these in a row: what deleting a slot does.  No lock. */
 void kvm_mmu_zap_all_fast(struct kvm *kvm);
 
-/* Zap every root, also invalid ones, at all gfns, then flush.  Lock W. */
+/*
+ * Zap every root, also invalid ones, at all gfns.  One flush of everything for each valid
+ * root under which something was, inside RCU (6.12, where no vCPU runs any more, has none).
+ * Lock W, yields.
+ */
 void kvm_tdp_mmu_zap_all(struct kvm *kvm);
 
 /* Faults ----------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 TDPMMU_BEGIN_DECLS
 
 struct tdp_iter; /* tdp_iter.h */
+struct kvm_vcpu;
 
 #define KVM_ADDRESS_SPACE_NUM 2 /* 0 normal, 1 SMM */
 #define KVM_USER_MEM_SLOTS 32764
@@ -63,6 +64,19 @@ struct tdpmmu_warning {
 /* Called for every warning, from the thread that caused it, locks held as they are. */
 typedef void (*tdpmmu_warn_fn)(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning);
 
+/* What a vCPU is asked to do before it runs on in the guest: the kernel's requests. */
+enum tdpmmu_request {
+    /* Leave the guest; its root may be invalid, so kvm_mmu_load() before it goes in again.
+     * KVM_REQ_MMU_FREE_OBSOLETE_ROOTS. */
+    TDPMMU_REQ_FREE_OBSOLETE_ROOTS = 1,
+    /* It gets another root: forget all translations it has, before it goes in.  What
+     * kvm_mmu_load() flushes in the kernel. */
+    TDPMMU_REQ_TLB_FLUSH = 2,
+    /* Leave the guest once, and tell which pages were logged (PML): kvm_vcpu_kick() before a
+     * dirty log is read or cleared or dirty rings are reset. */
+    TDPMMU_REQ_LEAVE_GUEST = 3,
+};
+
 /*
  * What a rig brings.  Each callback may be NULL: the default is named.  None may
  * call back into the library, except for read-only functions and RCU readers, where
@@ -84,7 +98,9 @@ struct tdpmmu_ops {
     /*
      * Every CPU must forget translations for gfns [start, start + npages) in
      * all address spaces; start 0 and npages UINT64_MAX means everything.
-     * Called inside RCU when tables were unlinked.  Default: nothing.
+     * Called inside RCU when tables were unlinked.  What was mapped under a root that was
+     * invalidated is not flushed: see vcpu_request, which a rig whose CPUs cache
+     * translations needs as well.  Default: nothing.
      */
     void (*flush_tlb)(void *ctx, struct kvm *kvm, gfn_t start, uint64_t npages);
     /*
@@ -131,6 +147,19 @@ struct tdpmmu_ops {
      * or changes a slot.  Default: nothing.
      */
     void (*yielded)(void *ctx, struct kvm *kvm);
+    /*
+     * vcpu is asked for something.  For FREE_OBSOLETE_ROOTS and LEAVE_GUEST return when it has
+     * left the guest: it uses nothing of its root or its translations afterwards until it has
+     * done what was asked.  Called once for each vCPU: FREE_OBSOLETE_ROOTS with Lock W held, as
+     * roots are invalidated; LEAVE_GUEST under the lock that serialises slot changes, where the
+     * VM logs by Dirty bits (PML); TLB_FLUSH with no
+     * lock, by the vCPU's own thread in kvm_mmu_load().  The vCPU's own thread may be the one
+     * that asks.  The vCPU outlives the call, and may not be destroyed in it.
+     * Default: nothing; tdpmmu_cpu_access() needs none of it, since its CPU has no TLB, never
+     * walks a root that was invalidated, and is waited for.
+     */
+    void (*vcpu_request)(void *ctx, struct kvm *kvm, struct kvm_vcpu *vcpu,
+                         enum tdpmmu_request request);
 };
 
 /*
