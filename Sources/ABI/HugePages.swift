@@ -50,7 +50,7 @@ public func kvm_tdp_mmu_zap_sp(
         complain(.argument, name, "sp is no table of this VM, or a root", kvm, UInt64(UInt(bitPattern: sp)))
         return false
     }
-    return vm.zapTable(table)
+    return vm.zapTableAndFlush(table)
 }
 
 @c @implementation

@@ -142,10 +142,10 @@ extension VM {
     private func zapForSlot(_ slot: kvm_memory_slot) {
         guard switches.zapSlotOnly else { return zapAllFast() }
         guard lock.writeLock() else { return }
-        _ = unmapRange(
+        let mustFlush = unmapRange(
             addressSpace: Int32(slot.as_id), start: GFN(slot.base_gfn),
             end: GFN(slot.base_gfn + slot.npages), mayBlock: true, flush: false)
-        flush(GFN(slot.base_gfn), pages: slot.npages)
+        if mustFlush { flushAll() }
         _ = lock.writeUnlock()
     }
 
