@@ -56,7 +56,7 @@ public func kvm_tdp_mmu_zap_sp(
 @c @implementation
 public func tdpmmu_set_nx_huge_pages(_ kvm: UnsafeMutablePointer<kvm>?, _ on: Bool) -> Int32 {
     let name: StaticString = "tdpmmu_set_nx_huge_pages"
-    guard let vm = checkedVM(kvm, name), vm.mayWait(name) else { return .invalid }
+    guard let vm = checkedVM(kvm, name), vm.mayTakeSlotsLock(name) else { return .invalid }
     vm.setNXHugePages(on)
     return 0
 }

@@ -43,8 +43,10 @@ extension VM {
     }
 
     package func setNXHugePages(_ on: Bool) {
-        // Decided before the zap: faults from here on map as they should.
-        if state.pointee.nxHugePages.exchange(on, ordering: .acquiringAndReleasing) != on { zapAllFast() }
+        locked(.slots) {
+            // Decided before the zap: faults from here on map as they should.
+            if state.pointee.nxHugePages.exchange(on, ordering: .acquiringAndReleasing) != on { zapAllFastForSlots() }
+        }
         wakeNXRecovery()
     }
 

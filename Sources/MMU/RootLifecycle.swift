@@ -76,10 +76,14 @@ extension VM {
         }
     }
 
-    /// Everything mapped so far becomes unreachable at once and is zapped without
-    /// stopping faults, which go to new roots.
+    /// Everything mapped so far becomes unreachable at once and is zapped without stopping
+    /// faults, which go to new roots.  One at a time, and none beside a slot's change: else that
+    /// would end while this still has roots of its own to zap.
+    package func zapAllFast() { locked(.slots) { zapAllFastForSlots() } }
+
+    /// VMLock.slots.
     @inline(never)
-    package func zapAllFast() {
+    func zapAllFastForSlots() {
         trace(TDPMMU_TRACE_ZAP_ALL_FAST)
         invalidateAndZapRoots()
     }

@@ -82,6 +82,12 @@ package struct VCPU: Equatable {
         case noMemory
     }
 
+    private enum Addition {
+        case done
+        case exists
+        case ringsSwitched
+    }
+
     package static func make(_ vm: VM, id: Int32) -> (VCPU?, CreationError) {
         guard let memory = cp_alloc_zeroed(countersOffset + Counters.bytes) else { return (nil, .noMemory) }
         let vcpu = VCPU(OpaquePointer(memory))
@@ -92,10 +98,11 @@ package struct VCPU: Equatable {
             return (nil, .noMemory)
         }
         vcpu.state.initialize(to: VCPUState(kvm: vm.kvm, id: id, ring: ring, ringSize: ringSize))
-        let added = vm.locked(.vcpus) { () -> Bool in
+        let addition = vm.locked(.vcpus) { () -> Addition in
             var taken = false
             vm.forEachListedVCPU { taken = taken || $0.state.pointee.id == id }
-            guard !taken else { return false }
+            guard !taken else { return .exists }
+            guard vm.ringSize == ringSize else { return .ringsSwitched }
             // Behind the others: dirty rings are reset in the order in which vCPUs were made.
             var link = vm.firstVCPU
             vm.forEachListedVCPU { link = $0.next }
@@ -103,15 +110,19 @@ package struct VCPU: Equatable {
             vcpu.state.pointee.sequence = vm.vcpusMade.pointee
             vcpu.state.pointee.isListed = true
             link.pointee = UInt(bitPattern: vcpu.state)
-            return true
+            return .done
         }
-        guard added else {
+        guard addition == .done else {
             cp_free_zeroed(ring)
             cp_free_zeroed(memory)
-            return (nil, .exists)
+            // The VM has rings since the size was looked at, once and for all.
+            return addition == .ringsSwitched ? make(vm, id: id) : (nil, .exists)
         }
         return (vcpu, .noMemory)
     }
+
+    /// Does a loop over the VM's vCPUs stand here?
+    package var isPinned: Bool { vm.locked(.vcpus) { state.pointee.pins > 0 } }
 
     @inline(never)
     package func destroy() {
@@ -129,7 +140,7 @@ package struct VCPU: Equatable {
                 }
             }
         }
-        while vm.locked(.vcpus, { state.pointee.pins }) > 0 { cp_yield() }
+        while isPinned { cp_yield() }
         cache.drain()
         cp_free_zeroed(state.pointee.ringEntries)
         state.deinitialize(count: 1)

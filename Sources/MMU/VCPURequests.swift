@@ -25,7 +25,7 @@ extension VCPU {
 
     private func tellRig(_ request: tdpmmu_request) {
         guard let callback = vm.state.pointee.config.ops.vcpu_request else { return }
-        callback(vm.state.pointee.config.opsContext, vm.kvm, pointer, request)
+        vm.callRig { callback(vm.state.pointee.config.opsContext, vm.kvm, pointer, request) }
     }
 
     /// Its next entry goes by a root that it did not walk before.  By its own thread.

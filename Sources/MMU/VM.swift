@@ -118,6 +118,8 @@ enum VMLock: Int {
     case pages
     /// Serialises slot changes; outside mmu_lock.
     case slots
+    /// Protects `retiredSlots`: slot tables that are no longer published, nor freed.
+    case retiredSlots
     /// Protects the list of vCPUs, whose first (its address, or 0) is the line's second word.
     case vcpus
     /// Serialises who starts and ends the thread of NX recovery, of which the line's
@@ -125,7 +127,7 @@ enum VMLock: Int {
     case recovery
 
     static let lineBytes = 64
-    static let count = 4
+    static let count = 5
 }
 
 /// Handle of a VM.  One allocation holds struct kvm, the private state, the
@@ -222,6 +224,12 @@ package struct VM: Equatable {
     }
     var lastNXSplit: UnsafeMutablePointer<UInt> { firstNXSplit + 1 }
 
+    /// The slot table whose users a slot change waits for (its address), or 0; under
+    /// VMLock.retiredSlots.
+    var retiredSlots: UnsafeMutablePointer<UInt> {
+        (line(.retiredSlots) + MemoryLayout<UInt>.stride).assumingMemoryBound(to: UInt.self)
+    }
+
     var nxRecoveryWords: NXRecoveryWords { NXRecoveryWords(line: line(.recovery)) }
 
     @inline(__always)
@@ -239,7 +247,7 @@ package struct VM: Equatable {
     }
 
     package func setEagerSplit(_ on: Bool) { state.pointee.eagerSplit.store(on, ordering: .relaxed) }
-    package func setZapSlotOnly(_ on: Bool) { state.pointee.zapSlotOnly.store(on, ordering: .relaxed) }
+    package func disableSlotZapAll() { state.pointee.zapSlotOnly.store(true, ordering: .relaxed) }
 
     package func setDirtyLogMode(manualProtect: Bool, initiallySet: Bool) {
         locked(.slots) {
@@ -253,9 +261,19 @@ package struct VM: Equatable {
     func locked<T>(_ lock: VMLock, _ body: () -> T) -> T {
         let mutex = mutex(lock)
         mutex.lock()
+        if lock == .slots { slotsOwner.pointee.store(UInt(bitPattern: cp_self()), ordering: .relaxed) }
         let result = body()
+        if lock == .slots { slotsOwner.pointee.store(0, ordering: .relaxed) }
         mutex.unlock()
         return result
+    }
+
+    /// Who holds VMLock.slots; only its own address means anything to a thread.
+    private var slotsOwner: AtomicWord { atomicWord((line(.slots) + 8).assumingMemoryBound(to: UInt.self)) }
+
+    /// Does this thread change slots, or read a dirty log, already?
+    package var holdsSlotsLock: Bool {
+        slotsOwner.pointee.load(ordering: .relaxed) == UInt(bitPattern: cp_self())
     }
 
     /// Tells the VM's handler, or the process's.
@@ -269,22 +287,34 @@ package struct VM: Equatable {
             return
         }
         var warning = makeWarning(kind, function, text, value0, value1)
-        handler(state.pointee.config.opsContext, kvm, &warning)
+        callRig { handler(state.pointee.config.opsContext, kvm, &warning) }
     }
+
+    /// Runs one of the VM's callbacks, in which the VM may not be destroyed.
+    @inline(__always)
+    func callRig(_ callback: () -> Void) {
+        let outer = cp_self().pointee.vm_called
+        cp_self().pointee.vm_called = UnsafeRawPointer(kvm)
+        callback()
+        cp_self().pointee.vm_called = outer
+    }
+
+    /// Does a callback of this VM run in this thread?
+    package var isCallingRig: Bool { cp_self().pointee.vm_called == UnsafeRawPointer(kvm) }
 
     /// Every CPU forgets gfns [start, start + pages).
     package func flush(_ start: GFN, pages: UInt64) {
         counters.add(.flushes, 1, exclusive: false)
         if traces(TDPMMU_TRACE_FLUSH) || traces(TDPMMU_TRACE_FLUSH_RANGE) { traceFlush(start, pages: pages) }
         if let callback = state.pointee.config.ops.flush_tlb {
-            callback(state.pointee.config.opsContext, kvm, start.raw, pages)
+            callRig { callback(state.pointee.config.opsContext, kvm, start.raw, pages) }
         }
     }
 
     /// An operation stands in its middle with mmu_lock dropped.
     func tellYielded() {
         guard let callback = state.pointee.config.ops.yielded else { return }
-        callback(state.pointee.config.opsContext, kvm)
+        callRig { callback(state.pointee.config.opsContext, kvm) }
     }
 
     /// Every CPU forgets everything.

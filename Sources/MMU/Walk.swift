@@ -24,6 +24,8 @@ struct WalkRange {
     var start: GFN
     /// Exclusive.
     var end: GFN
+    /// Whether to yield is asked at present leaves, not at each entry.
+    var yieldsAtLeavesOnly = false
 }
 
 extension Actor {
@@ -52,7 +54,7 @@ extension Actor {
         if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, iter) }
         let asksRig = isRigAsked
         while iter.valid && iter.atGFN < range.end {
-            if canYield && yieldIfWanted(&iter, &flush, asksRig) {
+            if canYield && (!range.yieldsAtLeavesOnly || iter.isAtLeaf) && yieldIfWanted(&iter, &flush, asksRig) {
                 vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
                 unlinked = false
                 iter.next()
