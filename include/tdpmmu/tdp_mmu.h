@@ -18,7 +18,8 @@ int kvm_mmu_init_tdp_mmu(struct kvm *kvm);
 /*
  * Take the TDP MMU down: drop the vCPUs' roots, invalidate and zap all roots,
  * wait for their memory with rcu_barrier(), and warn if a root or a table is
- * left.  Faults give -EINVAL from here on.  No lock, not in RCU.
+ * left.  Faults give -EINVAL from here on.  No lock, not in RCU nor in an RCU callback, not
+ * in kvm->srcu, not in a callback of this VM.
  */
 void kvm_mmu_uninit_tdp_mmu(struct kvm *kvm);
 
@@ -70,7 +71,10 @@ void kvm_tdp_mmu_invalidate_all_roots(struct kvm *kvm);
  */
 void kvm_tdp_mmu_zap_invalidated_roots(struct kvm *kvm);
 
-/* Both of these in a row: what deleting a slot does.  No lock. */
+/*
+ * Both of these in a row: what deleting a slot does.  One at a time, and none beside a change
+ * of slots.  No lock, not in RCU, not in kvm->srcu.
+ */
 void kvm_mmu_zap_all_fast(struct kvm *kvm);
 
 /*

@@ -123,7 +123,8 @@ struct tdpmmu_ops {
      * from it (splitting, write-protecting, collapsing) is still to come.  Held is the lock
      * that serialises slot changes, and no other: here, as an exception, the rig may make
      * faults and notifier calls on its own thread, to force what happens between the two.
-     * Nothing that changes slots or reads dirty logs.  Default: nothing.
+     * Nothing that changes slots, reads dirty logs or zaps all (kvm_mmu_zap_all_fast(), the
+     * NX switch): refused with a warning.  Default: nothing.
      */
     void (*slot_committing)(void *ctx, struct kvm *kvm, const struct kvm_memory_slot *slot);
     /*
@@ -194,7 +195,8 @@ struct kvm *tdpmmu_create_vm(const struct tdpmmu_vm_config *config);
 /*
  * Destroy a VM: its vCPUs first, then slots, tables and roots, after a last
  * rcu_barrier().  No other thread may use it.  A warning for each thing that is
- * still in use.  NULL is ignored.  No lock, not in RCU.
+ * still in use.  NULL is ignored.  No lock, not in RCU nor in an RCU callback, not in
+ * kvm->srcu, not in a callback of this VM: there a warning, and nothing is freed.
  */
 void tdpmmu_destroy_vm(struct kvm *kvm);
 
@@ -224,9 +226,9 @@ int tdpmmu_vcpu_set_as_id(struct kvm_vcpu *vcpu, int as_id);
  * space in bits 31:16; addresses and size are bytes and 4 KiB aligned.  Delete
  * and move invalidate and zap all roots first (kvm_mmu_zap_all_fast).  MMIO
  * SPTEs made before are stale afterwards: the generation moves.
- * 0, -EINVAL (NULL, unaligned, wraps, beyond MAXPHYADDR, bad id or flags, resize,
- * read-only flag changed, nothing to delete), -EEXIST (overlaps another slot),
- * -ENOMEM.  On return no reader uses a slot as it was.  No lock, not in RCU, not
+ * 0, -EINVAL (NULL, unaligned, wraps, bad id or flags, resize, read-only flag changed,
+ * nothing to delete), -EEXIST (overlaps another slot), -EINVAL (beyond MAXPHYADDR; a slot
+ * that was to move has been invalid and zapped by then, and is as it was), -ENOMEM.  On return no reader uses a slot as it was.  No lock, not in RCU, not
  * in kvm->srcu.  Follows __kvm_set_memory_region().
  */
 int kvm_set_memory_region(struct kvm *kvm, const struct kvm_userspace_memory_region *region);
@@ -245,10 +247,13 @@ uint64_t tdpmmu_memslots_generation(struct kvm *kvm, int as_id);
 /*
  * Switch a VM's capability: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 (args[0]:
  * KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE, KVM_DIRTY_LOG_INITIALLY_SET), or
- * KVM_CAP_DISABLE_QUIRKS2 (args[0]: TDPMMU_QUIRK_SLOT_ZAP_ALL or nothing), or
- * KVM_CAP_DIRTY_LOG_RING[_ACQ_REL] (args[0]: bytes of each vCPU's ring, a power of
- * two from 4096 to 1 MiB; before the first vCPU; replaces the bitmaps).
- * 0 or -EINVAL (NULL, unknown cap, flags or args).  No lock.
+ * KVM_CAP_DISABLE_QUIRKS2 (args[0]: quirks; of those the kernel knows only
+ * TDPMMU_QUIRK_SLOT_ZAP_ALL means something here; they stay disabled), or
+ * KVM_CAP_DIRTY_LOG_RING[_ACQ_REL] (args[0]: bytes of each vCPU's ring, a power of two from
+ * 4096, or 16384 where the CPU logs dirty pages (PML), to 1 MiB; once, before the first
+ * vCPU; replaces the bitmaps).  A vCPU stops (-ENOBUFS) with 64 entries left, or 576.
+ * 0, -EINVAL (NULL, unknown cap, flags or args), -E2BIG (a ring above 1 MiB).  No lock, not
+ * in RCU, not in kvm->srcu.
  * Follows the KVM_ENABLE_CAP ioctl of a VM.
  */
 int kvm_vm_ioctl_enable_cap(struct kvm *kvm, const struct kvm_enable_cap *cap);
