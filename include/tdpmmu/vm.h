@@ -144,8 +144,8 @@ struct tdpmmu_ops {
      * slot whose dirty log was switched, between two of its walks.  Here, as an exception,
      * the rig may make on its own thread whatever another thread might: with yield_at, a
      * race is forced without a second thread.  But nothing that changes slots: that would
-     * wait for the operation; nor what reads a dirty log, where the operation does so itself
-     * or changes a slot.  Default: nothing.
+     * wait for the operation; nor what reads a dirty log or zaps all, where the operation
+     * does so itself or changes a slot: refused with a warning.  Default: nothing.
      */
     void (*yielded)(void *ctx, struct kvm *kvm);
     /*
