@@ -103,6 +103,37 @@ extension VM {
         return true
     }
 
+    /// Moreover not in kvm->srcu, nor where slots are being changed or a dirty log read: the
+    /// function takes the slots lock, whose holder may wait for readers of kvm->srcu.
+    @inline(never)
+    func mayTakeSlotsLock(_ function: StaticString) -> Bool {
+        guard mayWait(function) else { return false }
+        if srcu.isReadLockHeld {
+            complain(.lock, function, "called inside a reader of kvm->srcu, for whom slot changes wait", kvm)
+            return false
+        }
+        if holdsSlotsLock {
+            complain(.lock, function, "called by a callback while this thread changes slots or reads a dirty log", kvm)
+            return false
+        }
+        return true
+    }
+
+    /// Nothing of the VM is in use by this thread, and rcu_barrier() can wait: it may be taken down.
+    @inline(never)
+    func mayGo(_ function: StaticString) -> Bool {
+        guard mayTakeSlotsLock(function) else { return false }
+        if rig.isRunning {
+            complain(.lock, function, "called by a callback of this VM", kvm)
+            return false
+        }
+        if !mayWaitForCallbacks {
+            complain(.lock, function, "called where rcu_barrier() is refused: in an RCU callback, or a report of a stall", kvm)
+            return false
+        }
+        return true
+    }
+
     func isReady(_ function: StaticString) -> Bool {
         if isSetUp { return true }
         complain(.argument, function, "the TDP MMU is not set up", kvm)

@@ -88,7 +88,7 @@ extension DirtyLogError {
             complain(.argument, function, "no such slot, or it is not logged (slot)", kvm, UInt64(slot))
             return -ENOENT
         case .invalid:
-            complain(.argument, function, "pages that are not the slot's, or no multiple of 64 (slot)", kvm, UInt64(slot))
+            complain(.argument, function, "no slot's number, or pages that are not the slot's, or no multiple of 64 (slot)", kvm, UInt64(slot))
             return .invalid
         case .noBitmaps:
             complain(.argument, function, "the VM has dirty rings in place of bitmaps", kvm)
@@ -102,15 +102,12 @@ public func kvm_vm_ioctl_get_dirty_log(
     _ kvm: UnsafeMutablePointer<kvm>?, _ log: UnsafeMutablePointer<kvm_dirty_log>?
 ) -> Int32 {
     let name: StaticString = "kvm_vm_ioctl_get_dirty_log"
-    guard let vm = checkedVM(kvm, name), vm.mayWait(name) else { return .invalid }
+    guard let vm = checkedVM(kvm, name), vm.mayTakeSlotsLock(name) else { return .invalid }
     guard let log = log?.pointee, let out = log.dirty_bitmap else {
         complain(.argument, name, "log or its bitmap is NULL", kvm)
         return .invalid
     }
-    guard isAddressSpace(Int32(log.slot >> 16), kvm, name) else { return .invalid }
-    return vm.getDirtyLog(
-        id: UInt16(log.slot & 0xffff), addressSpace: Int32(log.slot >> 16),
-        out.assumingMemoryBound(to: UInt64.self)).code(kvm, name, log.slot)
+    return vm.getDirtyLog(log.slot, out.assumingMemoryBound(to: UInt64.self)).code(kvm, name, log.slot)
 }
 
 @c @implementation
@@ -118,15 +115,13 @@ public func kvm_vm_ioctl_clear_dirty_log(
     _ kvm: UnsafeMutablePointer<kvm>?, _ log: UnsafeMutablePointer<kvm_clear_dirty_log>?
 ) -> Int32 {
     let name: StaticString = "kvm_vm_ioctl_clear_dirty_log"
-    guard let vm = checkedVM(kvm, name), vm.mayWait(name) else { return .invalid }
+    guard let vm = checkedVM(kvm, name), vm.mayTakeSlotsLock(name) else { return .invalid }
     guard let log = log?.pointee, let bits = log.dirty_bitmap else {
         complain(.argument, name, "log or its bitmap is NULL", kvm)
         return .invalid
     }
-    guard isAddressSpace(Int32(log.slot >> 16), kvm, name) else { return .invalid }
     return vm.clearDirtyLog(
-        id: UInt16(log.slot & 0xffff), addressSpace: Int32(log.slot >> 16), first: log.first_page,
-        pages: UInt64(log.num_pages), bits.assumingMemoryBound(to: UInt64.self)).code(kvm, name, log.slot)
+        log.slot, first: log.first_page, pages: UInt64(log.num_pages), bits.assumingMemoryBound(to: UInt64.self)).code(kvm, name, log.slot)
 }
 
 @c @implementation
@@ -142,7 +137,7 @@ public func tdpmmu_vcpu_dirty_ring(
 @c @implementation
 public func kvm_vm_ioctl_reset_dirty_pages(_ kvm: UnsafeMutablePointer<kvm>?) -> Int32 {
     let name: StaticString = "kvm_vm_ioctl_reset_dirty_pages"
-    guard let vm = checkedVM(kvm, name), vm.mayWait(name) else { return .invalid }
+    guard let vm = checkedVM(kvm, name), vm.mayTakeSlotsLock(name), vm.hasDirtyRings else { return .invalid }
     return vm.resetDirtyRings()
 }
 

@@ -62,13 +62,13 @@ public func kvm_tdp_mmu_zap_sp(
         complain(.argument, name, "sp is no table of this VM, or a root", kvm, UInt64(UInt(bitPattern: sp)))
         return false
     }
-    return vm.zapTable(table, hold)
+    return vm.zapTableAndFlush(table, hold)
 }
 
 @c @implementation
 public func tdpmmu_set_nx_huge_pages(_ kvm: UnsafeMutablePointer<kvm>?, _ on: Bool) -> Int32 {
     let name: StaticString = "tdpmmu_set_nx_huge_pages"
-    guard let vm = checkedVM(kvm, name), vm.mayWait(name) else { return .invalid }
+    guard let vm = checkedVM(kvm, name), vm.mayTakeSlotsLock(name) else { return .invalid }
     vm.setNXHugePages(on)
     return 0
 }

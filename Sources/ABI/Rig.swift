@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // rig.h
+import CPlatform
 import CTDPMMU
 import MMU
 import PageTable
@@ -16,8 +17,8 @@ public func tdpmmu_cpu_access(
 ) -> Int32 {
     let name: StaticString = "tdpmmu_cpu_access"
     guard let vcpu = checkedVCPU(vcpu, name) else { return .invalid }
-    guard access & ~accessErrors == 0 else {
-        complain(.argument, name, "an unknown access (access)", vcpu.vm.kvm, access)
+    guard access & ~accessErrors == 0, vcpu.hasRoot else {
+        complain(.argument, name, "an unknown access, or the vCPU has no root (access)", vcpu.vm.kvm, access)
         return .invalid
     }
     guard vcpu.vm.isAddress(gpa, name) else { return .invalid }
@@ -27,8 +28,9 @@ public func tdpmmu_cpu_access(
     case .faults(let present, let reserved):
         error_code?.pointee = access | (present ? presentError : 0) | (reserved ? reservedError | presentError : 0)
         return 0
-    case .noRoot:
-        complain(.argument, name, "the vCPU has no root", vcpu.vm.kvm)
-        return .invalid
+    case .mustLoad:
+        error_code?.pointee = access
+        return 0
+    case .ringFull: return -ENOBUFS
     }
 }

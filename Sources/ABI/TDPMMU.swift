@@ -16,7 +16,7 @@ public func kvm_mmu_init_tdp_mmu(_ kvm: UnsafeMutablePointer<kvm>?) -> Int32 {
 @c @implementation
 public func kvm_mmu_uninit_tdp_mmu(_ kvm: UnsafeMutablePointer<kvm>?) {
     let name: StaticString = "kvm_mmu_uninit_tdp_mmu"
-    guard let vm = checkedVM(kvm, name), vm.isReady(name), vm.mayWait(name) else { return }
+    guard let vm = checkedVM(kvm, name), vm.isReady(name), vm.mayGo(name) else { return }
     vm.tearDown()
 }
 
@@ -91,7 +91,7 @@ public func kvm_tdp_mmu_zap_invalidated_roots(_ kvm: UnsafeMutablePointer<kvm>?)
 @c @implementation
 public func kvm_mmu_zap_all_fast(_ kvm: UnsafeMutablePointer<kvm>?) {
     let name: StaticString = "kvm_mmu_zap_all_fast"
-    guard let vm = checkedVM(kvm, name), vm.mayWait(name) else { return }
+    guard let vm = checkedVM(kvm, name), vm.mayTakeSlotsLock(name) else { return }
     vm.zapAllFast()
 }
 

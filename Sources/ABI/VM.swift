@@ -85,7 +85,7 @@ public func tdpmmu_create_vm(_ config: UnsafePointer<tdpmmu_vm_config>?) -> Unsa
 public func tdpmmu_destroy_vm(_ kvm: UnsafeMutablePointer<kvm>?) {
     guard let kvm else { return }
     let vm = VM(kvm)
-    guard vm.mayWait("tdpmmu_destroy_vm") else { return }
+    guard vm.mayGo("tdpmmu_destroy_vm") else { return }
     vm.endNXRecovery()
     vm.tearDown()
     vm.destroyVCPUs()
@@ -112,8 +112,12 @@ public func tdpmmu_create_vcpu(_ kvm: UnsafeMutablePointer<kvm>?, _ vcpu_id: Int
 
 @c @implementation
 public func tdpmmu_destroy_vcpu(_ vcpu: OpaquePointer?) {
-    guard let vcpu else { return }
-    VCPU(vcpu).destroy()
+    guard let vcpu = vcpu.map({ VCPU($0) }) else { return }
+    guard !vcpu.vm.rig.isRunning || !vcpu.isPinned else {
+        complain(.lock, "tdpmmu_destroy_vcpu", "called by the callback that this vCPU is asked in", vcpu.vm.kvm)
+        return
+    }
+    vcpu.destroy()
 }
 
 @c @implementation
@@ -172,11 +176,7 @@ public func kvm_set_memory_region(
         complain(.argument, name, "region is NULL", kvm)
         return .invalid
     }
-    guard vm.mayWait(name) else { return .invalid }
-    guard !vm.srcu.isReadLockHeld else {
-        complain(.lock, name, "called inside a reader of kvm->srcu, and the function waits for them", kvm)
-        return .invalid
-    }
+    guard vm.mayTakeSlotsLock(name) else { return .invalid }
     guard let request = readRegion(region.pointee) else {
         complain(.argument, name, "a field of the region is out of range (slot, guest_phys_addr)", kvm,
                  UInt64(region.pointee.slot), region.pointee.guest_phys_addr)
@@ -245,30 +245,44 @@ public func kvm_vm_ioctl_enable_cap(
     _ kvm: UnsafeMutablePointer<kvm>?, _ cap: UnsafePointer<kvm_enable_cap>?
 ) -> Int32 {
     let name: StaticString = "kvm_vm_ioctl_enable_cap"
-    guard let vm = checkedVM(kvm, name) else { return .invalid }
-    guard let cap = cap?.pointee, cap.flags == 0, vm.enable(cap.cap, cap.args.0) else {
-        complain(.argument, name, "cap is NULL, or it or its args are unknown", kvm)
+    guard let vm = checkedVM(kvm, name), vm.mayTakeSlotsLock(name) else { return .invalid }
+    guard let cap = cap?.pointee, cap.flags == 0 else {
+        complain(.argument, name, "cap is NULL, or has flags", kvm)
         return .invalid
     }
-    return 0
+    let code = vm.enable(cap.cap, cap.args.0)
+    if code != 0 {
+        complain(.argument, name, "no such capability, or not with this argument (cap, args[0])", kvm,
+                 UInt64(cap.cap), cap.args.0)
+    }
+    return code
 }
 
+/// KVM_X86_VALID_QUIRKS: bits 0 to 10.  All but one have nothing to do with memory.
+private let knownQuirks: UInt64 = (1 << 11) - 1
+
 extension VM {
-    /// False: no such capability, or not with this argument.
-    fileprivate func enable(_ cap: UInt32, _ argument: UInt64) -> Bool {
+    /// 0, or what the ioctl answers.
+    fileprivate func enable(_ cap: UInt32, _ argument: UInt64) -> Int32 {
         let manual = UInt64(manualProtectFlag), initial = UInt64(initiallySetFlag)
         switch cap {
         case UInt32(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2):
-            guard argument & ~(manual | initial) == 0, argument != initial else { return false }
+            guard argument & ~(manual | initial) == 0, argument != initial else { return .invalid }
             setDirtyLogMode(manualProtect: argument & manual != 0, initiallySet: argument & initial != 0)
         case UInt32(KVM_CAP_DISABLE_QUIRKS2):
-            guard argument & ~UInt64(TDPMMU_QUIRK_SLOT_ZAP_ALL) == 0 else { return false }
-            setZapSlotOnly(argument != 0)
+            guard argument & ~knownQuirks == 0 else { return .invalid }
+            // A quirk that is disabled stays so.
+            if argument & UInt64(TDPMMU_QUIRK_SLOT_ZAP_ALL) != 0 { disableSlotZapAll() }
         case UInt32(KVM_CAP_DIRTY_LOG_RING), UInt32(KVM_CAP_DIRTY_LOG_RING_ACQ_REL):
-            return enableDirtyRing(bytes: argument)
-        default: return false
+            // The kernel looks at 32 bits.
+            switch enableDirtyRing(bytes: UInt32(truncatingIfNeeded: argument)) {
+            case .none: break
+            case .invalid: return .invalid
+            case .tooBig: return -E2BIG
+            }
+        default: return .invalid
         }
-        return true
+        return 0
     }
 }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
 import CTDPMMU
 import PageTable
 import Sync
@@ -39,6 +40,18 @@ package struct RigCallbacks {
 
     @inline(__always) private var context: UnsafeMutableRawPointer? { vm.state.pointee.config.rig.context }
 
+    /// Runs one of the callbacks, in which the VM may not be destroyed.
+    @inline(__always)
+    private func inCallback<T>(_ body: () -> T) -> T {
+        let outer = cp_self().pointee.vm_called
+        cp_self().pointee.vm_called = UnsafeRawPointer(vm.kvm)
+        defer { cp_self().pointee.vm_called = outer }
+        return body()
+    }
+
+    /// Does a callback of this VM run in this thread?
+    package var isRunning: Bool { cp_self().pointee.vm_called == UnsafeRawPointer(vm.kvm) }
+
     // Questions --------------------------------------------------------------
 
     /// The host's page for a fault.  Inside kvm->srcu; may sleep.
@@ -50,7 +63,7 @@ package struct RigCallbacks {
             return HostPage(pfn: PFN(frame & vm.pfnMask), writable: mayWrite, level: .maxHuge)
         }
         var writable = mayWrite, level = Level.maxHuge.raw
-        let pfn = PFN(callback(context, vm.kvm, slot, gfn.raw, isWrite, &writable, &level))
+        let pfn = PFN(inCallback { callback(context, vm.kvm, slot, gfn.raw, isWrite, &writable, &level) })
         if pfn.isAnswer { return HostPage(pfn: pfn, writable: false, level: .page4K) }
         guard pfn.raw <= vm.pfnMask else {
             refuse("gfn_to_pfn", "pfn is neither below MAXPHYADDR nor a KVM_PFN_ERR_* (pfn, gfn)", pfn.raw, gfn)
@@ -68,7 +81,7 @@ package struct RigCallbacks {
     func mappingLevel(of gfn: GFN, in slot: SlotPointer) -> Level {
         guard let callback = ops.mapping_level else { return .maxHuge }
         return checkedLevel(
-            callback(context, vm.kvm, slot, gfn.raw), "mapping_level", "level is not 1 to 3 (level, gfn)", gfn)
+            inCallback { callback(context, vm.kvm, slot, gfn.raw) }, "mapping_level", "level is not 1 to 3 (level, gfn)", gfn)
     }
 
     /// Single pages are always right.
@@ -89,7 +102,7 @@ package struct RigCallbacks {
     /// Not inline, and of a copy: else the iterator would live in memory in every walk.
     @inline(never)
     func wantYield(at iter: tdp_iter) -> Bool {
-        if let callback = ops.need_resched, callback(context, vm.kvm) { return true }
+        if let callback = ops.need_resched, inCallback({ callback(context, vm.kvm) }) { return true }
         return wantYieldHere(iter)
     }
 
@@ -97,39 +110,55 @@ package struct RigCallbacks {
     @inline(never)
     func wantYieldHere(_ iter: tdp_iter) -> Bool {
         guard let callback = ops.yield_at else { return false }
-        return withUnsafePointer(to: iter) { callback(context, vm.kvm, $0) }
+        return inCallback { withUnsafePointer(to: iter) { callback(context, vm.kvm, $0) } }
     }
 
     // What happened ------------------------------------------------------------
 
     @inline(__always)
-    func flush(_ start: GFN, pages: UInt64) { ops.flush_tlb?(context, vm.kvm, start.raw, pages) }
+    func flush(_ start: GFN, pages: UInt64) {
+        if let callback = ops.flush_tlb { inCallback { callback(context, vm.kvm, start.raw, pages) } }
+    }
+
+    /// A vCPU is to do something before it runs on.
+    func request(_ request: tdpmmu_request, of vcpu: OpaquePointer) {
+        if let callback = ops.vcpu_request { inCallback { callback(context, vm.kvm, vcpu, request) } }
+    }
 
     @inline(__always)
     func changed(_ change: SPTEChange, shared: Bool) {
-        ops.spte_changed?(context, vm.kvm, change.addressSpace, change.gfn.raw, change.level.raw,
-                          change.old.raw, change.new.raw, shared)
+        guard let callback = ops.spte_changed else { return }
+        inCallback {
+            callback(context, vm.kvm, change.addressSpace, change.gfn.raw, change.level.raw,
+                     change.old.raw, change.new.raw, shared)
+        }
     }
 
     /// An operation stands in its middle with mmu_lock dropped.
-    func yielded() { ops.yielded?(context, vm.kvm) }
+    func yielded() {
+        if let callback = ops.yielded { inCallback { callback(context, vm.kvm) } }
+    }
 
     /// Under VMLock.slots.
-    func committing(_ slot: SlotPointer?) { ops.slot_committing?(context, vm.kvm, slot) }
+    func committing(_ slot: SlotPointer?) {
+        if let callback = ops.slot_committing { inCallback { callback(context, vm.kvm, slot) } }
+    }
 
     @inline(__always)
-    func happened(_ event: inout tdpmmu_trace_event) { ops.trace?(context, vm.kvm, &event) }
+    func happened(_ event: inout tdpmmu_trace_event) {
+        if let callback = ops.trace { inCallback { callback(context, vm.kvm, &event) } }
+    }
 
     /// False: the rig has no handler of the VM's own.
     func warned(_ warning: inout tdpmmu_warning) -> Bool {
         guard let handler = ops.warn else { return false }
-        handler(context, vm.kvm, &warning)
+        inCallback { handler(context, vm.kvm, &warning) }
         return true
     }
 }
 
 extension VM {
-    @inline(__always) var rig: RigCallbacks { RigCallbacks(vm: self) }
+    @inline(__always) package var rig: RigCallbacks { RigCallbacks(vm: self) }
 
     /// Largest pfn of this VM.
     package var pfnMask: UInt64 { (1 &<< UInt64(state.pointee.config.maxPhysicalBits - 12)) - 1 }

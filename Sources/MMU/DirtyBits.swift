@@ -10,7 +10,9 @@ extension VM {
         _ slot: kvm_memory_slot, _ hold: inout HeldForRead, owing flush: inout OwedFlush
     ) -> Bool {
         traceSlot(TDPMMU_TRACE_CLEAR_DIRTY_SLOT, slot)
-        return changeBits(of: LeafRange(of: slot, minLevel: .page4K), &hold, owing: &flush, clear: dirtyingBit)
+        var leaves = LeafRange(of: slot, minLevel: .page4K)
+        leaves.range.yieldsAtLeavesOnly = true
+        return changeBits(of: leaves, &hold, owing: &flush, clear: dirtyingBit)
     }
 
     /// Sets Dirty.

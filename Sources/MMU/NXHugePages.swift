@@ -39,8 +39,10 @@ extension VM {
     }
 
     package func setNXHugePages(_ on: Bool) {
-        // Decided before the zap: faults from here on map as they should.
-        if state.pointee.nxHugePages.exchange(on, ordering: .acquiringAndReleasing) != on { zapAllFast() }
+        withSlotsLocked { held in
+            // Decided before the zap: faults from here on map as they should.
+            if state.pointee.nxHugePages.exchange(on, ordering: .acquiringAndReleasing) != on { zapAllFast(held) }
+        }
         wakeNXRecovery()
     }
 
@@ -50,29 +52,32 @@ extension VM {
         lock.write { hold in zapNXSplits(ratio: ratio, &hold) } ?? 0
     }
 
-    /// Others get mmu_lock in between if they want it.
+    /// Others get mmu_lock in between if they want it.  One flush for all the tables of a hold,
+    /// before RCU is left.
     func zapNXSplits(ratio: Int64, _ hold: inout HeldForWrite) -> Int32 {
-        var zapped: Int32 = 0
-        var budget = (total(.nxSplits) + ratio - 1) / ratio
-        while budget > 0, let table = Table(word: locked(.pages) { firstNXSplit.pointee }) {
-            budget -= 1
-            if isLogged(table) {
+        insideRCU { rcu in
+            var zapped: Int32 = 0, flush = OwedFlush()
+            var budget = (total(.nxSplits) + ratio - 1) / ratio
+            while budget > 0, let table = Table(word: locked(.pages) { firstNXSplit.pointee }) {
+                budget -= 1
                 // The log wants 4K pages there: a huge one would be split again at once.
-                forgetNXSplit(table)
-            } else if zapTable(table, hold) {
-                zapped += 1
-            } else {
-                forgetNXSplit(table)
+                if !isLogged(table, rcu) && zapTable(table, hold, rcu, owing: &flush) {
+                    zapped += 1
+                } else {
+                    forgetNXSplit(table)
+                }
+                if lock.needBreak {
+                    flush.payNow { flushAll() }
+                    rcu.leave { hold.giveWay(lock) { rig.yielded() } }
+                }
             }
-            if lock.needBreak { hold.giveWay(lock) { rig.yielded() } }
+            flush.pay { flushAll() }
+            return zapped
         }
-        return zapped
     }
 
-    private func isLogged(_ table: Table) -> Bool {
+    private func isLogged(_ table: Table, _ rcu: borrowing InsideRCU) -> Bool {
         guard state.pointee.loggedSlots.load(ordering: .relaxed) != 0 else { return false }
-        return insideRCU { rcu in
-            slot(holding: table.gfn, addressSpace: table.role.addressSpace, rcu)?.isDirtyLogged ?? false
-        }
+        return slot(holding: table.gfn, addressSpace: table.role.addressSpace, rcu)?.isDirtyLogged ?? false
     }
 }

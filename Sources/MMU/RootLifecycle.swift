@@ -51,7 +51,8 @@ extension VM {
         return nil
     }
 
-    /// Marks every root invalid: no fault and no vCPU may use it from here on.
+    /// Marks every root invalid and makes every vCPU leave the one it walks: no fault and no vCPU
+    /// uses it from here on, so what is zapped below needs no flush.
     @inline(never)
     package func invalidateAllRoots(_ hold: borrowing HeldForWrite) {
         trace(TDPMMU_TRACE_INVALIDATE_ALL_ROOTS)
@@ -62,6 +63,7 @@ extension VM {
                 root.invalidate()
             }
         }
+        askVCPUs(TDPMMU_REQ_FREE_OBSOLETE_ROOTS)
     }
 
     /// Zaps each invalidated root and drops the MMU's own reference to it.  Takes
@@ -72,9 +74,7 @@ extension VM {
             trace(TDPMMU_TRACE_ZAP_INVALIDATED_ROOTS)
             forEachRoot(.all) { root in
                 guard let own = claimScheduledZap(root) else { return }
-                var flush = OwedFlush(neverBecause: "every CPU was made to leave an invalid root")
-                zapRoot(root, &hold, owing: &flush)
-                flush.forgo(because: "every CPU was made to leave an invalid root")
+                zapRoot(root, &hold)
                 own.put(self)
             }
             traceReturn(TDPMMU_TRACE_ZAP_INVALIDATED_ROOTS_RET)
@@ -92,10 +92,13 @@ extension VM {
         return isOurs ? RootReference(kept: table) : nil
     }
 
-    /// Everything mapped so far becomes unreachable at once and is zapped without
-    /// stopping faults, which go to new roots.
+    /// Everything mapped so far becomes unreachable at once and is zapped without stopping
+    /// faults, which go to new roots.  One at a time, and none beside a slot's change: else that
+    /// would end while this still has roots of its own to zap.
+    package func zapAllFast() { withSlotsLocked { held in zapAllFast(held) } }
+
     @inline(never)
-    package func zapAllFast() {
+    func zapAllFast(_ held: borrowing SlotsLocked) {
         trace(TDPMMU_TRACE_ZAP_ALL_FAST)
         invalidateAndZapRoots()
     }

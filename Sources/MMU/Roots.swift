@@ -207,18 +207,21 @@ extension VCPU {
     /// Makes sure of a valid root.
     @inline(never)
     package func load() -> LoadResult {
+        answerRequests()
         let isGood = insideRCU { rcu in root(rcu).map { !$0.role.isInvalid } ?? false }
         if isGood { return .done }
         unload()
         traceVCPU(TDPMMU_TRACE_ALLOC_ROOT, nil)
-        return vm.lock.read { hold in
+        let result: LoadResult? = vm.lock.read { hold in
             guard let new = vm.findOrMakeRoot(self, hold)?.keep() else { return vm.isSetUp ? .noMemory : .notSetUp }
             // Release: pairs with the exchange in takeRoot() by another thread.  Under mmu_lock still,
             // so that who takes the MMU down finds the root here.
             state.pointee.root.store(new.word, ordering: .releasing)
             traceVCPU(TDPMMU_TRACE_LOAD_PGD, new)
             return .done
-        } ?? .noMemory
+        }
+        if result == .done { flushForNewRoot() }
+        return result ?? .noMemory
     }
 
     /// Drops its root.  Inside RCU, so that who takes the MMU down can wait until the reference is gone.

@@ -118,6 +118,8 @@ enum VMLock: Int {
     case pages
     /// Serialises slot changes; outside mmu_lock.
     case slots
+    /// Protects `retiredSlots`: slot tables that are no longer published, nor freed.
+    case retiredSlots
     /// Protects the list of vCPUs, whose first (its address, or 0) is the line's second word.
     case vcpus
     /// Serialises who starts and ends the thread of NX recovery, of which the line's
@@ -125,7 +127,7 @@ enum VMLock: Int {
     case recovery
 
     static let lineBytes = 64
-    static let count = 4
+    static let count = 5
 }
 
 /// Handle of a VM.  One allocation holds struct kvm, the private state, the
@@ -211,11 +213,22 @@ package struct VM: Equatable {
         (line(.vcpus) + MemoryLayout<UInt>.stride).assumingMemoryBound(to: UInt.self)
     }
 
+    /// vCPUs ever made; under VMLock.vcpus.
+    @inline(__always) var vcpusMade: UnsafeMutablePointer<UInt64> {
+        (line(.vcpus) + 2 * MemoryLayout<UInt>.stride).assumingMemoryBound(to: UInt64.self)
+    }
+
     /// First of the tables that NX recovery may zap; under VMLock.pages.
     var firstNXSplit: UnsafeMutablePointer<UInt> {
         (line(.pages) + MemoryLayout<UInt>.stride).assumingMemoryBound(to: UInt.self)
     }
     var lastNXSplit: UnsafeMutablePointer<UInt> { firstNXSplit + 1 }
+
+    /// The slot table whose users a slot change waits for (its address), or 0; under
+    /// VMLock.retiredSlots.
+    var retiredSlots: UnsafeMutablePointer<UInt> {
+        (line(.retiredSlots) + MemoryLayout<UInt>.stride).assumingMemoryBound(to: UInt.self)
+    }
 
     var nxRecoveryWords: NXRecoveryWords { NXRecoveryWords(line: line(.recovery)) }
 
@@ -234,7 +247,7 @@ package struct VM: Equatable {
     }
 
     package func setEagerSplit(_ on: Bool) { state.pointee.eagerSplit.store(on, ordering: .relaxed) }
-    package func setZapSlotOnly(_ on: Bool) { state.pointee.zapSlotOnly.store(on, ordering: .relaxed) }
+    package func disableSlotZapAll() { state.pointee.zapSlotOnly.store(true, ordering: .relaxed) }
 
     package func setDirtyLogMode(manualProtect: Bool, initiallySet: Bool) {
         locked(.slots) {
@@ -248,9 +261,19 @@ package struct VM: Equatable {
     func locked<T: ~Copyable>(_ lock: VMLock, _ body: () -> T) -> T {
         let mutex = mutex(lock)
         mutex.lock()
+        if lock == .slots { slotsOwner.pointee.store(UInt(bitPattern: cp_self()), ordering: .relaxed) }
         let result = body()
+        if lock == .slots { slotsOwner.pointee.store(0, ordering: .relaxed) }
         mutex.unlock()
         return result
+    }
+
+    /// Who holds VMLock.slots; only its own address means anything to a thread.
+    private var slotsOwner: AtomicWord { atomicWord((line(.slots) + 8).assumingMemoryBound(to: UInt.self)) }
+
+    /// Does this thread change slots, or read a dirty log, already?
+    package var holdsSlotsLock: Bool {
+        slotsOwner.pointee.load(ordering: .relaxed) == UInt(bitPattern: cp_self())
     }
 
     /// Tells the VM's handler, or the process's.

@@ -21,6 +21,8 @@ struct WalkRange {
     var start: GFN
     /// Exclusive.
     var end: GFN
+    /// Whether to yield is asked at present leaves, not at each entry.
+    var yieldsAtLeavesOnly = false
 }
 
 /// The walk that all range operations share:
@@ -58,26 +60,39 @@ extension SPTEWriter {
     ) -> Bool {
         let table = root.table
         return insideRCU { rcu in
-            var iter = begin(table, range, rcu)
-            // Looked up once in a walk, not at each entry.
-            let asksRig = vm.rig.areAskedToYield
-            while iter.valid && iter.atGFN < range.end {
-                if canYield && yieldIfWanted(&iter, &flush, asksRig, &hold, &rcu) {
-                    vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
-                    iter.next(rcu)
-                    continue
-                }
-                let visited = visit(&iter, &flush, rcu)
-                if visited == .stop { break }
-                if visited == .giveWay {
-                    yield(&iter, &flush, &hold, &rcu)
-                    vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
-                }
-                if visited != .again { iter.next(rcu) }
-            }
+            let isWhole = walk(table, range, &hold, &rcu, canYield: canYield, owing: &flush, visit)
             payForTables(range, &flush)
-            return !(iter.valid && iter.atGFN < range.end)
+            return isWhole
         }
+    }
+
+    /// The same as one of several in one reader, which giving way leaves and enters again: the caller
+    /// pays for tables, and has a reference to the root.
+    @inline(__always)
+    @discardableResult
+    func walk<Hold: LockHold & ~Copyable>(
+        _ root: Table, _ range: WalkRange, _ hold: inout Hold, _ rcu: inout InsideRCU, canYield: Bool = true,
+        owing flush: inout OwedFlush, _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
+    ) -> Bool {
+        var iter = begin(root, range, rcu)
+        // Looked up once in a walk, not at each entry.
+        let asksRig = vm.rig.areAskedToYield
+        while iter.valid && iter.atGFN < range.end {
+            if canYield && (!range.yieldsAtLeavesOnly || iter.isAtLeaf)
+                && yieldIfWanted(&iter, &flush, asksRig, &hold, &rcu) {
+                vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
+                iter.next(rcu)
+                continue
+            }
+            let visited = visit(&iter, &flush, rcu)
+            if visited == .stop { break }
+            if visited == .giveWay {
+                yield(&iter, &flush, &hold, &rcu)
+                vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
+            }
+            if visited != .again { iter.next(rcu) }
+        }
+        return !(iter.valid && iter.atGFN < range.end)
     }
 
     /// A walk never unlinks a table that reaches out of its range.

@@ -40,7 +40,7 @@ extension VM {
         traceRoot(
             TDPMMU_TRACE_ZAP_LEAFS, table, start: range.start, end: range.end, canYield: canYield, flush: flush.isOwed)
         if table.role.isInvalid {
-            var none = OwedFlush(neverBecause: "every CPU was made to leave an invalid root")
+            var none = owedFlush(for: table)
             zapLeafs(root, range, canYield: canYield, writer, &hold, owing: &none)
             flush.add(none)
         } else {
@@ -59,31 +59,39 @@ extension VM {
         }
     }
 
-    /// Everything below one root.  In passes from the lowest level up, so that no
-    /// step under the lock has more than one table's work.
+    /// Everything below one root.  In passes from the lowest level up, so that no step under the
+    /// lock has more than one table's work.  One flush for all of them, before RCU is left; none
+    /// for an invalid root.
     @inline(never)
-    package func zapRoot<Hold: LockHold & ~Copyable>(
-        _ root: borrowing RootReference, _ hold: inout Hold, owing flush: inout OwedFlush
-    ) {
+    package func zapRoot<Hold: LockHold & ~Copyable>(_ root: borrowing RootReference, _ hold: inout Hold) {
         let table = root.table
         traceRoot(TDPMMU_TRACE_ZAP_ROOT, table, shared: Hold.mode == .shared)
-        zapRoot(root, upTo: .page4K, &hold, owing: &flush)
-        zapRoot(root, upTo: .page2M, &hold, owing: &flush)
-        zapRoot(root, upTo: .page1G, &hold, owing: &flush)
-        zapRoot(root, upTo: table.level, &hold, owing: &flush)
+        insideRCU { rcu in
+            var flush = owedFlush(for: table)
+            zapRoot(table, upTo: .page4K, &hold, &rcu, owing: &flush)
+            zapRoot(table, upTo: .page2M, &hold, &rcu, owing: &flush)
+            zapRoot(table, upTo: .page1G, &hold, &rcu, owing: &flush)
+            zapRoot(table, upTo: table.level, &hold, &rcu, owing: &flush)
+            flush.pay { flushAll() }
+        }
     }
 
     @inline(never)
     private func zapRoot<Hold: LockHold & ~Copyable>(
-        _ root: borrowing RootReference, upTo level: Level, _ hold: inout Hold, owing flush: inout OwedFlush
+        _ root: Table, upTo level: Level, _ hold: inout Hold, _ rcu: inout InsideRCU, owing flush: inout OwedFlush
     ) {
         let writer = SPTEWriter(self, hold)
-        traceRoot(TDPMMU_TRACE_ZAP_ROOT_LEVEL, root.table, level: level, shared: Hold.mode == .shared)
+        traceRoot(TDPMMU_TRACE_ZAP_ROOT_LEVEL, root, level: level, shared: Hold.mode == .shared)
         let range = WalkRange(minLevel: level, start: GFN(0), end: gfnLimit)
-        writer.walk(root, range, &hold, owing: &flush) { iter, flush, rcu in
+        writer.walk(root, range, &hold, &rcu, owing: &flush) { iter, flush, rcu in
             guard iter.old.isPresent, iter.atLevel <= level else { return .next }
             return writer.set(&iter, .nonPresent, owing: &flush) == .lost ? .again : .next
         }
+    }
+
+    /// What a walk under a root owes.  The CPUs were made to leave an invalid root (VCPURequests.swift).
+    private func owedFlush(for root: Table) -> OwedFlush {
+        root.role.isInvalid ? OwedFlush(neverBecause: "no CPU runs on an invalid root") : OwedFlush()
     }
 
     /// zap_gfn_range() under every valid root.  Returns whether a flush is pending.
@@ -114,35 +122,37 @@ extension VM {
         traceReturn(TDPMMU_TRACE_UNMAP_GFN_RANGE_RET, flush.isOwed)
     }
 
-    /// Every root, valid or not, then the flush.
+    /// Every root, valid or not.
     @inline(never)
     package func zapAll(_ hold: inout HeldForWrite) {
         trace(TDPMMU_TRACE_ZAP_ALL)
-        var flush = OwedFlush()
-        forEachRoot(.all) { zapRoot($0, &hold, owing: &flush) }
-        flush.forgo(because: "everything is flushed, whatever was found")
-        flushAll()
+        forEachRoot(.all) { zapRoot($0, &hold) }
     }
 
     /// Zaps exactly this table, if its parent entry still points to it.
     @inline(never)
-    package func zapTable(_ table: Table, _ hold: borrowing HeldForWrite) -> Bool {
+    func zapTable(
+        _ table: Table, _ hold: borrowing HeldForWrite, _ rcu: borrowing InsideRCU, owing flush: inout OwedFlush
+    ) -> Bool {
         trace(TDPMMU_TRACE_ZAP_SP) {
             $0.sp = tdpmmu_trace_sp(sp: UInt64(table.word), spt: table.address, gfn: table.gfn.raw)
         }
         guard let parent = table.parent else { return false }
-        let old = parent.load(hold), level = table.level.above
-        guard old.isTable(at: level), Table(child: old, hold) == table else { return false }
-        let writer = SPTEWriter(self, hold)
+        let old = parent.load(rcu), level = table.level.above
+        guard old.isTable(at: level), Table(child: old, rcu) == table else { return false }
         let wish = SPTEChange(
             addressSpace: table.role.addressSpace, gfn: table.gfn, level: level, old: old, new: .nonPresent)
-        // RCU across the flush, as for every removal: the table must outlive it.
-        return insideRCU { _ in
+        if case .made = parent.change(wish, in: SPTEWriter(self, hold), owing: &flush) { return true }
+        return false
+    }
+
+    /// The same, and the CPUs forget what it mapped.
+    package func zapTableAndFlush(_ table: Table, _ hold: borrowing HeldForWrite) -> Bool {
+        insideRCU { rcu in
             var flush = OwedFlush()
-            var isDone = false
-            if case .made = parent.change(wish, in: writer, owing: &flush) { isDone = true }
-            flush.pay { self.flush(wish.gfn, pages: level.pages) }
-            return isDone
+            let isZapped = zapTable(table, hold, rcu, owing: &flush)
+            flush.pay { self.flush(table.gfn, pages: table.level.above.pages) }
+            return isZapped
         }
     }
 }

@@ -20,8 +20,10 @@ package enum AccessResult {
     case done(Level)
     /// The CPU reports a fault; `present` and `reserved` are its error code's bits.
     case faults(present: Bool, reserved: Bool)
-    /// The vCPU has no root to walk from.
-    case noRoot
+    /// The vCPU has no root, or was asked to leave it: kvm_mmu_load() first.
+    case mustLoad
+    /// The page would be logged, and its ring has no room: harvest and reset it first.
+    case ringFull
 }
 
 /// What a CPU's page walker writes: nobody is told, and nothing is counted, since no kernel
@@ -47,10 +49,11 @@ extension VCPU {
     /// One access as the CPU's page walker makes it, without a TLB.
     package func access(_ gfn: GFN, _ access: Access) -> AccessResult {
         insideRCU { rcu in
-            guard let root = root(rcu) else { return .noRoot }
-            while true {
-                if let result = tryAccess(gfn, access, from: root, rcu) { return result }
-            }
+            inGuest(rcu) { root in
+                while true {
+                    if let result = tryAccess(gfn, access, from: root, rcu) { return result }
+                }
+            } ?? .mustLoad
         }
     }
 
@@ -69,13 +72,15 @@ extension VCPU {
             }
             let isLast = spte.isLast(at: level)
             guard allows(spte, access, masks) else { return .faults(present: true, reserved: false) }
+            let dirties = isLast && access.write && !masks.isDirty(spte)
+            if dirties && !canLogDirty(gfn, rcu) { return .ringFull }
             let marked = SPTE(spte.raw | masks.accessed | (isLast && access.write ? masks.dirty : 0))
             let change = SPTEChange(
                 addressSpace: addressSpace, gfn: gfn.rounded(to: level), level: level, old: spte, new: marked)
             guard set(slot, change) else { return nil }
             if isLast {
                 // Page modification logging: the CPU reports what becomes dirty.
-                if access.write && !masks.isDirty(spte) { logDirty(gfn, rcu) }
+                if dirties { logDirty(gfn, rcu) }
                 return .done(level)
             }
             table = Table(child: spte, rcu)
