@@ -75,7 +75,7 @@ extension VM {
             else { return .next }
             return writer.set(&iter, huge, owing: &flush) == .lost ? .again : .next
         }
-        flush.pay { flushAll() }
+        flush.forgo(because: "each walk has paid for the tables it unlinked, and nothing else went")
     }
 
     /// The leaf that maps what a table's 512 entries map: those that are present

@@ -98,7 +98,7 @@ extension SPTEWriter {
     /// A walk never unlinks a table that reaches out of its range.
     @inline(__always)
     private func payForTables(_ range: WalkRange, _ flush: inout OwedFlush) {
-        if flush.isForTable { flush.payNow { vm.flush(range.start, pages: range.end.raw &- range.start.raw) } }
+        flush.payForTables { vm.flush(range.start, pages: range.end.raw &- range.start.raw) }
     }
 
     @inline(__always)

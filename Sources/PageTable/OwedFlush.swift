@@ -50,6 +50,14 @@ package struct OwedFlush: ~Copyable {
         isForTable = false
     }
 
+    /// Pays for the tables, which cannot wait.  The rest stays owed: what the caller is told does
+    /// not depend on how the pages were mapped.
+    @inline(__always)
+    package mutating func payForTables(_ flush: () -> Void) {
+        if isForTable { flush() }
+        isForTable = false
+    }
+
     /// Pays, if anything is owed.
     @inline(__always)
     package consuming func pay(_ flush: () -> Void) {
