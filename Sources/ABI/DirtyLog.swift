@@ -90,7 +90,7 @@ public func kvm_vm_ioctl_get_dirty_log(
     _ kvm: UnsafeMutablePointer<kvm>?, _ log: UnsafeMutablePointer<kvm_dirty_log>?
 ) -> Int32 {
     let name: StaticString = "kvm_vm_ioctl_get_dirty_log"
-    guard let vm = checkedVM(kvm, name), vm.mayWait(name) else { return .invalid }
+    guard let vm = checkedVM(kvm, name), vm.mayWait(name), vm.mayTake(.slots, name) else { return .invalid }
     guard let log = log?.pointee, let out = log.dirty_bitmap else {
         complain(.argument, name, "log or its bitmap is NULL", kvm)
         return .invalid
@@ -106,7 +106,7 @@ public func kvm_vm_ioctl_clear_dirty_log(
     _ kvm: UnsafeMutablePointer<kvm>?, _ log: UnsafeMutablePointer<kvm_clear_dirty_log>?
 ) -> Int32 {
     let name: StaticString = "kvm_vm_ioctl_clear_dirty_log"
-    guard let vm = checkedVM(kvm, name), vm.mayWait(name) else { return .invalid }
+    guard let vm = checkedVM(kvm, name), vm.mayWait(name), vm.mayTake(.slots, name) else { return .invalid }
     guard let log = log?.pointee, let bits = log.dirty_bitmap else {
         complain(.argument, name, "log or its bitmap is NULL", kvm)
         return .invalid
@@ -130,7 +130,7 @@ public func tdpmmu_vcpu_dirty_ring(
 @c @implementation
 public func kvm_vm_ioctl_reset_dirty_pages(_ kvm: UnsafeMutablePointer<kvm>?) -> Int32 {
     let name: StaticString = "kvm_vm_ioctl_reset_dirty_pages"
-    guard let vm = checkedVM(kvm, name), vm.mayWait(name) else { return .invalid }
+    guard let vm = checkedVM(kvm, name), vm.mayWait(name), vm.mayTake(.slots, name) else { return .invalid }
     return vm.resetDirtyRings()
 }
 

@@ -172,11 +172,7 @@ public func kvm_set_memory_region(
         complain(.argument, name, "region is NULL", kvm)
         return .invalid
     }
-    guard vm.mayWait(name) else { return .invalid }
-    guard !vm.srcu.isReadLockHeld else {
-        complain(.lock, name, "called inside a reader of kvm->srcu, and the function waits for them", kvm)
-        return .invalid
-    }
+    guard vm.mayWait(name), vm.mayTake(.slots, name) else { return .invalid }
     guard let request = readRegion(region.pointee) else {
         complain(.argument, name, "a field of the region is out of range (slot, guest_phys_addr)", kvm,
                  UInt64(region.pointee.slot), region.pointee.guest_phys_addr)
@@ -244,7 +240,7 @@ public func kvm_vm_ioctl_enable_cap(
     _ kvm: UnsafeMutablePointer<kvm>?, _ cap: UnsafePointer<kvm_enable_cap>?
 ) -> Int32 {
     let name: StaticString = "kvm_vm_ioctl_enable_cap"
-    guard let vm = checkedVM(kvm, name) else { return .invalid }
+    guard let vm = checkedVM(kvm, name), vm.mayTake(.slots, name) else { return .invalid }
     guard let cap = cap?.pointee, cap.flags == 0, vm.enable(cap.cap, cap.args.0) else {
         complain(.argument, name, "cap is NULL, or it or its args are unknown", kvm)
         return .invalid

@@ -70,12 +70,10 @@ struct TraceRing {
 
 /// Which rings there are.
 extension TraceRing {
-    private static var mutex: FutexMutex { FutexMutex(cp_trace_mutex()) }
+    private static var mutex: RankedMutex { RankedMutex(cp_trace_mutex(), .trace) }
 
     fileprivate static func locked<T>(_ body: () -> T) -> T {
-        mutex.lock()
-        defer { mutex.unlock() }
-        return body()
+        mutex.locked(body)
     }
 
     private static var first: UnsafeMutablePointer<cp_trace_ring>? {

@@ -126,6 +126,15 @@ enum VMLock: Int {
 
     static let lineBytes = 64
     static let count = 4
+
+    @inline(__always) var rank: LockRank {
+        switch self {
+        case .pages: .pages
+        case .slots: .slots
+        case .vcpus: .vcpus
+        case .recovery: .recovery
+        }
+    }
 }
 
 /// Handle of a VM.  One allocation holds struct kvm, the private state, the
@@ -179,7 +188,8 @@ package struct VM: Equatable {
         guard let memory = cp_alloc_zeroed(bytes) else { return nil }
         let vm = VM(memory.assumingMemoryBound(to: CTDPMMU.kvm.self))
         vm.state.initialize(to: VMState(config))
-        vm.srcu.initialize()
+        vm.lock.setRank(.mmu)
+        vm.srcu.initialize(rank: .srcuReader)
         guard vm.makeSlotTables() else {
             vm.srcu.cleanUp()
             cp_free_zeroed(memory)
@@ -202,8 +212,8 @@ package struct VM: Equatable {
         UnsafeMutableRawPointer(kvm) + Self.locksOffset + lock.rawValue * VMLock.lineBytes
     }
 
-    @inline(__always) func mutex(_ lock: VMLock) -> FutexMutex {
-        FutexMutex(line(lock).assumingMemoryBound(to: UInt32.self))
+    @inline(__always) func mutex(_ lock: VMLock) -> RankedMutex {
+        RankedMutex(line(lock).assumingMemoryBound(to: UInt32.self), lock.rank)
     }
 
     /// First vCPU of the list; under VMLock.vcpus.
@@ -246,11 +256,21 @@ package struct VM: Equatable {
     /// Runs `body` holding one of the VM's small locks.
     @inline(__always)
     func locked<T>(_ lock: VMLock, _ body: () -> T) -> T {
-        let mutex = mutex(lock)
-        mutex.lock()
-        let result = body()
-        mutex.unlock()
-        return result
+        mutex(lock).locked(body)
+    }
+
+    /// May the calling thread take a lock of this rank?  If not, a warning.
+    package func mayTake(_ rank: LockRank, _ function: StaticString) -> Bool {
+        guard let other = LockOrder.held.first(from: rank) else { return true }
+        warn(.lock, function, other.inTheWay, UInt64(other.rawValue))
+        return false
+    }
+
+    /// May it wait for a grace period or for callbacks?  If not, a warning.
+    package func mayWaitForReaders(_ function: StaticString) -> Bool {
+        guard let other = LockOrder.held.firstForbiddingWaits else { return true }
+        warn(.lock, function, other.inTheWay, UInt64(other.rawValue))
+        return false
     }
 
     /// Tells the VM's handler, or the process's.

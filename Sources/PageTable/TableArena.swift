@@ -36,11 +36,7 @@ package enum TableArena {
 
     @inline(__always) private static func locked<T>(_ body: () -> T) -> T {
         withUnsafeMutablePointer(to: &mutexWord) { word in
-            let mutex = FutexMutex(word)
-            mutex.lock()
-            let result = body()
-            mutex.unlock()
-            return result
+            RankedMutex(word, .arena).locked(body)
         }
     }
 

@@ -7,7 +7,7 @@ import Sync
 import Synchronization
 
 enum CallbackEngine {
-    static var mutex: FutexMutex { FutexMutex(cp_rcu_engine_mutex()) }
+    static var mutex: RankedMutex { RankedMutex(cp_rcu_engine_mutex(), .engine) }
 
     private static var barriersWanted: AtomicWord32 { atomic32(cp_rcu_barriers_wanted()) }
     private static var barriersDone: AtomicWord32 { atomic32(cp_rcu_barriers_done()) }

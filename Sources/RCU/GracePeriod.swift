@@ -46,12 +46,21 @@ func mayWait(_ function: StaticString) -> Bool {
         }
         return false
     }
+    guard mayWaitByOrder(function) else { return false }
     Registry.joinIfNew()
     return true
 }
 
+/// Does the thread hold no lock under which nothing may be waited for?  If it does, a
+/// warning.
+func mayWaitByOrder(_ function: StaticString) -> Bool {
+    guard let other = LockOrder.held.firstForbiddingWaits else { return true }
+    warn(.lock, function, other.inTheWay, UInt64(other.rawValue))
+    return false
+}
+
 enum GracePeriod {
-    private static var mutex: FutexMutex { FutexMutex(cp_rcu_gp_mutex()) }
+    private static var mutex: RankedMutex { RankedMutex(cp_rcu_gp_mutex(), .gracePeriod) }
     private static var completed: AtomicWord64 { atomic64(cp_rcu_completed()) }
     /// What whoever waits for a reader sleeps on.
     private static var event: AtomicWord32 { atomic32(cp_rcu_gp_event()) }

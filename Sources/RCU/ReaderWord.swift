@@ -70,7 +70,7 @@ func currentGracePeriod() -> ReaderWord {
 
 /// The mutex of the registry of readers and queues.
 @inline(__always)
-var registryMutex: FutexMutex { FutexMutex(cp_rcu_registry_mutex()) }
+var registryMutex: RankedMutex { RankedMutex(cp_rcu_registry_mutex(), .registry) }
 
 /// The cheap half of an asymmetric fence: a full fence against a thread that runs
 /// heavyFence(), at the price of none where membarrier works.

@@ -14,7 +14,7 @@ enum Registry {
     @inline(never)
     static func join() -> Bool {
         let thread = cp_self()
-        if thread.pointee.exiting != 0 || !cp_thread_at_exit(threadExits) { return false }
+        if thread.pointee.exiting != 0 || !cp_thread_at_exit(CP_EXIT_RCU, threadExits) { return false }
         ForkSupport.install()
         // A signal handler that uses RCU must not find the mutex in our hands.
         let signals = cp_signals_block()

@@ -21,7 +21,7 @@ import Synchronization
 
 /// What all domains share.
 enum SRCU {
-    static var mutex: FutexMutex { FutexMutex(cp_srcu_mutex()) }
+    static var mutex: RankedMutex { RankedMutex(cp_srcu_mutex(), .srcu) }
 
     private static var event: AtomicWord32 { atomic32(cp_srcu_event()) }
     private static var work: AtomicWord32 { atomic32(cp_srcu_work()) }

@@ -65,6 +65,7 @@ extension SRCUDomain {
             warn(.rcu, "srcu_barrier", "called from a callback: it would wait for itself", address)
             return
         }
+        guard mayWaitByOrder("srcu_barrier") else { return }
         Registry.joinIfNew()
         SRCU.mutex.lock()
         let last = state.pointee.queued

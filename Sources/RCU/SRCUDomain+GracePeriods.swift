@@ -66,9 +66,9 @@ extension SRCUDomain {
         }
     }
 
-    private var restPhase: UInt64 { 0 }
-    private var drainOther: UInt64 { 1 }
-    private var drainOld: UInt64 { 2 }
+    private var restPhase: UInt32 { 0 }
+    private var drainOther: UInt32 { 1 }
+    private var drainOld: UInt32 { 2 }
 
     /// Number of the next grace period, which is wanted from now on.
     func want() -> UInt64 {
@@ -85,6 +85,7 @@ extension SRCUDomain {
                  address)
             return
         }
+        guard mayWaitByOrder(function) else { return }
         Registry.joinIfNew()
         SRCU.mutex.lock()
         let number = want()

@@ -57,10 +57,12 @@ package struct SRCUDomain {
         return true
     }
 
-    package func initialize() {
+    /// `rank`: its readers' place in the order of locks, for a VM's domain.
+    package func initialize(rank: LockRank? = nil) {
         let state = state
         UnsafeMutableRawPointer(state).initializeMemory(
             as: UInt8.self, repeating: 0, count: MemoryLayout<cp_srcu>.size)
+        state.pointee.rank = rank?.rawValue ?? 0
         SRCU.mutex.lock()
         enlist()
         SRCU.mutex.unlock()

@@ -27,6 +27,15 @@ enum SRCUHolds {
     @inline(__always)
     static func contains(_ domain: Domain) -> Bool { find(domain) != nil }
 
+    /// Is one of them a VM's?
+    static var containsRanked: Bool {
+        let holds = cp_srcu_holds(own)
+        for i in 0..<Int(own.pointee.used) {
+            if let domain = holds[i].domain, SRCUDomain(domain).state.pointee.rank != 0 { return true }
+        }
+        return false
+    }
+
     /// Room for one more; false if there is no memory.
     @inline(__always)
     static func reserve() -> Bool {

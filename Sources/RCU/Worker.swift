@@ -14,7 +14,7 @@ enum Worker {
     private static var ended: UInt32 { 4 }
 
     private static var state: AtomicWord32 { atomic32(cp_rcu_worker()) }
-    private static var mutex: FutexMutex { FutexMutex(cp_rcu_worker_mutex()) }
+    private static var mutex: RankedMutex { RankedMutex(cp_rcu_worker_mutex(), .worker) }
 
     /// Asleep with all its work done, or not there with nothing left half done.
     /// Acquire: pairs with the release in sleep; its callbacks' effects are seen.
@@ -106,8 +106,10 @@ enum Worker {
     /// No thread to be had: wait for the grace period ourselves.  Where that cannot
     /// be, the callbacks stay queued until a later call_rcu() or rcu_barrier().
     private static func workInPlace() {
-        if rcuReadLockHeld() || cp_self().pointee.in_callback != 0 { return }
-        CallbackEngine.mutex.lock()
+        if LockOrder.held.firstForbiddingWaits != nil || cp_self().pointee.in_callback != 0 { return }
+        // Under a VM's slots lock, for one, which may well be held where rcu_barrier() waits:
+        // there is no other thread that could do it.
+        CallbackEngine.mutex.lockOutOfOrder()
         while CallbackEngine.hasWork() { CallbackEngine.runOnce() }
         CallbackEngine.mutex.unlock()
     }

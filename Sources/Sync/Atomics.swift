@@ -9,6 +9,11 @@ package typealias AtomicWord64 = UnsafeMutablePointer<Atomic<UInt64>>
 package typealias AtomicWord = UnsafeMutablePointer<Atomic<UInt>>
 
 @inline(__always)
+package func atomic16(_ word: UnsafeMutablePointer<UInt16>) -> UnsafeMutablePointer<Atomic<UInt16>> {
+    UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt16>.self)
+}
+
+@inline(__always)
 package func atomic32(_ word: UnsafeMutablePointer<UInt32>) -> AtomicWord32 {
     UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt32>.self)
 }

@@ -30,7 +30,7 @@ enum LockQueue {
     @inline(never)
     static func wait(_ lock: RWLock, forWrite: Bool) {
         let bucket = bucket(of: lock)
-        let mutex = FutexMutex(cp_bucket_mutex(bucket))
+        let mutex = RankedMutex(cp_bucket_mutex(bucket), .bucket)
         mutex.lock()
         if takeOrMark(lock, forWrite: forWrite) {
             mutex.unlock()
@@ -82,7 +82,7 @@ enum LockQueue {
     @inline(never)
     static func handOver(_ lock: RWLock) {
         let bucket = bucket(of: lock)
-        let mutex = FutexMutex(cp_bucket_mutex(bucket))
+        let mutex = RankedMutex(cp_bucket_mutex(bucket), .bucket)
         mutex.lock()
         let (chosen, newState) = choose(lock, in: bucket)
         // Release: pairs with the acquires of tryRead and tryWrite, should the
@@ -114,7 +114,7 @@ enum LockQueue {
             remove(waiter, after: before, from: bucket)
             if let last { last.pointee.next = waiter } else { chosen = waiter }
             last = waiter
-            countWaiters(lock, UInt32.max)
+            countWaiters(lock, UInt16.max)
             newState = isWriter ? RWLock.writeBit : newState &+ 1
         }
         last?.pointee.next = nil
@@ -161,8 +161,8 @@ enum LockQueue {
 
     /// `sleepers` is for people who look at a lock in a debugger; the bucket mutex
     /// orders its writers.
-    private static func countWaiters(_ lock: RWLock, _ change: UInt32) {
-        let count = atomic32(cp_lock_sleepers(lock.lock))
+    private static func countWaiters(_ lock: RWLock, _ change: UInt16) {
+        let count = atomic16(cp_lock_sleepers(lock.lock))
         count.pointee.store(count.pointee.load(ordering: .relaxed) &+ change, ordering: .relaxed)
     }
 }

@@ -30,9 +30,13 @@ package struct RWLock {
     /// Back to all-zero.  Nobody holds or waits.
     package func reset() {
         state.pointee.store(0, ordering: .relaxed)
-        atomic32(cp_lock_sleepers(lock)).pointee.store(0, ordering: .relaxed)
+        atomic16(cp_lock_sleepers(lock)).pointee.store(0, ordering: .relaxed)
+        lock.pointee.rank = 0
         owner.pointee.store(0, ordering: .relaxed)
     }
+
+    /// Before anybody uses it: its place in the order of locks.
+    package func setRank(_ rank: LockRank) { lock.pointee.rank = UInt16(rank.rawValue) }
 
     // MARK: Questions
 
@@ -43,7 +47,7 @@ package struct RWLock {
     }
 
     @inline(__always)
-    package var isHeldForRead: Bool { ReadHolds.count(lock) != 0 }
+    package var isHeldForRead: Bool { LockHolds.reads(lock) != 0 }
 
     /// Relaxed: only this thread ever writes this thread's number there.
     @inline(__always)
@@ -57,15 +61,15 @@ package struct RWLock {
     @inline(__always)
     @discardableResult
     package func readLock() -> Bool {
-        if ReadHolds.count(lock) != 0 {
+        if LockHolds.reads(lock) != 0 {
             // A second hold lives in this thread's table only: the first one keeps
             // writers out, and waiting for one that waits for us would never end.
-            ReadHolds.add(lock)
+            LockHolds.addRead(lock)
             return true
         }
         guard mayReadLock() else { return false }
         if !tryRead() { LockQueue.wait(self, forWrite: false) }
-        ReadHolds.add(lock)
+        LockHolds.addRead(lock)
         return true
     }
 
@@ -75,11 +79,16 @@ package struct RWLock {
             warn(.lock, "read_lock", "this thread holds the lock for write", address)
             return false
         }
-        if !ReadHolds.reserve() {
-            warn(.lock, "read_lock", "no memory to remember the lock", address)
-            return false
-        }
-        return true
+        return mayRemember("read_lock")
+    }
+
+    /// Room for the hold; a warning as well if a lock is held that comes after this one.
+    @inline(__always)
+    private func mayRemember(_ function: StaticString) -> Bool {
+        LockOrder.check(rankNumber: lock.pointee.rank, function)
+        if LockHolds.reserve() { return true }
+        warn(.lock, function, "no memory to remember the lock", address)
+        return false
     }
 
     /// False if a writer is in, or somebody waits and is first.
@@ -101,7 +110,7 @@ package struct RWLock {
     @inline(__always)
     @discardableResult
     package func readUnlock() -> Bool {
-        guard let left = ReadHolds.remove(lock) else {
+        guard let left = LockHolds.removeRead(lock) else {
             warn(.lock, "read_unlock", "this thread does not hold the lock for read", address)
             return false
         }
@@ -119,11 +128,13 @@ package struct RWLock {
     @inline(__always)
     @discardableResult
     package func writeLock() -> Bool {
-        if ReadHolds.count(lock) != 0 || isHeldForWrite {
+        if LockHolds.reads(lock) != 0 || isHeldForWrite {
             warn(.lock, "write_lock", "this thread already holds the lock", address)
             return false
         }
+        guard mayRemember("write_lock") else { return false }
         if !tryWrite() { LockQueue.wait(self, forWrite: true) }
+        LockHolds.addWrite(lock)
         owner.pointee.store(currentThreadID(), ordering: .relaxed)
         return true
     }
@@ -145,6 +156,7 @@ package struct RWLock {
             warn(.lock, "write_unlock", "this thread does not hold the lock for write", address)
             return false
         }
+        LockHolds.removeWrite(lock)
         owner.pointee.store(0, ordering: .relaxed)
         // Release: pairs with the acquires in tryRead and tryWrite.
         let released = state.pointee.compareExchange(

@@ -12,11 +12,13 @@ TDPMMU_BEGIN_DECLS
 
 /*
  * All-zero is an unlocked lock.  A thread may hold any number of locks; it may
- * take the same lock for read again while it holds it for read.
+ * take the same lock for read again while it holds it for read.  A thread that ends
+ * while it holds one causes a warning; a VM's mmu_lock is released for it.
  */
 typedef struct tdpmmu_rwlock {
     uint32_t state;    /* bit 31 held for write, bit 30 somebody waits, 29:0 readers */
-    uint32_t sleepers; /* threads that wait, in order of arrival */
+    uint16_t sleepers; /* threads that wait, in order of arrival */
+    uint16_t rank;     /* 0; of a VM's mmu_lock, its place in the library's order of locks */
     uint64_t owner;    /* id of the thread that holds it for write, 0 if none */
 } rwlock_t;
 

@@ -22,13 +22,15 @@
 
 /* Thread-local data ------------------------------------------------------- */
 
-/* A lock this thread holds for read, and how often. */
+/* A reader-writer lock this thread holds: how often for read, or once for write. */
 struct cp_hold {
     struct tdpmmu_rwlock *_Nullable lock;
-    uint64_t count;
+    uint32_t reads;
+    uint16_t writes;
+    uint16_t rank;          /* the lock's, when it was taken */
 };
 
-/* Read holds kept without allocation; more of them move to the heap. */
+/* Holds kept without allocation; more of them move to the heap. */
 #define CP_INLINE_HOLDS 4
 
 /* A thread's place in the queue of a contended lock; it waits for one at a time. */
@@ -96,13 +98,15 @@ struct cp_thread {
     uint64_t id;            /* never reused; 0 until asked for */
     struct cp_hold *_Nullable holds; /* heap table, or NULL while the inline one is enough */
     uint32_t hold_count;    /* entries in use */
-    uint32_t hold_capacity; /* of the heap table */
-    uint32_t exiting;       /* the exit handler has run: no more registering */
+    uint32_t hold_capacity; /* of the table; 0 until the thread's exit is seen to */
+    uint32_t held_mutexes;  /* mutexes with a rank that it holds, a bit each */
+    uint16_t in_order_report; /* the warning handler is told of a lock out of order */
+    uint16_t exiting;       /* the exit handler has run: no more registering */
     uint32_t late_depth;    /* reader nesting without a registered word */
     uint32_t in_callback;   /* an RCU callback runs in this thread */
     uint32_t in_report;     /* the warning handler is told of a stall */
-    uint32_t is_worker;     /* the callback thread */
-    uint32_t srcu_joined;   /* its exit releases SRCU readers */
+    uint16_t is_worker;     /* the callback thread */
+    uint16_t srcu_joined;   /* its exit releases SRCU readers */
     struct cp_hold inline_holds[CP_INLINE_HOLDS];
     struct cp_trace_ring *_Nullable trace_ring;
     int32_t tid;            /* the system's number; 0 until asked for */
@@ -130,7 +134,7 @@ static inline struct tdpmmu_rcu_reader *cp_reader(void)
 
 CP_FIELD(cp_reader_word, tdpmmu_rcu_reader, uint64_t, word)
 CP_FIELD(cp_lock_state, tdpmmu_rwlock, uint32_t, state)
-CP_FIELD(cp_lock_sleepers, tdpmmu_rwlock, uint32_t, sleepers)
+CP_FIELD(cp_lock_sleepers, tdpmmu_rwlock, uint16_t, sleepers)
 CP_FIELD(cp_lock_owner, tdpmmu_rwlock, uint64_t, owner)
 CP_FIELD(cp_waiter_state, cp_waiter, uint32_t, state)
 CP_FIELD(cp_thread_waiter, cp_thread, struct cp_waiter, waiter)
@@ -219,7 +223,8 @@ struct cp_srcu {
     uint32_t listed;        /* atomic: 1 once it is on the list of domains and has an id */
     uint32_t id;            /* in every index it gives out */
     uint64_t index;         /* atomic: bit 0 is the index readers take */
-    uint64_t phase;         /* of the grace period that runs: enum cp_srcu_phase */
+    uint32_t phase;         /* of the grace period that runs: enum cp_srcu_phase */
+    uint32_t rank;          /* of its readers in the order of locks, or 0; never changes */
     uint64_t completed;     /* number of the last grace period that ended */
     uint64_t wanted;        /* newest number that somebody needs */
     uint64_t queued;        /* callbacks, ever */
@@ -512,10 +517,11 @@ void cp_thread_join(uint64_t thread);
 void cp_thread_detach(uint64_t thread);
 
 /*
- * Have hook run when the calling thread exits; false if that cannot be had.
- * One hook for the whole process.
+ * Have a hook run when the calling thread exits; false if that cannot be had.  One of each
+ * kind for the whole process, in this order.
  */
-bool cp_thread_at_exit(void (*hook)(void));
+enum cp_exit_kind { CP_EXIT_RCU, CP_EXIT_LOCKS, CP_EXIT_KINDS };
+bool cp_thread_at_exit(enum cp_exit_kind kind, void (*hook)(void));
 
 /* Have the hooks run around fork(); set once.  Run hook at exit(); 0 on success. */
 void cp_set_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void));
