@@ -243,7 +243,7 @@ static void run_fork_child(void)
     run_hook(&fork_hooks.child);
 }
 
-/* Every registering thread sets them, to the same: atomic, but no more. */
+/* Every thread that adds to the list sets them, to the same: atomic, but no more. */
 void cp_set_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void))
 {
     __atomic_store_n(&fork_hooks.child, child, __ATOMIC_RELAXED);

@@ -185,6 +185,9 @@ package struct VM: Equatable {
     /// nil when there is no memory.
     package static func make(_ config: VMConfiguration) -> VM? {
         let bytes = countersOffset + 2 * Counters.bytes
+        TableArena.seeToForks()
+        TraceRings.seeToForks()
+        keepInForkedChild(freeTable)
         guard let memory = cp_alloc_zeroed(bytes) else { return nil }
         let vm = VM(memory.assumingMemoryBound(to: CTDPMMU.kvm.self))
         vm.state.initialize(to: VMState(config))

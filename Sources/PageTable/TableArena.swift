@@ -24,9 +24,7 @@ package enum TableArena {
     static let reserved = Atomic<UInt>(0)
     /// Bytes in usable blocks.  Written under `mutex`; readers only compare.
     static let committed = Atomic<UInt>(0)
-    /// Protects the two fields below and the growth of the arena.
-    nonisolated(unsafe) static var mutexWord: UInt32 = 0
-    /// Headers of free pages, linked through `next`.
+    /// Headers of free pages, linked through `next`; this and its count under `mutex`.
     nonisolated(unsafe) static var freeList: UnsafeMutablePointer<kvm_mmu_page>? = nil
     nonisolated(unsafe) static var freeCount = 0
 
@@ -34,11 +32,18 @@ package enum TableArena {
     private static let largestReservation: UInt = 16 &<< 30
     private static let smallestReservation: UInt = 64 &<< 20
 
-    @inline(__always) private static func locked<T>(_ body: () -> T) -> T {
-        withUnsafeMutablePointer(to: &mutexWord) { word in
-            RankedMutex(word, .arena).locked(body)
-        }
+    /// Protects the free list and the growth of the arena.
+    @inline(__always) private static var mutex: RankedMutex {
+        RankedMutex(cp_arena_mutex(), .arena)
     }
+
+    /// Its entry in the list of what a fork sets right (Sync/ForkList.swift).
+    package static func seeToForks() {
+        ForkList.add(.arena, prepare: { TableArena.mutex.lock() }, parent: { TableArena.mutex.unlock() },
+                     child: { TableArena.mutex.unlock() })
+    }
+
+    @inline(__always) private static func locked<T>(_ body: () -> T) -> T { mutex.locked(body) }
 
     /// Up to `count` free pages, chained through `nextStray`; fewer, or nil, only
     /// when the system has no more memory.

@@ -108,6 +108,21 @@ enum QueuedMark {
     @inline(__always)
     static func function(of action: UInt) -> UInt { action & addressMask }
 
+    /// Is it queued with this cookie, and of the function that a forked child keeps?
+    @inline(__always)
+    static func isKept(_ head: Head, cookie: UInt) -> Bool {
+        let words = UnsafeMutableRawPointer(head).assumingMemoryBound(to: UInt.self)
+        return words[1] ^ cookie ^ UInt(bitPattern: head)
+            == atomicWord(cp_rcu_kept()).pointee.load(ordering: .relaxed)
+    }
+
+    /// From the parent's mark to the child's; it is the last of its list from now on.
+    static func move(_ head: Head, from old: UInt, to new: UInt) {
+        let words = UnsafeMutableRawPointer(head).assumingMemoryBound(to: UInt.self)
+        words[0] = 0
+        words[1] ^= old ^ new
+    }
+
     @inline(__always)
     private static func mask(_ head: Head) -> UInt {
         cookie.pointee.load(ordering: .relaxed) ^ UInt(bitPattern: head)

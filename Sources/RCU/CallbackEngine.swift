@@ -9,6 +9,9 @@ import Synchronization
 enum CallbackEngine {
     static var mutex: RankedMutex { RankedMutex(cp_rcu_engine_mutex(), .engine) }
 
+    /// What was collected and has not begun to run: a forked child looks for what it keeps.
+    private static var running: AtomicWord { atomicWord(cp_rcu_running()) }
+
     private static var barriersWanted: AtomicWord32 { atomic32(cp_rcu_barriers_wanted()) }
     private static var barriersDone: AtomicWord32 { atomic32(cp_rcu_barriers_done()) }
 
@@ -39,11 +42,14 @@ enum CallbackEngine {
     private static func collect() -> CallbackList {
         var batch = CallbackList()
         registryMutex.lock()
+        // First, for they may be older than what the same threads queued since: in a forked
+        // child they are.
+        Orphans.take(into: &batch)
         forEachQueue { $0.flip() }
         // Pairs with the light fence in CallbackQueue.append.
         heavyFence()
         forEachQueue { $0.take(into: &batch) }
-        Orphans.take(into: &batch)
+        running.pointee.store(UInt(bitPattern: batch.first), ordering: .relaxed)
         registryMutex.unlock()
         return batch
     }
@@ -57,7 +63,12 @@ enum CallbackEngine {
         var link = batch.first
         while let head = link {
             link = Head(head.pointee.next)  // the callback may free the head
+            // A fork must find it either waiting or done: the child could not finish it.
+            let isKept = QueuedMark.isKept(head, cookie: cookie)
+            if isKept { ForkGate.enter() }
+            running.pointee.store(UInt(bitPattern: link), ordering: .relaxed)
             QueuedMark.invoke(head)
+            if isKept { ForkGate.leave() }
             count &+= 1
             // A callback forked, and this is the child: the rest is the parent's.
             if atomicWord(cp_rcu_cookie()).pointee.load(ordering: .relaxed) != cookie {

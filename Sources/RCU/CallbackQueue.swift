@@ -138,6 +138,12 @@ struct CallbackQueue {
         tail(which).pointee = UInt(bitPattern: cp_callbacks_head(queue, which))
     }
 
+    // MARK: A forked child, in which nobody appends
+
+    var selected: UInt64 { select.pointee.load(ordering: .relaxed) }
+
+    func first(_ which: UInt64) -> Head? { Head(bitPattern: head(which).pointee.load(ordering: .relaxed)) }
+
     // MARK: The collector (engine mutex and registry mutex held)
 
     /// From now on the owner uses the other list.

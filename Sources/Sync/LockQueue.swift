@@ -166,6 +166,3 @@ enum LockQueue {
         count.pointee.store(count.pointee.load(ordering: .relaxed) &+ change, ordering: .relaxed)
     }
 }
-
-/// In a forked child: the lock queues of threads that are not here.
-package func forgetLockWaiters() { LockQueue.forgetAll() }

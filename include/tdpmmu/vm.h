@@ -166,6 +166,10 @@ struct kvm *tdpmmu_create_vm(const struct tdpmmu_vm_config *config);
  * Destroy a VM: its vCPUs first, then slots, tables and roots, after a last
  * rcu_barrier().  No other thread may use it.  A warning for each thing that is
  * still in use.  NULL is ignored.  No lock, not in RCU.
+ *
+ * A child of fork() has a copy of each VM, its strays included, which it may use and
+ * destroy if no other thread was inside a call on it, or held its mmu_lock, when it forked.
+ * It may make VMs of its own in any case.
  */
 void tdpmmu_destroy_vm(struct kvm *kvm);
 

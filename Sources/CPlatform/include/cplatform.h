@@ -110,7 +110,8 @@ struct cp_thread {
     struct cp_hold inline_holds[CP_INLINE_HOLDS];
     struct cp_trace_ring *_Nullable trace_ring;
     int32_t tid;            /* the system's number; 0 until asked for */
-    uint32_t in_gate;       /* a fork waits until it has left */
+    uint16_t in_gate;       /* how often: a fork waits until it has left */
+    uint16_t fork_steps;    /* entries of the list that its fork has prepared, a bit each */
     struct cp_callbacks callbacks; /* a cache line of its own */
     struct cp_waiter waiter;
     struct cp_srcu_holds srcu;
@@ -333,6 +334,10 @@ struct tdpmmu_trace_file cp_trace_file_header(void);
 /* write() all of it: 0 or a positive errno. */
 int cp_write_all(int fd, const void *bytes, size_t count);
 
+/* The arena's mutex. */
+extern uint32_t cp_arena_mutex_word;
+static inline uint32_t *cp_arena_mutex(void) { return &cp_arena_mutex_word; }
+
 /* fork -------------------------------------------------------------------- */
 
 /* What a fork and the library's own threads tell each other; all atomic. */
@@ -343,6 +348,21 @@ struct cp_fork_words {
 };
 
 extern struct cp_fork_words cp_fork_data;
+
+/* What fork() calls for one entry of the list in Sync/ForkList.swift; addresses, or 0. */
+struct cp_fork_step {
+    uintptr_t prepare;      /* these three are atomic */
+    uintptr_t parent;
+    uintptr_t child;
+};
+
+#define CP_FORK_STEPS 8
+extern struct cp_fork_step cp_fork_steps[CP_FORK_STEPS];
+
+static inline uintptr_t *cp_fork_hook(uint32_t step, uint32_t which)
+{
+    return (uintptr_t *)&cp_fork_steps[step & (CP_FORK_STEPS - 1)] + which % 3;
+}
 
 static inline uint32_t *cp_fork_closed(void) { return &cp_fork_data.closed; }
 static inline uint32_t *cp_fork_inside(void) { return &cp_fork_data.inside; }
@@ -380,6 +400,7 @@ struct cp_registry {
     struct cp_callbacks *_Nullable queues;
     struct rcu_head *_Nullable orphans_head;    /* callbacks whose thread has gone */
     uintptr_t orphans_tail;                     /* address of the last next field */
+    uintptr_t running;      /* atomic: address of the next to run of what was collected; engine mutex */
 };
 
 /* Words that are atomic or mutexes, in cache lines by who writes them. */
@@ -404,6 +425,7 @@ struct cp_rcu_words {
     uint32_t broken;            /* grace periods that do not wait: tests only */
     uint64_t pending;           /* callbacks queued and not yet run, about; signed */
     uint64_t flood_limit;       /* slow call_rcu() down beyond; 0: by the machine's memory */
+    uintptr_t kept;             /* the callback function that a forked child keeps, or 0 */
 };
 
 /* The worker thread; under the worker mutex. */
@@ -445,7 +467,9 @@ CP_RCU(uint32_t, stall_ms)
 CP_RCU(uint32_t, broken)
 CP_RCU(uint64_t, pending)
 CP_RCU(uint64_t, flood_limit)
+CP_RCU(uintptr_t, kept)
 
+static inline uintptr_t *cp_rcu_running(void) { return &cp_registry_data.running; }
 
 /* Words for the process-wide warning handler: function, context. */
 extern uintptr_t cp_warn_words[2];
@@ -523,7 +547,7 @@ void cp_thread_detach(uint64_t thread);
 enum cp_exit_kind { CP_EXIT_RCU, CP_EXIT_LOCKS, CP_EXIT_KINDS };
 bool cp_thread_at_exit(enum cp_exit_kind kind, void (*hook)(void));
 
-/* Have the hooks run around fork(); set once.  Run hook at exit(); 0 on success. */
+/* Have the hooks run around fork(), always the same ones.  Run hook at exit(); 0 on success. */
 void cp_set_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 int cp_at_process_exit(void (*hook)(void));
 
