@@ -30,7 +30,7 @@ LIBRARY_SOURCES := $(filter-out Sources/tdpmmuctl/% Sources/CZlib/%,$(SOURCES))
 TOOL_SOURCES := $(filter Sources/tdpmmuctl/% Sources/CZlib/% include/%,$(SOURCES)) Package.swift
 # SwiftPM would take CC for its own clang.
 SWIFT_BUILD := env -u CC $(SWIFT) build -c release
-EMBEDDED_BUILD := TDPMMU_EMBEDDED=1 $(SWIFT_BUILD)
+EMBEDDED_BUILD := $(SWIFT_BUILD) --traits Embedded
 # No path of the building machine belongs into what is shipped.
 PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
 
