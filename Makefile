@@ -35,7 +35,7 @@ EMBEDDED_BUILD := $(SWIFT_BUILD) --traits Embedded
 PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
 
 .PHONY: all demo check lib tools install uninstall symbols torture bench-rcu clean help \
-	check-headers check-symbols check-library check-locks check-c check-swift check-traces check-readme \
+	check-headers check-symbols check-library check-locks check-floors check-c check-swift check-traces check-readme \
 	check-install check-torture check-tsan check-asan check-valgrind check-mutants
 
 all: lib tools
@@ -44,7 +44,7 @@ help:
 	@echo 'make              libtdpmmu.so.1 and tdpmmuctl, in build/'
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
-	@echo 'make check-X      one of them: headers symbols library locks c torture swift traces readme install'
+	@echo 'make check-X      one of them: headers symbols library locks floors c torture swift traces readme install'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
@@ -99,6 +99,9 @@ check-library: lib
 
 check-locks:
 	@python3 scripts/check-locks.py
+
+check-floors:
+	@python3 scripts/check-floors.py
 
 check-c: lib
 	@python3 scripts/ctests.py plain

@@ -8,7 +8,7 @@ import Synchronization
 enum ForkSupport {
     static func install() {
         ForkList.add(.srcu, prepare: { SRCU.mutex.lock() }, parent: { SRCU.mutex.unlock() }, child: {
-            SRCU.childForked()
+            SRCUHolds.childForked()
             SRCU.mutex.unlock()
         })
         ForkList.add(.rcu, prepare: { registryMutex.lock() }, parent: { registryMutex.unlock() }, child: {
@@ -24,17 +24,18 @@ enum ForkSupport {
         cp_rcu_worker_mutex().pointee = 0
         // Whoever forks in a callback holds it, and releases it when the callback returns.
         if thread.pointee.in_callback == 0 { cp_rcu_engine_mutex().pointee = 0 }
-        state.pointee.cursor = nil
         state.pointee.late_count = thread.pointee.late_depth == 0 ? 0 : 1
         if thread.pointee.late_depth == 0 {
             LateReaders.word.pointee.store(ReaderWord.idle.raw, ordering: .relaxed)
         }
         let kept = keepCallbacks(state)
-        keepOnlySelf(state)
+        Registry.keepOnlySelf()
+        state.pointee.queues = nil
+        if CallbackQueue.own.known != 0 { CallbackQueue.own.enlist() }
         atomic32(cp_rcu_barriers_done()).pointee.store(
             atomic32(cp_rcu_barriers_wanted()).pointee.load(ordering: .relaxed), ordering: .relaxed)
-        Worker.childForked()
-        atomic64(cp_rcu_pending()).pointee.store(kept, ordering: .relaxed)
+        WorkerWord.childForked()
+        PendingCallbacks.reset(kept)
         atomic32(cp_rcu_hurry()).pointee.store(0, ordering: .relaxed)
     }
 
@@ -44,7 +45,7 @@ enum ForkSupport {
     private static func keepCallbacks(_ state: UnsafeMutablePointer<cp_registry>) -> UInt64 {
         let cookie = atomicWord(cp_rcu_cookie())
         let old = cookie.pointee.load(ordering: .relaxed)
-        let running = atomicWord(cp_rcu_running())
+        let running = Invocation.running
         var chains = KeptCallbacks(old: old, new: old &+ 1 &<< 48)
         chains.add(Head(bitPattern: running.pointee.load(ordering: .relaxed)))
         chains.add(state.pointee.orphans_head)
@@ -60,19 +61,9 @@ enum ForkSupport {
         cookie.pointee.store(chains.new, ordering: .relaxed)
         state.pointee.orphans_head = nil
         if let first = chains.first { Orphans.append(first, lastNext: UInt(bitPattern: chains.last)) }
-        return chains.count
+        return chains.found
     }
 
-    private static func keepOnlySelf(_ state: UnsafeMutablePointer<cp_registry>) {
-        let reader = cp_reader()
-        let isMember = ownWord.pointee.load(ordering: .relaxed) != ReaderWord.unregistered.raw
-        state.pointee.readers = isMember ? reader : nil
-        cp_reader_set_next(reader, nil)
-        cp_reader_set_prev(reader, nil)
-        cp_reader_tid(reader).pointee = UInt64(cp_gettid())
-        state.pointee.queues = nil
-        if CallbackQueue.own.known != 0 { CallbackQueue.own.enlist() }
-    }
 }
 
 /// The callbacks that a forked child keeps, chained by next.
@@ -81,7 +72,7 @@ private struct KeptCallbacks {
     let new: UInt
     var first: Head?
     var last: Head?
-    var count: UInt64 = 0
+    var found: UInt64 = 0
 
     init(old: UInt, new: UInt) {
         self.old = old
@@ -98,7 +89,7 @@ private struct KeptCallbacks {
             QueuedMark.move(head, from: old, to: new)
             if let last { UnsafeMutableRawPointer(last).assumingMemoryBound(to: Head?.self).pointee = head } else { first = head }
             last = head
-            count &+= 1
+            found &+= 1
         }
     }
 }

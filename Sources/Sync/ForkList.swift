@@ -33,7 +33,7 @@ package enum ForkStep: UInt32 {
     /// the others have no owner.
     case trace
 
-    static var count: UInt32 { 6 }
+    static var entries: UInt32 { 6 }
 }
 
 package enum ForkList {
@@ -67,18 +67,18 @@ package enum ForkList {
 
     private static func prepare() {
         var prepared: UInt16 = 0
-        for step in 0..<ForkStep.count where run(step, 0) { prepared |= 1 &<< UInt16(step) }
+        for step in 0..<ForkStep.entries where run(step, 0) { prepared |= 1 &<< UInt16(step) }
         cp_self().pointee.fork_steps = prepared
     }
 
     /// An entry that another thread has added meanwhile is not let go.
     private static func parent() {
-        for step in (0..<ForkStep.count).reversed()
+        for step in (0..<ForkStep.entries).reversed()
         where cp_self().pointee.fork_steps &>> UInt16(step) & 1 != 0 { _ = run(step, 1) }
     }
 
     /// That one is set right all the same: whoever was using it is not here.
     private static func child() {
-        for step in (0..<ForkStep.count).reversed() { _ = run(step, 2) }
+        for step in (0..<ForkStep.entries).reversed() { _ = run(step, 2) }
     }
 }

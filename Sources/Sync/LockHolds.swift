@@ -3,6 +3,7 @@
 // memory, newest last.
 import CPlatform
 import CTDPMMU
+import Synchronization
 
 package enum LockHolds {
     typealias Lock = UnsafeMutablePointer<tdpmmu_rwlock>
@@ -72,7 +73,7 @@ package enum LockHolds {
     }
 
     /// With room reserved.
-    @inline(__always)
+    @inline(never)
     static func addWrite(_ lock: Lock) {
         append(cp_hold(lock: lock, reads: 0, writes: 1, rank: lock.pointee.rank))
     }
@@ -95,7 +96,7 @@ package enum LockHolds {
         return left
     }
 
-    @inline(__always)
+    @inline(never)
     static func removeWrite(_ lock: Lock) {
         if let hold = find(lock) { drop(hold) }
     }
@@ -123,21 +124,39 @@ package enum LockHolds {
 
     /// The thread ends.  A VM's lock is released, or all that use the VM would wait for
     /// ever.  Another lock is left alone: its memory may be gone by now.
-    static func releaseAllAtExit() {
+    fileprivate static func releaseAllAtExit() {
         while lockCount > 0 {
-            let hold = cp_thread_holds(cp_self()) + (lockCount - 1)
-            let isWrite = hold.pointee.writes != 0, isRanked = hold.pointee.rank != 0
-            let lock = hold.pointee.lock.unsafelyUnwrapped
+            let last = cp_thread_holds(cp_self()) + (lockCount - 1)
+            let hold = last.pointee
+            drop(last)
+            let word = RWLockWord(hold.lock.unsafelyUnwrapped), isWrite = hold.writes != 0
             warn(.lock, isWrite ? "write_lock" : "read_lock", "a thread ends while it holds this lock",
-                 UInt64(UInt(bitPattern: lock)))
-            if !isRanked {
-                drop(hold)
-            } else if isWrite {
-                RWLock(lock).writeUnlock()
+                 UInt64(UInt(bitPattern: word.lock)))
+            if hold.rank == 0 { continue }
+            if isWrite {
+                atomic64(cp_lock_owner(word.lock)).pointee.store(0, ordering: .relaxed)
+                LockQueue.leaveWrite(word)
             } else {
-                hold.pointee.reads = 1
-                RWLock(lock).readUnlock()
+                LockQueue.leaveRead(word)
             }
         }
+    }
+}
+
+extension LockOrder {
+    /// All locks with a rank that the calling thread holds; readers of RCU and SRCU are
+    /// not locks, and known to the module above.
+    package static var heldLocks: LockSet {
+        var held = mutexes
+        if LockHolds.containsRanked { held.insert(.mmu) }
+        return held
+    }
+}
+
+/// The calling thread ends, and nobody will ever unlock what it holds.
+private func lockHolderExits() {
+    LockHolds.releaseAllAtExit()
+    if let rank = LockOrder.mutexes.first {
+        warn(.lock, "thread exit", rank.inTheWay, UInt64(rank.rawValue))
     }
 }

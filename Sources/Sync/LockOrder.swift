@@ -13,14 +13,6 @@ package enum LockOrder {
         set { cp_self().pointee.held_mutexes = newValue.raw }
     }
 
-    /// All locks with a rank that the calling thread holds; readers of RCU and SRCU are
-    /// not locks, and known to the module above.
-    package static var heldLocks: LockSet {
-        var held = mutexes
-        if LockHolds.containsRanked { held.insert(.mmu) }
-        return held
-    }
-
     /// Before a mutex is taken.  Another thread may hold it and wait for what this one
     /// holds; so a warning, and on.
     @inline(__always)
@@ -50,14 +42,4 @@ package enum LockOrder {
         warn(.lock, function, other.inTheWay, UInt64(other.rawValue))
         thread.pointee.in_order_report = 0
     }
-
-    /// The calling thread ends, and nobody will ever unlock what it holds.
-    static func threadExits() {
-        LockHolds.releaseAllAtExit()
-        if let rank = LockRank(rawValue: UInt32(mutexes.raw.trailingZeroBitCount)) {
-            warn(.lock, "thread exit", rank.inTheWay, UInt64(rank.rawValue))
-        }
-    }
 }
-
-func lockHolderExits() { LockOrder.threadExits() }

@@ -56,7 +56,7 @@ package enum LockRank: UInt32 {
         case .rcuReader: "called inside an RCU reader: out of the order of locks"
         case .mmu: "mmu_lock is held: out of the order of locks"
         case .recovery: "the recovery lock is held: out of the order of locks"
-        case .vcpus: "the list of vCPUs is locked: out of the order of locks"
+        case .vcpus: "the lock of the list of vCPUs is held: out of the order of locks"
         case .pages: "the pages lock is held: out of the order of locks"
         case .arena: "the arena's mutex is held: out of the order of locks"
         case .worker: "the worker mutex is held: out of the order of locks"
@@ -76,6 +76,8 @@ package struct LockSet: Equatable {
 
     @inline(__always) package mutating func insert(_ rank: LockRank) { raw |= 1 &<< rank.rawValue }
     @inline(__always) package mutating func remove(_ rank: LockRank) { raw &= ~(1 &<< rank.rawValue) }
+
+    package var first: LockRank? { first(in: .max) }
 
     /// The outermost of those that must not be held when `rank` is taken: itself and all
     /// that come after it.

@@ -1,35 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // mmu_lock: first come, first served, and it knows who holds it.
 //
-// The word `state` is the whole lock while nobody waits.  Whoever has to wait
-// joins a queue (LockQueue.swift) and sets `waitBit`; from then on the lock goes
-// from hand to hand in the order of the queue, neighbouring readers together, so
-// neither readers nor writers starve, and whoever lets go because needBreak()
+// The word `state` (RWLockWord.swift) is the whole lock while nobody waits.  A thread
+// that has to wait joins a queue (LockQueue.swift) and sets `waitBit`; from then on the
+// lock goes from hand to hand in the order of the queue, neighbouring readers together,
+// so neither readers nor writers starve, and a holder that lets go because needBreak()
 // said so cannot snatch the lock back.
 import CPlatform
 import CTDPMMU
 import Synchronization
 
 package struct RWLock {
-    let lock: UnsafeMutablePointer<tdpmmu_rwlock>
-
-    static var writeBit: UInt32 { 1 << 31 }
-    /// The queue of this lock is not empty.
-    static var waitBit: UInt32 { 1 << 30 }
-    static var readerMask: UInt32 { (1 << 30) - 1 }
+    private let word: RWLockWord
 
     @inline(__always)
-    package init(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>) { self.lock = lock }
+    package init(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>) { word = RWLockWord(lock) }
 
     @inline(__always)
-    var state: AtomicWord32 { atomic32(cp_lock_state(lock)) }
+    private var lock: UnsafeMutablePointer<tdpmmu_rwlock> { word.lock }
 
     @inline(__always)
-    var owner: AtomicWord64 { atomic64(cp_lock_owner(lock)) }
+    private var owner: AtomicWord64 { atomic64(cp_lock_owner(lock)) }
 
     /// Back to all-zero.  Nobody holds or waits.
     package func reset() {
-        state.pointee.store(0, ordering: .relaxed)
+        word.state.pointee.store(0, ordering: .relaxed)
         atomic16(cp_lock_sleepers(lock)).pointee.store(0, ordering: .relaxed)
         lock.pointee.rank = 0
         owner.pointee.store(0, ordering: .relaxed)
@@ -43,7 +38,7 @@ package struct RWLock {
     /// Does somebody wait?  One relaxed load: a hint for loops.
     @inline(__always)
     package var needBreak: Bool {
-        state.pointee.load(ordering: .relaxed) & Self.waitBit != 0
+        word.state.pointee.load(ordering: .relaxed) & RWLockWord.waitBit != 0
     }
 
     @inline(__always)
@@ -68,7 +63,7 @@ package struct RWLock {
             return true
         }
         guard mayReadLock() else { return false }
-        if !tryRead() { LockQueue.wait(self, forWrite: false) }
+        if !word.tryRead() { LockQueue.wait(word, forWrite: false) }
         LockHolds.addRead(lock)
         return true
     }
@@ -91,21 +86,6 @@ package struct RWLock {
         return false
     }
 
-    /// False if a writer is in, or somebody waits and is first.
-    @inline(__always)
-    func tryRead() -> Bool {
-        var seen = state.pointee.load(ordering: .relaxed)
-        while seen & (Self.writeBit | Self.waitBit) == 0 {
-            // Acquire: pairs with the release in writeUnlock.
-            let result = state.pointee.weakCompareExchange(
-                expected: seen, desired: seen &+ 1,
-                successOrdering: .acquiring, failureOrdering: .relaxed)
-            if result.exchanged { return true }
-            seen = result.original
-        }
-        return false
-    }
-
     /// False, with a warning, if this thread does not hold it for read.
     @inline(__always)
     @discardableResult
@@ -115,10 +95,7 @@ package struct RWLock {
             return false
         }
         if left != 0 { return true }
-        // Release: pairs with the acquire in tryWrite, or with that of the bucket
-        // mutex of the thread that hands the lock on.
-        let now = state.pointee.subtract(1, ordering: .acquiringAndReleasing).newValue
-        if now == Self.waitBit { LockQueue.handOver(self) }
+        LockQueue.leaveRead(word)
         return true
     }
 
@@ -133,19 +110,10 @@ package struct RWLock {
             return false
         }
         guard mayRemember("write_lock") else { return false }
-        if !tryWrite() { LockQueue.wait(self, forWrite: true) }
+        if !word.tryWrite() { LockQueue.wait(word, forWrite: true) }
         LockHolds.addWrite(lock)
         owner.pointee.store(currentThreadID(), ordering: .relaxed)
         return true
-    }
-
-    @inline(__always)
-    func tryWrite() -> Bool {
-        // Acquire: pairs with the releases in readUnlock and writeUnlock.
-        state.pointee.compareExchange(
-            expected: 0, desired: Self.writeBit,
-            successOrdering: .acquiring, failureOrdering: .relaxed
-        ).exchanged
     }
 
     /// False, with a warning, if this thread does not hold it for write.
@@ -158,12 +126,7 @@ package struct RWLock {
         }
         LockHolds.removeWrite(lock)
         owner.pointee.store(0, ordering: .relaxed)
-        // Release: pairs with the acquires in tryRead and tryWrite.
-        let released = state.pointee.compareExchange(
-            expected: Self.writeBit, desired: 0,
-            successOrdering: .releasing, failureOrdering: .relaxed
-        ).exchanged
-        if !released { LockQueue.handOver(self) }
+        LockQueue.leaveWrite(word)
         return true
     }
 
