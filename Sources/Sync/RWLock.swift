@@ -27,8 +27,12 @@ package struct RWLock {
     @inline(__always)
     var owner: AtomicWord64 { atomic64(cp_lock_owner(lock)) }
 
-    /// Back to all-zero.  Nobody holds or waits.
+    /// Back to all-zero.  Nobody holds or waits; what this thread holds is forgotten, with
+    /// a warning.
     package func reset() {
+        if ReadHolds.forget(lock) {
+            warn(.lock, "tdpmmu_rwlock_init", "this thread holds the lock for read", address)
+        }
         state.pointee.store(0, ordering: .relaxed)
         atomic32(cp_lock_sleepers(lock)).pointee.store(0, ordering: .relaxed)
         owner.pointee.store(0, ordering: .relaxed)
@@ -108,9 +112,13 @@ package struct RWLock {
         if left != 0 { return true }
         // Release: pairs with the acquire in tryWrite, or with that of the bucket
         // mutex of the thread that hands the lock on.
-        let now = state.pointee.subtract(1, ordering: .acquiringAndReleasing).newValue
+        let (before, now) = state.pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing)
         if now == Self.waitBit { LockQueue.handOver(self) }
-        return true
+        if before & Self.readerMask != 0 { return true }
+        // Somebody wrote over the lock's memory while it was held.
+        state.pointee.wrappingAdd(1, ordering: .relaxed)
+        warn(.lock, "read_unlock", "the lock has no readers, and this thread was one", address)
+        return false
     }
 
     // MARK: Write side

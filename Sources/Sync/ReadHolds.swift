@@ -87,6 +87,13 @@ package enum ReadHolds {
         return nil
     }
 
+    /// All holds of the lock at once; false if there are none.
+    static func forget(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>) -> Bool {
+        guard var left = remove(lock) else { return false }
+        while left != 0 { left = remove(lock) ?? 0 }
+        return true
+    }
+
     /// Back to the inline table as soon as it is enough: a thread that ends with
     /// its locks released then leaves no memory behind.
     @inline(never)
