@@ -35,7 +35,7 @@ EMBEDDED_BUILD := TDPMMU_EMBEDDED=1 $(SWIFT_BUILD)
 PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
 
 .PHONY: all demo check lib tools install uninstall symbols torture bench-rcu clean help \
-	check-headers check-symbols check-library check-c check-swift check-traces check-readme \
+	check-headers check-symbols check-contracts check-library check-c check-swift check-traces check-readme \
 	check-install check-torture check-tsan check-asan check-valgrind check-mutants
 
 all: lib tools
@@ -44,7 +44,7 @@ help:
 	@echo 'make              libtdpmmu.so.1 and tdpmmuctl, in build/'
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
-	@echo 'make check-X      one of them: headers symbols library c torture swift traces readme install'
+	@echo 'make check-X      one of them: headers symbols contracts library c torture swift traces readme install'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
@@ -61,6 +61,8 @@ lib: $(LIBRARY) $(B)/libtdpmmu.so
 
 $(LIBRARY): $(LIBRARY_SOURCES) tdpmmu.map Makefile scripts/link.sh scripts/toolchain.sh
 	@sh scripts/need.sh build
+	@# An archive keeps the objects of files that are gone.
+	@rm -f .build-embedded/release/libtdpmmu-objects.a
 	$(EMBEDDED_BUILD) --product tdpmmu-objects --scratch-path .build-embedded $(PREFIX_MAP)
 	sh scripts/link.sh .build-embedded/release/libtdpmmu-objects.a $@
 
@@ -93,6 +95,9 @@ check-headers:
 
 check-symbols: lib
 	@python3 scripts/symbols.py check tdpmmu.map $(LIBRARY)
+
+check-contracts:
+	@python3 scripts/contracts.py
 
 check-library: lib
 	@sh scripts/check-library.sh $(LIBRARY) $(CURDIR)
