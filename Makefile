@@ -36,7 +36,7 @@ EMBEDDED_BUILD := TDPMMU_EMBEDDED=1 $(SWIFT_BUILD)
 PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
 
 .PHONY: all demo check lib tools install uninstall symbols torture bench-rcu clean help \
-	check-headers check-symbols check-contracts check-library check-c check-swift check-traces check-readme \
+	check-headers check-symbols check-contracts check-traps check-library check-c check-swift check-traces check-readme \
 	check-install check-torture check-tsan check-asan check-valgrind check-mutants \
 	fuzz fuzz-clang check-fuzz
 
@@ -46,7 +46,7 @@ help:
 	@echo 'make              libtdpmmu.so.1 and tdpmmuctl, in build/'
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
-	@echo 'make check-X      one of them: headers symbols contracts library c fuzz torture swift traces readme install'
+	@echo 'make check-X      one of them: headers symbols contracts traps library c fuzz torture swift traces readme install'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
@@ -101,6 +101,9 @@ check-symbols: lib
 
 check-contracts:
 	@python3 scripts/contracts.py
+
+check-traps: lib
+	@python3 scripts/traps.py $(LIBRARY) "$$(sh scripts/toolchain.sh)/bin/llvm-symbolizer"
 
 check-library: lib
 	@sh scripts/check-library.sh $(LIBRARY) $(CURDIR)

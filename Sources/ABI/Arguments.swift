@@ -113,7 +113,7 @@ extension Entry {
     /// The same, and gfn is one of its pages.
     func slot(_ slot: SlotPointer?, holding gfn: gfn_t) -> kvm_memory_slot? {
         guard let slot = self.slot(slot, near: gfn) else { return nil }
-        guard gfn >= slot.base_gfn, gfn - slot.base_gfn < slot.npages else {
+        guard gfn >= slot.base_gfn, gfn &- slot.base_gfn < slot.npages else {
             refuse("gfn lies outside the slot (gfn)", gfn)
             return nil
         }
@@ -128,7 +128,7 @@ extension Entry {
             return nil
         }
         guard isRange(range.start, range.end), let slot = slot(range.slot, near: range.start) else { return nil }
-        guard range.start >= slot.base_gfn, range.end <= slot.base_gfn + slot.npages else {
+        guard range.start >= slot.base_gfn, range.end <= slot.base_gfn &+ slot.npages else {
             refuse("range lies outside its slot (start, end)", range.start, range.end)
             return nil
         }

@@ -60,7 +60,7 @@ private struct TraceFile {
 
     func write() -> Int {
         let size = MemoryLayout<tdpmmu_trace_event>.stride
-        guard let memory = cp_malloc(Self.batch * size) else { return Int(-ENOMEM) }
+        guard let memory = cp_malloc(Self.batch &* size) else { return Int(-ENOMEM) }
         defer { cp_free(memory) }
         let events = memory.assumingMemoryBound(to: tdpmmu_trace_event.self)
         var count = 0
@@ -68,10 +68,10 @@ private struct TraceFile {
         while error == 0 {
             let some = TraceRings.read(events, room: Self.batch)
             guard some > 0 else { return count }
-            error = cp_write_all(fd, events, some * size)
-            count += some
+            error = cp_write_all(fd, events, some &* size)
+            count &+= some
         }
-        return Int(-error)
+        return Int(0 &- error)
     }
 
     private func writeHeader() -> Int32 {
