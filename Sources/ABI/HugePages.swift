@@ -4,17 +4,16 @@ import CPlatform
 import CTDPMMU
 import MMU
 import PageTable
-import Sync
 
 @c @implementation
 public func kvm_tdp_mmu_try_split_huge_pages(
     _ kvm: UnsafeMutablePointer<kvm>?, _ slot: UnsafePointer<kvm_memory_slot>?, _ start: gfn_t, _ end: gfn_t,
     _ target_level: Int32, _ shared: Bool
 ) -> Int32 {
-    let name: StaticString = "kvm_tdp_mmu_try_split_huge_pages"
-    guard let vm = checkedVM(kvm, name), shared ? vm.isLockedForRead(name) : vm.isLockedForWrite(name),
-          isLevel(target_level, 1...2, vm, name), vm.isRange(start, end, name),
-          let slot = checkedSlot(slot, of: vm, name) else { return .invalid }
+    guard let entry = Contract.kvm_tdp_mmu_try_split_huge_pages(shared: shared).enter(kvm),
+          entry.isLevel(target_level, upTo: 2, "target_level is not 1 or 2 (target_level)"),
+          entry.isRange(start, end), let slot = entry.slot(slot) else { return .invalid }
+    let vm = entry.vm
     return vm.splitHugePages(
         addressSpace: Int32(slot.as_id), start: GFN(start), end: GFN(min(end, vm.gfnLimit.raw)),
         target: Level(target_level), shared ? .shared : .exclusive) ? 0 : -ENOMEM
@@ -24,56 +23,51 @@ public func kvm_tdp_mmu_try_split_huge_pages(
 public func kvm_tdp_mmu_zap_collapsible_sptes(
     _ kvm: UnsafeMutablePointer<kvm>?, _ slot: UnsafePointer<kvm_memory_slot>?
 ) {
-    let name: StaticString = "kvm_tdp_mmu_zap_collapsible_sptes"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForRead(name),
-          let slot = checkedSlot(slot, of: vm, name) else { return }
-    vm.zapCollapsible(slot)
+    guard let entry = Contract.kvm_tdp_mmu_zap_collapsible_sptes.enter(kvm), let slot = entry.slot(slot)
+    else { return }
+    entry.vm.zapCollapsible(slot)
 }
 
 @c @implementation
 public func kvm_tdp_mmu_recover_huge_pages(
     _ kvm: UnsafeMutablePointer<kvm>?, _ slot: UnsafePointer<kvm_memory_slot>?
 ) {
-    let name: StaticString = "kvm_tdp_mmu_recover_huge_pages"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForRead(name),
-          let slot = checkedSlot(slot, of: vm, name) else { return }
-    vm.recoverHugePages(slot)
+    guard let entry = Contract.kvm_tdp_mmu_recover_huge_pages.enter(kvm), let slot = entry.slot(slot)
+    else { return }
+    entry.vm.recoverHugePages(slot)
 }
 
 @c @implementation
 public func kvm_tdp_mmu_zap_sp(
     _ kvm: UnsafeMutablePointer<kvm>?, _ sp: UnsafeMutablePointer<kvm_mmu_page>?
 ) -> Bool {
-    let name: StaticString = "kvm_tdp_mmu_zap_sp"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name) else { return false }
-    guard let sp, let table = Table(checkedHeader: sp), table.isOwned(by: vm), !table.isRoot else {
-        complain(.argument, name, "sp is no table of this VM, or a root", kvm, UInt64(UInt(bitPattern: sp)))
+    guard let entry = Contract.kvm_tdp_mmu_zap_sp.enter(kvm) else { return false }
+    guard let sp, let table = Table(checkedHeader: sp), table.isOwned(by: entry.vm), !table.isRoot else {
+        entry.refuse("sp is no table of this VM, or a root (sp)", UInt64(sp))
         return false
     }
-    return vm.zapTable(table)
+    return entry.vm.zapTable(table)
 }
 
 @c @implementation
 public func tdpmmu_set_nx_huge_pages(_ kvm: UnsafeMutablePointer<kvm>?, _ on: Bool) -> Int32 {
-    let name: StaticString = "tdpmmu_set_nx_huge_pages"
-    guard let vm = checkedVM(kvm, name), vm.mayWait(name) else { return .invalid }
-    vm.setNXHugePages(on)
+    guard let entry = Contract.tdpmmu_set_nx_huge_pages.enter(kvm) else { return .invalid }
+    entry.vm.setNXHugePages(on)
     return 0
 }
 
 @c @implementation
 public func tdpmmu_nx_recover(_ kvm: UnsafeMutablePointer<kvm>?, _ ratio: UInt32) -> Int32 {
-    let name: StaticString = "tdpmmu_nx_recover"
-    guard let vm = checkedVM(kvm, name), vm.mayWait(name) else { return .invalid }
+    guard let entry = Contract.tdpmmu_nx_recover.enter(kvm) else { return .invalid }
     guard ratio > 0 else {
-        complain(.argument, name, "ratio is 0", kvm)
+        entry.refuse("ratio is 0")
         return .invalid
     }
-    return vm.recoverNXSplits(ratio: Int64(ratio))
+    return entry.vm.recoverNXSplits(ratio: Int64(ratio))
 }
 
 @c @implementation
 public func tdpmmu_set_nx_recovery(_ kvm: UnsafeMutablePointer<kvm>?, _ ratio: UInt32, _ period_ms: UInt32) -> Int32 {
-    guard let vm = checkedVM(kvm, "tdpmmu_set_nx_recovery") else { return .invalid }
-    return -vm.setNXRecovery(NXRecoverySettings(ratio: ratio, periodMS: period_ms))
+    guard let entry = Contract.tdpmmu_set_nx_recovery.enter(kvm) else { return .invalid }
+    return 0 &- entry.vm.setNXRecovery(NXRecoverySettings(ratio: ratio, periodMS: period_ms))
 }

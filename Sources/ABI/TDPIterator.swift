@@ -26,22 +26,22 @@ public func spte_to_pfn(_ spte: UInt64) -> kvm_pfn_t { SPTE(spte).pfn.raw }
 
 @c @implementation
 public func is_mmio_spte(_ kvm: UnsafeMutablePointer<kvm>?, _ spte: UInt64) -> Bool {
-    checkedVM(kvm, "is_mmio_spte")?.masks.isMMIO(SPTE(spte)) ?? false
+    Contract.is_mmio_spte.enter(kvm)?.vm.masks.isMMIO(SPTE(spte)) ?? false
 }
 
 @c @implementation
 public func is_accessed_spte(_ kvm: UnsafeMutablePointer<kvm>?, _ spte: UInt64) -> Bool {
-    checkedVM(kvm, "is_accessed_spte")?.masks.isAccessed(SPTE(spte)) ?? false
+    Contract.is_accessed_spte.enter(kvm)?.vm.masks.isAccessed(SPTE(spte)) ?? false
 }
 
 @c @implementation
 public func is_dirty_spte(_ kvm: UnsafeMutablePointer<kvm>?, _ spte: UInt64) -> Bool {
-    checkedVM(kvm, "is_dirty_spte")?.masks.isDirty(SPTE(spte)) ?? false
+    Contract.is_dirty_spte.enter(kvm)?.vm.masks.isDirty(SPTE(spte)) ?? false
 }
 
 @c @implementation
 public func is_executable_pte(_ kvm: UnsafeMutablePointer<kvm>?, _ spte: UInt64) -> Bool {
-    checkedVM(kvm, "is_executable_pte")?.masks.isExecutable(SPTE(spte)) ?? false
+    Contract.is_executable_pte.enter(kvm)?.vm.masks.isExecutable(SPTE(spte)) ?? false
 }
 
 @c @implementation
@@ -49,14 +49,16 @@ public func get_mmio_spte_generation(_ spte: UInt64) -> UInt64 { SPTE(spte).mmio
 
 @c @implementation
 public func get_mmio_spte_gfn(_ kvm: UnsafeMutablePointer<kvm>?, _ spte: UInt64) -> gfn_t {
-    checkedVM(kvm, "get_mmio_spte_gfn")?.masks.mmioGFN(SPTE(spte)).raw ?? 0
+    Contract.get_mmio_spte_gfn.enter(kvm)?.vm.masks.mmioGFN(SPTE(spte)).raw ?? 0
 }
 
 @c @implementation
 public func spte_to_child_pt(_ spte: UInt64, _ level: Int32) -> tdp_ptep_t? {
     let entry = SPTE(spte)
-    guard (1...5).contains(level), entry.isTable(at: Level(level)) else { return nil }
-    return Table(checkedAddress: Table.entries(of: entry.address))?.entries
+    guard (1...5).contains(level), entry.isTable(at: Level(level)),
+          let table = Table(checkedAddress: Table.entries(of: entry.address)),
+          Contract.spte_to_child_pt.enter(table) != nil else { return nil }
+    return table.entries
 }
 
 @c @implementation
@@ -80,23 +82,20 @@ public func tdpmmu_table_hpa(_ sp: UnsafePointer<kvm_mmu_page>?) -> hpa_t {
 private func checkedWalk(
     _ root_pt: UnsafeMutablePointer<UInt64>?, _ root_level: Int32, _ min_level: Int32, _ gfn: gfn_t
 ) -> Table? {
-    let name: StaticString = "tdp_iter_start"
+    let contract = Contract.tdp_iter_start
     guard let root_pt, UInt(bitPattern: root_pt) & 4095 == 0,
           let table = Table(checkedAddress: UInt(bitPattern: root_pt)) else {
-        complain(.argument, name, "root_pt is no table", nil, UInt64(UInt(bitPattern: root_pt)))
+        contract.refuse("root_pt is no table (root_pt)", nil, UInt64(root_pt))
         return nil
     }
-    let vm = VM(UnsafeMutablePointer(bitPattern: table.ownerAddress).unsafelyUnwrapped)
-    guard root_level == table.level.raw, (1...root_level).contains(min_level) else {
-        complain(.argument, name, "levels that do not fit the table (root_level, min_level)", vm.kvm,
-                 UInt64(bitPattern: Int64(root_level)), UInt64(bitPattern: Int64(min_level)))
+    guard let entry = contract.enter(table) else { return nil }
+    guard root_level == table.level.raw else {
+        entry.refuse("root_level is not the table's (root_level, the table's)", UInt64(signed: root_level),
+                     UInt64(signed: table.level.raw))
         return nil
     }
-    guard vm.isRange(gfn, .max, name) else { return nil }
-    guard rcuReadLockHeld() || vm.lock.isHeldForWrite else {
-        complain(.lock, name, "called outside an RCU reader", vm.kvm)
-        return nil
-    }
+    guard entry.isLevel(min_level, upTo: root_level, "min_level is not 1 to root_level (min_level)"),
+          entry.isRange(gfn, .max) else { return nil }
     return table
 }
 
@@ -106,7 +105,7 @@ public func tdp_iter_start(
     _ min_level: Int32, _ next_last_level_gfn: gfn_t
 ) {
     guard let iter else {
-        complain(.argument, "tdp_iter_start", "iter is NULL")
+        Contract.tdp_iter_start.refuse("iter is NULL")
         return
     }
     iter.initialize(to: tdp_iter())
@@ -114,50 +113,53 @@ public func tdp_iter_start(
     iter.initialize(to: tdp_iter(root: root, minLevel: Level(min_level), from: GFN(next_last_level_gfn)))
 }
 
-/// A walk that has begun; one that is over or never was steps nowhere.
-private func checkedIterator(
-    _ iter: UnsafeMutablePointer<tdp_iter>?, _ function: StaticString
-) -> UnsafeMutablePointer<tdp_iter>? {
-    guard let iter, (1...5).contains(iter.pointee.root_level),
-          (1...iter.pointee.root_level).contains(iter.pointee.level) else {
-        complain(.argument, function, "iter is NULL or no walk has begun")
-        return nil
+extension Contract {
+    /// A walk that has begun; one that is over or never was steps nowhere.
+    @inline(__always)
+    fileprivate func enter(begun iter: UnsafeMutablePointer<tdp_iter>?) -> UnsafeMutablePointer<tdp_iter>? {
+        guard let iter, (1...5).contains(iter.pointee.root_level), iter.pointee.level >= 1,
+              iter.pointee.level <= iter.pointee.root_level else {
+            refuse("iter is NULL or no walk has begun (iter)", nil, UInt64(iter))
+            return nil
+        }
+        return iter
     }
-    return iter
-}
 
-/// May this thread look at SPTEs?  Outside an RCU reader the table could be gone,
-/// unless nobody can remove one: then the walk ends here.
-@inline(__always)
-private func mayTouch(_ iter: UnsafeMutablePointer<tdp_iter>, _ function: StaticString) -> Bool {
-    rcuReadLockHeld() || holdsLockForWrite(iter, function)
-}
+    /// May this thread look at SPTEs?  Outside an RCU reader the table could be gone,
+    /// unless nobody can remove one: else the walk ends here.
+    @inline(__always)
+    fileprivate func enter(touching iter: UnsafeMutablePointer<tdp_iter>) -> Bool {
+        rcuReadLockHeld() || enterWithoutRCU(iter)
+    }
 
-@inline(never)
-private func holdsLockForWrite(_ iter: UnsafeMutablePointer<tdp_iter>, _ function: StaticString) -> Bool {
-    let table = Table(checkedAddress: UInt(bitPattern: iter.pointee.rootTable))
-    let vm = table.flatMap { UnsafeMutablePointer(bitPattern: $0.ownerAddress).map { VM($0) } }
-    if let vm, vm.lock.isHeldForWrite { return true }
-    complain(.rcu, function, "an SPTE would be touched outside an RCU reader", vm?.kvm)
-    iter.pointee.valid = false
-    return false
+    @inline(never)
+    private func enterWithoutRCU(_ iter: UnsafeMutablePointer<tdp_iter>) -> Bool {
+        guard let table = Table(checkedAddress: UInt(bitPattern: iter.pointee.rootTable)) else {
+            warn(.lock, function, "called outside an RCU reader, and the root table is gone")
+            iter.pointee.valid = false
+            return false
+        }
+        if enter(table) != nil { return true }
+        iter.pointee.valid = false
+        return false
+    }
 }
 
 @c @implementation
 public func tdp_iter_next(_ iter: UnsafeMutablePointer<tdp_iter>?) {
-    let name: StaticString = "tdp_iter_next"
-    guard let iter = checkedIterator(iter, name), iter.pointee.valid, mayTouch(iter, name) else { return }
+    let contract = Contract.tdp_iter_next
+    guard let iter = contract.enter(begun: iter), iter.pointee.valid, contract.enter(touching: iter) else { return }
     iter.pointee.next()
 }
 
 @c @implementation
 public func tdp_iter_restart(_ iter: UnsafeMutablePointer<tdp_iter>?) {
-    let name: StaticString = "tdp_iter_restart"
-    guard let iter = checkedIterator(iter, name), mayTouch(iter, name) else { return }
+    let contract = Contract.tdp_iter_restart
+    guard let iter = contract.enter(begun: iter), contract.enter(touching: iter) else { return }
     iter.pointee.restart()
 }
 
 @c @implementation
 public func tdp_iter_root_pt(_ iter: UnsafeMutablePointer<tdp_iter>?) -> tdp_ptep_t? {
-    checkedIterator(iter, "tdp_iter_root_pt")?.pointee.rootTable
+    Contract.tdp_iter_root_pt.enter(begun: iter)?.pointee.rootTable
 }

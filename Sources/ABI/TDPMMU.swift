@@ -9,92 +9,75 @@ import Sync
 
 @c @implementation
 public func kvm_mmu_init_tdp_mmu(_ kvm: UnsafeMutablePointer<kvm>?) -> Int32 {
-    guard let vm = checkedVM(kvm, "kvm_mmu_init_tdp_mmu") else { return .invalid }
-    return vm.setUp() ? 0 : -EBUSY
+    guard let entry = Contract.kvm_mmu_init_tdp_mmu.enter(kvm) else { return .invalid }
+    return entry.vm.setUp() ? 0 : -EBUSY
 }
 
 @c @implementation
 public func kvm_mmu_uninit_tdp_mmu(_ kvm: UnsafeMutablePointer<kvm>?) {
-    let name: StaticString = "kvm_mmu_uninit_tdp_mmu"
-    guard let vm = checkedVM(kvm, name), vm.isReady(name), vm.mayWait(name) else { return }
-    vm.tearDown()
+    Contract.kvm_mmu_uninit_tdp_mmu.enter(kvm)?.vm.tearDown()
 }
 
 // Roots -------------------------------------------------------------------
 
 @c @implementation
 public func kvm_tdp_mmu_get_vcpu_root_hpa(_ vcpu: OpaquePointer?) -> hpa_t {
-    let name: StaticString = "kvm_tdp_mmu_get_vcpu_root_hpa"
-    guard let vcpu = checkedVCPU(vcpu, name), vcpu.vm.isReady(name) else { return .max }
-    return vcpu.acquireRoot()?.address ?? .max
+    Contract.kvm_tdp_mmu_get_vcpu_root_hpa.enter(vcpu)?.vcpu.acquireRoot()?.address ?? .max
 }
 
 @c @implementation
 public func kvm_tdp_mmu_get_root(_ root: UnsafeMutablePointer<kvm_mmu_page>?) -> Bool {
-    let name: StaticString = "kvm_tdp_mmu_get_root"
+    let contract = Contract.kvm_tdp_mmu_get_root
     guard let root, let table = Table(checkedHeader: root), table.isRoot else {
-        complain(.argument, name, "root is NULL or no root")
+        contract.refuse("root is NULL or no root (root)", nil, UInt64(root))
         return false
     }
-    let vm = VM(UnsafeMutablePointer(bitPattern: table.ownerAddress).unsafelyUnwrapped)
-    // Without either the root may be gone before the count is looked at.
-    guard rcuReadLockHeld() || vm.isLocked(name) else { return false }
-    return table.get()
+    // Outside RCU and mmu_lock the root may be gone before its count is looked at.
+    return contract.enter(table) != nil && table.get()
 }
 
 @c @implementation
 public func kvm_tdp_mmu_put_root(_ kvm: UnsafeMutablePointer<kvm>?, _ root: UnsafeMutablePointer<kvm_mmu_page>?) {
-    let name: StaticString = "kvm_tdp_mmu_put_root"
-    guard let vm = checkedVM(kvm, name), let table = checkedRoot(root, of: vm, name) else { return }
-    if !vm.putRoot(table) {
-        complain(.argument, name, "there is no reference to drop but the MMU's own", kvm,
-                 UInt64(UInt(bitPattern: root)))
+    guard let entry = Contract.kvm_tdp_mmu_put_root.enter(kvm), let table = entry.root(root) else { return }
+    if !entry.vm.putRoot(table) {
+        entry.refuse("root has no reference to drop but the MMU's own (root)", UInt64(root))
     }
 }
 
 @c @implementation
 public func kvm_mmu_load(_ vcpu: OpaquePointer?) -> Int32 {
-    let name: StaticString = "kvm_mmu_load"
-    guard let vcpu = checkedVCPU(vcpu, name), vcpu.vm.isReady(name), vcpu.vm.mayWait(name) else { return .invalid }
+    guard let (vcpu, _) = Contract.kvm_mmu_load.enter(vcpu) else { return .invalid }
     return vcpu.load() ? 0 : -ENOMEM
 }
 
 @c @implementation
 public func kvm_mmu_unload(_ vcpu: OpaquePointer?) {
-    checkedVCPU(vcpu, "kvm_mmu_unload")?.unload()
+    Contract.kvm_mmu_unload.enter(vcpu)?.vcpu.unload()
 }
 
 @c @implementation
 public func tdpmmu_vcpu_root(_ vcpu: OpaquePointer?) -> UnsafeMutablePointer<kvm_mmu_page>? {
-    checkedVCPU(vcpu, "tdpmmu_vcpu_root")?.root?.header
+    Contract.tdpmmu_vcpu_root.enter(vcpu)?.vcpu.root?.header
 }
 
 @c @implementation
 public func kvm_tdp_mmu_invalidate_all_roots(_ kvm: UnsafeMutablePointer<kvm>?) {
-    let name: StaticString = "kvm_tdp_mmu_invalidate_all_roots"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name) else { return }
-    vm.invalidateAllRoots()
+    Contract.kvm_tdp_mmu_invalidate_all_roots.enter(kvm)?.vm.invalidateAllRoots()
 }
 
 @c @implementation
 public func kvm_tdp_mmu_zap_invalidated_roots(_ kvm: UnsafeMutablePointer<kvm>?) {
-    let name: StaticString = "kvm_tdp_mmu_zap_invalidated_roots"
-    guard let vm = checkedVM(kvm, name), vm.mayWait(name) else { return }
-    vm.zapInvalidatedRoots()
+    Contract.kvm_tdp_mmu_zap_invalidated_roots.enter(kvm)?.vm.zapInvalidatedRoots()
 }
 
 @c @implementation
 public func kvm_mmu_zap_all_fast(_ kvm: UnsafeMutablePointer<kvm>?) {
-    let name: StaticString = "kvm_mmu_zap_all_fast"
-    guard let vm = checkedVM(kvm, name), vm.mayWait(name) else { return }
-    vm.zapAllFast()
+    Contract.kvm_mmu_zap_all_fast.enter(kvm)?.vm.zapAllFast()
 }
 
 @c @implementation
 public func kvm_tdp_mmu_zap_all(_ kvm: UnsafeMutablePointer<kvm>?) {
-    let name: StaticString = "kvm_tdp_mmu_zap_all"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name) else { return }
-    vm.zapAll()
+    Contract.kvm_tdp_mmu_zap_all.enter(kvm)?.vm.zapAll()
 }
 
 // Faults --------------------------------------------------------------------
@@ -104,19 +87,12 @@ public func kvm_tdp_mmu_map(
     _ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64, _ map_writable: Bool, _ max_level: Int32,
     _ pfn: kvm_pfn_t, _ prefault: Bool
 ) -> Int32 {
-    let name: StaticString = "kvm_tdp_mmu_map"
-    guard let vcpu = checkedVCPU(vcpu, name) else { return .invalid }
-    let vm = vcpu.vm, page = PFN(pfn)
-    guard vm.isLocked(name), vm.isReady(name), vm.isAddress(gpa, name) else { return .invalid }
-    guard (1...3).contains(max_level) else {
-        complain(.argument, name, "max_level is not 1 to 3 (max_level)", vm.kvm,
-                 UInt64(bitPattern: Int64(max_level)))
-        return .invalid
-    }
-    if page != .noSlot && page.isError { return FaultResult(answer: page).code }
-    guard page == .noSlot || pfn <= vm.pfnMask else {
-        complain(.argument, name, "pfn beyond MAXPHYADDR (pfn)", vm.kvm, pfn)
-        return .invalid
+    guard let (vcpu, entry) = Contract.kvm_tdp_mmu_map.enter(vcpu), entry.isAddress(gpa),
+          entry.isLevel(max_level, upTo: 3, "max_level is not 1 to 3 (max_level)") else { return .invalid }
+    let page = PFN(pfn)
+    if page != .noSlot {
+        if page.isError { return FaultResult(answer: page).code }
+        guard entry.isHostPage(pfn) else { return .invalid }
     }
     return Fault(
         vcpu: vcpu, FaultAccess(gpa, errorCode: error_code), pfn: page, hostWritable: map_writable,
@@ -125,13 +101,10 @@ public func kvm_tdp_mmu_map(
 
 @c @implementation
 public func kvm_tdp_mmu_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64) -> Int32 {
-    let name: StaticString = "kvm_tdp_mmu_page_fault"
-    guard let vcpu = checkedVCPU(vcpu, name) else { return .invalid }
-    let vm = vcpu.vm
-    guard vm.isReady(name), vm.mayWait(name) else { return .invalid }
+    guard let (vcpu, entry) = Contract.kvm_tdp_mmu_page_fault.enter(vcpu) else { return .invalid }
     let access = FaultAccess(gpa, errorCode: error_code)
     vcpu.traceFault(access)
-    guard gpa >> 12 < vm.gfnLimit.raw else { return FaultResult.emulate.code }
+    guard gpa >> 12 < entry.vm.gfnLimit.raw else { return FaultResult.emulate.code }
     return vcpu.pageFault(access).code
 }
 
@@ -145,20 +118,20 @@ private func isPrefaultRange(_ range: kvm_pre_fault_memory) -> Bool {
 public func kvm_vcpu_pre_fault_memory(
     _ vcpu: OpaquePointer?, _ range: UnsafeMutablePointer<kvm_pre_fault_memory>?
 ) -> Int32 {
-    let name: StaticString = "kvm_vcpu_pre_fault_memory"
-    guard let vcpu = checkedVCPU(vcpu, name), vcpu.vm.isReady(name), vcpu.vm.mayWait(name) else { return .invalid }
-    guard let range, isPrefaultRange(range.pointee) else {
-        complain(.argument, name, "range is NULL, unaligned, empty, wraps or has flags", vcpu.vm.kvm)
+    guard let (vcpu, entry) = Contract.kvm_vcpu_pre_fault_memory.enter(vcpu) else { return .invalid }
+    guard let range else {
+        entry.refuse("range is NULL")
         return .invalid
     }
+    guard isPrefaultRange(range.pointee) else { return .invalid }
     var done = false
     while range.pointee.size > 0 {
-        guard range.pointee.gpa >> 12 < vcpu.vm.gfnLimit.raw else { return done ? 0 : -ENOENT }
+        guard range.pointee.gpa >> 12 < entry.vm.gfnLimit.raw else { return done ? 0 : -ENOENT }
         switch vcpu.prefault(range.pointee.gpa) {
         case .mapped(let end):
-            let step = min(range.pointee.size, end.raw << 12 - range.pointee.gpa)
-            range.pointee.gpa += step
-            range.pointee.size -= step
+            let step = min(range.pointee.size, end.raw &<< 12 &- range.pointee.gpa)
+            range.pointee.gpa &+= step
+            range.pointee.size &-= step
             done = true
         case .noMemorySlot: return done ? 0 : -ENOENT
         case .failed(.retry): return done ? 0 : -EAGAIN
@@ -173,15 +146,14 @@ public func kvm_tdp_mmu_get_walk(
     _ vcpu: OpaquePointer?, _ addr: gpa_t, _ sptes: UnsafeMutablePointer<UInt64>?,
     _ root_level: UnsafeMutablePointer<Int32>?
 ) -> Int32 {
-    let name: StaticString = "kvm_tdp_mmu_get_walk"
-    guard let vcpu = checkedVCPU(vcpu, name) else { return .invalid }
-    guard let sptes, let root_level, let root = vcpu.root else {
-        complain(.argument, name, "sptes or root_level is NULL, or the vCPU has no root", vcpu.vm.kvm)
+    guard let (vcpu, entry) = Contract.kvm_tdp_mmu_get_walk.enter(vcpu) else { return .invalid }
+    guard let sptes, let root_level else {
+        entry.refuse("sptes or root_level is NULL")
         return .invalid
     }
-    guard vcpu.vm.isAddress(addr, name) else { return .invalid }
-    guard rcuReadLockHeld() else {
-        complain(.lock, name, "called outside an RCU reader", vcpu.vm.kvm)
+    guard entry.isAddress(addr, "addr is beyond MAXPHYADDR (addr)") else { return .invalid }
+    guard let root = vcpu.root else {
+        entry.refuse("the vCPU has no root")
         return .invalid
     }
     root_level.pointee = root.level.raw
@@ -192,14 +164,14 @@ public func kvm_tdp_mmu_get_walk(
 public func kvm_tdp_mmu_fast_pf_get_last_sptep(
     _ vcpu: OpaquePointer?, _ gfn: gfn_t, _ spte: UnsafeMutablePointer<UInt64>?
 ) -> tdp_ptep_t? {
-    let name: StaticString = "kvm_tdp_mmu_fast_pf_get_last_sptep"
-    guard let vcpu = checkedVCPU(vcpu, name) else { return nil }
-    guard let spte, let root = vcpu.root, gfn < vcpu.vm.gfnLimit.raw else {
-        complain(.argument, name, "spte is NULL, gfn out of range, or the vCPU has no root (gfn)", vcpu.vm.kvm, gfn)
+    guard let (vcpu, entry) = Contract.kvm_tdp_mmu_fast_pf_get_last_sptep.enter(vcpu) else { return nil }
+    guard let spte else {
+        entry.refuse("spte is NULL")
         return nil
     }
-    guard rcuReadLockHeld() else {
-        complain(.lock, name, "called outside an RCU reader", vcpu.vm.kvm)
+    guard entry.isPage(gfn) else { return nil }
+    guard let root = vcpu.root else {
+        entry.refuse("the vCPU has no root")
         return nil
     }
     let last = vcpu.lastEntry(for: GFN(gfn), from: root)
@@ -209,10 +181,10 @@ public func kvm_tdp_mmu_fast_pf_get_last_sptep(
 
 @c @implementation
 public func tdpmmu_fast_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64) -> Int32 {
-    let name: StaticString = "tdpmmu_fast_page_fault"
-    guard let vcpu = checkedVCPU(vcpu, name), vcpu.vm.isAddress(gpa, name) else { return .invalid }
+    guard let (vcpu, entry) = Contract.tdpmmu_fast_page_fault.enter(vcpu), entry.isAddress(gpa)
+    else { return .invalid }
     guard let root = vcpu.root else {
-        complain(.argument, name, "the vCPU has no root", vcpu.vm.kvm)
+        entry.refuse("the vCPU has no root")
         return .invalid
     }
     return vcpu.fastPageFault(FaultAccess(gpa, errorCode: error_code), from: root).code
@@ -225,46 +197,42 @@ public func zap_gfn_range(
     _ kvm: UnsafeMutablePointer<kvm>?, _ root: UnsafeMutablePointer<kvm_mmu_page>?, _ start: gfn_t,
     _ end: gfn_t, _ can_yield: Bool
 ) -> Bool {
-    let name: StaticString = "zap_gfn_range"
-    guard let vm = checkedVM(kvm, name), let table = checkedRoot(root, of: vm, name),
-          vm.isLockedForWrite(name), vm.isRange(start, end, name) else { return false }
+    guard let entry = Contract.zap_gfn_range.enter(kvm), let table = entry.root(root),
+          entry.isRange(start, end) else { return false }
     // Others may drop the root while the lock is yielded.
     guard table.get() else {
-        complain(.argument, name, "the root is dying", kvm)
+        entry.refuse("root is dying (root)", UInt64(root))
         return false
     }
     var flush = false
-    vm.zapRange(table, start: GFN(start), end: GFN(end), canYield: can_yield, flush: &flush)
-    vm.putRoot(table)
+    entry.vm.zapRange(table, start: GFN(start), end: GFN(end), canYield: can_yield, flush: &flush)
+    entry.vm.putRoot(table)
     return flush
 }
 
 @c @implementation
 public func kvm_tdp_mmu_zap_gfn_range(_ kvm: UnsafeMutablePointer<kvm>?, _ start: gfn_t, _ end: gfn_t) -> Bool {
-    let name: StaticString = "kvm_tdp_mmu_zap_gfn_range"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name), vm.isRange(start, end, name)
+    guard let entry = Contract.kvm_tdp_mmu_zap_gfn_range.enter(kvm), entry.isRange(start, end)
     else { return false }
-    return vm.zapRange(start: GFN(start), end: GFN(end))
+    return entry.vm.zapRange(start: GFN(start), end: GFN(end))
 }
 
 @c @implementation
 public func kvm_tdp_mmu_zap_leafs(
     _ kvm: UnsafeMutablePointer<kvm>?, _ start: gfn_t, _ end: gfn_t, _ flush: Bool
 ) -> Bool {
-    let name: StaticString = "kvm_tdp_mmu_zap_leafs"
-    guard let vm = checkedVM(kvm, name), vm.isLockedForWrite(name), vm.isRange(start, end, name)
+    guard let entry = Contract.kvm_tdp_mmu_zap_leafs.enter(kvm), entry.isRange(start, end)
     else { return flush }
-    return vm.zapLeafs(start: GFN(start), end: GFN(end), flush: flush)
+    return entry.vm.zapLeafs(start: GFN(start), end: GFN(end), flush: flush)
 }
 
 @c @implementation
 public func kvm_tdp_mmu_unmap_gfn_range(
     _ kvm: UnsafeMutablePointer<kvm>?, _ range: UnsafePointer<kvm_gfn_range>?, _ flush: Bool
 ) -> Bool {
-    let name: StaticString = "kvm_tdp_mmu_unmap_gfn_range"
-    guard let vm = checkedVM(kvm, name) else { return flush }
-    guard vm.isLockedForWrite(name), let (range, space) = checkedRange(range, of: vm, name) else { return flush }
-    return vm.unmapRange(
+    guard let entry = Contract.kvm_tdp_mmu_unmap_gfn_range.enter(kvm), let (range, space) = entry.range(range)
+    else { return flush }
+    return entry.vm.unmapRange(
         addressSpace: space, start: GFN(range.start), end: GFN(range.end),
         mayBlock: range.may_block, flush: flush)
 }

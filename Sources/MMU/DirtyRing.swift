@@ -124,7 +124,7 @@ extension VM {
             var count: Int32 = 0
             var vcpu = listedVCPU(after: nil)
             while let here = vcpu {
-                count += reset(here)
+                count &+= reset(here)
                 vcpu = listedVCPU(after: here)
             }
             return count
@@ -137,11 +137,12 @@ extension VM {
         guard let ring = vcpu.ring else { return 0 }
         var count: Int32 = 0, index = vcpu.state.pointee.resetIndex.load(ordering: .relaxed)
         var batch: ResetBatch?
-        while ring.isHarvested(index) {
+        // Once round: a rig that flags entries for ever does not keep us for ever.
+        while count < Int32(bitPattern: ring.size), ring.isHarvested(index) {
             let slot = ring.entry(index).pointee.slot, offset = ring.entry(index).pointee.offset
             ring.free(index)
             index &+= 1
-            count += 1
+            count &+= 1
             if batch?.take(slot, offset) ?? false { continue }
             if let batch { logAgain(batch) }
             batch = ResetBatch(slot: slot, offset: offset)

@@ -30,8 +30,8 @@ package struct Table: Equatable {
     /// For a header that a caller made up.
     package init?(checkedHeader header: UnsafeMutablePointer<kvm_mmu_page>) {
         let address = UInt(bitPattern: header)
-        let index = (address & (TableArena.blockBytes - 1)) / TableArena.headerBytes
-        let page = (address & ~(TableArena.blockBytes - 1)) + index * 4096
+        let index = (address & (TableArena.blockBytes &- 1)) / TableArena.headerBytes
+        let page = (address & ~(TableArena.blockBytes &- 1)) &+ index &* 4096
         guard address % TableArena.headerBytes == 0, index < TableArena.pagesPerBlock,
               TableArena.covers(page) else { return nil }
         self.init(header)

@@ -57,12 +57,12 @@ package enum TableArena {
                     break
                 }
                 freeList = header.pointee.next
-                freeCount -= 1
+                freeCount &-= 1
                 header.pointee.next = nil
                 let table = Table(header)
                 table.nextStray = first
                 first = table
-                missing -= 1
+                missing &-= 1
             }
             return first
         }
@@ -73,7 +73,7 @@ package enum TableArena {
         locked {
             table.header.pointee.next = freeList
             freeList = table.header
-            freeCount += 1
+            freeCount &+= 1
         }
     }
 
@@ -99,14 +99,14 @@ package enum TableArena {
         guard let memory = UnsafeMutableRawPointer(bitPattern: block),
               cp_commit_region(memory, Int(blockBytes)) else { return false }
         for page in (headerPages..<pagesPerBlock).reversed() {
-            let header = (memory + Int(page * headerBytes)).assumingMemoryBound(to: kvm_mmu_page.self)
-            header.pointee.spt = (memory + Int(page * 4096)).assumingMemoryBound(to: UInt64.self)
+            let header = (memory + Int(bitPattern: page &* headerBytes)).assumingMemoryBound(to: kvm_mmu_page.self)
+            header.pointee.spt = (memory + Int(bitPattern: page &* 4096)).assumingMemoryBound(to: UInt64.self)
             header.pointee.next = freeList
             freeList = header
         }
-        freeCount += Int(pagesPerBlock - headerPages)
+        freeCount &+= Int(bitPattern: pagesPerBlock &- headerPages)
         // Release: pairs with the acquire in `covers`; the headers are in place.
-        committed.store(used + blockBytes, ordering: .releasing)
+        committed.store(used &+ blockBytes, ordering: .releasing)
         return true
     }
 
@@ -115,6 +115,6 @@ package enum TableArena {
         guard reserved.load(ordering: .acquiring) != 0 else { return false }
         let distance = address &- (offset &+ firstAddress)
         return distance < committed.load(ordering: .acquiring)
-            && distance & (blockBytes - 1) >= headerPages * 4096
+            && distance & (blockBytes &- 1) >= headerPages &* 4096
     }
 }

@@ -37,7 +37,7 @@ package func currentThreadID() -> UInt64 {
 
 @inline(never)
 private func newThreadID() -> UInt64 {
-    let id = atomic64(cp_thread_ids()).pointee.add(1, ordering: .relaxed).newValue
+    let id = atomic64(cp_thread_ids()).pointee.wrappingAdd(1, ordering: .relaxed).newValue
     cp_self().pointee.id = id
     return id
 }

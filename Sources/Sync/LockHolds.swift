@@ -96,6 +96,13 @@ package enum LockHolds {
         return left
     }
 
+    /// All read holds of the lock at once; false if there are none.
+    static func forgetReads(_ lock: Lock) -> Bool {
+        guard let hold = find(lock), hold.pointee.reads != 0 else { return false }
+        drop(hold)
+        return true
+    }
+
     @inline(never)
     static func removeWrite(_ lock: Lock) {
         if let hold = find(lock) { drop(hold) }
@@ -137,7 +144,7 @@ package enum LockHolds {
                 atomic64(cp_lock_owner(word.lock)).pointee.store(0, ordering: .relaxed)
                 LockQueue.leaveWrite(word)
             } else {
-                LockQueue.leaveRead(word)
+                _ = LockQueue.leaveRead(word)
             }
         }
     }

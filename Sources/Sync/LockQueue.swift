@@ -79,11 +79,21 @@ enum LockQueue {
     // MARK: Letting go
 
     @inline(__always)
-    static func leaveRead(_ lock: RWLockWord) {
+    static func leaveRead(_ lock: RWLockWord) -> Bool {
         // Release: pairs with the acquire in tryWrite, or with that of the bucket
         // mutex of the thread that hands the lock on.
-        let now = lock.state.pointee.subtract(1, ordering: .acquiringAndReleasing).newValue
+        let (before, now) = lock.state.pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing)
         if now == RWLockWord.waitBit { handOver(lock) }
+        return before & ~(RWLockWord.writeBit | RWLockWord.waitBit) != 0 || hadNoReaders(lock)
+    }
+
+    /// Somebody wrote over the lock's memory while it was held.
+    @inline(never)
+    private static func hadNoReaders(_ lock: RWLockWord) -> Bool {
+        lock.state.pointee.wrappingAdd(1, ordering: .relaxed)
+        warn(.lock, "read_unlock", "the lock has no readers, and this thread was one",
+             UInt64(UInt(bitPattern: lock.lock)))
+        return false
     }
 
     @inline(__always)

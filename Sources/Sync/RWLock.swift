@@ -22,8 +22,12 @@ package struct RWLock {
     @inline(__always)
     private var owner: AtomicWord64 { atomic64(cp_lock_owner(lock)) }
 
-    /// Back to all-zero.  Nobody holds or waits.
+    /// Back to all-zero.  Nobody holds or waits; what this thread holds is forgotten, with
+    /// a warning.
     package func reset() {
+        if LockHolds.forgetReads(lock) {
+            warn(.lock, "tdpmmu_rwlock_init", "this thread holds the lock for read", address)
+        }
         word.state.pointee.store(0, ordering: .relaxed)
         atomic16(cp_lock_sleepers(lock)).pointee.store(0, ordering: .relaxed)
         lock.pointee.rank = 0
@@ -95,8 +99,7 @@ package struct RWLock {
             return false
         }
         if left != 0 { return true }
-        LockQueue.leaveRead(word)
-        return true
+        return LockQueue.leaveRead(word)
     }
 
     // MARK: Write side

@@ -14,13 +14,13 @@ TDPMMU_BEGIN_DECLS
 /*
  * Clear W on the slot's leaves at or above min_level (1 to 3), keeping
  * MMU_WRITABLE, so that a fast page fault may set it again.  Returns flush.
- * Lock R; yields.  Follows kvm_tdp_mmu_wrprot_slot().
+ * Yields.  Lock R.  Follows kvm_tdp_mmu_wrprot_slot().
  */
 bool kvm_tdp_mmu_wrprot_slot(struct kvm *kvm, const struct kvm_memory_slot *slot, int min_level);
 
 /*
  * Clear Dirty on the slot's leaves, or W where the VM has no Dirty bits.
- * Returns flush.  Lock R; yields.  Follows kvm_tdp_mmu_clear_dirty_slot().
+ * Returns flush.  Yields.  Lock R.  Follows kvm_tdp_mmu_clear_dirty_slot().
  */
 bool kvm_tdp_mmu_clear_dirty_slot(struct kvm *kvm, const struct kvm_memory_slot *slot);
 
@@ -34,7 +34,7 @@ void kvm_tdp_mmu_clear_dirty_pt_masked(struct kvm *kvm, const struct kvm_memory_
 
 /*
  * Set Dirty on the slot's leaves, as after dirty logging.  Returns whether any
- * changed.  Lock W; yields.  Follows kvm_tdp_mmu_slot_set_dirty() of Linux 5.12.
+ * changed.  Yields.  Lock W.  Follows kvm_tdp_mmu_slot_set_dirty() of Linux 5.12.
  */
 bool kvm_tdp_mmu_slot_set_dirty(struct kvm *kvm, const struct kvm_memory_slot *slot);
 
@@ -50,9 +50,9 @@ bool kvm_tdp_mmu_write_protect_gfn(struct kvm *kvm, const struct kvm_memory_slot
  * Copy the slot's bitmap (log->slot: id, address space in bits 31:16), one bit a
  * page from the slot's first, to log->dirty_bitmap, and, unless the VM has
  * manual protection, clear it and write-protect what it named.
- * 0, -EINVAL (NULL), -ENOENT (no such slot, or it is not logged), -ENXIO (the VM has
- * dirty rings).
- * No lock, not in RCU.  Follows KVM_GET_DIRTY_LOG.
+ * 0, -EINVAL (NULL, slot can be none), -ENOENT (no such slot, or it is not logged),
+ * -ENXIO (the VM has dirty rings); without a warning but for NULL.
+ * No lock, not in RCU, not in kvm->srcu.  Follows KVM_GET_DIRTY_LOG.
  */
 int kvm_vm_ioctl_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
 
@@ -60,7 +60,8 @@ int kvm_vm_ioctl_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
  * Clear the bits set in log->dirty_bitmap for log->num_pages pages from
  * log->first_page, and write-protect those that were dirty.  first_page must be a
  * multiple of 64, num_pages too unless the range ends with the slot.
- * 0, -EINVAL, -ENOENT, -ENXIO.  No lock, not in RCU.  Follows KVM_CLEAR_DIRTY_LOG.
+ * 0, -EINVAL, -ENOENT, -ENXIO, likewise.  No lock, not in RCU, not in kvm->srcu.
+ * Follows KVM_CLEAR_DIRTY_LOG.
  */
 int kvm_vm_ioctl_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *log);
 
@@ -68,15 +69,15 @@ int kvm_vm_ioctl_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *lo
  * The vCPU's dirty ring (KVM_CAP_DIRTY_LOG_RING, see kvm_vm_ioctl_enable_cap())
  * and, in *entries unless that is NULL, its size; NULL and 0 if the VM has none.
  * The vCPU fills entries in order: flags becomes KVM_DIRTY_GFN_F_DIRTY (load it
- * with acquire); the rig sets KVM_DIRTY_GFN_F_RESET (store it with release).
+ * with acquire); the rig sets KVM_DIRTY_GFN_F_RESET (store it with release).  Any lock.
  */
 struct kvm_dirty_gfn *tdpmmu_vcpu_dirty_ring(struct kvm_vcpu *vcpu, uint32_t *entries);
 
 /*
  * Free the harvested entries of all rings and make their pages visible again
  * when written.  Returns how many entries, or -EINVAL.  vCPUs may fault meanwhile;
- * none may be made or destroyed.  No lock, not in RCU.  Follows
- * KVM_RESET_DIRTY_RINGS.
+ * none may be made or destroyed.  No lock, not in RCU, not in kvm->srcu.
+ * Follows KVM_RESET_DIRTY_RINGS.
  */
 int kvm_vm_ioctl_reset_dirty_pages(struct kvm *kvm);
 

@@ -22,34 +22,40 @@ typedef struct tdpmmu_rwlock {
     uint64_t owner;    /* id of the thread that holds it for write, 0 if none */
 } rwlock_t;
 
-/* Set to the unlocked state.  Nobody may hold or wait for it. */
+/*
+ * Below, "Lock R" and "Lock W" are about the lock that is passed.
+ */
+
+/* Set to the unlocked state.  Nobody may hold or wait for it.  Any lock. */
 void tdpmmu_rwlock_init(struct tdpmmu_rwlock *lock);
 
 /*
  * Take for read.  Waits while a writer holds it or waits for it.  A thread that
- * holds it for write gets a warning and no lock.  Follows read_lock().
+ * holds it for write gets a warning and no lock.  Not under Lock W.
+ * Follows read_lock().
  */
 void tdpmmu_read_lock(struct tdpmmu_rwlock *lock);
 
-/* Release one read hold; a warning if this thread has none. */
+/* Release one read hold; a warning if this thread has none.  Lock R. */
 void tdpmmu_read_unlock(struct tdpmmu_rwlock *lock);
 
 /*
  * Take for write.  A thread that already holds it, for read or for write, gets
- * a warning and no lock (in the kernel: a deadlock).  Follows write_lock().
+ * a warning and no lock (in the kernel: a deadlock).  No lock.
+ * Follows write_lock().
  */
 void tdpmmu_write_lock(struct tdpmmu_rwlock *lock);
 
-/* Release the write hold; a warning if this thread does not have it. */
+/* Release the write hold; a warning if this thread does not have it.  Lock W. */
 void tdpmmu_write_unlock(struct tdpmmu_rwlock *lock);
 
 /*
  * Is another thread waiting for this lock?  A hint, right at some moment during
- * the call.  Follows rwlock_needbreak().
+ * the call.  Any lock.  Follows rwlock_needbreak().
  */
 bool tdpmmu_rwlock_needbreak(struct tdpmmu_rwlock *lock);
 
-/* Does the calling thread hold the lock for read / for write? */
+/* Does the calling thread hold the lock for read / for write?  Any lock. */
 bool tdpmmu_read_lock_held(struct tdpmmu_rwlock *lock);
 bool tdpmmu_write_lock_held(struct tdpmmu_rwlock *lock);
 

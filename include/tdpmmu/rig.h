@@ -16,7 +16,7 @@ TDPMMU_BEGIN_DECLS
  * access: any of PFERR_WRITE_MASK, PFERR_FETCH_MASK, PFERR_USER_MASK.
  * Returns the level of the leaf; or 0 if the access faults, with the error code
  * the CPU would report in *error_code (may be NULL); or -EINVAL (NULL vCPU, no
- * root, gpa out of range).  No lock; enters RCU itself.
+ * root, gpa out of range).  Enters RCU itself.  Any lock.
  */
 int tdpmmu_cpu_access(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t access, uint64_t *error_code);
 

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What an entry point demands of the thread that calls it, as one value, and the one
+// place where it is looked at whether the thread has it.
+import CPlatform
+import CTDPMMU
+import MMU
+import PageTable
+import RCU
+import Sync
+
+typealias KVMPointer = UnsafeMutablePointer<kvm>
+typealias PagePointer = UnsafeMutablePointer<kvm_mmu_page>
+
+/// Where a thread is, and what it holds: locks and readers of one VM.
+struct Held: OptionSet {
+    let rawValue: UInt8
+
+    @inline(__always) init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// mmu_lock.
+    @inline(__always) static var read: Held { Held(rawValue: 1) }
+    @inline(__always) static var write: Held { Held(rawValue: 2) }
+    /// Inside an RCU reader, or one of kvm->srcu.
+    @inline(__always) static var rcu: Held { Held(rawValue: 4) }
+    @inline(__always) static var srcu: Held { Held(rawValue: 8) }
+    /// Inside a callback of call_rcu(), or told of a stall: where rcu_barrier() refuses.
+    @inline(__always) static var callback: Held { Held(rawValue: 16) }
+}
+
+/// One of the sentences that header comments end with; scripts/contracts.py has the
+/// list and compares.
+struct Rule {
+    /// At least one of these, unless there are none.
+    let needs: Held
+    let forbids: Held
+
+    @inline(__always) init(needs: Held = [], forbids: Held = []) {
+        self.needs = needs
+        self.forbids = forbids
+    }
+
+    @inline(__always) static var anyLock: Rule { Rule() }
+    @inline(__always) static var lockR: Rule { Rule(needs: .read) }
+    @inline(__always) static var lockW: Rule { Rule(needs: .write) }
+    @inline(__always) static var lockRorW: Rule { Rule(needs: [.read, .write]) }
+    @inline(__always) static var rcu: Rule { Rule(needs: .rcu) }
+    @inline(__always) static var rcuOrLockW: Rule { Rule(needs: [.rcu, .write]) }
+    @inline(__always) static var rcuOrLockRorW: Rule { Rule(needs: [.rcu, .read, .write]) }
+    @inline(__always) static var rcuOrSRCU: Rule { Rule(needs: [.rcu, .srcu]) }
+    @inline(__always) static var noLock: Rule { Rule(forbids: [.read, .write]) }
+    /// Takes mmu_lock, or waits in another way.
+    @inline(__always) static var noLockNotRCU: Rule { Rule(forbids: [.read, .write, .rcu]) }
+    /// Takes the slots lock, whose holder waits for readers of kvm->srcu.
+    @inline(__always) static var noLockNotRCUNotSRCU: Rule { Rule(forbids: [.read, .write, .rcu, .srcu]) }
+    /// Waits for rcu_barrier() as well.
+    @inline(__always) static var noLockNoReaderNoCallback: Rule {
+        Rule(forbids: [.read, .write, .rcu, .srcu, .callback])
+    }
+    // Of functions that are about a lock or a domain which they are given, not about a VM's.
+    @inline(__always) static var notRCU: Rule { Rule(forbids: .rcu) }
+    @inline(__always) static var notLockW: Rule { Rule(forbids: .write) }
+    @inline(__always) static var domain: Rule { Rule(needs: .srcu) }
+    @inline(__always) static var notDomain: Rule { Rule(forbids: .srcu) }
+    // Those that wait for readers or callbacks, for which mmu_lock of any VM is in the way.
+    @inline(__always) static var noLockNotRCUNotCallback: Rule { Rule(forbids: [.read, .write, .rcu, .callback]) }
+    @inline(__always) static var noLockNotRCUNotDomain: Rule { Rule(forbids: [.read, .write, .rcu, .srcu]) }
+    @inline(__always) static var noLockNotRCUNotDomainNotCallback: Rule {
+        Rule(forbids: [.read, .write, .rcu, .srcu, .callback])
+    }
+}
+
+/// A function's name and what it demands.  Contracts.swift has one for each exported
+/// function, under the function's name.
+struct Contract {
+    let function: StaticString
+    let rule: Rule
+    /// Only between kvm_mmu_init_tdp_mmu() and kvm_mmu_uninit_tdp_mmu().
+    let whenSetUp: Bool
+
+    @inline(__always)
+    init(_ rule: Rule, whenSetUp: Bool = false, _ function: StaticString = #function) {
+        self.function = function
+        self.rule = rule
+        self.whenSetUp = whenSetUp
+    }
+}
+
+/// The way into a VM: that the contract was kept has been looked at.  What else the
+/// caller passed is checked through it (Arguments.swift).
+struct Entry {
+    let contract: Contract
+    let vm: VM
+
+    @inline(__always)
+    fileprivate init(_ contract: Contract, _ vm: VM) {
+        self.contract = contract
+        self.vm = vm
+    }
+}
+
+extension Contract {
+    /// nil, with one warning: kvm is NULL, or the contract is broken.
+    @inline(__always)
+    func enter(_ kvm: KVMPointer?) -> Entry? {
+        guard let kvm else {
+            refuse("kvm is NULL")
+            return nil
+        }
+        return enter(VM(kvm))
+    }
+
+    @inline(__always)
+    func enter(_ vcpu: OpaquePointer?) -> (vcpu: VCPU, entry: Entry)? {
+        guard let vcpu else {
+            refuse("vcpu is NULL")
+            return nil
+        }
+        let own = VCPU(vcpu)
+        guard let entry = enter(own.vm) else { return nil }
+        return (own, entry)
+    }
+
+    @inline(__always)
+    func enter(_ vm: VM) -> Entry? {
+        guard isKept(in: vm) else {
+            complain(in: vm)
+            return nil
+        }
+        // The order of locks knows of other VMs, and of the callbacks under the slots lock.
+        guard !rule.forbids.contains(.srcu) || vm.mayTake(.slots, function) else { return nil }
+        guard !whenSetUp || vm.isSetUp else {
+            refuse("the TDP MMU is not set up", vm.kvm)
+            return nil
+        }
+        return Entry(self, vm)
+    }
+
+    /// A table of whatever VM it belongs to; nil also if that VM is gone by now.
+    @inline(__always)
+    func enter(_ table: Table) -> Entry? {
+        guard let kvm = KVMPointer(bitPattern: table.ownerAddress) else { return nil }
+        return enter(VM(kvm))
+    }
+
+    // Rules are constants where this is inlined: only what is asked for is looked at.
+
+    @inline(__always)
+    func isKept(in vm: VM) -> Bool {
+        let needs = rule.needs, forbids = rule.forbids
+        let hasNeeds = needs.isEmpty
+            || needs.contains(.rcu) && rcuReadLockHeld()
+            || needs.contains(.read) && vm.lock.isHeldForRead
+            || needs.contains(.write) && vm.lock.isHeldForWrite
+            || needs.contains(.srcu) && vm.srcu.isReadLockHeld
+        let hasForbidden = forbids.contains(.read) && vm.lock.isHeldForRead
+            || forbids.contains(.write) && vm.lock.isHeldForWrite
+            || forbids.contains(.rcu) && rcuReadLockHeld()
+            || forbids.contains(.srcu) && vm.srcu.isReadLockHeld
+            || forbids.contains(.callback) && isInCallback
+        return hasNeeds && !hasForbidden
+    }
+
+    @inline(never)
+    private func complain(in vm: VM) {
+        let lock = vm.lock
+        if !rule.needs.isEmpty {
+            vm.warn(.lock, function, rule.needs.missingText)
+        } else if lock.isHeldForRead || lock.isHeldForWrite {
+            vm.warn(.lock, function, "mmu_lock is held, and the function takes it or waits")
+        } else if rcuReadLockHeld() {
+            vm.warn(.lock, function, "called inside an RCU reader, and the function may wait")
+        } else if vm.srcu.isReadLockHeld {
+            vm.warn(.lock, function, "called inside a reader of kvm->srcu, and the function waits for them")
+        } else {
+            vm.warn(.lock, function, "called where rcu_barrier() may not be, and the function needs it")
+        }
+    }
+
+    /// One warning about something that the caller passed; the text names it.
+    @inline(never)
+    func refuse(_ text: StaticString, _ kvm: KVMPointer? = nil, _ value0: UInt64 = 0, _ value1: UInt64 = 0) {
+        if let kvm {
+            VM(kvm).warn(.argument, function, text, value0, value1)
+        } else {
+            warn(.argument, function, text, value0, value1)
+        }
+    }
+}
+
+extension Held {
+    fileprivate var missingText: StaticString {
+        switch self {
+        case .write: "mmu_lock is not held for write"
+        case .read: "mmu_lock is not held for read"
+        case [.read, .write]: "mmu_lock is not held"
+        case [.rcu, .srcu]: "called outside a reader of kvm->srcu or RCU"
+        case .rcu: "called outside an RCU reader"
+        case [.rcu, .write]: "called outside an RCU reader, and mmu_lock is not held for write"
+        default: "called outside an RCU reader, and mmu_lock is not held"
+        }
+    }
+}
+
+private var isInCallback: Bool {
+    cp_self().pointee.in_callback != 0 || cp_self().pointee.in_report != 0
+}
