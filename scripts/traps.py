@@ -30,13 +30,13 @@ REASONS = {
     "MMU/VM.swift": "36 to 52 address bits; static strings are pointers",
     "RCU/CallbackQueue.swift": "counts of callbacks in memory",
     "RCU/Fork.swift": "the system's numbers of threads are positive",
-    "RCU/GracePeriod.swift": "threads that hurry, counted in pairs",
+    "RCU/Synchronize.swift": "threads that hurry, counted in pairs",
     "RCU/Patience.swift": "rounds of one wait",
     "RCU/Registry.swift": "the system's numbers of threads are positive",
     "RCU/SRCUHolds.swift": "domains that one thread is inside of, each in memory",
     "RCU/Worker.swift": "errors of pthread_create are positive",
     "Sync/ForkGate.swift": "a second from now",
-    "Sync/ReadHolds.swift": "locks that one thread holds, each in memory",
+    "Sync/LockHolds.swift": "locks that one thread holds, each in memory",
     "Sync/Warning.swift": "static strings are pointers",
 }
 
