@@ -29,7 +29,7 @@ VOCABULARY = {
     "noLockNotRCU": "No lock, not in RCU",
     "noLockNotRCUNotSRCU": "No lock, not in RCU, not in kvm->srcu",
     "noLockNoReaderNoCallback":
-        "No lock, not in RCU, not in kvm->srcu, not in an RCU callback",
+        "No lock, not in RCU, not in kvm->srcu, not in a callback",
     "shared ? .lockR : .lockW": "Lock R if shared, else W",
     "notRCU": "Any lock, not in RCU",
     "noLockNotRCUNotCallback": "No lock, not in RCU, not in an RCU callback",

@@ -467,7 +467,7 @@ static void nothing(struct rcu_head *unused)
     ERRNO(enable(a->kvm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 1, 0) == -EINVAL) \
     ERRNO(enable(a->kvm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 0, KVM_DIRTY_LOG_INITIALLY_SET) == -EINVAL) \
     ERRNO(enable(a->kvm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 0, UINT64_MAX) == -EINVAL) \
-    ERRNO(enable(a->kvm, KVM_CAP_DISABLE_QUIRKS2, 0, 1) == -EINVAL) \
+    ERRNO(enable(a->kvm, KVM_CAP_DISABLE_QUIRKS2, 0, 1 << 11) == -EINVAL) \
     ERRNO(enable(a->kvm, KVM_CAP_DISABLE_QUIRKS2, 0, UINT64_MAX) == -EINVAL) \
     FINE(enable(a->kvm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 0, 0)) /* as it is */ \
     BAD(tdpmmu_set_eager_page_split(NULL, true) == -EINVAL) \
@@ -548,7 +548,7 @@ static void nothing(struct rcu_head *unused)
     BAD(!tdpmmu_vcpu_dirty_ring(NULL, NULL)) \
     QUIET((entries = 7, !tdpmmu_vcpu_dirty_ring(a->vcpu, &entries) && entries == 0)) \
     BAD(kvm_vm_ioctl_reset_dirty_pages(NULL) == -EINVAL) \
-    QUIET(kvm_vm_ioctl_reset_dirty_pages(a->kvm) <= 0) /* it has none */ \
+    QUIET(kvm_vm_ioctl_reset_dirty_pages(a->kvm) == -EINVAL) /* it has none */ \
     BAD((LOCKED_W(ret = kvm_vm_ioctl_reset_dirty_pages(a->kvm)), ret == -EINVAL)) \
     BAD((LOCKED_R(ret = kvm_vm_ioctl_reset_dirty_pages(a->kvm)), ret == -EINVAL)) \
     BAD((IN_RCU(ret = kvm_vm_ioctl_reset_dirty_pages(a->kvm)), ret == -EINVAL)) \

@@ -31,7 +31,7 @@ static const struct phrase {
     { "No lock", 0, R | W },
     { "No lock, not in RCU", 0, R | W | RCU },
     { "No lock, not in RCU, not in kvm->srcu", 0, R | W | RCU | SRCU },
-    { "No lock, not in RCU, not in kvm->srcu, not in an RCU callback", 0,
+    { "No lock, not in RCU, not in kvm->srcu, not in a callback", 0,
       R | W | RCU | SRCU | CALLBACK },
     { "Any lock, not in RCU", 0, RCU },
     { "No lock, not in RCU, not in an RCU callback", 0, R | W | RCU | CALLBACK },
@@ -138,7 +138,7 @@ static void nothing(struct rcu_head *unused)
     ROW(poll_state_synchronize_srcu, "Any lock", poll_state_synchronize_srcu(&kvm->srcu, 0), 0) \
     /* vm.h */ \
     ROW(tdpmmu_create_vm, "Any lock", !tdpmmu_create_vm(NULL), 1) \
-    ROW(tdpmmu_destroy_vm, "No lock, not in RCU, not in kvm->srcu, not in an RCU callback", VOID((put_extra(), tdpmmu_destroy_vm(kvm))), 0) \
+    ROW(tdpmmu_destroy_vm, "No lock, not in RCU, not in kvm->srcu, not in a callback", VOID((put_extra(), tdpmmu_destroy_vm(kvm))), 0) \
     ROW(tdpmmu_create_vcpu, "No lock", tdpmmu_create_vcpu(kvm, 7), 0) \
     ROW(tdpmmu_destroy_vcpu, "No lock, not in RCU", VOID(tdpmmu_destroy_vcpu(vcpu)), 0) \
     ROW(tdpmmu_vcpu_kvm, "Any lock", tdpmmu_vcpu_kvm(vcpu), 0) \
@@ -159,7 +159,7 @@ static void nothing(struct rcu_head *unused)
     ROW(tdpmmu_version, "Any lock", tdpmmu_version(), 0) \
     /* tdp_mmu.h */ \
     ROW(kvm_mmu_init_tdp_mmu, "No lock", kvm_mmu_init_tdp_mmu(kvm), EI) \
-    ROW(kvm_mmu_uninit_tdp_mmu, "No lock, not in RCU, not in kvm->srcu, not in an RCU callback; TDP MMU set up", VOID((put_extra(), kvm_mmu_uninit_tdp_mmu(kvm))), 0) \
+    ROW(kvm_mmu_uninit_tdp_mmu, "No lock, not in RCU, not in kvm->srcu, not in a callback; TDP MMU set up", VOID((put_extra(), kvm_mmu_uninit_tdp_mmu(kvm))), 0) \
     ROW(kvm_tdp_mmu_get_vcpu_root_hpa, "No lock, not in RCU; TDP MMU set up", kvm_tdp_mmu_get_vcpu_root_hpa(vcpu), INVALID_PAGE) \
     ROW(kvm_tdp_mmu_get_root, "In RCU, or Lock R or W", kvm_tdp_mmu_get_root(root), 0) \
     ROW(kvm_tdp_mmu_put_root, "Any lock", VOID(kvm_tdp_mmu_put_root(kvm, root)), 0) \

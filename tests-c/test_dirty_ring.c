@@ -210,12 +210,91 @@ static void sizes_and_times_that_cannot_be(void **state)
     (void)state;
     assert_int_equal(enable(w.kvm, RING_BYTES), -EINVAL); /* it has a vCPU */
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
-        assert_int_equal(enable(other, sizes[i]), -EINVAL);
+        assert_int_equal(enable(other, sizes[i]), sizes[i] == 2 << 20 ? -E2BIG : -EINVAL);
     assert_int_equal(warnings, 0); /* as the ioctl: the errno alone */
     assert_null(tdpmmu_vcpu_dirty_ring(tdpmmu_create_vcpu(other, 0), &size));
     assert_int_equal(size, 0);
-    assert_int_equal(kvm_vm_ioctl_reset_dirty_pages(other), 0);
+    assert_int_equal(kvm_vm_ioctl_reset_dirty_pages(other), -EINVAL);
     tdpmmu_destroy_vm(other);
+    tdpmmu_destroy_vm(w.kvm);
+}
+
+/* The smallest ring, and after how many pages the vCPU stops: 64 entries are kept, and 512 more
+ * for what the CPU logs by itself. */
+static void sizes_and_reserve(void **state)
+{
+    static const struct { uint32_t vendor, no_pml, smallest, reserve; } kinds[] = {
+        { TDPMMU_NPT, 0, 4096, 64 }, { TDPMMU_EPT, 1, 4096, 64 }, { TDPMMU_EPT, 0, 16384, 576 } };
+
+    (void)state;
+    for (int k = 0; k < 3; k++) {
+        unsigned warnings = 0;
+        struct tdpmmu_ops ops = { .size = sizeof(ops), .warn = count_warning };
+        struct tdpmmu_vm_config config = {
+            .size = sizeof(config), .vendor = kinds[k].vendor, .no_pml = kinds[k].no_pml,
+            .ops = &ops, .ops_ctx = &warnings };
+        struct ring_world w = { .kvm = tdpmmu_create_vm(&config) };
+        gfn_t gfn = 0, offset;
+
+        assert_int_equal(enable(w.kvm, kinds[k].smallest / 2), -EINVAL);
+        assert_int_equal(enable(w.kvm, kinds[k].smallest), 0);
+        assert_int_equal(enable(w.kvm, 65536), -EINVAL); /* once */
+        w.vcpu = tdpmmu_create_vcpu(w.kvm, 0);
+        w.ring = tdpmmu_vcpu_dirty_ring(w.vcpu, &w.size);
+        assert_int_equal(w.size, kinds[k].smallest / 16);
+        assert_int_equal(kvm_mmu_load(w.vcpu), 0);
+        set_flags(w.kvm, KVM_MEM_LOG_DIRTY_PAGES);
+        while (write_page(&w, gfn) == RET_PF_FIXED)
+            gfn++;
+        assert_int_equal(gfn, w.size - kinds[k].reserve);
+        assert_int_equal(kvm_vm_ioctl_reset_dirty_pages(w.kvm), 0); /* nothing harvested */
+        assert_int_equal(write_page(&w, gfn), -ENOBUFS);
+        assert_true(harvest(&w, &offset));
+        assert_int_equal(kvm_vm_ioctl_reset_dirty_pages(w.kvm), 1);
+        assert_int_equal(write_page(&w, gfn), RET_PF_FIXED);
+        assert_int_equal(write_page(&w, gfn + 1), -ENOBUFS);
+        assert_int_equal(warnings, 0); /* as the ioctl: the errno alone */
+        tdpmmu_destroy_vm(w.kvm);
+    }
+}
+
+/* With PML the CPU dirties without a fault: it is stopped before the ring overruns, and what is
+ * pushed beyond that, by whoever does not stop, is told. */
+static void pml_stops_before_the_ring_is_full(void **state)
+{
+    struct tdpmmu_ops ops = { .size = sizeof(ops), .warn = count_warning };
+    unsigned warnings = 0, written = 0, named = 0;
+    struct tdpmmu_vm_config config = { .size = sizeof(config), .ops = &ops, .ops_ctx = &warnings };
+    struct ring_world w = { .kvm = tdpmmu_create_vm(&config) };
+    uint64_t error_code;
+
+    (void)state;
+    assert_int_equal(enable(w.kvm, 16384), 0);
+    w.vcpu = tdpmmu_create_vcpu(w.kvm, 0);
+    w.ring = tdpmmu_vcpu_dirty_ring(w.vcpu, &w.size);
+    assert_int_equal(kvm_mmu_load(w.vcpu), 0);
+    set_flags(w.kvm, 0);
+    for (gfn_t gfn = 0; gfn < SLOT_PAGES; gfn++) {
+        read_lock(&w.kvm->mmu_lock); /* as 4K pages */
+        assert_int_equal(kvm_tdp_mmu_map(w.vcpu, gfn << 12, PFERR_WRITE_MASK, true, 1, gfn, false), RET_PF_FIXED);
+        read_unlock(&w.kvm->mmu_lock);
+    }
+    set_flags(w.kvm, KVM_MEM_LOG_DIRTY_PAGES); /* all writable and clean */
+    for (gfn_t gfn = 0; gfn < SLOT_PAGES; gfn++) {
+        int ret = tdpmmu_cpu_access(w.vcpu, gfn << 12, PFERR_WRITE_MASK, &error_code);
+
+        assert_true(ret == 1 || ret == -ENOBUFS);
+        written += ret == 1;
+        assert_int_equal(is_dirty_spte(w.kvm, leaf(&w, gfn)), ret == 1);
+    }
+    for (uint32_t i = 0; i < w.size; i++)
+        named += w.ring[i].flags == KVM_DIRTY_GFN_F_DIRTY;
+    assert_int_equal(written, w.size - 576);
+    assert_int_equal(named, written);
+    assert_int_equal(tdpmmu_cpu_access(w.vcpu, 0, PFERR_WRITE_MASK, NULL), 1); /* dirty already */
+    assert_int_equal(warnings, 0);
+    tdpmmu_mark_page_dirty(w.kvm, 0, 3); /* no vCPU, no ring, no bitmap */
+    assert_int_equal(warnings, 1);
     tdpmmu_destroy_vm(w.kvm);
 }
 
@@ -272,6 +351,8 @@ static void rings_are_reset_in_order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes_and_reserve),
+        cmocka_unit_test(pml_stops_before_the_ring_is_full),
         cmocka_unit_test(rings_are_reset_in_order),
         cmocka_unit_test(no_bitmaps_beside_rings),
         cmocka_unit_test(pages_come_in_order_and_again_after_reset),

@@ -356,23 +356,22 @@ static inline const struct kvm_memory_slot *slot_by_id(struct world *w, int as_i
 }
 
 /*
- * One access of the guest, with all that it takes: faults until it succeeds.
+ * One access of the guest, with all that it takes: a root, and faults until it succeeds.
  * Returns the leaf's level.
  */
 static inline int guest_access(struct kvm_vcpu *vcpu, gfn_t gfn, uint64_t access)
 {
     for (int tries = 0; tries < 1000; tries++) {
         uint64_t error_code = 0;
-        int ret = tdpmmu_cpu_access(vcpu, gfn << 12, access, &error_code);
+        int ret;
 
+        assert_int_equal(kvm_mmu_load(vcpu), 0);
+        ret = tdpmmu_cpu_access(vcpu, gfn << 12, access, &error_code);
         if (ret > 0)
             return ret;
         assert_int_equal(ret, 0);
         ret = kvm_tdp_mmu_page_fault(vcpu, gfn << 12, error_code);
-        if (ret == RET_PF_RETRY)
-            assert_int_equal(kvm_mmu_load(vcpu), 0);
-        else
-            assert_true(ret == RET_PF_FIXED || ret == RET_PF_SPURIOUS);
+        assert_true(ret == RET_PF_FIXED || ret == RET_PF_SPURIOUS || ret == RET_PF_RETRY);
     }
     fail_msg("the guest's access to gfn 0x%llx never succeeds", (unsigned long long)gfn);
     return -1;

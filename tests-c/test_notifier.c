@@ -480,21 +480,21 @@ static void many_invalidations(void **state)
 
 static struct kvm_mmu_page *root_before;
 
-static void *zap_all_fast_of(void *kvm)
+static void *zap_all_fast_elsewhere(void *kvm)
 {
     kvm_mmu_zap_all_fast(kvm);
     return NULL;
 }
 
-/* By another thread: inside kvm->srcu, where gfn_to_pfn is called, it is refused. */
+/* By another thread: the fault's own is inside kvm->srcu. */
 static void zap_all_fast(struct world *w, gfn_t gfn)
 {
-    pthread_t other;
+    pthread_t thread;
 
     (void)gfn;
     root_before = tdpmmu_vcpu_root(w->vcpu);
-    assert_int_equal(pthread_create(&other, NULL, zap_all_fast_of, w->kvm), 0);
-    pthread_join(other, NULL);
+    assert_int_equal(pthread_create(&thread, NULL, zap_all_fast_elsewhere, w->kvm), 0);
+    pthread_join(thread, NULL);
 }
 
 static void invalidate_roots(struct world *w, gfn_t gfn)

@@ -23,7 +23,8 @@ struct Held: OptionSet {
     /// Inside an RCU reader, or one of kvm->srcu.
     @inline(__always) static var rcu: Held { Held(rawValue: 4) }
     @inline(__always) static var srcu: Held { Held(rawValue: 8) }
-    /// Inside a callback of call_rcu(), or told of a stall: where rcu_barrier() refuses.
+    /// Inside a callback of call_rcu(), or told of a stall: where rcu_barrier() refuses; or
+    /// in a callback of the VM's own.
     @inline(__always) static var callback: Held { Held(rawValue: 16) }
 }
 
@@ -156,7 +157,7 @@ extension Contract {
             || forbids.contains(.write) && vm.lock.isHeldForWrite
             || forbids.contains(.rcu) && rcuReadLockHeld()
             || forbids.contains(.srcu) && vm.srcu.isReadLockHeld
-            || forbids.contains(.callback) && isInCallback
+            || forbids.contains(.callback) && (!mayWaitForCallbacks || vm.isCallingRig)
         return hasNeeds && !hasForbidden
     }
 
@@ -171,8 +172,10 @@ extension Contract {
             vm.warn(.lock, function, "called inside an RCU reader, and the function may wait")
         } else if vm.srcu.isReadLockHeld {
             vm.warn(.lock, function, "called inside a reader of kvm->srcu, and the function waits for them")
+        } else if vm.isCallingRig {
+            vm.warn(.lock, function, "called by a callback of this VM")
         } else {
-            vm.warn(.lock, function, "called where rcu_barrier() may not be, and the function needs it")
+            vm.warn(.lock, function, "called where rcu_barrier() is refused: in an RCU callback, or a report of a stall")
         }
     }
 
@@ -199,8 +202,4 @@ extension Held {
         default: "called outside an RCU reader, and mmu_lock is not held"
         }
     }
-}
-
-private var isInCallback: Bool {
-    cp_self().pointee.in_callback != 0 || cp_self().pointee.in_report != 0
 }

@@ -69,12 +69,6 @@ extension DirtyLogError {
     }
 }
 
-/// kvm_dirty_log.slot and kvm_clear_dirty_log.slot.
-private func slotName(_ slot: UInt32) -> (id: UInt16, addressSpace: Int32)? {
-    guard slot >> 16 < UInt32(KVM_ADDRESS_SPACE_NUM), slot & 0xffff < UInt32(KVM_USER_MEM_SLOTS) else { return nil }
-    return (UInt16(truncatingIfNeeded: slot), Int32(bitPattern: slot >> 16))
-}
-
 @c @implementation
 public func kvm_vm_ioctl_get_dirty_log(
     _ kvm: UnsafeMutablePointer<kvm>?, _ log: UnsafeMutablePointer<kvm_dirty_log>?
@@ -84,8 +78,7 @@ public func kvm_vm_ioctl_get_dirty_log(
         entry.refuse("log or its dirty_bitmap is NULL")
         return .invalid
     }
-    guard let (id, space) = slotName(log.slot) else { return .invalid }
-    return entry.vm.getDirtyLog(id: id, addressSpace: space, out.assumingMemoryBound(to: UInt64.self)).code
+    return entry.vm.getDirtyLog(log.slot, out.assumingMemoryBound(to: UInt64.self)).code
 }
 
 @c @implementation
@@ -97,10 +90,8 @@ public func kvm_vm_ioctl_clear_dirty_log(
         entry.refuse("log or its dirty_bitmap is NULL")
         return .invalid
     }
-    guard let (id, space) = slotName(log.slot) else { return .invalid }
     return entry.vm.clearDirtyLog(
-        id: id, addressSpace: space, first: log.first_page, pages: UInt64(log.num_pages),
-        bits.assumingMemoryBound(to: UInt64.self)).code
+        log.slot, first: log.first_page, pages: UInt64(log.num_pages), bits.assumingMemoryBound(to: UInt64.self)).code
 }
 
 @c @implementation
@@ -115,7 +106,9 @@ public func tdpmmu_vcpu_dirty_ring(
 
 @c @implementation
 public func kvm_vm_ioctl_reset_dirty_pages(_ kvm: UnsafeMutablePointer<kvm>?) -> Int32 {
-    Contract.kvm_vm_ioctl_reset_dirty_pages.enter(kvm)?.vm.resetDirtyRings() ?? .invalid
+    guard let entry = Contract.kvm_vm_ioctl_reset_dirty_pages.enter(kvm), entry.vm.hasDirtyRings
+    else { return .invalid }
+    return entry.vm.resetDirtyRings()
 }
 
 @c @implementation

@@ -46,7 +46,7 @@ public func kvm_tdp_mmu_zap_sp(
         entry.refuse("sp is no table of this VM, or a root (sp)", UInt64(sp))
         return false
     }
-    return entry.vm.zapTable(table)
+    return entry.vm.zapTableAndFlush(table)
 }
 
 @c @implementation

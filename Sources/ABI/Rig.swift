@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // rig.h
+import CPlatform
 import CTDPMMU
 import MMU
 import PageTable
@@ -19,16 +20,20 @@ public func tdpmmu_cpu_access(
         return .invalid
     }
     guard entry.isAddress(gpa) else { return .invalid }
-    guard let root = vcpu.root else {
+    guard vcpu.root != nil else {
         entry.refuse("the vCPU has no root")
         return .invalid
     }
     let wish = Access(write: access & (1 << 1) != 0, fetch: access & (1 << 4) != 0)
-    switch vcpu.access(GFN(gpa >> 12), wish, from: root) {
+    switch vcpu.access(GFN(gpa >> 12), wish) {
     case .done(let level): return level.raw
     case .faults(let present, let reserved):
         error_code?.pointee = access | (present ? presentError : 0) | (reserved ? reservedError | presentError : 0)
         return 0
+    case .mustLoad:
+        error_code?.pointee = access
+        return 0
+    case .ringFull: return -ENOBUFS
     case .changed: return .invalid
     }
 }

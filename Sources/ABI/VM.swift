@@ -147,8 +147,12 @@ public func tdpmmu_create_vcpu(_ kvm: UnsafeMutablePointer<kvm>?, _ vcpu_id: Int
 
 @c @implementation
 public func tdpmmu_destroy_vcpu(_ vcpu: OpaquePointer?) {
-    guard vcpu != nil else { return }
-    Contract.tdpmmu_destroy_vcpu.enter(vcpu)?.vcpu.destroy()
+    guard vcpu != nil, let (vcpu, entry) = Contract.tdpmmu_destroy_vcpu.enter(vcpu) else { return }
+    guard !entry.vm.isCallingRig || !vcpu.isPinned else {
+        entry.vm.warn(.lock, "tdpmmu_destroy_vcpu", "called by the callback that this vCPU is asked in")
+        return
+    }
+    vcpu.destroy()
 }
 
 @c @implementation
@@ -249,25 +253,34 @@ public func kvm_vm_ioctl_enable_cap(
         entry.refuse("cap is NULL")
         return .invalid
     }
-    return cap.flags == 0 && entry.vm.enable(cap.cap, cap.args.0) ? 0 : .invalid
+    return cap.flags == 0 ? entry.vm.enable(cap.cap, cap.args.0) : .invalid
 }
 
+/// KVM_X86_VALID_QUIRKS: bits 0 to 10.  All but one have nothing to do with memory.
+private let knownQuirks: UInt64 = (1 << 11) - 1
+
 extension VM {
-    /// False: no such capability, or not with this argument.
-    fileprivate func enable(_ cap: UInt32, _ argument: UInt64) -> Bool {
+    /// 0, or what the ioctl answers.
+    fileprivate func enable(_ cap: UInt32, _ argument: UInt64) -> Int32 {
         let manual = UInt64(manualProtectFlag), initial = UInt64(initiallySetFlag)
         switch cap {
         case UInt32(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2):
-            guard isDirtyLogMode(argument) else { return false }
+            guard isDirtyLogMode(argument) else { return .invalid }
             setDirtyLogMode(manualProtect: argument & manual != 0, initiallySet: argument & initial != 0)
         case UInt32(KVM_CAP_DISABLE_QUIRKS2):
-            guard argument & ~UInt64(TDPMMU_QUIRK_SLOT_ZAP_ALL) == 0 else { return false }
-            setZapSlotOnly(argument != 0)
+            guard argument & ~knownQuirks == 0 else { return .invalid }
+            // A quirk that is disabled stays so.
+            if argument & UInt64(TDPMMU_QUIRK_SLOT_ZAP_ALL) != 0 { disableSlotZapAll() }
         case UInt32(KVM_CAP_DIRTY_LOG_RING), UInt32(KVM_CAP_DIRTY_LOG_RING_ACQ_REL):
-            return enableDirtyRing(bytes: argument)
-        default: return false
+            // The kernel looks at 32 bits.
+            switch enableDirtyRing(bytes: UInt32(truncatingIfNeeded: argument)) {
+            case .none: break
+            case .invalid: return .invalid
+            case .tooBig: return -E2BIG
+            }
+        default: return .invalid
         }
-        return true
+        return 0
     }
 }
 

@@ -32,6 +32,12 @@ bool cp_commit_region(void *address, size_t size)
     return true;
 }
 
+void cp_discard_region(void *address, size_t size)
+{
+    /* Advice only: memory that stays is used again as it is. */
+    madvise(address, size, MADV_DONTNEED);
+}
+
 void *cp_alloc_zeroed(size_t size)
 {
     void *memory = NULL;

@@ -15,7 +15,10 @@ struct DirtyBitmap {
         guard let memory = cp_alloc_zeroed(words * 8) else { return nil }
         let bitmap = DirtyBitmap(memory: memory)
         if allDirty {
-            for page in 0..<pages { bitmap.set(page) }
+            // Nobody sees it yet.  Word by word; of the last one only the slot's own pages.
+            let raw = memory.assumingMemoryBound(to: UInt64.self)
+            raw.update(repeating: .max, count: words)
+            if pages % 64 != 0 { raw[words - 1] = (1 << (pages % 64)) - 1 }
         }
         return bitmap
     }
@@ -42,6 +45,7 @@ extension UnsafePointer where Pointee == kvm_memory_slot {
     func markDirty(_ gfn: GFN, by vcpu: VCPU?) {
         guard isDirtyLogged else { return }
         if let vcpu, let ring = vcpu.ring { return vcpu.pushDirty(self, gfn, ring) }
+        // Rings belong to vCPUs, and there is no bitmap beside them.
         let record = UnsafeRawPointer(self).assumingMemoryBound(to: SlotRecord.self)
         record.pointee.bitmap?.set(gfn.raw - pointee.base_gfn)
     }

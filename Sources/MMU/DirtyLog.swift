@@ -14,9 +14,14 @@ package enum DirtyLogError {
 }
 
 extension VM {
+    /// Is it a slot's number: the id with the address space in bits 31:16?
+    private func isSlotNumber(_ number: UInt32) -> Bool {
+        number >> 16 < 2 && number & 0xffff < UInt32(KVM_USER_MEM_SLOTS)
+    }
+
     /// A logged slot and its bitmap; under VMLock.slots.
-    private func logged(_ id: UInt16, _ space: Int32) -> (slot: kvm_memory_slot, bitmap: DirtyBitmap)? {
-        let table = slots(space), index = table.index(ofID: id)
+    private func logged(_ number: UInt32) -> (slot: kvm_memory_slot, bitmap: DirtyBitmap)? {
+        let table = slots(Int32(number >> 16)), index = table.index(ofID: UInt16(number & 0xffff))
         guard index >= 0, let bitmap = table[index].pointee.bitmap else { return nil }
         return (table[index].slot.pointee, bitmap)
     }
@@ -24,10 +29,12 @@ extension VM {
     /// Copies the bitmap out and, unless the VM protects by hand, clears it and
     /// write-protects what it named.
     @inline(never)
-    package func getDirtyLog(id: UInt16, addressSpace: Int32, _ out: UnsafeMutablePointer<UInt64>) -> DirtyLogError {
+    package func getDirtyLog(_ number: UInt32, _ out: UnsafeMutablePointer<UInt64>) -> DirtyLogError {
         locked(.slots) {
             guard ringSize == 0 else { return .noBitmaps }
-            guard let (slot, bitmap) = logged(id, addressSpace) else { return .noSlot }
+            guard isSlotNumber(number) else { return .invalid }
+            guard let (slot, bitmap) = logged(number) else { return .noSlot }
+            drainDirtyLogs()
             let words = DirtyBitmap.wordCount(pages: slot.npages)
             if switches.manualProtect {
                 for i in 0..<words { out[i] = bitmap.word(i).pointee.load(ordering: .relaxed) }
@@ -44,13 +51,15 @@ extension VM {
     /// Clears the named bits and write-protects those pages that were dirty.
     @inline(never)
     package func clearDirtyLog(
-        id: UInt16, addressSpace: Int32, first: UInt64, pages: UInt64, _ bits: UnsafePointer<UInt64>
+        _ number: UInt32, first: UInt64, pages: UInt64, _ bits: UnsafePointer<UInt64>
     ) -> DirtyLogError {
         locked(.slots) {
             guard ringSize == 0 else { return .noBitmaps }
-            guard let (slot, bitmap) = logged(id, addressSpace) else { return .noSlot }
-            guard first % 64 == 0, first <= slot.npages, pages <= slot.npages - first,
+            guard isSlotNumber(number), first % 64 == 0 else { return .invalid }
+            guard let (slot, bitmap) = logged(number) else { return .noSlot }
+            guard first <= slot.npages, pages <= slot.npages - first,
                   pages % 64 == 0 || first + pages == slot.npages else { return .invalid }
+            drainDirtyLogs()
             let start = Int(first / 64)
             harvest(slot, words: start..<start + DirtyBitmap.wordCount(pages: pages)) { i in
                 let mask = bits[i - start]
@@ -139,11 +148,23 @@ extension VM {
 
     @inline(never)
     package func markDirty(_ gfn: GFN, addressSpace: Int32) {
-        insideRCU { slot(holding: gfn, addressSpace: addressSpace)?.markDirty(gfn, by: nil) }
+        insideRCU {
+            guard let slot = slot(holding: gfn, addressSpace: addressSpace), slot.isDirtyLogged else { return }
+            if hasDirtyRings {
+                warn(.argument, "tdpmmu_mark_page_dirty", "rings belong to vCPUs: the page is in no log (gfn)", gfn.raw)
+            }
+            slot.markDirty(gfn, by: nil)
+        }
     }
 }
 
 extension VCPU {
+    /// Is there room for the page, if it must be logged?  Inside RCU.
+    package func canLogDirty(_ gfn: GFN) -> Bool {
+        guard vm.usesPML, ringIsNearlyFull else { return true }
+        return !(vm.slot(holding: gfn, addressSpace: addressSpace)?.isDirtyLogged ?? false)
+    }
+
     /// The CPU set Dirty on the page that holds gfn.  Inside RCU.
     package func logDirty(_ gfn: GFN) {
         guard vm.usesPML else { return }

@@ -12,9 +12,11 @@ struct DirtyRing {
     let entries: UnsafeMutablePointer<kvm_dirty_gfn>
     let size: UInt32
 
-    /// Entries kept for pages that are dirtied after the vCPU was told that its
-    /// ring is full.
-    private static var reserve: UInt32 { 64 }
+    /// Entries kept for pages that are dirtied after the vCPU was told that its ring is full: by
+    /// the operation that it is in, and by the CPU, whose log of its own (PML) holds 512.
+    static func reserve(usesPML: Bool) -> UInt32 { usesPML ? 64 + 512 : 64 }
+
+    static var mostEntries: UInt32 { 65536 }
 
     private static var dirtyFlag: UInt32 { 1 }
     private static var resetFlag: UInt32 { 2 }
@@ -24,8 +26,6 @@ struct DirtyRing {
     private func flags(_ index: UInt32) -> AtomicWord32 {
         atomic32(UnsafeMutableRawPointer(entry(index)).assumingMemoryBound(to: UInt32.self))
     }
-
-    static func isNearlyFull(used: UInt32, size: UInt32) -> Bool { used >= size - min(size / 2, reserve) }
 
     func publish(_ index: UInt32, slot: UInt32, offset: UInt64) {
         entry(index).pointee.slot = slot
@@ -54,7 +54,7 @@ extension VCPU {
 
     /// The rig must harvest before the guest goes on.
     var ringIsNearlyFull: Bool {
-        ring.map { DirtyRing.isNearlyFull(used: ringUsed, size: $0.size) } ?? false
+        ring.map { ringUsed >= $0.size - DirtyRing.reserve(usesPML: vm.usesPML) } ?? false
     }
 
     /// Not one more entry fits: nothing may become writable unseen.
@@ -63,6 +63,10 @@ extension VCPU {
     /// By the vCPU's thread only.
     func pushDirty(_ slot: SlotPointer, _ gfn: GFN, _ ring: DirtyRing) {
         let index = state.pointee.dirtyIndex.load(ordering: .relaxed)
+        if ringUsed >= ring.size {
+            vm.warn(.argument, "kvm_dirty_ring_push", "the ring is full, an entry is lost (vCPU, gfn)",
+                    UInt64(UInt32(bitPattern: state.pointee.id)), gfn.raw)
+        }
         let id = UInt32(slot.pointee.as_id) << 16 | UInt32(slot.pointee.id), offset = gfn.raw - slot.pointee.base_gfn
         ring.publish(index, slot: id, offset: offset)
         state.pointee.dirtyIndex.store(index &+ 1, ordering: .relaxed)
@@ -100,19 +104,24 @@ extension VM {
     package enum RingError {
         case none
         case invalid
+        case tooBig
     }
 
     /// Rings instead of bitmaps from now on.  Only before the first vCPU.
     @inline(never)
-    package func enableDirtyRing(bytes: UInt64) -> Bool {
-        let entries = bytes / UInt64(MemoryLayout<kvm_dirty_gfn>.stride)
-        guard bytes.nonzeroBitCount == 1, bytes >= 4096, entries <= 65536 else { return false }
+    package func enableDirtyRing(bytes: UInt32) -> RingError {
+        let entries = bytes / UInt32(MemoryLayout<kvm_dirty_gfn>.stride)
+        guard bytes.nonzeroBitCount == 1, bytes >= 4096,
+              entries >= DirtyRing.reserve(usesPML: usesPML) else { return .invalid }
+        guard entries <= DirtyRing.mostEntries else { return .tooBig }
         return locked(.vcpus) {
-            guard firstVCPU.pointee == 0, ringSize == 0 else { return false }
-            state.pointee.dirtyRingSize.store(UInt32(entries), ordering: .relaxed)
-            return true
+            guard firstVCPU.pointee == 0, ringSize == 0 else { return .invalid }
+            state.pointee.dirtyRingSize.store(entries, ordering: .relaxed)
+            return .none
         }
     }
+
+    package var hasDirtyRings: Bool { ringSize != 0 }
 
     var ringSize: UInt32 { state.pointee.dirtyRingSize.load(ordering: .relaxed) }
 
@@ -122,11 +131,8 @@ extension VM {
     package func resetDirtyRings() -> Int32 {
         let count = locked(.slots) { () -> Int32 in
             var count: Int32 = 0
-            var vcpu = listedVCPU(after: nil)
-            while let here = vcpu {
-                count &+= reset(here)
-                vcpu = listedVCPU(after: here)
-            }
+            drainDirtyLogs()
+            forEachVCPU { count &+= reset($0) }
             return count
         }
         if count > 0 { flushAll() }

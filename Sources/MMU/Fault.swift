@@ -229,8 +229,8 @@ extension Actor {
             case .refused: return .refused
             case .done: break
             }
-            // Memory became MMIO: CPUs may still have the translation.
-            if isMMIO && old.isLeaf(at: iter.atLevel) { vm.flush(iter.atGFN, pages: iter.atLevel.pages) }
+            // A table went, inside RCU still; or memory became MMIO: CPUs may have the translation.
+            if old.isTable(at: iter.atLevel) || isMMIO && old.isLeaf(at: iter.atLevel) { vm.flush(iter.atGFN, pages: iter.atLevel.pages) }
             if isMMIO { count(.mmioSPTEs) }
         }
         if isMMIO {

@@ -70,8 +70,11 @@ extension VM {
             guard iter.isAtTable, couldBeHuge(iter, slot),
                   let huge = hugeLeaf(replacing: Table(child: iter.old), at: iter.atLevel)
             else { return .next }
-            // The removal of the table flushes, inside RCU.
-            return actor.set(&iter, huge) == .lost ? .again : .next
+            switch actor.set(&iter, huge) {
+            case .lost: return .again
+            case .refused: return .next
+            case .done: return .nextAndFlushInside
+            }
         }
     }
 

@@ -42,27 +42,28 @@ package enum SlotError {
 extension VM {
     /// Adds, deletes, moves or re-flags a slot.  No lock, not in RCU.
     @inline(never)
-    package func setSlot(_ request: SlotRequest) -> SlotError {
-        let mutex = mutex(.slots)
-        mutex.lock()
-        defer { mutex.unlock() }
+    package func setSlot(_ request: SlotRequest) -> SlotError { locked(.slots) { changeSlot(request) } }
+
+    /// The order of the checks is the kernel's.  VMLock.slots.
+    private func changeSlot(_ request: SlotRequest) -> SlotError {
         let table = slots(request.addressSpace)
         let index = table.index(ofID: request.id)
         if request.pages == 0 {
             return index < 0 ? .invalid : replaceSlot(at: index, by: nil, request.addressSpace, flushing: true)
         }
-        guard request.base.raw + request.pages <= gfnLimit.raw else { return .invalid }
+        let fits = request.base.raw + request.pages <= gfnLimit.raw
         guard index >= 0 else {
-            return table.overlaps(start: request.base, pages: request.pages, except: -1)
-                ? .overlap : addSlot(request)
+            if table.overlaps(start: request.base, pages: request.pages, except: -1) { return .overlap }
+            return fits ? addSlot(request) : .invalid
         }
         let old = table[index].slot.pointee
         let readOnly = UInt32(KVM_MEM_READONLY)
         guard old.userspace_addr == request.userspaceAddress, old.npages == request.pages,
               (old.flags ^ request.flags) & readOnly == 0 else { return .invalid }
         if old.base_gfn != request.base.raw {
-            return table.overlaps(start: request.base, pages: request.pages, except: index)
-                ? .overlap : replaceSlot(at: index, by: request.slot, request.addressSpace, flushing: true)
+            if table.overlaps(start: request.base, pages: request.pages, except: index) { return .overlap }
+            guard fits else { return invalidateAndRestore(at: index, request.addressSpace) }
+            return replaceSlot(at: index, by: request.slot, request.addressSpace, flushing: true)
         }
         if old.flags == request.flags { return .none }
         return replaceSlot(at: index, by: request.slot, request.addressSpace, flushing: false)
@@ -138,14 +139,38 @@ extension VM {
         return .none
     }
 
+    /// A move is refused late, as in the kernel: the slot was invalid and zapped by then, and
+    /// comes back as it was.
+    private func invalidateAndRestore(at index: Int, _ space: Int32) -> SlotError {
+        let old = slots(space), record = old[index]
+        var dying = record.slot.pointee
+        dying.flags |= slotInvalidFlag
+        var plan = ReplacementPlan(oldBitmap: record.pointee.bitmap, newBitmap: nil)
+        guard plan.prepare(self, old, index, nil, dying: dying),
+              let restored = successor(of: old, without: index, adding: record) else {
+            cp_free_zeroed(plan.dyingRecord)
+            cp_free_zeroed(plan.transitional?.header)
+            cp_free_zeroed(plan.final?.header)
+            return .noMemory
+        }
+        cp_free_zeroed(plan.final?.header)
+        let transitional = plan.transitional.unsafelyUnwrapped
+        restored.header.pointee.generation = transitional.generation + 2
+        swap(to: transitional, space, adding: nil)
+        zapForSlot(dying)
+        swap(to: restored, space, adding: record.slot.pointee)
+        cp_free_zeroed(plan.dyingRecord)
+        return .invalid
+    }
+
     /// Nothing may be mapped through a slot that goes or moves.
     private func zapForSlot(_ slot: kvm_memory_slot) {
-        guard switches.zapSlotOnly else { return zapAllFast() }
+        guard switches.zapSlotOnly else { return zapAllFastForSlots() }
         guard lock.writeLock() else { return }
-        _ = unmapRange(
+        let mustFlush = unmapRange(
             addressSpace: Int32(slot.as_id), start: GFN(slot.base_gfn),
             end: GFN(slot.base_gfn + slot.npages), mayBlock: true, flush: false)
-        flush(GFN(slot.base_gfn), pages: slot.npages)
+        if mustFlush { flushAll() }
         _ = lock.writeUnlock()
     }
 
@@ -189,6 +214,7 @@ extension VM {
                 cp_free_zeroed(dyingRecord)
                 cp_free_zeroed(transitional?.header)
                 cp_free_zeroed(final?.header)
+                (newRecord, dyingRecord, transitional, final) = (nil, nil, nil, nil)
             }
             return complete
         }
@@ -211,12 +237,14 @@ extension VM {
     /// `slot` appears: invalidations that run have not seen it, so its faults wait for them.
     private func swap(to next: SlotTable, _ space: Int32, adding slot: kvm_memory_slot?) {
         let old = slots(space)
+        locked(.retiredSlots) { retiredSlots.pointee = UInt(bitPattern: old.header) }
         if let slot { publish(next, space, adding: slot) } else { publish(next, space) }
         srcu.synchronize()
         synchronizeRCU()
+        locked(.retiredSlots) { retiredSlots.pointee = 0 }
         cp_free_zeroed(old.header)
         // MMIO SPTEs keep 19 bits: when these wrap, an old one could look fresh.
-        if next.generation & mmioGenerationMask <= 1 { zapAllFast() }
+        if next.generation & mmioGenerationMask <= 1 { zapAllFastForSlots() }
     }
 }
 

@@ -164,14 +164,25 @@ extension VM {
         slots(addressSpace).slot(holding: gfn)
     }
 
-    /// A copy of a slot that a caller names by pointer; nil if this VM has no such
-    /// slot now.  The pointer itself is not followed before that is known.
+    /// A copy of a slot that a caller names by pointer; nil if this VM has no such slot now, nor had
+    /// when the reader of kvm->srcu or RCU that the caller may be in began.  The pointer itself is not followed before that is known.
     /// `gfn`, where the caller names one, usually finds the slot at once.
     package func liveSlot(_ pointer: SlotPointer, near gfn: GFN?) -> kvm_memory_slot? {
-        insideRCU {
+        let copy: kvm_memory_slot? = insideRCU {
             let found = gfn.map { slots(0).slot(holding: $0) == pointer || slots(1).slot(holding: $0) == pointer }
             let isLive = found == true || slots(0).contains(pointer) || slots(1).contains(pointer)
             return isLive ? pointer.pointee : nil
+        }
+        return copy ?? retiredSlot(pointer)
+    }
+
+    /// The slot was replaced, and the change waits for the caller, among others.
+    private func retiredSlot(_ pointer: SlotPointer) -> kvm_memory_slot? {
+        guard srcu.isReadLockHeld || rcuReadLockHeld() else { return nil }
+        return locked(.retiredSlots) {
+            guard let header = UnsafeMutablePointer<SlotTable.Header>(bitPattern: retiredSlots.pointee),
+                  SlotTable(header).contains(pointer) else { return nil }
+            return pointer.pointee
         }
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
 import PageTable
+import RCU
 import Sync
 import Synchronization
 
@@ -42,27 +43,36 @@ extension VM {
     }
 
     package func setNXHugePages(_ on: Bool) {
-        // Decided before the zap: faults from here on map as they should.
-        if state.pointee.nxHugePages.exchange(on, ordering: .acquiringAndReleasing) != on { zapAllFast() }
+        locked(.slots) {
+            // Decided before the zap: faults from here on map as they should.
+            if state.pointee.nxHugePages.exchange(on, ordering: .acquiringAndReleasing) != on { zapAllFastForSlots() }
+        }
         wakeNXRecovery()
     }
 
-    /// Zaps exactly this table, if its parent entry still points to it.
+    /// Zaps exactly this table, if its parent entry still points to it.  mmu_lock for write; inside
+    /// RCU, until the caller has flushed.
     @inline(never)
-    package func zapTable(_ table: Table) -> Bool {
+    func zapTable(_ table: Table) -> Bool {
         trace(TDPMMU_TRACE_ZAP_SP) {
             $0.sp = tdpmmu_trace_sp(sp: UInt64(UInt(bitPattern: table.header)), spt: table.address, gfn: table.gfn.raw)
         }
         guard let parent = table.header.pointee.ptep.map({ SPTESlot($0) }) else { return false }
         let old = parent.load(), level = table.level.above
         guard old.isTable(at: level), Table(child: old) == table else { return false }
-        // RCU across the flush, as for every removal: the table must outlive it.
-        insideRCU {
-            parent.store(.nonPresent)
-            Actor(self, .exclusive).finish(SPTEChange(
-                addressSpace: table.role.addressSpace, gfn: table.gfn, level: level, old: old, new: .nonPresent))
-        }
+        parent.store(.nonPresent)
+        Actor(self, .exclusive).finish(SPTEChange(
+            addressSpace: table.role.addressSpace, gfn: table.gfn, level: level, old: old, new: .nonPresent))
         return true
+    }
+
+    /// The same, and the CPUs forget what it mapped.
+    package func zapTableAndFlush(_ table: Table) -> Bool {
+        insideRCU {
+            guard zapTable(table) else { return false }
+            flush(table.gfn, pages: table.level.above.pages)
+            return true
+        }
     }
 
     /// One step of recovery: up to 1/ratio of the listed tables, oldest first.
@@ -73,9 +83,15 @@ extension VM {
         return zapNXSplits(ratio: ratio)
     }
 
-    /// mmu_lock for write, which others get in between if they want it.
+    /// mmu_lock for write, which others get in between if they want it.  One flush for all the
+    /// tables of a hold, before RCU is left.
     func zapNXSplits(ratio: Int64) -> Int32 {
-        var zapped: Int32 = 0
+        var zapped: Int32 = 0, flush = false
+        rcuReadLock()
+        defer {
+            if flush { flushAll() }
+            rcuReadUnlock()
+        }
         var budget = (total(.nxSplits) + ratio - 1) / ratio
         while budget > 0, let table = nxTable(locked(.pages) { firstNXSplit.pointee }) {
             budget -= 1
@@ -84,13 +100,18 @@ extension VM {
                 forgetNXSplit(table)
             } else if zapTable(table) {
                 zapped += 1
+                flush = true
             } else {
                 forgetNXSplit(table)
             }
             if lock.needBreak {
+                if flush { flushAll() }
+                flush = false
+                rcuReadUnlock()
                 _ = lock.writeUnlock()
                 tellYielded()
                 _ = lock.writeLock()
+                rcuReadLock()
             }
         }
         return zapped

@@ -19,14 +19,13 @@ private struct Strays {
 }
 
 extension Actor {
-    /// A table entry is gone: freeze all that was below it, flush, and free the
-    /// tables after a grace period.  In this order: a walker inside must find
-    /// frozen entries, and no CPU may use a translation through freed memory.
+    /// A table entry is gone: freeze all that was below it, and free the tables after a grace
+    /// period.  A walker inside must find frozen entries.  The caller is inside RCU and stays
+    /// there until it has flushed: no CPU may use a translation through freed memory.
     @inline(never)
     func removeSubtree(_ change: SPTEChange) {
         var strays = Strays()
         detach(Table(child: change.old), change.addressSpace, &strays)
-        vm.flush(change.gfn, pages: change.level.pages)
         count(.strays, strays.count)
         while let table = strays.first {
             strays.first = table.nextStray

@@ -32,8 +32,8 @@ extension VM {
         }
     }
 
-    /// Marks every root invalid: no fault and no vCPU may use it from here on.
-    /// mmu_lock for write.
+    /// Marks every root invalid and makes every vCPU leave the one it walks: no fault and no
+    /// vCPU uses it from here on, so what is zapped below needs no flush.  mmu_lock for write.
     @inline(never)
     package func invalidateAllRoots() {
         trace(TDPMMU_TRACE_INVALIDATE_ALL_ROOTS)
@@ -49,6 +49,7 @@ extension VM {
                 address = root.nextRoot.pointee.load(ordering: .relaxed)
             }
         }
+        askVCPUs(TDPMMU_REQ_FREE_OBSOLETE_ROOTS)
     }
 
     /// Zaps each invalidated root and drops the MMU's own reference to it.  Takes
@@ -75,10 +76,14 @@ extension VM {
         }
     }
 
-    /// Everything mapped so far becomes unreachable at once and is zapped without
-    /// stopping faults, which go to new roots.
+    /// Everything mapped so far becomes unreachable at once and is zapped without stopping
+    /// faults, which go to new roots.  One at a time, and none beside a slot's change: else that
+    /// would end while this still has roots of its own to zap.
+    package func zapAllFast() { locked(.slots) { zapAllFastForSlots() } }
+
+    /// VMLock.slots.
     @inline(never)
-    package func zapAllFast() {
+    func zapAllFastForSlots() {
         trace(TDPMMU_TRACE_ZAP_ALL_FAST)
         invalidateAndZapRoots()
     }

@@ -196,12 +196,14 @@ extension VCPU {
     /// Makes sure of a valid root.  False: no memory.
     @inline(never)
     package func load() -> Bool {
+        answerRequests()
         if let root, !root.role.isInvalid { return true }
         unload()
         guard let root = acquireRoot() else { return false }
         // Release: pairs with the exchange in unload() by another thread.
         state.pointee.root.store(UInt(bitPattern: root.header), ordering: .releasing)
         traceVCPU(TDPMMU_TRACE_LOAD_PGD, root)
+        flushForNewRoot()
         return true
     }
 

@@ -44,7 +44,7 @@ extension VM {
             if let ring = TraceRing.own { ring.put(&event) } else { TraceRings.countLost() }
         }
         if let callback = state.pointee.config.ops.trace {
-            callback(state.pointee.config.opsContext, kvm, &event)
+            callRig { callback(state.pointee.config.opsContext, kvm, &event) }
         }
     }
 

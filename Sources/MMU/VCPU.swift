@@ -20,6 +20,16 @@ package struct VCPUState: ~Copyable {
     /// Entries ever pushed, by its thread; entries ever reset, under VMLock.slots.
     let dirtyIndex = Atomic<UInt32>(0)
     let resetIndex = Atomic<UInt32>(0)
+    /// Asked to leave its root: kvm_mmu_load() before it walks again.
+    let mustLoad = Atomic<Bool>(false)
+    /// Odd while the CPU model is in the guest; ForkGate.forks when it last went in.
+    let guestEntries = Atomic<UInt32>(0)
+    let guestForks = Atomic<UInt32>(0)
+    /// Counts the VM's vCPUs: which of two was made later.  This and the next two under VMLock.vcpus.
+    var sequence: UInt64 = 0
+    var isListed = false
+    /// Loops that stand on it.
+    var pins: Int32 = 0
 
     init(kvm: UnsafeMutablePointer<kvm>, id: Int32, ring: UnsafeMutableRawPointer?, ringSize: UInt32) {
         self.kvm = kvm
@@ -72,6 +82,12 @@ package struct VCPU: Equatable {
         case noMemory
     }
 
+    private enum Addition {
+        case done
+        case exists
+        case ringsSwitched
+    }
+
     package static func make(_ vm: VM, id: Int32) -> (VCPU?, CreationError) {
         guard let memory = cp_alloc_zeroed(countersOffset + Counters.bytes) else { return (nil, .noMemory) }
         let vcpu = VCPU(OpaquePointer(memory))
@@ -82,23 +98,31 @@ package struct VCPU: Equatable {
             return (nil, .noMemory)
         }
         vcpu.state.initialize(to: VCPUState(kvm: vm.kvm, id: id, ring: ring, ringSize: ringSize))
-        let added = vm.locked(.vcpus) { () -> Bool in
+        let addition = vm.locked(.vcpus) { () -> Addition in
             var taken = false
             vm.forEachListedVCPU { taken = taken || $0.state.pointee.id == id }
-            guard !taken else { return false }
+            guard !taken else { return .exists }
+            guard vm.ringSize == ringSize else { return .ringsSwitched }
             // Behind the others: dirty rings are reset in the order in which vCPUs were made.
             var link = vm.firstVCPU
             vm.forEachListedVCPU { link = $0.next }
+            vm.vcpusMade.pointee += 1
+            vcpu.state.pointee.sequence = vm.vcpusMade.pointee
+            vcpu.state.pointee.isListed = true
             link.pointee = UInt(bitPattern: vcpu.state)
-            return true
+            return .done
         }
-        guard added else {
+        guard addition == .done else {
             cp_free_zeroed(ring)
             cp_free_zeroed(memory)
-            return (nil, .exists)
+            // The VM has rings since the size was looked at, once and for all.
+            return addition == .ringsSwitched ? make(vm, id: id) : (nil, .exists)
         }
         return (vcpu, .noMemory)
     }
+
+    /// Does a loop over the VM's vCPUs stand here?
+    package var isPinned: Bool { vm.locked(.vcpus) { state.pointee.pins > 0 } }
 
     @inline(never)
     package func destroy() {
@@ -106,6 +130,7 @@ package struct VCPU: Equatable {
         let vm = vm
         vm.locked(.vcpus) {
             vm.counters.absorb(counters)
+            state.pointee.isListed = false
             let here = UInt(bitPattern: state)
             if vm.firstVCPU.pointee == here {
                 vm.firstVCPU.pointee = next.pointee
@@ -115,6 +140,7 @@ package struct VCPU: Equatable {
                 }
             }
         }
+        while isPinned { cp_yield() }
         cache.drain()
         cp_free_zeroed(state.pointee.ringEntries)
         state.deinitialize(count: 1)
@@ -145,11 +171,35 @@ extension VM {
         }
     }
 
-    /// The next vCPU of the list, for a loop that takes mmu_lock, which is outside
-    /// VMLock.vcpus, and during which none is made or destroyed.
-    func listedVCPU(after vcpu: VCPU?) -> VCPU? {
-        let address = locked(.vcpus) { vcpu.map { $0.next.pointee } ?? firstVCPU.pointee }
-        return OpaquePointer(bitPattern: address).map { VCPU($0) }
+    /// Visits each vCPU in the order in which they were made, without the list's lock: `body`
+    /// may take others and call the rig.  One that is destroyed meanwhile outlives its visit.
+    func forEachVCPU(_ body: (VCPU) -> Void) {
+        var vcpu = pinVCPU(after: nil)
+        while let here = vcpu {
+            body(here)
+            vcpu = pinVCPU(after: here)
+        }
+    }
+
+    /// The next vCPU of the list, pinned; `previous` no longer is.
+    private func pinVCPU(after previous: VCPU?) -> VCPU? {
+        locked(.vcpus) {
+            var address = firstVCPU.pointee
+            if let previous {
+                previous.state.pointee.pins -= 1
+                if previous.state.pointee.isListed { address = previous.next.pointee }
+            }
+            let last = previous?.state.pointee.sequence ?? 0
+            while let pointer = OpaquePointer(bitPattern: address) {
+                let vcpu = VCPU(pointer)
+                if vcpu.state.pointee.sequence > last {
+                    vcpu.state.pointee.pins += 1
+                    return vcpu
+                }
+                address = vcpu.next.pointee
+            }
+            return nil
+        }
     }
 
     /// The VM's count and those of its vCPUs.

@@ -118,6 +118,8 @@ enum VMLock: Int {
     case pages
     /// Serialises slot changes; outside mmu_lock.
     case slots
+    /// Protects `retiredSlots`: slot tables that are no longer published, nor freed.
+    case retiredSlots
     /// Protects the list of vCPUs, whose first (its address, or 0) is the line's second word.
     case vcpus
     /// Serialises who starts and ends the thread of NX recovery, of which the line's
@@ -125,7 +127,7 @@ enum VMLock: Int {
     case recovery
 
     static let lineBytes = 64
-    static let count = 4
+    static let count = 5
 
     @inline(__always) var rank: LockRank {
         switch self {
@@ -133,6 +135,7 @@ enum VMLock: Int {
         case .slots: .slots
         case .vcpus: .vcpus
         case .recovery: .recovery
+        case .retiredSlots: .retiredSlots
         }
     }
 }
@@ -224,11 +227,22 @@ package struct VM: Equatable {
         (line(.vcpus) + MemoryLayout<UInt>.stride).assumingMemoryBound(to: UInt.self)
     }
 
+    /// vCPUs ever made; under VMLock.vcpus.
+    @inline(__always) var vcpusMade: UnsafeMutablePointer<UInt64> {
+        (line(.vcpus) + 2 * MemoryLayout<UInt>.stride).assumingMemoryBound(to: UInt64.self)
+    }
+
     /// First of the tables that NX recovery may zap; under VMLock.pages.
     var firstNXSplit: UnsafeMutablePointer<UInt> {
         (line(.pages) + MemoryLayout<UInt>.stride).assumingMemoryBound(to: UInt.self)
     }
     var lastNXSplit: UnsafeMutablePointer<UInt> { firstNXSplit + 1 }
+
+    /// The slot table whose users a slot change waits for (its address), or 0; under
+    /// VMLock.retiredSlots.
+    var retiredSlots: UnsafeMutablePointer<UInt> {
+        (line(.retiredSlots) + MemoryLayout<UInt>.stride).assumingMemoryBound(to: UInt.self)
+    }
 
     var nxRecoveryWords: NXRecoveryWords { NXRecoveryWords(line: line(.recovery)) }
 
@@ -247,7 +261,7 @@ package struct VM: Equatable {
     }
 
     package func setEagerSplit(_ on: Bool) { state.pointee.eagerSplit.store(on, ordering: .relaxed) }
-    package func setZapSlotOnly(_ on: Bool) { state.pointee.zapSlotOnly.store(on, ordering: .relaxed) }
+    package func disableSlotZapAll() { state.pointee.zapSlotOnly.store(true, ordering: .relaxed) }
 
     package func setDirtyLogMode(manualProtect: Bool, initiallySet: Bool) {
         locked(.slots) {
@@ -287,22 +301,34 @@ package struct VM: Equatable {
             return
         }
         var warning = makeWarning(kind, function, text, value0, value1)
-        handler(state.pointee.config.opsContext, kvm, &warning)
+        callRig { handler(state.pointee.config.opsContext, kvm, &warning) }
     }
+
+    /// Runs one of the VM's callbacks, in which the VM may not be destroyed.
+    @inline(__always)
+    func callRig(_ callback: () -> Void) {
+        let outer = cp_self().pointee.vm_called
+        cp_self().pointee.vm_called = UnsafeRawPointer(kvm)
+        callback()
+        cp_self().pointee.vm_called = outer
+    }
+
+    /// Does a callback of this VM run in this thread?
+    package var isCallingRig: Bool { cp_self().pointee.vm_called == UnsafeRawPointer(kvm) }
 
     /// Every CPU forgets gfns [start, start + pages).
     package func flush(_ start: GFN, pages: UInt64) {
         counters.add(.flushes, 1, exclusive: false)
         if traces(TDPMMU_TRACE_FLUSH) || traces(TDPMMU_TRACE_FLUSH_RANGE) { traceFlush(start, pages: pages) }
         if let callback = state.pointee.config.ops.flush_tlb {
-            callback(state.pointee.config.opsContext, kvm, start.raw, pages)
+            callRig { callback(state.pointee.config.opsContext, kvm, start.raw, pages) }
         }
     }
 
     /// An operation stands in its middle with mmu_lock dropped.
     func tellYielded() {
         guard let callback = state.pointee.config.ops.yielded else { return }
-        callback(state.pointee.config.opsContext, kvm)
+        callRig { callback(state.pointee.config.opsContext, kvm) }
     }
 
     /// Every CPU forgets everything.

@@ -9,6 +9,9 @@ enum Visit {
     case next
     /// Go on, and a flush is pending from here.
     case nextAndFlush
+    /// Go on, and a flush is pending that the walk itself serves before it leaves RCU: a table was
+    /// unlinked, and no CPU may use a translation through freed memory.
+    case nextAndFlushInside
     /// Look at the same entry again: somebody changed it meanwhile.
     case again
     /// The walk is over.
@@ -21,6 +24,8 @@ struct WalkRange {
     var start: GFN
     /// Exclusive.
     var end: GFN
+    /// Whether to yield is asked at present leaves, not at each entry.
+    var yieldsAtLeavesOnly = false
 }
 
 extension Actor {
@@ -34,21 +39,34 @@ extension Actor {
         _ visit: (inout tdp_iter) -> Visit
     ) -> Bool {
         rcuReadLock()
+        defer { rcuReadUnlock() }
+        return walkInsideRCU(root, range, canYield: canYield, flush: &flush, visit)
+    }
+
+    /// The same for several walks in one reader, which a yield leaves and enters again.
+    @inline(__always)
+    func walkInsideRCU(
+        _ root: Table, _ range: WalkRange, canYield: Bool, flush: inout Bool,
+        _ visit: (inout tdp_iter) -> Visit
+    ) -> Bool {
+        var unlinked = false
         var iter = tdp_iter(root: root, minLevel: range.minLevel, from: range.start)
         if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, iter) }
         let asksRig = isRigAsked
         while iter.valid && iter.atGFN < range.end {
-            if canYield && yieldIfWanted(&iter, &flush, asksRig) {
+            if canYield && (!range.yieldsAtLeavesOnly || iter.isAtLeaf) && yieldIfWanted(&iter, &flush, asksRig) {
                 vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
+                unlinked = false
                 iter.next()
                 continue
             }
             let visited = visit(&iter)
-            if visited == .nextAndFlush { flush = true }
+            if visited == .nextAndFlush || visited == .nextAndFlushInside { flush = true }
+            if visited == .nextAndFlushInside { unlinked = true }
             if visited == .stop { break }
             if visited != .again { iter.next() }
         }
-        rcuReadUnlock()
+        if unlinked { vm.flush(range.start, pages: range.end.raw &- range.start.raw) }
         return !(iter.valid && iter.atGFN < range.end)
     }
 

@@ -17,7 +17,9 @@ extension VM {
     /// Clears Dirty, or W where there is no Dirty bit.  mmu_lock for read.
     package func clearDirty(_ slot: kvm_memory_slot) -> Bool {
         traceSlot(TDPMMU_TRACE_CLEAR_DIRTY_SLOT, slot)
-        return updateLeaves(leaves(of: slot, minLevel: .page4K), .shared, canYield: true, clear: dirtyingBit)
+        var leaves = leaves(of: slot, minLevel: .page4K)
+        leaves.range.yieldsAtLeavesOnly = true
+        return updateLeaves(leaves, .shared, canYield: true, clear: dirtyingBit)
     }
 
     /// Sets Dirty.  mmu_lock for write.

@@ -22,7 +22,9 @@ extension VM {
             // A table that reaches beyond the range is entered, not removed.
             let reachesOut = iter.atGFN < range.start || range.end < iter.atGFN + iter.atLevel.pages
             if reachesOut && iter.isAtTable { return .next }
-            return actor.set(&iter, .nonPresent) == .done ? .nextAndFlush : .next
+            let isTable = iter.isAtTable
+            guard actor.set(&iter, .nonPresent) == .done else { return .next }
+            return isTable ? .nextAndFlushInside : .nextAndFlush
         }
     }
 
@@ -42,25 +44,34 @@ extension VM {
     }
 
     /// Everything below one root.  In passes from the lowest level up, so that no
-    /// step under the lock has more than one table's work.
+    /// step under the lock has more than one table's work.  One flush for all of them, before RCU
+    /// is left; none for an invalid root, which the CPUs were made to leave.
     @inline(never)
     package func zapRoot(_ root: Table, _ mode: LockMode) {
         traceRoot(TDPMMU_TRACE_ZAP_ROOT, root, shared: mode == .shared)
-        zapRoot(root, upTo: .page4K, mode)
-        zapRoot(root, upTo: .page2M, mode)
-        zapRoot(root, upTo: .page1G, mode)
-        zapRoot(root, upTo: root.level, mode)
+        var flush = false
+        insideRCU {
+            zapRoot(root, upTo: .page4K, mode, &flush)
+            zapRoot(root, upTo: .page2M, mode, &flush)
+            zapRoot(root, upTo: .page1G, mode, &flush)
+            zapRoot(root, upTo: root.level, mode, &flush)
+            if flush { flushAll() }
+        }
     }
 
     @inline(never)
-    private func zapRoot(_ root: Table, upTo level: Level, _ mode: LockMode) {
+    private func zapRoot(_ root: Table, upTo level: Level, _ mode: LockMode, _ flush: inout Bool) {
         let actor = Actor(self, mode)
-        var flush = false
+        let wantsFlush = !root.role.isInvalid
         traceRoot(TDPMMU_TRACE_ZAP_ROOT_LEVEL, root, level: level, shared: mode == .shared)
         let range = WalkRange(minLevel: level, start: GFN(0), end: gfnLimit)
-        actor.walk(root, range, canYield: true, flush: &flush) { iter in
+        _ = actor.walkInsideRCU(root, range, canYield: true, flush: &flush) { iter in
             guard iter.old.isPresent, iter.atLevel <= level else { return .next }
-            return actor.set(&iter, .nonPresent) == .lost ? .again : .next
+            switch actor.set(&iter, .nonPresent) {
+            case .lost: return .again
+            case .refused: return .next
+            case .done: return wantsFlush ? .nextAndFlush : .next
+            }
         }
     }
 
@@ -95,11 +106,10 @@ extension VM {
         return flush
     }
 
-    /// Every root, valid or not, then the flush.  mmu_lock for write.
+    /// Every root, valid or not.  mmu_lock for write.
     @inline(never)
     package func zapAll() {
         trace(TDPMMU_TRACE_ZAP_ALL)
         forEachRoot(.all) { zapRoot($0, .exclusive) }
-        flushAll()
     }
 }

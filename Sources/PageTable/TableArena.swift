@@ -8,6 +8,7 @@ import Synchronization
 /// space, cut into 2 MiB blocks.  The first pages of a block hold the headers of
 /// the others, so a header is found from a table's address by arithmetic, and a
 /// table's host-physical address is its distance from the start of the stretch.
+/// Of blocks in which no page is used a few are kept, the others' memory goes back.
 package enum TableArena {
     package static let blockBytes: UInt = 2 &<< 20
     static let headerBytes: UInt = 128
@@ -24,15 +25,21 @@ package enum TableArena {
     static let reserved = Atomic<UInt>(0)
     /// Bytes in usable blocks.  Written under `mutex`; readers only compare.
     static let committed = Atomic<UInt>(0)
-    /// Headers of free pages, linked through `next`; this and its count under `mutex`.
-    nonisolated(unsafe) static var freeList: UnsafeMutablePointer<kvm_mmu_page>? = nil
-    nonisolated(unsafe) static var freeCount = 0
+    /// Blocks with free pages.
+    nonisolated(unsafe) static var available: ArenaBlock? = nil
+    /// How many of these have no page in use.
+    nonisolated(unsafe) static var idleCount = 0
+    /// Blocks whose memory went back to the system.
+    nonisolated(unsafe) static var released: ArenaBlock? = nil
+
+    /// So many blocks without a page in use are kept, for the next VM.
+    static let idleReserve = 4
 
     /// Largest stretch tried first; a small address-space limit gets a smaller one.
     private static let largestReservation: UInt = 16 &<< 30
     private static let smallestReservation: UInt = 64 &<< 20
 
-    /// Protects the free list and the growth of the arena.
+    /// Protects the fields above, the blocks' own, and the growth of the arena.
     @inline(__always) private static var mutex: RankedMutex {
         RankedMutex(cp_arena_mutex(), .arena)
     }
@@ -52,14 +59,11 @@ package enum TableArena {
             var first: Table? = nil
             var missing = count
             while missing > 0 {
-                guard let header = freeList else {
+                guard let block = available else {
                     if grow() { continue }
                     break
                 }
-                freeList = header.pointee.next
-                freeCount &-= 1
-                header.pointee.next = nil
-                let table = Table(header)
+                let table = Table(takePage(from: block))
                 table.nextStray = first
                 first = table
                 missing &-= 1
@@ -71,10 +75,42 @@ package enum TableArena {
     /// Takes a page back.  Nobody may still reach it.
     package static func give(_ table: Table) {
         locked {
-            table.header.pointee.next = freeList
-            freeList = table.header
-            freeCount &+= 1
+            let block = ArenaBlock(holding: UInt(bitPattern: table.header))
+            block.give(table.header)
+            if block.freeCount == 1 { list(block) }
+            guard block.isIdle else { return }
+            idleCount &+= 1
+            if idleCount > idleReserve { release(block) }
         }
+    }
+
+    private static func takePage(from block: ArenaBlock) -> UnsafeMutablePointer<kvm_mmu_page> {
+        if block.isIdle { idleCount &-= 1 }
+        let header = block.take()
+        if block.freeCount == 0 { unlist(block) }
+        return header
+    }
+
+    private static func list(_ block: ArenaBlock) {
+        block.links.pointee.next = available
+        block.links.pointee.previous = nil
+        available?.links.pointee.previous = block
+        available = block
+    }
+
+    private static func unlist(_ block: ArenaBlock) {
+        let links = block.links.pointee
+        links.next?.links.pointee.previous = links.previous
+        if let previous = links.previous { previous.links.pointee.next = links.next } else { available = links.next }
+    }
+
+    /// No page of it is used, nor looked at by anybody inside RCU: that was waited for.
+    private static func release(_ block: ArenaBlock) {
+        unlist(block)
+        idleCount &-= 1
+        block.discard()
+        block.links.pointee.next = released
+        released = block
     }
 
     private static func reserve() -> Bool {
@@ -92,19 +128,23 @@ package enum TableArena {
     }
 
     private static func grow() -> Bool {
+        if let block = released {
+            released = block.links.pointee.next
+            block.fill()
+            idleCount &+= 1
+            list(block)
+            return true
+        }
         if reserved.load(ordering: .relaxed) == 0 && !reserve() { return false }
         let used = committed.load(ordering: .relaxed)
         guard used < reserved.load(ordering: .relaxed) else { return false }
         let block = offset &+ firstAddress &+ used
         guard let memory = UnsafeMutableRawPointer(bitPattern: block),
               cp_commit_region(memory, Int(blockBytes)) else { return false }
-        for page in (headerPages..<pagesPerBlock).reversed() {
-            let header = (memory + Int(bitPattern: page &* headerBytes)).assumingMemoryBound(to: kvm_mmu_page.self)
-            header.pointee.spt = (memory + Int(bitPattern: page &* 4096)).assumingMemoryBound(to: UInt64.self)
-            header.pointee.next = freeList
-            freeList = header
-        }
-        freeCount &+= Int(bitPattern: pagesPerBlock &- headerPages)
+        let new = ArenaBlock(holding: block)
+        new.fill()
+        idleCount &+= 1
+        list(new)
         // Release: pairs with the acquire in `covers`; the headers are in place.
         committed.store(used &+ blockBytes, ordering: .releasing)
         return true

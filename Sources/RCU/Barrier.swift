@@ -4,6 +4,11 @@ import CPlatform
 import Sync
 import Synchronization
 
+/// Would rcuBarrier() wait here, rather than refuse?
+package var mayWaitForCallbacks: Bool {
+    !rcuReadLockHeld() && cp_self().pointee.in_report == 0 && cp_self().pointee.in_callback == 0
+}
+
 /// Wait until every callback queued before the call has run.
 package func rcuBarrier() {
     guard mayWait("rcu_barrier") else { return }

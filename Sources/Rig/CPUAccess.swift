@@ -21,18 +21,24 @@ package enum AccessResult {
     case faults(present: Bool, reserved: Bool)
     /// An entry changed under the walker: it starts again.
     case changed
+    /// The vCPU was asked to leave its root: kvm_mmu_load() first.
+    case mustLoad
+    /// The page would be logged, and its ring has no room: harvest and reset it first.
+    case ringFull
 }
 
 extension VCPU {
     /// One access as the CPU's page walker makes it, without a TLB.
-    package func access(_ gfn: GFN, _ access: Access, from root: Table) -> AccessResult {
+    package func access(_ gfn: GFN, _ access: Access) -> AccessResult {
         rcuReadLock()
         defer { rcuReadUnlock() }
-        while true {
-            let result = tryAccess(gfn, access, from: root)
-            if case .changed = result { continue }
-            return result
-        }
+        return inGuest { root in
+            while true {
+                let result = tryAccess(gfn, access, from: root)
+                if case .changed = result { continue }
+                return result
+            }
+        } ?? .mustLoad
     }
 
     private func tryAccess(_ gfn: GFN, _ access: Access, from root: Table) -> AccessResult {
@@ -47,10 +53,12 @@ extension VCPU {
             }
             let isLast = spte.isLast(at: level)
             guard allows(spte, access, masks) else { return .faults(present: true, reserved: false) }
+            let dirties = isLast && access.write && !masks.isDirty(spte)
+            if dirties && !canLogDirty(gfn) { return .ringFull }
             guard setAccessed(slot, spte, dirty: isLast && access.write, masks) else { return .changed }
             if isLast {
                 // Page modification logging: the CPU reports what becomes dirty.
-                if access.write && !masks.isDirty(spte) { logDirty(gfn) }
+                if dirties { logDirty(gfn) }
                 return .done(level)
             }
             table = Table(child: spte)

@@ -21,6 +21,8 @@ package enum LockRank: UInt32 {
     case recovery
     /// A VM's list of vCPUs.
     case vcpus
+    /// A VM's lock of retired slots.
+    case retiredSlots
     /// A VM's pages lock.
     case pages
     /// The arena's mutex.
@@ -57,6 +59,7 @@ package enum LockRank: UInt32 {
         case .mmu: "mmu_lock is held: out of the order of locks"
         case .recovery: "the recovery lock is held: out of the order of locks"
         case .vcpus: "the lock of the list of vCPUs is held: out of the order of locks"
+        case .retiredSlots: "the lock of retired slots is held: out of the order of locks"
         case .pages: "the pages lock is held: out of the order of locks"
         case .arena: "the arena's mutex is held: out of the order of locks"
         case .worker: "the worker mutex is held: out of the order of locks"

@@ -50,8 +50,9 @@ bool kvm_tdp_mmu_write_protect_gfn(struct kvm *kvm, const struct kvm_memory_slot
  * Copy the slot's bitmap (log->slot: id, address space in bits 31:16), one bit a
  * page from the slot's first, to log->dirty_bitmap, and, unless the VM has
  * manual protection, clear it and write-protect what it named.
- * 0, -EINVAL (NULL, slot can be none), -ENOENT (no such slot, or it is not logged),
- * -ENXIO (the VM has dirty rings); without a warning but for NULL.
+ * 0, -ENXIO (the VM has dirty rings), -EINVAL (NULL, bad id or address space), -ENOENT (no
+ * such slot, or it is not logged).  Where the CPUs log (PML), they are asked to leave the
+ * guest first (vcpu_request).
  * No lock, not in RCU, not in kvm->srcu.  Follows KVM_GET_DIRTY_LOG.
  */
 int kvm_vm_ioctl_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
@@ -60,8 +61,8 @@ int kvm_vm_ioctl_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
  * Clear the bits set in log->dirty_bitmap for log->num_pages pages from
  * log->first_page, and write-protect those that were dirty.  first_page must be a
  * multiple of 64, num_pages too unless the range ends with the slot.
- * 0, -EINVAL, -ENOENT, -ENXIO, likewise.  No lock, not in RCU, not in kvm->srcu.
- * Follows KVM_CLEAR_DIRTY_LOG.
+ * 0, -ENXIO, -EINVAL, -ENOENT as above, -EINVAL (not the slot's pages).  
+ * No lock, not in RCU, not in kvm->srcu.  Follows KVM_CLEAR_DIRTY_LOG.
  */
 int kvm_vm_ioctl_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *log);
 
@@ -75,15 +76,16 @@ struct kvm_dirty_gfn *tdpmmu_vcpu_dirty_ring(struct kvm_vcpu *vcpu, uint32_t *en
 
 /*
  * Free the harvested entries of all rings and make their pages visible again
- * when written.  Returns how many entries, or -EINVAL.  vCPUs may fault meanwhile;
- * none may be made or destroyed.  No lock, not in RCU, not in kvm->srcu.
- * Follows KVM_RESET_DIRTY_RINGS.
+ * when written.  Returns how many entries, or -EINVAL (the VM has no rings).  vCPUs may
+ * fault, come and go meanwhile.  No lock, not in RCU, not in kvm->srcu.  Follows
+ * KVM_RESET_DIRTY_RINGS.
  */
 int kvm_vm_ioctl_reset_dirty_pages(struct kvm *kvm);
 
 /*
  * Note that the guest wrote gfn (address space as_id): what emulation does.  No
- * effect if no logged slot holds it.  Any lock.  Follows mark_page_dirty().
+ * effect if no logged slot holds it; a warning if the VM has rings, which belong to vCPUs.
+ * Any lock.  Follows mark_page_dirty().
  */
 void tdpmmu_mark_page_dirty(struct kvm *kvm, int as_id, gfn_t gfn);
 

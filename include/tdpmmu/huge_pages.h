@@ -49,7 +49,8 @@ int tdpmmu_set_nx_huge_pages(struct kvm *kvm, bool on);
 /*
  * Zap up to 1/ratio of the tables that stand in for a non-executable huge page,
  * oldest first, so that they can be huge again; those in a logged slot are only
- * taken off the list.  Returns how many were zapped, or -EINVAL (ratio 0).
+ * taken off the list.  Flushes once, inside RCU.  Returns how many were zapped, or -EINVAL
+ * (ratio 0).
  * No lock, not in RCU.  One step of the kernel's recovery thread.
  */
 int tdpmmu_nx_recover(struct kvm *kvm, unsigned int ratio);

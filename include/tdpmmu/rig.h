@@ -16,7 +16,11 @@ TDPMMU_BEGIN_DECLS
  * access: any of PFERR_WRITE_MASK, PFERR_FETCH_MASK, PFERR_USER_MASK.
  * Returns the level of the leaf; or 0 if the access faults, with the error code
  * the CPU would report in *error_code (may be NULL); or -EINVAL (NULL vCPU, no
- * root, gpa out of range).  Enters RCU itself.  Any lock.
+ * root, gpa out of range); or -ENOBUFS: the page would be logged, and the vCPU's dirty
+ * ring is full but for its reserve, so nothing was written: harvest and reset it.
+ * A vCPU whose root was invalidated does not run on: 0, and the access in
+ * *error_code, until kvm_mmu_load() gave it another, so call that before each access.
+ * Enters RCU itself.  Any lock.
  */
 int tdpmmu_cpu_access(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t access, uint64_t *error_code);
 

@@ -19,7 +19,7 @@ int kvm_mmu_init_tdp_mmu(struct kvm *kvm);
  * Take the TDP MMU down: drop the vCPUs' roots, invalidate and zap all roots,
  * wait for their memory with rcu_barrier(), and warn if a root or a table is
  * left.  Faults give -EINVAL from here on.
- * No lock, not in RCU, not in kvm->srcu, not in an RCU callback; TDP MMU set up.
+ * No lock, not in RCU, not in kvm->srcu, not in a callback; TDP MMU set up.
  */
 void kvm_mmu_uninit_tdp_mmu(struct kvm *kvm);
 
@@ -48,7 +48,9 @@ void kvm_tdp_mmu_put_root(struct kvm *kvm, struct kvm_mmu_page *root);
 
 /*
  * Give the vCPU a valid root for its address space, if it has none or its root
- * has been invalidated.  0, -EINVAL, -ENOMEM.  No lock, not in RCU; TDP MMU set up.
+ * has been invalidated; with another root its translations are flushed
+ * (vcpu_request).  0, -EINVAL, -ENOMEM.
+ * No lock, not in RCU; TDP MMU set up.
  */
 int kvm_mmu_load(struct kvm_vcpu *vcpu);
 
@@ -58,7 +60,11 @@ void kvm_mmu_unload(struct kvm_vcpu *vcpu);
 /* The vCPU's root, or NULL; it may have been invalidated.  Any lock. */
 struct kvm_mmu_page *tdpmmu_vcpu_root(struct kvm_vcpu *vcpu);
 
-/* Mark every root invalid: no fault and no vCPU uses it any more.  Lock W. */
+/*
+ * Mark every root invalid, and ask every vCPU to leave the one it has (vcpu_request): when
+ * this returns, no fault and no vCPU uses it any more, so zapping it needs no flush.  Lock W.
+ * Follows kvm_tdp_mmu_invalidate_all_roots() and the request its caller makes.
+ */
 void kvm_tdp_mmu_invalidate_all_roots(struct kvm *kvm);
 
 /*
@@ -67,11 +73,17 @@ void kvm_tdp_mmu_invalidate_all_roots(struct kvm *kvm);
  */
 void kvm_tdp_mmu_zap_invalidated_roots(struct kvm *kvm);
 
-/* Both of these in a row: what deleting a slot does.
- * No lock, not in RCU, not in kvm->srcu. */
+/*
+ * Both of these in a row: what deleting a slot does.  One at a time, and none beside a change
+ * of slots.  No lock, not in RCU, not in kvm->srcu.
+ */
 void kvm_mmu_zap_all_fast(struct kvm *kvm);
 
-/* Zap every root, also invalid ones, at all gfns, then flush.  Lock W. */
+/*
+ * Zap every root, also invalid ones, at all gfns.  One flush of everything for each valid
+ * root under which something was, inside RCU (6.12, where no vCPU runs any more, has none).
+ * Yields.  Lock W.
+ */
 void kvm_tdp_mmu_zap_all(struct kvm *kvm);
 
 /* Faults ----------------------------------------------------------------- */

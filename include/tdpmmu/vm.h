@@ -12,6 +12,7 @@
 TDPMMU_BEGIN_DECLS
 
 struct tdp_iter; /* tdp_iter.h */
+struct kvm_vcpu;
 
 #define KVM_ADDRESS_SPACE_NUM 2 /* 0 normal, 1 SMM */
 #define KVM_USER_MEM_SLOTS 32764
@@ -63,6 +64,19 @@ struct tdpmmu_warning {
 /* Called for every warning, from the thread that caused it, locks held as they are. */
 typedef void (*tdpmmu_warn_fn)(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning);
 
+/* What a vCPU is asked to do before it runs on in the guest: the kernel's requests. */
+enum tdpmmu_request {
+    /* Leave the guest; its root may be invalid, so kvm_mmu_load() before it goes in again.
+     * KVM_REQ_MMU_FREE_OBSOLETE_ROOTS. */
+    TDPMMU_REQ_FREE_OBSOLETE_ROOTS = 1,
+    /* It gets another root: forget all translations it has, before it goes in.  What
+     * kvm_mmu_load() flushes in the kernel. */
+    TDPMMU_REQ_TLB_FLUSH = 2,
+    /* Leave the guest once, and tell which pages were logged (PML): kvm_vcpu_kick() before a
+     * dirty log is read or cleared or dirty rings are reset. */
+    TDPMMU_REQ_LEAVE_GUEST = 3,
+};
+
 /*
  * What a rig brings.  Each callback may be NULL: the default is named.  None may
  * call back into the library, except for read-only functions and RCU readers, where
@@ -84,7 +98,9 @@ struct tdpmmu_ops {
     /*
      * Every CPU must forget translations for gfns [start, start + npages) in
      * all address spaces; start 0 and npages UINT64_MAX means everything.
-     * Called inside RCU when tables were unlinked.  Default: nothing.
+     * Called inside RCU when tables were unlinked.  What was mapped under a root that was
+     * invalidated is not flushed: see vcpu_request, which a rig whose CPUs cache
+     * translations needs as well.  Default: nothing.
      */
     void (*flush_tlb)(void *ctx, struct kvm *kvm, gfn_t start, uint64_t npages);
     /*
@@ -107,7 +123,8 @@ struct tdpmmu_ops {
      * from it (splitting, write-protecting, collapsing) is still to come.  Held is the lock
      * that serialises slot changes, and no other: here, as an exception, the rig may make
      * faults and notifier calls on its own thread, to force what happens between the two.
-     * Nothing that changes slots or reads dirty logs.  Default: nothing.
+     * Nothing that changes slots, reads dirty logs or zaps all (kvm_mmu_zap_all_fast(), the
+     * NX switch): refused with a warning.  Default: nothing.
      */
     void (*slot_committing)(void *ctx, struct kvm *kvm, const struct kvm_memory_slot *slot);
     /*
@@ -127,10 +144,23 @@ struct tdpmmu_ops {
      * slot whose dirty log was switched, between two of its walks.  Here, as an exception,
      * the rig may make on its own thread whatever another thread might: with yield_at, a
      * race is forced without a second thread.  But nothing that changes slots: that would
-     * wait for the operation; nor what reads a dirty log, where the operation does so itself
-     * or changes a slot.  Default: nothing.
+     * wait for the operation; nor what reads a dirty log or zaps all, where the operation
+     * does so itself or changes a slot: refused with a warning.  Default: nothing.
      */
     void (*yielded)(void *ctx, struct kvm *kvm);
+    /*
+     * vcpu is asked for something.  For FREE_OBSOLETE_ROOTS and LEAVE_GUEST return when it has
+     * left the guest: it uses nothing of its root or its translations afterwards until it has
+     * done what was asked.  Called once for each vCPU: FREE_OBSOLETE_ROOTS with Lock W held, as
+     * roots are invalidated; LEAVE_GUEST under the lock that serialises slot changes, where the
+     * VM logs by Dirty bits (PML); TLB_FLUSH with no
+     * lock, by the vCPU's own thread in kvm_mmu_load().  The vCPU's own thread may be the one
+     * that asks.  The vCPU outlives the call, and may not be destroyed in it.
+     * Default: nothing; tdpmmu_cpu_access() needs none of it, since its CPU has no TLB, never
+     * walks a root that was invalidated, and is waited for.
+     */
+    void (*vcpu_request)(void *ctx, struct kvm *kvm, struct kvm_vcpu *vcpu,
+                         enum tdpmmu_request request);
 };
 
 /*
@@ -170,7 +200,7 @@ struct kvm *tdpmmu_create_vm(const struct tdpmmu_vm_config *config);
  * A child of fork() has a copy of each VM, its strays included, which it may use and
  * destroy if no other thread was inside a call on it, or held its mmu_lock, when it forked.
  * It may make VMs of its own in any case.
- * No lock, not in RCU, not in kvm->srcu, not in an RCU callback.
+ * No lock, not in RCU, not in kvm->srcu, not in a callback.
  */
 void tdpmmu_destroy_vm(struct kvm *kvm);
 
@@ -200,11 +230,10 @@ int tdpmmu_vcpu_set_as_id(struct kvm_vcpu *vcpu, int as_id);
  * space in bits 31:16; addresses and size are bytes and 4 KiB aligned.  Delete
  * and move invalidate and zap all roots first (kvm_mmu_zap_all_fast).  MMIO
  * SPTEs made before are stale afterwards: the generation moves.
- * 0, -EINVAL (NULL, unaligned, wraps, beyond MAXPHYADDR, bad id or flags, resize,
- * read-only flag changed, nothing to delete), -EEXIST (overlaps another slot),
- * -ENOMEM; without a warning but for NULL, as the ioctl.  On return no reader uses a
- * slot as it was.  No lock, not in RCU, not in kvm->srcu.
- * Follows __kvm_set_memory_region().
+ * 0, -EINVAL (NULL, unaligned, wraps, bad id or flags, resize, read-only flag changed,
+ * nothing to delete), -EEXIST (overlaps another slot), -EINVAL (beyond MAXPHYADDR; a slot
+ * that was to move has been invalid and zapped by then, and is as it was), -ENOMEM.  On return no reader uses a slot as it was.  
+ * No lock, not in RCU, not in kvm->srcu.  Follows __kvm_set_memory_region().
  */
 int kvm_set_memory_region(struct kvm *kvm, const struct kvm_userspace_memory_region *region);
 
@@ -222,10 +251,12 @@ uint64_t tdpmmu_memslots_generation(struct kvm *kvm, int as_id);
 /*
  * Switch a VM's capability: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 (args[0]:
  * KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE, KVM_DIRTY_LOG_INITIALLY_SET), or
- * KVM_CAP_DISABLE_QUIRKS2 (args[0]: TDPMMU_QUIRK_SLOT_ZAP_ALL or nothing), or
- * KVM_CAP_DIRTY_LOG_RING[_ACQ_REL] (args[0]: bytes of each vCPU's ring, a power of
- * two from 4096 to 1 MiB; before the first vCPU; replaces the bitmaps).
- * 0 or -EINVAL (NULL, unknown cap, flags or args), without a warning but for NULL.
+ * KVM_CAP_DISABLE_QUIRKS2 (args[0]: quirks; of those the kernel knows only
+ * TDPMMU_QUIRK_SLOT_ZAP_ALL means something here; they stay disabled), or
+ * KVM_CAP_DIRTY_LOG_RING[_ACQ_REL] (args[0]: bytes of each vCPU's ring, a power of two from
+ * 4096, or 16384 where the CPU logs dirty pages (PML), to 1 MiB; once, before the first
+ * vCPU; replaces the bitmaps).  A vCPU stops (-ENOBUFS) with 64 entries left, or 576.
+ * 0, -EINVAL (NULL, unknown cap, flags or args), -E2BIG (a ring above 1 MiB).  
  * No lock, not in RCU, not in kvm->srcu.
  * Follows the KVM_ENABLE_CAP ioctl of a VM.
  */

@@ -15,6 +15,9 @@ void *cp_reserve_region(size_t size, size_t align);
 /* Make [address, address + size) readable, writable and zero, in huge pages if there are any. */
 bool cp_commit_region(void *address, size_t size);
 
+/* Give the memory of [address, address + size) back to the system: it stays usable, and is zero. */
+void cp_discard_region(void *address, size_t size);
+
 /* Zeroed memory aligned to a cache line, or NULL; cp_free_zeroed() frees it. */
 void *cp_alloc_zeroed(size_t size);
 void cp_free_zeroed(void *memory);

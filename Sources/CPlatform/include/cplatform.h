@@ -115,6 +115,7 @@ struct cp_thread {
     struct cp_callbacks callbacks; /* a cache line of its own */
     struct cp_waiter waiter;
     struct cp_srcu_holds srcu;
+    const void *_Nullable vm_called; /* the VM whose callback runs in this thread, or NULL */
 };
 
 extern __thread struct cp_thread cp_thread_data __attribute__((tls_model("initial-exec")));

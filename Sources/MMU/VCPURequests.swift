@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
+import CTDPMMU
+import PageTable
+import Sync
+import Synchronization
+
+/// What a vCPU is asked to do before it runs on, by a thread that is not its own.  With a rig
+/// that has CPUs the request goes to the rig; the CPU model in Rig needs none.
+///
+/// 1. The asker makes what it changed visible (a root's invalid bit), then sets the request.
+/// 2. It waits until the vCPU has left the guest: an access that began before may not have seen it.
+/// 3. An access that begins later sees the request, and does not walk.
+/// 4. kvm_mmu_load() takes the request back and looks at the root afterwards.
+extension VCPU {
+    /// Returns when the vCPU is out of the guest and cannot enter again without doing it.
+    fileprivate func ask(_ request: tdpmmu_request) {
+        if request == TDPMMU_REQ_FREE_OBSOLETE_ROOTS {
+            // Sequentially consistent, with enterGuest(): at least one sees the other.
+            state.pointee.mustLoad.store(true, ordering: .sequentiallyConsistent)
+        }
+        tellRig(request)
+        waitUntilOutOfGuest()
+    }
+
+    private func tellRig(_ request: tdpmmu_request) {
+        guard let callback = vm.state.pointee.config.ops.vcpu_request else { return }
+        vm.callRig { callback(vm.state.pointee.config.opsContext, vm.kvm, pointer, request) }
+    }
+
+    /// Its next entry goes by a root that it did not walk before.  By its own thread.
+    func flushForNewRoot() { tellRig(TDPMMU_REQ_TLB_FLUSH) }
+
+    /// Before its root is looked at: what is asked from here on is asked anew.
+    func answerRequests() {
+        // Acquire: pairs with the store in ask(); the root is seen to be invalid.
+        _ = state.pointee.mustLoad.exchange(false, ordering: .acquiringAndReleasing)
+    }
+
+    /// The CPU model's accesses are short and wait for nothing.
+    private func waitUntilOutOfGuest() {
+        // Sequentially consistent, with enterGuest().
+        let entries = state.pointee.guestEntries.load(ordering: .sequentiallyConsistent)
+        guard entries & 1 != 0 else { return }
+        // Acquire: pairs with the release in leaveGuest(); what the access logged is seen.
+        while state.pointee.guestEntries.load(ordering: .acquiring) == entries {
+            // The thread that was in the guest stayed behind in the parent.
+            if state.pointee.guestForks.load(ordering: .relaxed) != ForkGate.forks { return }
+            cp_yield()
+        }
+    }
+
+    /// Runs `body` with the vCPU in the guest, on its root; nil if it has none, or was asked to
+    /// leave the one it has.  RCU: kvm_mmu_uninit_tdp_mmu() may take the root away meanwhile.
+    @inline(__always)
+    package func inGuest<T>(_ body: (Table) -> T) -> T? {
+        state.pointee.guestForks.store(ForkGate.forks, ordering: .relaxed)
+        // Sequentially consistent, with ask() and waitUntilOutOfGuest().
+        state.pointee.guestEntries.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        // Release: pairs with the acquire in waitUntilOutOfGuest().
+        defer { state.pointee.guestEntries.wrappingAdd(1, ordering: .releasing) }
+        guard !state.pointee.mustLoad.load(ordering: .sequentiallyConsistent),
+              let root, !root.role.isInvalid else { return nil }
+        return body(root)
+    }
+}
+
+extension VM {
+    /// Asks every vCPU, and returns when all are out of the guest.  No small lock.
+    @inline(never)
+    func askVCPUs(_ request: tdpmmu_request) { forEachVCPU { $0.ask(request) } }
+
+    /// Before dirty pages are read: what the CPUs have logged and not yet told must come in.
+    func drainDirtyLogs() {
+        if usesPML { askVCPUs(TDPMMU_REQ_LEAVE_GUEST) }
+    }
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Table memory goes back to the system. */
+/* modes: plain (the others keep memory of their own beside it) */
+#include "test_helpers.h"
+
+static long resident_kib(void)
+{
+    FILE *file = fopen("/proc/self/statm", "r");
+    long total, resident;
+
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%ld %ld", &total, &resident), 2);
+    fclose(file);
+    return resident * 4;
+}
+
+/* 20,000 tables are 80 MiB; of a VM that is gone at most the reserve stays, and is used again. */
+static void memory_goes_back(void **state)
+{
+    enum { TABLES = 20000, RESERVE_KIB = 4 * 2048, SLACK_KIB = 8192 };
+    long before;
+
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+
+        assert_int_equal(add_slot(w->kvm, 1, 0, WORLD_SLOT_PAGES, TABLES * 512ull, WORLD_HVA), 0);
+        before = round ? before : resident_kib();
+        for (gfn_t i = 0; i < TABLES; i++)
+            assert_int_equal(map_page(w, WORLD_SLOT_PAGES + i * 512, 1), RET_PF_FIXED);
+        assert_true(resident_kib() - before > TABLES * 4 - SLACK_KIB);
+        world_free(w);
+        assert_true(resident_kib() - before < RESERVE_KIB + SLACK_KIB);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_goes_back),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
