@@ -17,6 +17,7 @@ DESTDIR ?=
 SWIFT ?= swift
 SECONDS_TORTURE ?= 10
 SECONDS_TORTURE_RCU ?= 600
+SECONDS_FUZZ ?= 60
 REPETITIONS ?= 9
 export SWIFT
 
@@ -30,13 +31,14 @@ LIBRARY_SOURCES := $(filter-out Sources/tdpmmuctl/% Sources/CZlib/%,$(SOURCES))
 TOOL_SOURCES := $(filter Sources/tdpmmuctl/% Sources/CZlib/% include/%,$(SOURCES)) Package.swift
 # SwiftPM would take CC for its own clang.
 SWIFT_BUILD := env -u CC $(SWIFT) build -c release
-EMBEDDED_BUILD := TDPMMU_EMBEDDED=1 $(SWIFT_BUILD)
+EMBEDDED_BUILD := $(SWIFT_BUILD) --traits Embedded
 # No path of the building machine belongs into what is shipped.
 PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
 
 .PHONY: all demo check lib tools install uninstall symbols torture bench-rcu clean help \
-	check-headers check-symbols check-library check-c check-swift check-traces check-readme \
-	check-install check-torture check-tsan check-asan check-valgrind check-mutants
+	check-headers check-symbols check-contracts check-traps check-library check-locks check-floors check-c check-swift check-traces check-readme \
+	check-install check-torture check-tsan check-asan check-valgrind check-mutants \
+	fuzz fuzz-clang check-fuzz
 
 all: lib tools
 
@@ -44,13 +46,14 @@ help:
 	@echo 'make              libtdpmmu.so.1 and tdpmmuctl, in build/'
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
-	@echo 'make check-X      one of them: headers symbols library c torture swift traces readme install'
+	@echo 'make check-X      one of them: headers symbols contracts traps library locks floors c fuzz torture swift traces readme install'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
 	@echo 'make check-mutants  bugs put in one by one: is each found?  (about half an hour)'
 	@echo 'make torture      the torture and stress tests: the MMU twice $(SECONDS_TORTURE) s (SECONDS_TORTURE=N),'
 	@echo '                  RCU $(SECONDS_TORTURE_RCU) s (SECONDS_TORTURE_RCU=N)'
+	@echo 'make fuzz         random calls of the whole C interface for $(SECONDS_FUZZ) s (SECONDS_FUZZ=N); fuzz-clang: by libFuzzer'
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
@@ -61,6 +64,8 @@ lib: $(LIBRARY) $(B)/libtdpmmu.so
 
 $(LIBRARY): $(LIBRARY_SOURCES) tdpmmu.map Makefile scripts/link.sh scripts/toolchain.sh
 	@sh scripts/need.sh build
+	@# An archive keeps the objects of files that are gone.
+	@rm -f .build-embedded/release/libtdpmmu-objects.a
 	$(EMBEDDED_BUILD) --product tdpmmu-objects --scratch-path .build-embedded $(PREFIX_MAP)
 	sh scripts/link.sh .build-embedded/release/libtdpmmu-objects.a $@
 
@@ -94,8 +99,20 @@ check-headers:
 check-symbols: lib
 	@python3 scripts/symbols.py check tdpmmu.map $(LIBRARY)
 
+check-contracts:
+	@python3 scripts/contracts.py
+
+check-traps: lib
+	@python3 scripts/traps.py $(LIBRARY) "$$(sh scripts/toolchain.sh)/bin/llvm-symbolizer"
+
 check-library: lib
 	@sh scripts/check-library.sh $(LIBRARY) $(CURDIR)
+
+check-locks:
+	@python3 scripts/check-locks.py
+
+check-floors:
+	@python3 scripts/check-floors.py
 
 check-c: lib
 	@python3 scripts/ctests.py plain
@@ -105,6 +122,25 @@ check-torture: lib
 
 torture: lib
 	@python3 scripts/ctests.py plain --torture $(SECONDS_TORTURE) --torture-rcu $(SECONDS_TORTURE_RCU)
+
+# Random calls ---------------------------------------------------------------
+
+FUZZ_BUILD := -std=c11 -g -O2 -D_GNU_SOURCE -Wall -Wextra -Werror -Iinclude tests-c/fuzz_api.c -L$(B) -ltdpmmu
+
+$(B)/fuzz_api: tests-c/fuzz_api.c $(HEADERS) | $(LIBRARY) $(B)/libtdpmmu.so
+	$(CC) -o $@ $(FUZZ_BUILD) -Wl,-rpath,'$$ORIGIN'
+
+fuzz: lib $(B)/fuzz_api
+	@$(B)/fuzz_api $(SECONDS_FUZZ)
+
+check-fuzz: lib $(B)/fuzz_api
+	@$(B)/fuzz_api 20
+
+# Needs the fuzzer's runtime in the toolchain's clang; what it found stays in build/fuzz-corpus.
+fuzz-clang: lib
+	@mkdir -p $(B)/fuzz-corpus
+	"$$(sh scripts/toolchain.sh)/bin/clang" -fsanitize=fuzzer -DLIBFUZZER -o $(B)/fuzz_clang $(FUZZ_BUILD) -Wl,-rpath,'$$ORIGIN'
+	@$(B)/fuzz_clang -max_len=6000 -timeout=20 -max_total_time=$(SECONDS_FUZZ) $(B)/fuzz-corpus
 
 bench-rcu: lib
 	@sh scripts/need.sh check

@@ -3,17 +3,22 @@
 import PackageDescription
 
 // The shipped libtdpmmu.so is built in Embedded Swift, which cannot be imported
-// by normal modules; tests build the same sources in normal mode.
-let embedded = Context.environment["TDPMMU_EMBEDDED"] == "1"
+// by normal modules; tests build the same sources in normal mode.  Naming a trait
+// (`swift build --traits Embedded`) leaves out the default one.
+let traits: Set<Trait> = [
+    .default(enabledTraits: ["Tools"]),
+    .trait(name: "Tools", description: "the command line, and what it depends on"),
+    .trait(name: "Embedded", description: "the modules of the shared library, in Embedded Swift"),
+]
 
 // The walls of docs/DESIGN.md, bottom to top: a module may use those below it.
-let library: [SwiftSetting] = embedded
-    ? [.enableExperimentalFeature("Embedded"),
-       // A section per function, so that the linker drops what several modules
-       // emitted and what nobody calls.
-       .unsafeFlags(["-wmo", "-enforce-exclusivity=unchecked", "-Xfrontend", "-function-sections",
-                     "-Xfrontend", "-disable-stack-protector"])]
-    : []
+let library: [SwiftSetting] = [
+    .enableExperimentalFeature("Embedded", .when(traits: ["Embedded"])),
+    // A section per function, so that the linker drops what several modules
+    // emitted and what nobody calls.
+    .unsafeFlags(["-wmo", "-enforce-exclusivity=unchecked", "-Xfrontend", "-function-sections",
+                  "-Xfrontend", "-disable-stack-protector"], .when(traits: ["Embedded"])),
+]
 
 let products: [Product] = [
     .library(name: "tdpmmu-objects", type: .static, targets: ["ABI"]),
@@ -22,7 +27,7 @@ let products: [Product] = [
 let modules: [Target] = [
     .systemLibrary(name: "CTDPMMU", path: "include"),
     .target(name: "CPlatform", dependencies: ["CTDPMMU"],
-            cSettings: embedded ? [.define("TDPMMU_SHARED_LIBRARY")] : []),
+            cSettings: [.define("TDPMMU_SHARED_LIBRARY", .when(traits: ["Embedded"]))]),
     .target(name: "Sync", dependencies: ["CTDPMMU", "CPlatform"], swiftSettings: library),
     .target(name: "RCU", dependencies: ["Sync"], swiftSettings: library),
     .target(name: "PageTable", dependencies: ["RCU"], swiftSettings: library),
@@ -39,12 +44,13 @@ let client: [LinkerSetting] = [
                   "-Xlinker", "-rpath", "-Xlinker", buildDirectory]),
 ]
 
-let tools: [Target] = embedded ? [] : [
+let tools: [Target] = [
     .systemLibrary(name: "CZlib", path: "Sources/CZlib"),
     .executableTarget(
         name: "tdpmmuctl",
         dependencies: ["CTDPMMU", "CZlib",
-                       .product(name: "ArgumentParser", package: "swift-argument-parser")],
+                       .product(name: "ArgumentParser", package: "swift-argument-parser",
+                                condition: .when(traits: ["Tools"]))],
         linkerSettings: client),
     .testTarget(name: "tdpmmuctlTests", dependencies: ["tdpmmuctl"]),
     .testTarget(name: "SyncTests", dependencies: ["Sync"]),
@@ -56,7 +62,8 @@ let tools: [Target] = embedded ? [] : [
 let package = Package(
     name: "libtdpmmu",
     products: products,
-    dependencies: embedded ? [] : [
+    traits: traits,
+    dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     ],
     targets: modules + tools,

@@ -6,13 +6,19 @@
  * House rules for every function declared here:
  *  - A gfn is a guest frame number (a gpa shifted right by 12); every range is
  *    [start, end), end exclusive.
- *  - "Lock W" / "Lock R": the calling thread holds kvm->mmu_lock for write /
- *    for read.  "RCU": it is inside rcu_read_lock() ... rcu_read_unlock().
+ *  - Each says in one sentence what the calling thread must hold and must not:
+ *    "Lock R" / "Lock W": kvm->mmu_lock for read / for write.  "No lock": not
+ *    mmu_lock, where there is no kvm of any VM.  "Any lock": either is fine.  "In RCU": inside rcu_read_lock() ...
+ *    rcu_read_unlock().  "In kvm->srcu": inside a reader of that domain.  "TDP MMU
+ *    set up": between kvm_mmu_init_tdp_mmu() and kvm_mmu_uninit_tdp_mmu().  What is
+ *    not named does not matter.
  *  - Integers returned are 0, a RET_PF_* value, or a negative errno;
  *    constructors return NULL and set errno.
- *  - A bad argument or a missing lock changes nothing: it gives -EINVAL (or the
- *    errno named) and, because a test wants to hear of it, one call of the
- *    warning callback.
+ *  - A broken contract (that sentence, NULL, a pointer to nothing of the VM's, an
+ *    argument out of its range) changes nothing: it gives -EINVAL (or the errno
+ *    named) and, because a test wants to hear of it, one call of the warning
+ *    callback, which names the function and the argument and has its value.
+ *    Functions that follow an ioctl answer bad values by the errno alone.
  */
 #ifndef TDPMMU_H
 #define TDPMMU_H

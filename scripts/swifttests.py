@@ -18,7 +18,7 @@ LOG = os.path.join("build", "swift-tests.log")
 
 def swift(arguments, log):
     """Runs it, shows what looks like trouble; returns (status, output)."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("CC", "TDPMMU_EMBEDDED")}
+    environment = {k: v for k, v in os.environ.items() if k != "CC"}
     environment["SWIFT_BACKTRACE"] = "interactive=no,color=no"
     process = subprocess.Popen([SWIFT, *arguments], cwd=TOP, env=environment, text=True,
                                stdin=subprocess.DEVNULL, errors="replace",

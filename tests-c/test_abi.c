@@ -36,6 +36,7 @@ SIZE(struct tdpmmu_rwlock, 16);
 SIZE(rwlock_t, 16);
 AT(struct tdpmmu_rwlock, state, 0);
 AT(struct tdpmmu_rwlock, sleepers, 4);
+AT(struct tdpmmu_rwlock, rank, 6);
 AT(struct tdpmmu_rwlock, owner, 8);
 AT(struct kvm, mmu_lock, 0);
 AT(struct kvm, srcu, 16);

@@ -6,10 +6,12 @@
  */
 #include "test_helpers.h"
 
+#include <limits.h>
 #include <unistd.h>
 
 #define BEYOND (UINT64_C(1) << 34) /* first gfn that does not exist: MAXPHYADDR 46 */
 #define BAD_POINTER ((void *)0x123456789000)
+#define TOP_POINTER ((void *)UINTPTR_MAX) /* what errno-pointers look like */
 
 static struct world *a, *b;    /* two VMs */
 static struct kvm_vcpu *bare;  /* a vCPU of a without a root */
@@ -188,11 +190,11 @@ static void nothing(struct rcu_head *unused)
 
 /*
  * The list; each line becomes a case of call().
- * BAD: an error (the expression) and one warning.  QUIET: an error, a warning is
- * not promised.  WARN: no error in the signature, so exactly one warning.
+ * BAD: an error (the expression) and one warning.  ERRNO: an error and no warning, as
+ * the ioctl that is followed.  QUIET: an error, a warning is not promised.  WARN: no error in the signature, so exactly one warning.
  * FINE: extreme values that must simply not crash.
  */
-#define CASES(BAD, QUIET, WARN, FINE) \
+#define CASES(BAD, ERRNO, QUIET, WARN, FINE) \
     /* types.h has no functions; lock.h */ \
     WARN(tdpmmu_rwlock_init(NULL)) \
     WARN(tdpmmu_read_lock(NULL)) \
@@ -234,9 +236,9 @@ static void nothing(struct rcu_head *unused)
     WARN(LOCKED_R(tdpmmu_destroy_vm(a->kvm))) \
     WARN(IN_RCU(tdpmmu_destroy_vm(a->kvm))) \
     BAD((errno = 0, !tdpmmu_create_vcpu(NULL, 0) && errno == EINVAL)) \
-    BAD((errno = 0, !tdpmmu_create_vcpu(a->kvm, -1) && errno == EINVAL)) \
-    BAD((errno = 0, !tdpmmu_create_vcpu(a->kvm, INT32_MIN) && errno == EINVAL)) \
-    BAD((errno = 0, !tdpmmu_create_vcpu(a->kvm, 4096) && errno == EINVAL)) \
+    ERRNO((errno = 0, !tdpmmu_create_vcpu(a->kvm, -1) && errno == EINVAL)) \
+    ERRNO((errno = 0, !tdpmmu_create_vcpu(a->kvm, INT32_MIN) && errno == EINVAL)) \
+    ERRNO((errno = 0, !tdpmmu_create_vcpu(a->kvm, 4096) && errno == EINVAL)) \
     QUIET((errno = 0, !tdpmmu_create_vcpu(a->kvm, 0) && errno == EEXIST)) \
     FINE(tdpmmu_destroy_vcpu(NULL)) \
     BAD(!tdpmmu_vcpu_kvm(NULL)) \
@@ -248,13 +250,13 @@ static void nothing(struct rcu_head *unused)
     /* vm.h: slots */ \
     BAD(region(NULL, 1, 0, 0, 4096, 4096) == -EINVAL) \
     BAD(kvm_set_memory_region(a->kvm, NULL) == -EINVAL) \
-    BAD(region(a->kvm, 1, 0, BEYOND << 12, 4096, 4096) == -EINVAL) \
-    BAD(region(a->kvm, 1, 0, UINT64_MAX, UINT64_MAX, UINT64_MAX) == -EINVAL) \
-    BAD(region(a->kvm, 1, 0, 1ull << 40, 123, 4096) == -EINVAL) \
-    BAD(region(a->kvm, UINT32_MAX, 0, 1ull << 40, 4096, 4096) == -EINVAL) \
-    BAD(region(a->kvm, 1, ~0u, 1ull << 40, 4096, 4096) == -EINVAL) \
-    BAD(region(a->kvm, 1, 0, 0, 4096, 4096) == -EEXIST) \
-    BAD(region(a->kvm, 1, 0, 0, 0, 0) == -EINVAL) \
+    ERRNO(region(a->kvm, 1, 0, BEYOND << 12, 4096, 4096) == -EINVAL) \
+    ERRNO(region(a->kvm, 1, 0, UINT64_MAX, UINT64_MAX, UINT64_MAX) == -EINVAL) \
+    ERRNO(region(a->kvm, 1, 0, 1ull << 40, 123, 4096) == -EINVAL) \
+    ERRNO(region(a->kvm, UINT32_MAX, 0, 1ull << 40, 4096, 4096) == -EINVAL) \
+    ERRNO(region(a->kvm, 1, ~0u, 1ull << 40, 4096, 4096) == -EINVAL) \
+    ERRNO(region(a->kvm, 1, 0, 0, 4096, 4096) == -EEXIST) \
+    ERRNO(region(a->kvm, 1, 0, 0, 0, 0) == -EINVAL) \
     BAD((LOCKED_W(ret = region(a->kvm, 0, 0, 0, 0, 0)), ret == -EINVAL)) \
     BAD((LOCKED_R(ret = region(a->kvm, 0, 0, 0, 0, 0)), ret == -EINVAL)) \
     BAD((IN_RCU(ret = region(a->kvm, 0, 0, 0, 0, 0)), ret == -EINVAL)) \
@@ -281,6 +283,18 @@ static void nothing(struct rcu_head *unused)
     BAD(tdpmmu_get_stats(NULL, &stats, sizeof(stats)) == -EINVAL) \
     BAD(tdpmmu_get_stats(a->kvm, NULL, sizeof(stats)) == -EINVAL) \
     BAD(tdpmmu_get_stats(a->kvm, &stats, 0) == -EINVAL) \
+    BAD(tdpmmu_get_stats(a->kvm, &stats, SIZE_MAX) == -EINVAL) \
+    BAD(tdpmmu_get_stats(a->kvm, &stats, (size_t)SSIZE_MAX + 1) == -EINVAL) \
+    BAD((IN_RCU(flag = kvm_tdp_mmu_get_root(TOP_POINTER)), !flag)) \
+    BAD((IN_RCU(flag = kvm_tdp_mmu_get_root(TOP_POINTER - 127)), !flag)) \
+    WARN(kvm_tdp_mmu_put_root(a->kvm, TOP_POINTER)) \
+    WARN(kvm_tdp_mmu_put_root(a->kvm, TOP_POINTER - 127)) \
+    BAD((LOCKED_W(flag = kvm_tdp_mmu_zap_sp(a->kvm, TOP_POINTER - 127)), !flag)) \
+    BAD((LOCKED_W(flag = zap_gfn_range(a->kvm, TOP_POINTER, 0, 8, false)), !flag)) \
+    QUIET(tdpmmu_table_hpa(TOP_POINTER) == INVALID_PAGE) \
+    QUIET(tdpmmu_table_hpa(TOP_POINTER - 127) == INVALID_PAGE) \
+    BAD(iter_refused_in_rcu(TOP_POINTER - 4095, 4, 1, 0)) \
+    QUIET(!sptep_to_sp(TOP_POINTER)) \
     FINE(tdpmmu_set_warn_handler(world_warn, &process_world)) \
     FINE(tdpmmu_version()) \
     /* tdp_iter.h: values */ \
@@ -386,11 +400,11 @@ static void nothing(struct rcu_head *unused)
     BAD((IN_RCU(ret = kvm_tdp_mmu_page_fault(a->vcpu, 0x5000, 0)), ret == -EINVAL)) \
     BAD(prefault(NULL, 0, 4096, 0) == -EINVAL) \
     BAD(kvm_vcpu_pre_fault_memory(a->vcpu, NULL) == -EINVAL) \
-    BAD(prefault(a->vcpu, 1, 4096, 0) == -EINVAL) \
-    BAD(prefault(a->vcpu, 0, 0, 0) == -EINVAL) \
-    BAD(prefault(a->vcpu, 0, 4095, 0) == -EINVAL) \
-    BAD(prefault(a->vcpu, UINT64_MAX & ~4095ull, 8192, 0) == -EINVAL) \
-    BAD(prefault(a->vcpu, 0, 4096, 1) == -EINVAL) \
+    ERRNO(prefault(a->vcpu, 1, 4096, 0) == -EINVAL) \
+    ERRNO(prefault(a->vcpu, 0, 0, 0) == -EINVAL) \
+    ERRNO(prefault(a->vcpu, 0, 4095, 0) == -EINVAL) \
+    ERRNO(prefault(a->vcpu, UINT64_MAX & ~4095ull, 8192, 0) == -EINVAL) \
+    ERRNO(prefault(a->vcpu, 0, 4096, 1) == -EINVAL) \
     BAD((LOCKED_W(ret = prefault(a->vcpu, 0x7000, 4096, 0)), ret == -EINVAL)) \
     BAD((LOCKED_R(ret = prefault(a->vcpu, 0x7000, 4096, 0)), ret == -EINVAL)) \
     BAD((IN_RCU(ret = prefault(a->vcpu, 0x7000, 4096, 0)), ret == -EINVAL)) \
@@ -449,12 +463,12 @@ static void nothing(struct rcu_head *unused)
     /* vm.h: switches */ \
     BAD(enable(NULL, 0, 0, 0) == -EINVAL) \
     BAD(kvm_vm_ioctl_enable_cap(a->kvm, NULL) == -EINVAL) \
-    BAD(enable(a->kvm, UINT32_MAX, 0, 0) == -EINVAL) \
-    BAD(enable(a->kvm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 1, 0) == -EINVAL) \
-    BAD(enable(a->kvm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 0, KVM_DIRTY_LOG_INITIALLY_SET) == -EINVAL) \
-    BAD(enable(a->kvm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 0, UINT64_MAX) == -EINVAL) \
-    BAD(enable(a->kvm, KVM_CAP_DISABLE_QUIRKS2, 0, 1 << 11) == -EINVAL) \
-    BAD(enable(a->kvm, KVM_CAP_DISABLE_QUIRKS2, 0, UINT64_MAX) == -EINVAL) \
+    ERRNO(enable(a->kvm, UINT32_MAX, 0, 0) == -EINVAL) \
+    ERRNO(enable(a->kvm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 1, 0) == -EINVAL) \
+    ERRNO(enable(a->kvm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 0, KVM_DIRTY_LOG_INITIALLY_SET) == -EINVAL) \
+    ERRNO(enable(a->kvm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 0, UINT64_MAX) == -EINVAL) \
+    ERRNO(enable(a->kvm, KVM_CAP_DISABLE_QUIRKS2, 0, 1 << 11) == -EINVAL) \
+    ERRNO(enable(a->kvm, KVM_CAP_DISABLE_QUIRKS2, 0, UINT64_MAX) == -EINVAL) \
     FINE(enable(a->kvm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 0, 0)) /* as it is */ \
     BAD(tdpmmu_set_eager_page_split(NULL, true) == -EINVAL) \
     FINE(tdpmmu_set_eager_page_split(a->kvm, true)) /* as it is */ \
@@ -514,20 +528,20 @@ static void nothing(struct rcu_head *unused)
     BAD(get_log(NULL, 0, own_page) == -EINVAL) \
     BAD(kvm_vm_ioctl_get_dirty_log(a->kvm, NULL) == -EINVAL) \
     BAD(get_log(a->kvm, 0, NULL) == -EINVAL) \
-    BAD(get_log(a->kvm, 0, own_page) == -ENOENT) /* not logged */ \
-    BAD(get_log(a->kvm, 5, own_page) == -ENOENT) \
-    BAD(get_log(a->kvm, 1 << 16, own_page) == -ENOENT) \
-    BAD(get_log(a->kvm, 2 << 16, own_page) == -EINVAL) \
-    BAD(get_log(a->kvm, UINT32_MAX, own_page) == -EINVAL) \
+    ERRNO(get_log(a->kvm, 0, own_page) == -ENOENT) /* not logged */ \
+    ERRNO(get_log(a->kvm, 5, own_page) == -ENOENT) \
+    ERRNO(get_log(a->kvm, 1 << 16, own_page) == -ENOENT) \
+    ERRNO(get_log(a->kvm, 2 << 16, own_page) == -EINVAL) \
+    ERRNO(get_log(a->kvm, UINT32_MAX, own_page) == -EINVAL) \
     BAD((LOCKED_W(ret = get_log(a->kvm, 0, own_page)), ret == -EINVAL)) \
     BAD((LOCKED_R(ret = get_log(a->kvm, 0, own_page)), ret == -EINVAL)) \
     BAD((IN_RCU(ret = get_log(a->kvm, 0, own_page)), ret == -EINVAL)) \
     BAD(clear_log(NULL, 0, 0, 64, own_page) == -EINVAL) \
     BAD(kvm_vm_ioctl_clear_dirty_log(a->kvm, NULL) == -EINVAL) \
     BAD(clear_log(a->kvm, 0, 0, 64, NULL) == -EINVAL) \
-    BAD(clear_log(a->kvm, 0, 0, 64, own_page) == -ENOENT) \
-    BAD(clear_log(a->kvm, 5, 0, 64, own_page) == -ENOENT) \
-    BAD(clear_log(a->kvm, 2 << 16, 0, 64, own_page) == -EINVAL) \
+    ERRNO(clear_log(a->kvm, 0, 0, 64, own_page) == -ENOENT) \
+    ERRNO(clear_log(a->kvm, 5, 0, 64, own_page) == -ENOENT) \
+    ERRNO(clear_log(a->kvm, 2 << 16, 0, 64, own_page) == -EINVAL) \
     BAD((LOCKED_W(ret = clear_log(a->kvm, 0, 0, 64, own_page)), ret == -EINVAL)) \
     BAD((LOCKED_R(ret = clear_log(a->kvm, 0, 0, 64, own_page)), ret == -EINVAL)) \
     BAD((IN_RCU(ret = clear_log(a->kvm, 0, 0, 64, own_page)), ret == -EINVAL)) \
@@ -538,7 +552,7 @@ static void nothing(struct rcu_head *unused)
     BAD((LOCKED_W(ret = kvm_vm_ioctl_reset_dirty_pages(a->kvm)), ret == -EINVAL)) \
     BAD((LOCKED_R(ret = kvm_vm_ioctl_reset_dirty_pages(a->kvm)), ret == -EINVAL)) \
     BAD((IN_RCU(ret = kvm_vm_ioctl_reset_dirty_pages(a->kvm)), ret == -EINVAL)) \
-    BAD(enable(a->kvm, KVM_CAP_DIRTY_LOG_RING, 0, 4096) == -EINVAL) /* vCPUs exist */ \
+    ERRNO(enable(a->kvm, KVM_CAP_DIRTY_LOG_RING, 0, 4096) == -EINVAL) /* vCPUs exist */ \
     WARN(tdpmmu_mark_page_dirty(NULL, 0, 0)) \
     WARN(tdpmmu_mark_page_dirty(a->kvm, 2, 0)) \
     WARN(tdpmmu_mark_page_dirty(a->kvm, -1, 0)) \
@@ -692,6 +706,8 @@ static bool said_no;
 
 #define RUN_BAD(expression) case __COUNTER__ - FIRST - 1: said_no = (expression); \
     expected = 1; text = #expression; break;
+#define RUN_ERRNO(expression) case __COUNTER__ - FIRST - 1: said_no = (expression); \
+    expected = 0; text = #expression; break;
 #define RUN_QUIET(expression) case __COUNTER__ - FIRST - 1: said_no = (expression); \
     expected = -1; text = #expression; break;
 #define RUN_WARN(expression) case __COUNTER__ - FIRST - 1: (void)(expression); said_no = true; \
@@ -706,7 +722,7 @@ static bool call(int i, int *expected_out, const char **text_out)
     const char *text = NULL;
 
     switch (i) {
-        CASES(RUN_BAD, RUN_QUIET, RUN_WARN, RUN_FINE)
+        CASES(RUN_BAD, RUN_ERRNO, RUN_QUIET, RUN_WARN, RUN_FINE)
     default:
         return false;
     }
@@ -802,6 +818,56 @@ static void each_call_says_no_and_changes_nothing(void **state)
     world_free(a);
 }
 
+static void bad_gfn(void) { tdpmmu_mark_page_dirty(a->kvm, 0, BEYOND); }
+static void bad_level(void) { map(a->vcpu, 0, 9, 5); }
+static void bad_pfn(void) { map(a->vcpu, 0, 1, BEYOND); }
+static void bad_root(void) { kvm_tdp_mmu_put_root(a->kvm, TOP_POINTER); }
+static void bad_vendor(void) { create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .vendor = 7 }); }
+static void bad_config_size(void) { create((struct tdpmmu_vm_config){ .size = 7 }); }
+static void bad_as_id(void) { tdpmmu_vcpu_set_as_id(a->vcpu, 5); }
+static void bad_events(void) { tdpmmu_trace_ring_size(100); }
+static void bad_size(void) { tdpmmu_get_stats(a->kvm, &stats, SIZE_MAX); }
+
+static const struct tdpmmu_warning *last_of(struct world *w)
+{
+    return atomic_load(&w->warnings) ? &w->last_warning : &process_world.last_warning;
+}
+
+/* A warning names the function and the argument, and has its value. */
+static void warnings_name_what_is_wrong(void **state)
+{
+    static const struct {
+        void (*call)(void);
+        const char *function, *field;
+        uint64_t value;
+    } cases[] = {
+        { bad_gfn, "tdpmmu_mark_page_dirty", "gfn", BEYOND },
+        { bad_level, "kvm_tdp_mmu_map", "max_level", 9 },
+        { bad_pfn, "kvm_tdp_mmu_map", "pfn", BEYOND },
+        { bad_root, "kvm_tdp_mmu_put_root", "root", UINT64_MAX },
+        { bad_vendor, "tdpmmu_create_vm", "vendor", 7 },
+        { bad_config_size, "tdpmmu_create_vm", "config", 7 },
+        { bad_as_id, "tdpmmu_vcpu_set_as_id", "as_id", 5 },
+        { bad_events, "tdpmmu_trace_ring_size", "events", 100 },
+        { bad_size, "tdpmmu_get_stats", "size", UINT64_MAX },
+    };
+
+    (void)state;
+    setup_worlds();
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        world_forget(a);
+        cases[i].call();
+        assert_int_equal(warnings(a), 1);
+        assert_string_equal(last_of(a)->function, cases[i].function);
+        assert_non_null(strstr(last_of(a)->text, cases[i].field));
+        assert_int_equal(last_of(a)->value[0], cases[i].value);
+        assert_int_equal(last_of(a)->kind, TDPMMU_WARN_ARGUMENT);
+    }
+    world_forget(a);
+    world_free(b);
+    world_free(a);
+}
+
 /* With no TDP MMU set up there is nothing to work on. */
 static void after_uninit(void **state)
 {
@@ -855,6 +921,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_call_says_no_and_changes_nothing),
+        cmocka_unit_test(warnings_name_what_is_wrong),
         cmocka_unit_test(after_uninit),
         cmocka_unit_test(default_handler),
     };

@@ -251,7 +251,7 @@ static int four = 4, five = 5;
 
 /*
  * A walk that goes on after RCU was left: told, and over.  Put the bug in: let
- * mayTouch() in Sources/ABI/TDPIterator.swift answer true.
+ * enter(touching:) in Sources/ABI/TDPIterator.swift answer true.
  */
 static void outside_a_reader(void **state)
 {
@@ -271,7 +271,7 @@ static void outside_a_reader(void **state)
             tdp_iter_restart(&iter);
         assert_false(iter.valid);
         assert_int_equal(warnings(w), step + 1);
-        assert_int_equal(w->last_warning.kind, TDPMMU_WARN_RCU);
+        assert_int_equal(w->last_warning.kind, TDPMMU_WARN_LOCK);
     }
 
     write_lock(&w->kvm->mmu_lock); /* nobody can remove a table */

@@ -395,6 +395,28 @@ static void readers_share(void **state)
     assert_free(&lock);
 }
 
+/* What a lock that is written over while it is held must not do: end the program. */
+static void made_anew_while_held(void **state)
+{
+    rwlock_t lock = { 0 };
+
+    (void)state;
+    read_lock(&lock);
+    read_lock(&lock);
+    tdpmmu_rwlock_init(&lock);
+    assert_one_warning("tdpmmu_rwlock_init", TDPMMU_WARN_LOCK);
+    assert_false(tdpmmu_read_lock_held(&lock));
+    read_unlock(&lock);
+    assert_one_warning("read_unlock", TDPMMU_WARN_LOCK);
+    read_lock(&lock);
+    lock.state = 0; /* somebody's memset() */
+    read_unlock(&lock);
+    assert_one_warning("read_unlock", TDPMMU_WARN_LOCK);
+    assert_int_equal(lock.state, 0);
+    write_lock(&lock);
+    write_unlock(&lock);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +428,7 @@ int main(void)
         TEST(null_lock),
         TEST(unlock_without_hold),
         TEST(unlock_in_another_thread),
+        TEST(made_anew_while_held),
         TEST(locking_twice),
         TEST(exclusion),
         TEST(waiting_writer_blocks_new_readers),

@@ -616,8 +616,7 @@ static int use_in_child(struct world *w)
     while (stats_of(w->kvm).nx_splits)
         sleep_ms(1);
     tdpmmu_destroy_vm(w->kvm);
-    /* The parent's callbacks, and with them its strays, are the parent's. */
-    return atomic_load(&w->warnings) && w->last_warning.kind != TDPMMU_WARN_LEAK ? 3 : 0;
+    return atomic_load(&w->warnings) ? 3 : 0;
 }
 
 /*

@@ -4,17 +4,16 @@ import CPlatform
 import CTDPMMU
 import MMU
 import PageTable
-import Sync
 
 @c @implementation
 public func kvm_tdp_mmu_wrprot_slot(
     _ kvm: UnsafeMutablePointer<kvm>?, _ slot: UnsafePointer<kvm_memory_slot>?, _ min_level: Int32
 ) -> Bool {
-    let name: StaticString = "kvm_tdp_mmu_wrprot_slot"
-    guard let vm = checkedVM(kvm, name), var hold = vm.readHold(name), isLevel(min_level, 1...3, vm, name),
-          let slot = checkedSlot(slot, of: vm, name) else { return false }
+    guard var entry = Contract.kvm_tdp_mmu_wrprot_slot.enter(kvm),
+          entry.isLevel(min_level, upTo: 3, "min_level is not 1 to 3 (min_level)"),
+          let slot = entry.slot(slot) else { return false }
     var flush = OwedFlush()
-    let changed = vm.writeProtect(slot, minLevel: Level(min_level), &hold, owing: &flush)
+    let changed = entry.vm.writeProtect(slot, minLevel: Level(min_level), &entry.proof, owing: &flush)
     return flush.handOver() || changed
 }
 
@@ -22,11 +21,10 @@ public func kvm_tdp_mmu_wrprot_slot(
 public func kvm_tdp_mmu_clear_dirty_slot(
     _ kvm: UnsafeMutablePointer<kvm>?, _ slot: UnsafePointer<kvm_memory_slot>?
 ) -> Bool {
-    let name: StaticString = "kvm_tdp_mmu_clear_dirty_slot"
-    guard let vm = checkedVM(kvm, name), var hold = vm.readHold(name),
-          let slot = checkedSlot(slot, of: vm, name) else { return false }
+    guard var entry = Contract.kvm_tdp_mmu_clear_dirty_slot.enter(kvm), let slot = entry.slot(slot)
+    else { return false }
     var flush = OwedFlush()
-    let changed = vm.clearDirty(slot, &hold, owing: &flush)
+    let changed = entry.vm.clearDirty(slot, &entry.proof, owing: &flush)
     return flush.handOver() || changed
 }
 
@@ -35,18 +33,14 @@ public func kvm_tdp_mmu_clear_dirty_pt_masked(
     _ kvm: UnsafeMutablePointer<kvm>?, _ slot: UnsafePointer<kvm_memory_slot>?, _ gfn: gfn_t, _ mask: UInt,
     _ wrprot: Bool
 ) {
-    let name: StaticString = "kvm_tdp_mmu_clear_dirty_pt_masked"
-    guard let vm = checkedVM(kvm, name), let hold = vm.writeHold(name),
-          let slot = checkedSlot(slot, of: vm, near: gfn, name) else { return }
-    guard gfn >= slot.base_gfn, gfn - slot.base_gfn < slot.npages else {
-        complain(.argument, name, "gfn lies outside the slot (gfn)", kvm, gfn)
-        return
-    }
-    let pages = slot.npages - (gfn - slot.base_gfn)
-    let inSlot: UInt64 = pages >= 64 ? .max : (1 << pages) - 1
+    guard let entry = Contract.kvm_tdp_mmu_clear_dirty_pt_masked.enter(kvm),
+          let slot = entry.slot(slot, holding: gfn) else { return }
+    let pages = slot.npages &- (gfn &- slot.base_gfn)
+    let inSlot: UInt64 = pages >= 64 ? .max : (1 &<< pages) &- 1
     var flush = OwedFlush()
-    vm.clearDirty(
-        GFN(gfn), mask: UInt64(mask) & inSlot, addressSpace: Int32(slot.as_id), writeProtect: wrprot, hold, owing: &flush)
+    entry.vm.clearDirty(
+        GFN(gfn), mask: UInt64(mask) & inSlot, addressSpace: Int32(slot.as_id), writeProtect: wrprot, entry.proof,
+        owing: &flush)
     flush.forgo(because: "the caller flushes, as the header says")
 }
 
@@ -54,11 +48,10 @@ public func kvm_tdp_mmu_clear_dirty_pt_masked(
 public func kvm_tdp_mmu_slot_set_dirty(
     _ kvm: UnsafeMutablePointer<kvm>?, _ slot: UnsafePointer<kvm_memory_slot>?
 ) -> Bool {
-    let name: StaticString = "kvm_tdp_mmu_slot_set_dirty"
-    guard let vm = checkedVM(kvm, name), var hold = vm.writeHold(name),
-          let slot = checkedSlot(slot, of: vm, name) else { return false }
+    guard var entry = Contract.kvm_tdp_mmu_slot_set_dirty.enter(kvm), let slot = entry.slot(slot)
+    else { return false }
     var flush = OwedFlush()
-    let changed = vm.setDirty(slot, &hold, owing: &flush)
+    let changed = entry.vm.setDirty(slot, &entry.proof, owing: &flush)
     return flush.handOver() || changed
 }
 
@@ -66,33 +59,24 @@ public func kvm_tdp_mmu_slot_set_dirty(
 public func kvm_tdp_mmu_write_protect_gfn(
     _ kvm: UnsafeMutablePointer<kvm>?, _ slot: UnsafePointer<kvm_memory_slot>?, _ gfn: gfn_t, _ min_level: Int32
 ) -> Bool {
-    let name: StaticString = "kvm_tdp_mmu_write_protect_gfn"
-    guard let vm = checkedVM(kvm, name), var hold = vm.writeHold(name), isLevel(min_level, 1...3, vm, name),
-          let slot = checkedSlot(slot, of: vm, near: gfn, name) else { return false }
-    guard gfn >= slot.base_gfn, gfn - slot.base_gfn < slot.npages else {
-        complain(.argument, name, "gfn lies outside the slot (gfn)", kvm, gfn)
-        return false
-    }
+    guard var entry = Contract.kvm_tdp_mmu_write_protect_gfn.enter(kvm),
+          entry.isLevel(min_level, upTo: 3, "min_level is not 1 to 3 (min_level)"),
+          let slot = entry.slot(slot, holding: gfn) else { return false }
     var flush = OwedFlush()
-    let changed = vm.writeProtect(
-        GFN(gfn), addressSpace: Int32(slot.as_id), minLevel: Level(min_level), &hold, owing: &flush)
+    let changed = entry.vm.writeProtect(
+        GFN(gfn), addressSpace: Int32(slot.as_id), minLevel: Level(min_level), &entry.proof, owing: &flush)
     return flush.handOver() || changed
 }
 
+// The ioctls: bad values are answered by the errno alone, as the kernel does ---
+
 extension DirtyLogError {
-    /// Told once, as an errno.
-    fileprivate func code(_ kvm: KVMPointer?, _ function: StaticString, _ slot: UInt32) -> Int32 {
+    fileprivate var code: Int32 {
         switch self {
-        case .none: return 0
-        case .noSlot:
-            complain(.argument, function, "no such slot, or it is not logged (slot)", kvm, UInt64(slot))
-            return -ENOENT
-        case .invalid:
-            complain(.argument, function, "no slot's number, or pages that are not the slot's, or no multiple of 64 (slot)", kvm, UInt64(slot))
-            return .invalid
-        case .noBitmaps:
-            complain(.argument, function, "the VM has dirty rings in place of bitmaps", kvm)
-            return -ENXIO
+        case .none: 0
+        case .noSlot: -ENOENT
+        case .invalid: .invalid
+        case .noBitmaps: -ENXIO
         }
     }
 }
@@ -101,34 +85,33 @@ extension DirtyLogError {
 public func kvm_vm_ioctl_get_dirty_log(
     _ kvm: UnsafeMutablePointer<kvm>?, _ log: UnsafeMutablePointer<kvm_dirty_log>?
 ) -> Int32 {
-    let name: StaticString = "kvm_vm_ioctl_get_dirty_log"
-    guard let vm = checkedVM(kvm, name), vm.mayTakeSlotsLock(name) else { return .invalid }
+    guard let entry = Contract.kvm_vm_ioctl_get_dirty_log.enter(kvm) else { return .invalid }
     guard let log = log?.pointee, let out = log.dirty_bitmap else {
-        complain(.argument, name, "log or its bitmap is NULL", kvm)
+        entry.refuse("log or its dirty_bitmap is NULL")
         return .invalid
     }
-    return vm.getDirtyLog(log.slot, out.assumingMemoryBound(to: UInt64.self)).code(kvm, name, log.slot)
+    return entry.vm.getDirtyLog(log.slot, out.assumingMemoryBound(to: UInt64.self)).code
 }
 
 @c @implementation
 public func kvm_vm_ioctl_clear_dirty_log(
     _ kvm: UnsafeMutablePointer<kvm>?, _ log: UnsafeMutablePointer<kvm_clear_dirty_log>?
 ) -> Int32 {
-    let name: StaticString = "kvm_vm_ioctl_clear_dirty_log"
-    guard let vm = checkedVM(kvm, name), vm.mayTakeSlotsLock(name) else { return .invalid }
+    guard let entry = Contract.kvm_vm_ioctl_clear_dirty_log.enter(kvm) else { return .invalid }
     guard let log = log?.pointee, let bits = log.dirty_bitmap else {
-        complain(.argument, name, "log or its bitmap is NULL", kvm)
+        entry.refuse("log or its dirty_bitmap is NULL")
         return .invalid
     }
-    return vm.clearDirtyLog(
-        log.slot, first: log.first_page, pages: UInt64(log.num_pages), bits.assumingMemoryBound(to: UInt64.self)).code(kvm, name, log.slot)
+    return entry.vm.clearDirtyLog(
+        log.slot, first: log.first_page, pages: UInt64(log.num_pages), bits.assumingMemoryBound(to: UInt64.self)).code
 }
 
 @c @implementation
 public func tdpmmu_vcpu_dirty_ring(
     _ vcpu: OpaquePointer?, _ entries: UnsafeMutablePointer<UInt32>?
 ) -> UnsafeMutablePointer<kvm_dirty_gfn>? {
-    guard let vcpu = checkedVCPU(vcpu, "tdpmmu_vcpu_dirty_ring") else { return nil }
+    let contract = Contract.tdpmmu_vcpu_dirty_ring
+    guard let vcpu = contract.vcpu(vcpu), contract.enter(vcpu.vm) != nil else { return nil }
     let ring = vcpu.ringMemory
     entries?.pointee = ring.size
     return ring.entries
@@ -136,15 +119,14 @@ public func tdpmmu_vcpu_dirty_ring(
 
 @c @implementation
 public func kvm_vm_ioctl_reset_dirty_pages(_ kvm: UnsafeMutablePointer<kvm>?) -> Int32 {
-    let name: StaticString = "kvm_vm_ioctl_reset_dirty_pages"
-    guard let vm = checkedVM(kvm, name), vm.mayTakeSlotsLock(name), vm.hasDirtyRings else { return .invalid }
-    return vm.resetDirtyRings()
+    guard let entry = Contract.kvm_vm_ioctl_reset_dirty_pages.enter(kvm), entry.vm.hasDirtyRings
+    else { return .invalid }
+    return entry.vm.resetDirtyRings()
 }
 
 @c @implementation
 public func tdpmmu_mark_page_dirty(_ kvm: UnsafeMutablePointer<kvm>?, _ as_id: Int32, _ gfn: gfn_t) {
-    let name: StaticString = "tdpmmu_mark_page_dirty"
-    guard let vm = checkedVM(kvm, name), isAddressSpace(as_id, kvm, name),
-          vm.isRange(gfn, .max, name) else { return }
-    vm.markDirty(GFN(gfn), addressSpace: as_id)
+    guard let entry = Contract.tdpmmu_mark_page_dirty.enter(kvm), entry.isAddressSpace(as_id),
+          entry.isPage(gfn) else { return }
+    entry.vm.markDirty(GFN(gfn), addressSpace: as_id)
 }

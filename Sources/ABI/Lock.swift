@@ -5,52 +5,54 @@ import Sync
 
 private typealias Lock = UnsafeMutablePointer<tdpmmu_rwlock>
 
-/// The lock, or nil with a warning.
-@inline(__always)
-private func checked(_ lock: Lock?, _ function: StaticString) -> RWLock? {
-    guard let lock else {
-        warn(.argument, function, "the lock is NULL")
-        return nil
+extension ContractFor where Proof: ~Copyable {
+    /// The lock itself looks at who holds it.
+    @inline(__always)
+    fileprivate func enter(lock: Lock?) -> RWLock? {
+        guard let lock else {
+            refuse("lock is NULL")
+            return nil
+        }
+        return RWLock(lock)
     }
-    return RWLock(lock)
 }
 
 @c @implementation
 public func tdpmmu_rwlock_init(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
-    checked(lock, "tdpmmu_rwlock_init")?.reset()
+    Contract.tdpmmu_rwlock_init.enter(lock: lock)?.reset()
 }
 
 @c @implementation
 public func tdpmmu_read_lock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
-    checked(lock, "read_lock")?.readLock()
+    Contract.tdpmmu_read_lock.enter(lock: lock)?.readLock()
 }
 
 @c @implementation
 public func tdpmmu_read_unlock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
-    checked(lock, "read_unlock")?.readUnlock()
+    Contract.tdpmmu_read_unlock.enter(lock: lock)?.readUnlock()
 }
 
 @c @implementation
 public func tdpmmu_write_lock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
-    checked(lock, "write_lock")?.writeLock()
+    Contract.tdpmmu_write_lock.enter(lock: lock)?.writeLock()
 }
 
 @c @implementation
 public func tdpmmu_write_unlock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
-    checked(lock, "write_unlock")?.writeUnlock()
+    Contract.tdpmmu_write_unlock.enter(lock: lock)?.writeUnlock()
 }
 
 @c @implementation
 public func tdpmmu_rwlock_needbreak(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) -> Bool {
-    checked(lock, "rwlock_needbreak")?.needBreak ?? false
+    Contract.tdpmmu_rwlock_needbreak.enter(lock: lock)?.needBreak ?? false
 }
 
 @c @implementation
 public func tdpmmu_read_lock_held(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) -> Bool {
-    checked(lock, "tdpmmu_read_lock_held")?.isHeldForRead ?? false
+    Contract.tdpmmu_read_lock_held.enter(lock: lock)?.isHeldForRead ?? false
 }
 
 @c @implementation
 public func tdpmmu_write_lock_held(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) -> Bool {
-    checked(lock, "tdpmmu_write_lock_held")?.isHeldForWrite ?? false
+    Contract.tdpmmu_write_lock_held.enter(lock: lock)?.isHeldForWrite ?? false
 }

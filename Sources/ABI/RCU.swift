@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // rcu.h: userspace RCU.
-import CPlatform
 import CTDPMMU
 import RCU
-import Sync
 
 @c @implementation
 public func rcu_read_lock() { rcuReadLock() }
@@ -29,8 +27,7 @@ public func call_rcu(
     _ function: (@convention(c) (UnsafeMutablePointer<rcu_head>?) -> Void)!
 ) {
     guard let head, let function else {
-        warn(.argument, "call_rcu", "the head or the function is NULL",
-             UInt64(UInt(bitPattern: head)))
+        Contract.call_rcu.refuse("head or func is NULL (head)", nil, UInt64(head))
         return
     }
     callRCU(head, function)
@@ -51,7 +48,7 @@ public func tdpmmu_kfree_rcu(
     _ free_object: (@convention(c) (UnsafeMutableRawPointer?) -> Void)!
 ) {
     guard let object, let head else {
-        warn(.argument, "tdpmmu_kfree_rcu", "the object or its head is NULL")
+        Contract.tdpmmu_kfree_rcu.refuse("object or head is NULL (object, head)", nil, UInt64(object), UInt64(head))
         return
     }
     kfreeRCU(object, head, free_object)
@@ -70,7 +67,7 @@ public func poll_state_synchronize_rcu(_ cookie: UInt) -> Bool { rcuPollState(UI
 public func cond_synchronize_rcu(_ cookie: UInt) { rcuCondSynchronize(UInt64(cookie)) }
 
 @c @implementation
-public func tdpmmu_rcu_register_thread() -> Int32 { rcuRegisterThread() ? 0 : -EINVAL }
+public func tdpmmu_rcu_register_thread() -> Int32 { rcuRegisterThread() ? 0 : .invalid }
 
 @c @implementation
 public func tdpmmu_rcu_unregister_thread() { rcuUnregisterThread() }

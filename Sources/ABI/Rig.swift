@@ -5,7 +5,6 @@ import CTDPMMU
 import MMU
 import PageTable
 import Rig
-import Sync
 
 private let presentError: UInt64 = 1 << 0
 private let reservedError: UInt64 = 1 << 3
@@ -15,13 +14,17 @@ private let accessErrors: UInt64 = 1 << 1 | 1 << 2 | 1 << 4
 public func tdpmmu_cpu_access(
     _ vcpu: OpaquePointer?, _ gpa: gpa_t, _ access: UInt64, _ error_code: UnsafeMutablePointer<UInt64>?
 ) -> Int32 {
-    let name: StaticString = "tdpmmu_cpu_access"
-    guard let vcpu = checkedVCPU(vcpu, name) else { return .invalid }
-    guard access & ~accessErrors == 0, vcpu.hasRoot else {
-        complain(.argument, name, "an unknown access, or the vCPU has no root (access)", vcpu.vm.kvm, access)
+    let contract = Contract.tdpmmu_cpu_access
+    guard let vcpu = contract.vcpu(vcpu), let entry = contract.enter(vcpu.vm) else { return .invalid }
+    guard access & ~accessErrors == 0 else {
+        entry.refuse("access has unknown bits (access)", access)
         return .invalid
     }
-    guard vcpu.vm.isAddress(gpa, name) else { return .invalid }
+    guard entry.isAddress(gpa) else { return .invalid }
+    guard vcpu.hasRoot else {
+        entry.refuse("the vCPU has no root")
+        return .invalid
+    }
     let wish = Access(write: access & (1 << 1) != 0, fetch: access & (1 << 4) != 0)
     switch vcpu.access(GFN(gpa >> 12), wish) {
     case .done(let level): return level.raw

@@ -1,61 +1,55 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // srcu.h: sleepable RCU.
-import CPlatform
 import CTDPMMU
 import RCU
-import Sync
 
-/// The domain, or nil with a warning.
-@inline(__always)
-private func checked(
-    _ domain: UnsafeMutablePointer<srcu_struct>?, _ function: StaticString
-) -> SRCUDomain? {
-    guard let domain else {
-        warn(.argument, function, "the SRCU domain is NULL")
-        return nil
+extension ContractFor where Proof: ~Copyable {
+    /// The domain itself looks at what it is used for.
+    @inline(__always)
+    fileprivate func enter(domain: UnsafeMutablePointer<srcu_struct>?) -> SRCUDomain? {
+        guard let domain else {
+            refuse("ssp is NULL")
+            return nil
+        }
+        return SRCUDomain(domain)
     }
-    return SRCUDomain(domain)
 }
 
 @c @implementation
 public func init_srcu_struct(_ ssp: UnsafeMutablePointer<srcu_struct>!) -> Int32 {
-    guard let domain = checked(ssp, "init_srcu_struct") else { return -EINVAL }
+    guard let domain = Contract.init_srcu_struct.enter(domain: ssp) else { return .invalid }
     domain.initialize()
     return 0
 }
 
 @c @implementation
 public func cleanup_srcu_struct(_ ssp: UnsafeMutablePointer<srcu_struct>!) {
-    checked(ssp, "cleanup_srcu_struct")?.cleanUp()
+    Contract.cleanup_srcu_struct.enter(domain: ssp)?.cleanUp()
 }
 
 @c @implementation
 public func srcu_read_lock(_ ssp: UnsafeMutablePointer<srcu_struct>!) -> Int32 {
-    checked(ssp, "srcu_read_lock")?.readLock() ?? -EINVAL
+    Contract.srcu_read_lock.enter(domain: ssp)?.readLock() ?? .invalid
 }
 
 @c @implementation
 public func srcu_read_unlock(_ ssp: UnsafeMutablePointer<srcu_struct>!, _ idx: Int32) {
-    checked(ssp, "srcu_read_unlock")?.readUnlock(idx)
+    Contract.srcu_read_unlock.enter(domain: ssp)?.readUnlock(idx)
 }
 
 @c @implementation
 public func srcu_read_lock_held(_ ssp: UnsafePointer<srcu_struct>!) -> Bool {
-    guard let ssp else {
-        warn(.argument, "srcu_read_lock_held", "the SRCU domain is NULL")
-        return false
-    }
-    return SRCUDomain(UnsafeMutablePointer(mutating: ssp)).isReadLockHeld
+    Contract.srcu_read_lock_held.enter(domain: UnsafeMutablePointer(mutating: ssp))?.isReadLockHeld ?? false
 }
 
 @c @implementation
 public func synchronize_srcu(_ ssp: UnsafeMutablePointer<srcu_struct>!) {
-    checked(ssp, "synchronize_srcu")?.synchronize()
+    Contract.synchronize_srcu.enter(domain: ssp)?.synchronize()
 }
 
 @c @implementation
 public func synchronize_srcu_expedited(_ ssp: UnsafeMutablePointer<srcu_struct>!) {
-    checked(ssp, "synchronize_srcu_expedited")?.synchronize("synchronize_srcu_expedited")
+    Contract.synchronize_srcu_expedited.enter(domain: ssp)?.synchronize("synchronize_srcu_expedited")
 }
 
 @c @implementation
@@ -63,10 +57,9 @@ public func call_srcu(
     _ ssp: UnsafeMutablePointer<srcu_struct>!, _ head: UnsafeMutablePointer<rcu_head>!,
     _ function: (@convention(c) (UnsafeMutablePointer<rcu_head>?) -> Void)!
 ) {
-    guard let domain = checked(ssp, "call_srcu") else { return }
+    guard let domain = Contract.call_srcu.enter(domain: ssp) else { return }
     guard let head, let function else {
-        warn(.argument, "call_srcu", "the head or the function is NULL",
-             UInt64(UInt(bitPattern: head)))
+        Contract.call_srcu.refuse("head or func is NULL (head)", nil, UInt64(head))
         return
     }
     domain.call(head, function)
@@ -74,22 +67,22 @@ public func call_srcu(
 
 @c @implementation
 public func srcu_barrier(_ ssp: UnsafeMutablePointer<srcu_struct>!) {
-    checked(ssp, "srcu_barrier")?.barrier()
+    Contract.srcu_barrier.enter(domain: ssp)?.barrier()
 }
 
 @c @implementation
 public func get_state_synchronize_srcu(_ ssp: UnsafeMutablePointer<srcu_struct>!) -> UInt {
-    UInt(checked(ssp, "get_state_synchronize_srcu")?.getState() ?? 0)
+    UInt(Contract.get_state_synchronize_srcu.enter(domain: ssp)?.getState() ?? 0)
 }
 
 @c @implementation
 public func start_poll_synchronize_srcu(_ ssp: UnsafeMutablePointer<srcu_struct>!) -> UInt {
-    UInt(checked(ssp, "start_poll_synchronize_srcu")?.startPoll() ?? 0)
+    UInt(Contract.start_poll_synchronize_srcu.enter(domain: ssp)?.startPoll() ?? 0)
 }
 
 @c @implementation
 public func poll_state_synchronize_srcu(
     _ ssp: UnsafeMutablePointer<srcu_struct>!, _ cookie: UInt
 ) -> Bool {
-    checked(ssp, "poll_state_synchronize_srcu")?.pollState(UInt64(cookie)) ?? false
+    Contract.poll_state_synchronize_srcu.enter(domain: ssp)?.pollState(UInt64(cookie)) ?? false
 }

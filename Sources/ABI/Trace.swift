@@ -13,21 +13,20 @@ public func tdpmmu_trace_name(_ id: Int32) -> UnsafePointer<CChar>? {
 
 @c @implementation
 public func tdpmmu_trace_enable(_ kvm: UnsafeMutablePointer<kvm>?, _ events: UInt64) -> Int32 {
-    let name: StaticString = "tdpmmu_trace_enable"
-    guard let vm = checkedVM(kvm, name) else { return .invalid }
+    guard let entry = Contract.tdpmmu_trace_enable.enter(kvm) else { return .invalid }
     guard events >> UInt64(TDPMMU_TRACE_COUNT.rawValue) == 0 else {
-        complain(.argument, name, "no such events (events)", kvm, events)
+        entry.refuse("events has bits that are no events (events)", events)
         return .invalid
     }
-    vm.traceToRings(events)
+    entry.vm.traceToRings(events)
     return 0
 }
 
 @c @implementation
 public func tdpmmu_trace_ring_size(_ events: Int) -> Int32 {
     if TraceRings.setSize(events) { return 0 }
-    complain(.argument, "tdpmmu_trace_ring_size", "no power of two from 64 to 2^24 (events)", nil,
-             UInt64(bitPattern: Int64(events)))
+    Contract.tdpmmu_trace_ring_size.refuse(
+        "events is no power of two from 64 to 2^24 (events)", nil, UInt64(bitPattern: Int64(events)))
     return .invalid
 }
 
@@ -36,7 +35,8 @@ public func tdpmmu_trace_read(
     _ events: UnsafeMutablePointer<tdpmmu_trace_event>?, _ n: Int, _ lost: UnsafeMutablePointer<UInt64>?
 ) -> Int {
     guard n >= 0, n == 0 || events != nil else {
-        complain(.argument, "tdpmmu_trace_read", "events is NULL, or n is beyond what memory can hold")
+        Contract.tdpmmu_trace_read.refuse(
+            n < 0 ? "n is beyond what memory can hold (n)" : "events is NULL (n)", nil, UInt64(bitPattern: Int64(n)))
         return 0
     }
     let count = events.map { TraceRings.read($0, room: n) } ?? 0
@@ -47,7 +47,7 @@ public func tdpmmu_trace_read(
 @c @implementation
 public func tdpmmu_trace_write(_ fd: Int32) -> Int {
     guard fd >= 0 else {
-        complain(.argument, "tdpmmu_trace_write", "fd is below 0")
+        Contract.tdpmmu_trace_write.refuse("fd is below 0 (fd)", nil, UInt64(signed: fd))
         return Int(Int32.invalid)
     }
     return TraceFile(fd: fd).write()
@@ -60,7 +60,7 @@ private struct TraceFile {
 
     func write() -> Int {
         let size = MemoryLayout<tdpmmu_trace_event>.stride
-        guard let memory = cp_malloc(Self.batch * size) else { return Int(-ENOMEM) }
+        guard let memory = cp_malloc(Self.batch &* size) else { return Int(-ENOMEM) }
         defer { cp_free(memory) }
         let events = memory.assumingMemoryBound(to: tdpmmu_trace_event.self)
         var count = 0
@@ -68,10 +68,10 @@ private struct TraceFile {
         while error == 0 {
             let some = TraceRings.read(events, room: Self.batch)
             guard some > 0 else { return count }
-            error = cp_write_all(fd, events, some * size)
-            count += some
+            error = cp_write_all(fd, events, some &* size)
+            count &+= some
         }
-        return Int(-error)
+        return Int(0 &- error)
     }
 
     private func writeHeader() -> Int32 {
@@ -83,13 +83,12 @@ private struct TraceFile {
 
 @c @implementation
 public func tdpmmu_trace_mark(_ kvm: UnsafeMutablePointer<kvm>?, _ text: UnsafePointer<CChar>?) -> Int32 {
-    let name: StaticString = "tdpmmu_trace_mark"
-    guard let vm = checkedVM(kvm, name) else { return .invalid }
+    guard let entry = Contract.tdpmmu_trace_mark.enter(kvm) else { return .invalid }
     guard let text, let length = printableLength(text) else {
-        complain(.argument, name, "text is NULL, longer than 65535 bytes or no printable ASCII", kvm)
+        entry.refuse("text is NULL, longer than 65535 bytes or no printable ASCII (text)", UInt64(text))
         return .invalid
     }
-    vm.mark(text, length: length)
+    entry.vm.mark(text, length: length)
     return 0
 }
 

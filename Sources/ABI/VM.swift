@@ -10,8 +10,8 @@ import Sync
 // Creation ---------------------------------------------------------------
 
 /// Copies an options struct of a caller who knows it shorter or longer than we
-/// do.  0, EINVAL, or E2BIG if the caller sets something we do not know.
-private func copyOptions<T>(_ from: UnsafeRawPointer, size: Int, minimum: Int, _ to: inout T) -> Int32 {
+/// do.  nil, EINVAL, or E2BIG if the caller sets something we do not know.
+private func copyOptions<T>(_ from: UnsafeRawPointer, size: Int, minimum: Int, _ to: inout T) -> Int32? {
     let known = MemoryLayout<T>.size
     guard size >= minimum, size <= 4096 else { return EINVAL }
     if size > known {
@@ -20,44 +20,87 @@ private func copyOptions<T>(_ from: UnsafeRawPointer, size: Int, minimum: Int, _
     withUnsafeMutableBytes(of: &to) {
         $0.baseAddress.unsafelyUnwrapped.copyMemory(from: from, byteCount: min(size, known))
     }
-    return 0
+    return nil
 }
 
-/// Checks every option; 0 or an errno.
-private func readConfiguration(
-    _ given: UnsafePointer<tdpmmu_vm_config>?, _ result: inout VMConfiguration?
-) -> Int32 {
+/// What is wrong with a configuration.
+private struct Refusal {
+    let text: StaticString
+    let value: UInt64
+    let error: Int32
+
+    init(_ text: StaticString, _ value: UInt64, _ error: Int32 = EINVAL) {
+        self.text = text
+        self.value = value
+        self.error = error
+    }
+}
+
+/// The caller's options, copied.
+private struct Options {
     var raw = tdpmmu_vm_config()
     var ops = tdpmmu_ops()
-    if let given {
-        // The first version ended with ops_ctx.
-        let error = copyOptions(given, size: given.pointee.size, minimum: 48, &raw)
-        if error != 0 { return error }
+
+    /// nil if they can be copied.
+    mutating func copy(_ given: UnsafePointer<tdpmmu_vm_config>) -> Refusal? {
+        // The first version ended with ops_ctx, its table of callbacks with warn.
+        let size = given.pointee.size
+        if let error = copyOptions(given, size: size, minimum: 48, &raw) {
+            return Refusal("config has a bad size or unknown options (size)", UInt64(UInt(bitPattern: size)), error)
+        }
+        guard let table = raw.ops else { return nil }
+        let tableSize = table.pointee.size
+        guard let error = copyOptions(table, size: tableSize, minimum: 48, &ops) else { return nil }
+        return Refusal("ops has a bad size or unknown callbacks (size)", UInt64(UInt(bitPattern: tableSize)), error)
     }
-    if let table = raw.ops {
-        // The first version ended with warn.
-        let error = copyOptions(table, size: table.pointee.size, minimum: 48, &ops)
-        if error != 0 { return error }
+
+    var level: UInt32 { raw.root_level == 0 ? 4 : raw.root_level }
+    var bits: UInt32 { raw.maxphyaddr == 0 ? 46 : raw.maxphyaddr }
+
+    /// nil if each option has a value that it may have.
+    var refusal: Refusal? {
+        func flag(_ value: UInt32, _ text: StaticString) -> Refusal? {
+            value <= 1 ? nil : Refusal(text, UInt64(value))
+        }
+        if let no = flag(raw.vendor, "vendor is none (vendor)")
+            ?? flag(raw.ad_disabled, "ad_disabled is not 0 or 1 (ad_disabled)")
+            ?? flag(raw.nx_huge_pages, "nx_huge_pages is not 0 or 1 (nx_huge_pages)")
+            ?? flag(raw.no_eager_split, "no_eager_split is not 0 or 1 (no_eager_split)")
+            ?? flag(raw.no_pml, "no_pml is not 0 or 1 (no_pml)")
+            ?? flag(raw.zap_slot_only, "zap_slot_only is not 0 or 1 (zap_slot_only)") { return no }
+        guard level == 4 || level == 5 else { return Refusal("root_level is not 4 or 5 (root_level)", UInt64(level)) }
+        guard (36...52).contains(bits) else { return Refusal("maxphyaddr is not 36 to 52 (maxphyaddr)", UInt64(bits)) }
+        guard raw.vendor == 0 || raw.ad_disabled == 0 else {
+            return Refusal("ad_disabled is for EPT only (vendor)", UInt64(raw.vendor))
+        }
+        guard isDirtyLogMode(UInt64(raw.dirty_log)) else {
+            return Refusal("dirty_log has bad flags (dirty_log)", UInt64(raw.dirty_log))
+        }
+        guard raw.l1tf_cache_bits == 0 || (36...46).contains(raw.l1tf_cache_bits) else {
+            return Refusal("l1tf_cache_bits is not 36 to 46 (l1tf_cache_bits)", UInt64(raw.l1tf_cache_bits))
+        }
+        return nil
     }
-    let level = raw.root_level == 0 ? 4 : raw.root_level
-    let bits = raw.maxphyaddr == 0 ? 46 : raw.maxphyaddr
-    guard raw.vendor <= 1, level == 4 || level == 5, (36...52).contains(bits), raw.ad_disabled <= 1,
-          raw.vendor == 0 || raw.ad_disabled == 0, raw.nx_huge_pages <= 1, raw.no_eager_split <= 1,
-          raw.no_pml <= 1, raw.dirty_log & ~(manualProtectFlag | initiallySetFlag) == 0,
-          raw.dirty_log != initiallySetFlag, raw.zap_slot_only <= 1,
-          raw.l1tf_cache_bits == 0 || (36...46).contains(raw.l1tf_cache_bits) else { return EINVAL }
-    var config = VMConfiguration(
-        vendor: raw.vendor == 0 ? .ept : .npt, rootLevel: Level(Int32(level)), maxPhysicalBits: Int(bits),
-        adDisabled: raw.ad_disabled == 1, tableLimit: raw.table_limit, ops: ops, opsContext: raw.ops_ctx)
-    config.switches.nxHugePages = raw.nx_huge_pages == 1
-    config.switches.eagerSplit = raw.no_eager_split == 0
-    config.usesPML = raw.vendor == 0 && raw.ad_disabled == 0 && raw.no_pml == 0
-    config.switches.manualProtect = raw.dirty_log & manualProtectFlag != 0
-    config.switches.initiallySet = raw.dirty_log & initiallySetFlag != 0
-    config.switches.zapSlotOnly = raw.zap_slot_only == 1
-    config.l1tfCacheBits = Int(raw.l1tf_cache_bits)
-    result = config
-    return 0
+
+    var configuration: VMConfiguration {
+        var config = VMConfiguration(
+            vendor: raw.vendor == 0 ? .ept : .npt, rootLevel: Level(Int32(bitPattern: level)),
+            maxPhysicalBits: Int(bits), adDisabled: raw.ad_disabled == 1, tableLimit: raw.table_limit,
+            ops: ops, opsContext: raw.ops_ctx)
+        config.switches.nxHugePages = raw.nx_huge_pages == 1
+        config.switches.eagerSplit = raw.no_eager_split == 0
+        config.usesPML = raw.vendor == 0 && raw.ad_disabled == 0 && raw.no_pml == 0
+        config.switches.manualProtect = raw.dirty_log & manualProtectFlag != 0
+        config.switches.initiallySet = raw.dirty_log & initiallySetFlag != 0
+        config.switches.zapSlotOnly = raw.zap_slot_only == 1
+        config.l1tfCacheBits = Int(raw.l1tf_cache_bits)
+        return config
+    }
+}
+
+/// Of KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: initially set only with manual protection.
+private func isDirtyLogMode(_ flags: UInt64) -> Bool {
+    flags & ~UInt64(manualProtectFlag | initiallySetFlag) == 0 && flags != UInt64(initiallySetFlag)
 }
 
 // Of <linux/kvm.h>: macros with casts, which Swift does not see.
@@ -66,14 +109,13 @@ private let initiallySetFlag: UInt32 = 1 << 1
 
 @c @implementation
 public func tdpmmu_create_vm(_ config: UnsafePointer<tdpmmu_vm_config>?) -> UnsafeMutablePointer<kvm>? {
-    var checked: VMConfiguration?
-    let error = readConfiguration(config, &checked)
-    guard let checked else {
-        complain(.argument, "tdpmmu_create_vm", "an option has a bad size or value (errno)", nil, UInt64(error))
-        cp_set_errno(error)
+    var options = Options()
+    if let refusal = config.flatMap({ options.copy($0) }) ?? options.refusal {
+        Contract.tdpmmu_create_vm.refuse(refusal.text, nil, refusal.value)
+        cp_set_errno(refusal.error)
         return nil
     }
-    guard let vm = VM.make(checked) else {
+    guard let vm = VM.make(options.configuration) else {
         cp_set_errno(ENOMEM)
         return nil
     }
@@ -83,9 +125,8 @@ public func tdpmmu_create_vm(_ config: UnsafePointer<tdpmmu_vm_config>?) -> Unsa
 
 @c @implementation
 public func tdpmmu_destroy_vm(_ kvm: UnsafeMutablePointer<kvm>?) {
-    guard let kvm else { return }
-    let vm = VM(kvm)
-    guard vm.mayGo("tdpmmu_destroy_vm") else { return }
+    guard kvm != nil, let entry = Contract.tdpmmu_destroy_vm.enter(kvm) else { return }
+    let vm = entry.vm
     vm.endNXRecovery()
     vm.tearDown()
     vm.destroyVCPUs()
@@ -95,26 +136,21 @@ public func tdpmmu_destroy_vm(_ kvm: UnsafeMutablePointer<kvm>?) {
 
 @c @implementation
 public func tdpmmu_create_vcpu(_ kvm: UnsafeMutablePointer<kvm>?, _ vcpu_id: Int32) -> OpaquePointer? {
-    guard let vm = checkedVM(kvm, "tdpmmu_create_vcpu") else {
+    guard let entry = Contract.tdpmmu_create_vcpu.enter(kvm), (0..<4096).contains(vcpu_id) else {
         cp_set_errno(EINVAL)
         return nil
     }
-    guard (0..<4096).contains(vcpu_id) else {
-        complain(.argument, "tdpmmu_create_vcpu", "vcpu_id is not 0 to 4095 (vcpu_id)", kvm,
-                 UInt64(bitPattern: Int64(vcpu_id)))
-        cp_set_errno(EINVAL)
-        return nil
-    }
-    let (vcpu, error) = VCPU.make(vm, id: vcpu_id)
+    let (vcpu, error) = VCPU.make(entry.vm, id: vcpu_id)
     if vcpu == nil { cp_set_errno(error == .exists ? EEXIST : ENOMEM) }
     return vcpu?.pointer
 }
 
 @c @implementation
 public func tdpmmu_destroy_vcpu(_ vcpu: OpaquePointer?) {
-    guard let vcpu = vcpu.map({ VCPU($0) }) else { return }
-    guard !vcpu.vm.rig.isRunning || !vcpu.isPinned else {
-        complain(.lock, "tdpmmu_destroy_vcpu", "called by the callback that this vCPU is asked in", vcpu.vm.kvm)
+    let contract = Contract.tdpmmu_destroy_vcpu
+    guard vcpu != nil, let vcpu = contract.vcpu(vcpu), let entry = contract.enter(vcpu.vm) else { return }
+    guard !entry.vm.rig.isRunning || !vcpu.isPinned else {
+        entry.vm.warn(.lock, "tdpmmu_destroy_vcpu", "called by the callback that this vCPU is asked in")
         return
     }
     vcpu.destroy()
@@ -122,34 +158,29 @@ public func tdpmmu_destroy_vcpu(_ vcpu: OpaquePointer?) {
 
 @c @implementation
 public func tdpmmu_vcpu_kvm(_ vcpu: OpaquePointer?) -> UnsafeMutablePointer<kvm>? {
-    checkedVCPU(vcpu, "tdpmmu_vcpu_kvm")?.vm.kvm
+    Contract.tdpmmu_vcpu_kvm.vcpu(vcpu)?.vm.kvm
 }
 
 @c @implementation
 public func tdpmmu_vcpu_id(_ vcpu: OpaquePointer?) -> Int32 {
-    checkedVCPU(vcpu, "tdpmmu_vcpu_id")?.state.pointee.id ?? .invalid
+    Contract.tdpmmu_vcpu_id.vcpu(vcpu)?.state.pointee.id ?? .invalid
 }
 
 @c @implementation
 public func tdpmmu_vcpu_as_id(_ vcpu: OpaquePointer?) -> Int32 {
-    checkedVCPU(vcpu, "tdpmmu_vcpu_as_id")?.addressSpace ?? .invalid
+    Contract.tdpmmu_vcpu_as_id.vcpu(vcpu)?.addressSpace ?? .invalid
 }
 
 @c @implementation
 public func tdpmmu_vcpu_set_as_id(_ vcpu: OpaquePointer?, _ as_id: Int32) -> Int32 {
-    guard let vcpu = checkedVCPU(vcpu, "tdpmmu_vcpu_set_as_id") else { return .invalid }
-    guard isAddressSpace(as_id, vcpu.vm.kvm, "tdpmmu_vcpu_set_as_id") else { return .invalid }
+    let contract = Contract.tdpmmu_vcpu_set_as_id
+    guard let vcpu = contract.vcpu(vcpu), let entry = contract.enter(vcpu.vm), entry.isAddressSpace(as_id)
+    else { return .invalid }
     vcpu.setAddressSpace(as_id)
     return 0
 }
 
 // Slots -------------------------------------------------------------------
-
-func isAddressSpace(_ as_id: Int32, _ kvm: KVMPointer?, _ function: StaticString) -> Bool {
-    if as_id == 0 || as_id == 1 { return true }
-    complain(.argument, function, "no such address space (as_id)", kvm, UInt64(bitPattern: Int64(as_id)))
-    return false
-}
 
 /// Everything about a region that can be judged without the other slots.
 private func readRegion(_ region: kvm_userspace_memory_region) -> SlotRequest? {
@@ -162,7 +193,7 @@ private func readRegion(_ region: kvm_userspace_memory_region) -> SlotRequest? {
     guard id < UInt32(KVM_USER_MEM_SLOTS), space < 2, region.flags & ~allowed == 0, aligned,
           !guestWraps, !hostWraps, hostEnd <= 1 << 56, region.memory_size >> 12 <= mostPages else { return nil }
     return SlotRequest(
-        id: UInt16(id), addressSpace: Int32(space), base: GFN(region.guest_phys_addr >> 12),
+        id: UInt16(truncatingIfNeeded: id), addressSpace: Int32(bitPattern: space), base: GFN(region.guest_phys_addr >> 12),
         pages: region.memory_size >> 12, userspaceAddress: region.userspace_addr, flags: region.flags)
 }
 
@@ -170,72 +201,49 @@ private func readRegion(_ region: kvm_userspace_memory_region) -> SlotRequest? {
 public func kvm_set_memory_region(
     _ kvm: UnsafeMutablePointer<kvm>?, _ region: UnsafePointer<kvm_userspace_memory_region>?
 ) -> Int32 {
-    let name: StaticString = "kvm_set_memory_region"
-    guard let vm = checkedVM(kvm, name) else { return .invalid }
+    guard let entry = Contract.kvm_set_memory_region.enter(kvm) else { return .invalid }
     guard let region else {
-        complain(.argument, name, "region is NULL", kvm)
+        entry.refuse("region is NULL")
         return .invalid
     }
-    guard vm.mayTakeSlotsLock(name) else { return .invalid }
-    guard let request = readRegion(region.pointee) else {
-        complain(.argument, name, "a field of the region is out of range (slot, guest_phys_addr)", kvm,
-                 UInt64(region.pointee.slot), region.pointee.guest_phys_addr)
-        return .invalid
-    }
-    switch vm.setSlot(request) {
+    guard let request = readRegion(region.pointee) else { return .invalid }
+    switch entry.vm.setSlot(request) {
     case .none: return 0
     case .noMemory: return -ENOMEM
-    case .overlap:
-        complain(.argument, name, "overlaps another slot (slot, guest_phys_addr)", kvm,
-                 UInt64(region.pointee.slot), region.pointee.guest_phys_addr)
-        return -EEXIST
-    case .invalid:
-        complain(.argument, name, "no such change of this slot (slot, guest_phys_addr)", kvm,
-                 UInt64(region.pointee.slot), region.pointee.guest_phys_addr)
-        return .invalid
+    case .overlap: return -EEXIST
+    case .invalid: return .invalid
     }
-}
-
-/// Slots may be looked at inside kvm->srcu, or RCU, only.
-private func slotsKept(_ vm: VM, _ function: StaticString) -> SlotsKept? {
-    if let rcu = callersRCU() { return SlotsKept(rcu) }
-    if let srcu = vm.srcu.callersReader { return SlotsKept(srcu) }
-    complain(.lock, function, "called outside a reader of kvm->srcu or RCU", vm.kvm)
-    return nil
 }
 
 @c @implementation
 public func gfn_to_memslot(_ kvm: UnsafeMutablePointer<kvm>?, _ gfn: gfn_t) -> UnsafePointer<kvm_memory_slot>? {
-    guard let vm = checkedVM(kvm, "gfn_to_memslot"), let kept = slotsKept(vm, "gfn_to_memslot") else { return nil }
-    return vm.slot(holding: GFN(gfn), addressSpace: 0, kept)
+    guard let entry = Contract.gfn_to_memslot.enter(kvm) else { return nil }
+    return entry.vm.slot(holding: GFN(gfn), addressSpace: 0, entry.proof)
 }
 
 @c @implementation
 public func kvm_vcpu_gfn_to_memslot(_ vcpu: OpaquePointer?, _ gfn: gfn_t) -> UnsafePointer<kvm_memory_slot>? {
-    guard let vcpu = checkedVCPU(vcpu, "kvm_vcpu_gfn_to_memslot"),
-          let kept = slotsKept(vcpu.vm, "kvm_vcpu_gfn_to_memslot") else { return nil }
-    return vcpu.vm.slot(holding: GFN(gfn), addressSpace: vcpu.addressSpace, kept)
+    let contract = Contract.kvm_vcpu_gfn_to_memslot
+    guard let vcpu = contract.vcpu(vcpu), let entry = contract.enter(vcpu.vm) else { return nil }
+    return entry.vm.slot(holding: GFN(gfn), addressSpace: vcpu.addressSpace, entry.proof)
 }
 
 @c @implementation
 public func tdpmmu_id_to_memslot(
     _ kvm: UnsafeMutablePointer<kvm>?, _ as_id: Int32, _ id: Int32
 ) -> UnsafePointer<kvm_memory_slot>? {
-    let name: StaticString = "tdpmmu_id_to_memslot"
-    guard let vm = checkedVM(kvm, name), let kept = slotsKept(vm, name),
-          isAddressSpace(as_id, kvm, name) else { return nil }
+    guard let entry = Contract.tdpmmu_id_to_memslot.enter(kvm), entry.isAddressSpace(as_id) else { return nil }
     guard let id = UInt16(exactly: id) else {
-        complain(.argument, name, "no such slot id (id)", kvm, UInt64(bitPattern: Int64(id)))
+        entry.refuse("id is no slot id (id)", UInt64(signed: id))
         return nil
     }
-    return vm.slot(id: id, addressSpace: as_id, kept)
+    return entry.vm.slot(id: id, addressSpace: as_id, entry.proof)
 }
 
 @c @implementation
 public func tdpmmu_memslots_generation(_ kvm: UnsafeMutablePointer<kvm>?, _ as_id: Int32) -> UInt64 {
-    let name: StaticString = "tdpmmu_memslots_generation"
-    guard let vm = checkedVM(kvm, name), isAddressSpace(as_id, kvm, name) else { return 0 }
-    return vm.slotGeneration(as_id)
+    guard let entry = Contract.tdpmmu_memslots_generation.enter(kvm), entry.isAddressSpace(as_id) else { return 0 }
+    return entry.vm.slotGeneration(as_id)
 }
 
 // Capabilities ------------------------------------------------------------------
@@ -244,18 +252,12 @@ public func tdpmmu_memslots_generation(_ kvm: UnsafeMutablePointer<kvm>?, _ as_i
 public func kvm_vm_ioctl_enable_cap(
     _ kvm: UnsafeMutablePointer<kvm>?, _ cap: UnsafePointer<kvm_enable_cap>?
 ) -> Int32 {
-    let name: StaticString = "kvm_vm_ioctl_enable_cap"
-    guard let vm = checkedVM(kvm, name), vm.mayTakeSlotsLock(name) else { return .invalid }
-    guard let cap = cap?.pointee, cap.flags == 0 else {
-        complain(.argument, name, "cap is NULL, or has flags", kvm)
+    guard let entry = Contract.kvm_vm_ioctl_enable_cap.enter(kvm) else { return .invalid }
+    guard let cap = cap?.pointee else {
+        entry.refuse("cap is NULL")
         return .invalid
     }
-    let code = vm.enable(cap.cap, cap.args.0)
-    if code != 0 {
-        complain(.argument, name, "no such capability, or not with this argument (cap, args[0])", kvm,
-                 UInt64(cap.cap), cap.args.0)
-    }
-    return code
+    return cap.flags == 0 ? entry.vm.enable(cap.cap, cap.args.0) : .invalid
 }
 
 /// KVM_X86_VALID_QUIRKS: bits 0 to 10.  All but one have nothing to do with memory.
@@ -267,7 +269,7 @@ extension VM {
         let manual = UInt64(manualProtectFlag), initial = UInt64(initiallySetFlag)
         switch cap {
         case UInt32(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2):
-            guard argument & ~(manual | initial) == 0, argument != initial else { return .invalid }
+            guard isDirtyLogMode(argument) else { return .invalid }
             setDirtyLogMode(manualProtect: argument & manual != 0, initiallySet: argument & initial != 0)
         case UInt32(KVM_CAP_DISABLE_QUIRKS2):
             guard argument & ~knownQuirks == 0 else { return .invalid }
@@ -288,8 +290,8 @@ extension VM {
 
 @c @implementation
 public func tdpmmu_set_eager_page_split(_ kvm: UnsafeMutablePointer<kvm>?, _ on: Bool) -> Int32 {
-    guard let vm = checkedVM(kvm, "tdpmmu_set_eager_page_split") else { return .invalid }
-    vm.setEagerSplit(on)
+    guard let entry = Contract.tdpmmu_set_eager_page_split.enter(kvm) else { return .invalid }
+    entry.vm.setEagerSplit(on)
     return 0
 }
 
@@ -297,16 +299,14 @@ public func tdpmmu_set_eager_page_split(_ kvm: UnsafeMutablePointer<kvm>?, _ on:
 
 @c @implementation
 public func kvm_flush_remote_tlbs(_ kvm: UnsafeMutablePointer<kvm>?) {
-    checkedVM(kvm, "kvm_flush_remote_tlbs")?.flushAll()
+    guard let entry = Contract.kvm_flush_remote_tlbs.enter(kvm) else { return }
+    entry.vm.flushAll()
 }
 
 @c @implementation
 public func kvm_flush_remote_tlbs_range(_ kvm: UnsafeMutablePointer<kvm>?, _ gfn: gfn_t, _ npages: UInt64) {
-    let name: StaticString = "kvm_flush_remote_tlbs_range"
-    guard let vm = checkedVM(kvm, name) else { return }
-    let (end, wraps) = gfn.addingReportingOverflow(npages)
-    guard vm.isRange(gfn, wraps ? .max : end, name), npages > 0 else { return }
-    vm.flush(GFN(gfn), pages: npages)
+    guard let entry = Contract.kvm_flush_remote_tlbs_range.enter(kvm), entry.isPage(gfn), npages > 0 else { return }
+    entry.vm.flush(GFN(gfn), pages: npages)
 }
 
 extension VM {
@@ -331,12 +331,14 @@ extension VM {
 public func tdpmmu_get_stats(
     _ kvm: UnsafeMutablePointer<kvm>?, _ stats: UnsafeMutablePointer<tdpmmu_stats>?, _ size: Int
 ) -> Int32 {
-    guard let vm = checkedVM(kvm, "tdpmmu_get_stats") else { return .invalid }
+    guard let entry = Contract.tdpmmu_get_stats.enter(kvm) else { return .invalid }
+    // Swift has size_t as Int: a size that cannot be is a negative one.
     guard let stats, size > 0 else {
-        complain(.argument, "tdpmmu_get_stats", "no room for the counters (size)", kvm, UInt64(size))
+        entry.refuse(
+            stats == nil ? "stats is NULL" : "size is 0 or cannot be (size)", UInt64(bitPattern: Int64(size)))
         return .invalid
     }
-    withUnsafeBytes(of: vm.stats) {
+    withUnsafeBytes(of: entry.vm.stats) {
         UnsafeMutableRawPointer(stats).copyMemory(
             from: $0.baseAddress.unsafelyUnwrapped, byteCount: min(size, $0.count))
     }

@@ -192,30 +192,7 @@ void cp_thread_detach(uint64_t thread)
 
 static pthread_key_t exit_key;
 static bool exit_key_valid;
-static void (*thread_exit_hook)(void);
-
-static void run_thread_exit_hook(void *unused)
-{
-    void (*hook)(void) = __atomic_load_n(&thread_exit_hook, __ATOMIC_RELAXED);
-
-    (void)unused;
-    if (hook)
-        hook();
-}
-
-bool cp_thread_at_exit(void (*hook)(void))
-{
-    if (!exit_key_valid)
-        return false;
-    __atomic_store_n(&thread_exit_hook, hook, __ATOMIC_RELAXED);
-    return pthread_setspecific(exit_key, &exit_key) == 0;
-}
-
-static struct {
-    void (*prepare)(void);
-    void (*parent)(void);
-    void (*child)(void);
-} fork_hooks;
+static void (*thread_exit_hooks[CP_EXIT_KINDS])(void);
 
 static void run_hook(void (**hook)(void))
 {
@@ -224,6 +201,31 @@ static void run_hook(void (**hook)(void))
     if (function)
         function();
 }
+
+/* The key's value has a bit for each kind of hook that the thread asked for. */
+static void run_thread_exit_hooks(void *kinds)
+{
+    for (int kind = 0; kind < CP_EXIT_KINDS; kind++)
+        if ((uintptr_t)kinds >> kind & 1)
+            run_hook(&thread_exit_hooks[kind]);
+}
+
+bool cp_thread_at_exit(enum cp_exit_kind kind, void (*hook)(void))
+{
+    uintptr_t kinds;
+
+    if (!exit_key_valid)
+        return false;
+    __atomic_store_n(&thread_exit_hooks[kind], hook, __ATOMIC_RELAXED);
+    kinds = (uintptr_t)pthread_getspecific(exit_key) | (uintptr_t)1 << kind;
+    return pthread_setspecific(exit_key, (void *)kinds) == 0;
+}
+
+static struct {
+    void (*prepare)(void);
+    void (*parent)(void);
+    void (*child)(void);
+} fork_hooks;
 
 static void run_fork_prepare(void)
 {
@@ -241,7 +243,7 @@ static void run_fork_child(void)
     run_hook(&fork_hooks.child);
 }
 
-/* Every registering thread sets them, to the same: atomic, but no more. */
+/* Every thread that adds to the list sets them, to the same: atomic, but no more. */
 void cp_set_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void))
 {
     __atomic_store_n(&fork_hooks.child, child, __ATOMIC_RELAXED);
@@ -344,6 +346,6 @@ __attribute__((constructor(101))) static void at_load(void)
 #endif
     cp_membarrier_renew();
     cp_under_valgrind = valgrind_request(0, running_on_valgrind, 0, 0) != 0;
-    exit_key_valid = pthread_key_create(&exit_key, run_thread_exit_hook) == 0;
+    exit_key_valid = pthread_key_create(&exit_key, run_thread_exit_hooks) == 0;
     pthread_atfork(run_fork_prepare, run_fork_parent, run_fork_child);
 }

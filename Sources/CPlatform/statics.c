@@ -39,6 +39,7 @@ struct cp_rcu_words cp_rcu_data __attribute__((aligned(64))) = {
 struct cp_trace_words cp_trace_data __attribute__((aligned(64))) = {.ring_size = 4096};
 
 struct cp_fork_words cp_fork_data __attribute__((aligned(64)));
+struct cp_fork_step cp_fork_steps[CP_FORK_STEPS];
 
 struct cp_srcu_global cp_srcu_global_data;
 struct cp_srcu_words cp_srcu_words_data __attribute__((aligned(64)));
@@ -50,6 +51,7 @@ _Static_assert(sizeof(struct cp_srcu) == sizeof(struct srcu_struct), "srcu.h res
 _Static_assert(offsetof(struct cp_srcu, self) == 0, "DEFINE_SRCU() writes it");
 _Static_assert(offsetof(struct cp_rcu_words, worker) % 64 == 0, "so does the worker's word");
 
+uint32_t cp_arena_mutex_word;
 uintptr_t cp_warn_words[2];
 uint64_t cp_last_thread_id;
 uint32_t cp_under_valgrind;

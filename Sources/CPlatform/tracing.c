@@ -22,22 +22,9 @@ static void leave_ring(void *address)
     __atomic_store_n(&ring->owned, 0, __ATOMIC_RELEASE);
 }
 
-/* The child has one thread; whoever held the mutex is not there. */
-static void after_fork(void)
-{
-    struct cp_trace_ring *ring = (struct cp_trace_ring *)cp_trace_data.rings;
-
-    cp_trace_data.mutex = 0;
-    cp_self()->tid = 0;
-    for (; ring; ring = ring->next)
-        if (ring != cp_self()->trace_ring)
-            __atomic_store_n(&ring->owned, 0, __ATOMIC_RELAXED);
-}
-
 static void make_key(void)
 {
     ring_key_valid = pthread_key_create(&ring_key, leave_ring) == 0;
-    pthread_atfork(NULL, NULL, after_fork);
 }
 
 bool cp_ring_adopt(struct cp_trace_ring *ring)

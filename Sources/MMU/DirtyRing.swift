@@ -132,7 +132,7 @@ extension VM {
         let count = withSlotsLocked { (held: borrowing SlotsLocked) -> Int32 in
             var count: Int32 = 0
             drainDirtyLogs()
-            forEachVCPU { count += reset($0, held) }
+            forEachVCPU { count &+= reset($0, held) }
             return count
         }
         if count > 0 { flushAll() }
@@ -143,11 +143,12 @@ extension VM {
         guard let ring = vcpu.ring else { return 0 }
         var count: Int32 = 0, index = vcpu.state.pointee.resetIndex.load(ordering: .relaxed)
         var batch: ResetBatch?
-        while ring.isHarvested(index) {
+        // Once round: a rig that flags entries for ever does not keep us for ever.
+        while count < Int32(bitPattern: ring.size), ring.isHarvested(index) {
             let slot = ring.entry(index).pointee.slot, offset = ring.entry(index).pointee.offset
             ring.free(index)
             index &+= 1
-            count += 1
+            count &+= 1
             if batch?.take(slot, offset) ?? false { continue }
             if let batch { logAgain(batch, held) }
             batch = ResetBatch(slot: slot, offset: offset)

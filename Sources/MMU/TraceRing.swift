@@ -16,7 +16,7 @@ struct TraceRing {
 
     private var capacity: UInt64 { ring.pointee.capacity }
     private var written: AtomicWord64 { atomic64(cp_ring_written(ring)) }
-    private var owned: AtomicWord32 { atomic32(cp_ring_owned(ring)) }
+    fileprivate var owned: AtomicWord32 { atomic32(cp_ring_owned(ring)) }
 
     /// The calling thread's; made or taken over at its first event.
     static var own: TraceRing? {
@@ -70,12 +70,10 @@ struct TraceRing {
 
 /// Which rings there are.
 extension TraceRing {
-    private static var mutex: FutexMutex { FutexMutex(cp_trace_mutex()) }
+    fileprivate static var mutex: RankedMutex { RankedMutex(cp_trace_mutex(), .trace) }
 
     fileprivate static func locked<T>(_ body: () -> T) -> T {
-        mutex.lock()
-        defer { mutex.unlock() }
-        return body()
+        mutex.locked(body)
     }
 
     private static var first: UnsafeMutablePointer<cp_trace_ring>? {
@@ -142,6 +140,16 @@ package enum TraceRings {
         guard events >= 64, events <= 1 << 24, events.nonzeroBitCount == 1 else { return false }
         atomic64(cp_trace_ring_size()).pointee.store(UInt64(events), ordering: .relaxed)
         return true
+    }
+
+    /// Their entry in the list of what a fork sets right (Sync/ForkList.swift).
+    static func seeToForks() {
+        ForkList.add(.trace, prepare: { TraceRing.mutex.lock() }, parent: { TraceRing.mutex.unlock() }, child: {
+            cp_self().pointee.tid = 0
+            let own = cp_self().pointee.trace_ring
+            TraceRing.forEach { if $0.ring != own { $0.owned.pointee.store(0, ordering: .relaxed) } }
+            TraceRing.mutex.unlock()
+        })
     }
 
     static func countLost() { atomic64(cp_trace_lost()).pointee.wrappingAdd(1, ordering: .relaxed) }

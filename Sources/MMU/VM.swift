@@ -128,6 +128,16 @@ enum VMLock: Int {
 
     static let lineBytes = 64
     static let count = 5
+
+    @inline(__always) var rank: LockRank {
+        switch self {
+        case .pages: .pages
+        case .slots: .slots
+        case .vcpus: .vcpus
+        case .recovery: .recovery
+        case .retiredSlots: .retiredSlots
+        }
+    }
 }
 
 /// Handle of a VM.  One allocation holds struct kvm, the private state, the
@@ -178,10 +188,14 @@ package struct VM: Equatable {
     /// nil when there is no memory.
     package static func make(_ config: VMConfiguration) -> VM? {
         let bytes = countersOffset + 2 * Counters.bytes
+        TableArena.seeToForks()
+        TraceRings.seeToForks()
+        keepInForkedChild(freeTable)
         guard let memory = cp_alloc_zeroed(bytes) else { return nil }
         let vm = VM(memory.assumingMemoryBound(to: CTDPMMU.kvm.self))
         vm.state.initialize(to: VMState(config))
-        vm.srcu.initialize()
+        vm.lock.setRank(.mmu)
+        vm.srcu.initialize(rank: .srcuReader)
         guard vm.makeSlotTables() else {
             vm.srcu.cleanUp()
             cp_free_zeroed(memory)
@@ -204,8 +218,8 @@ package struct VM: Equatable {
         UnsafeMutableRawPointer(kvm) + Self.locksOffset + lock.rawValue * VMLock.lineBytes
     }
 
-    @inline(__always) func mutex(_ lock: VMLock) -> FutexMutex {
-        FutexMutex(line(lock).assumingMemoryBound(to: UInt32.self))
+    @inline(__always) func mutex(_ lock: VMLock) -> RankedMutex {
+        RankedMutex(line(lock).assumingMemoryBound(to: UInt32.self), lock.rank)
     }
 
     /// First vCPU of the list; under VMLock.vcpus.
@@ -259,21 +273,21 @@ package struct VM: Equatable {
     /// Runs `body` holding one of the VM's small locks.
     @inline(__always)
     func locked<T: ~Copyable>(_ lock: VMLock, _ body: () -> T) -> T {
-        let mutex = mutex(lock)
-        mutex.lock()
-        if lock == .slots { slotsOwner.pointee.store(UInt(bitPattern: cp_self()), ordering: .relaxed) }
-        let result = body()
-        if lock == .slots { slotsOwner.pointee.store(0, ordering: .relaxed) }
-        mutex.unlock()
-        return result
+        mutex(lock).locked(body)
     }
 
-    /// Who holds VMLock.slots; only its own address means anything to a thread.
-    private var slotsOwner: AtomicWord { atomicWord((line(.slots) + 8).assumingMemoryBound(to: UInt.self)) }
+    /// May the calling thread take a lock of this rank?  If not, a warning.
+    package func mayTake(_ rank: LockRank, _ function: StaticString) -> Bool {
+        guard let other = LockOrder.held.first(from: rank) else { return true }
+        warn(.lock, function, other.inTheWay, UInt64(other.rawValue))
+        return false
+    }
 
-    /// Does this thread change slots, or read a dirty log, already?
-    package var holdsSlotsLock: Bool {
-        slotsOwner.pointee.load(ordering: .relaxed) == UInt(bitPattern: cp_self())
+    /// May it wait for a grace period or for callbacks?  If not, a warning.
+    package func mayWaitForReaders(_ function: StaticString) -> Bool {
+        guard let other = LockOrder.held.firstForbiddingWaits else { return true }
+        warn(.lock, function, other.inTheWay, UInt64(other.rawValue))
+        return false
     }
 
     /// Tells the VM's handler, or the process's.

@@ -40,14 +40,14 @@ struct ArenaBlock: Equatable {
     func take() -> Table {
         let table = links.pointee.firstFree.unsafelyUnwrapped
         links.pointee.firstFree = table.nextStray
-        links.pointee.freeCount -= 1
+        links.pointee.freeCount &-= 1
         return table
     }
 
     func give(_ table: Table) {
         table.nextStray = links.pointee.firstFree
         links.pointee.firstFree = table
-        links.pointee.freeCount += 1
+        links.pointee.freeCount &+= 1
     }
 
     /// The system may have all but the first page, which holds this; it reads as zero afterwards.

@@ -61,7 +61,7 @@ package struct SPTEMasks {
     private static var l1tfShift: UInt64 { 5 }
 
     package init(vendor: Vendor, maxPhysicalBits: Int, adDisabled: Bool, l1tfCacheBits: Int = 0) {
-        l1tfMask = l1tfCacheBits == 0 ? 0 : (0b11111 &<< UInt64(l1tfCacheBits - 5))
+        l1tfMask = l1tfCacheBits == 0 ? 0 : (0b11111 &<< UInt64(truncatingIfNeeded: l1tfCacheBits &- 5))
         switch vendor {
         case .ept:
             let suppressVE: UInt64 = 1 &<< 63

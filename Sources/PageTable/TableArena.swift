@@ -24,8 +24,6 @@ package enum TableArena {
     static let reserved = Atomic<UInt>(0)
     /// Bytes in usable blocks.  Written under `mutex`; readers only compare.
     static let committed = Atomic<UInt>(0)
-    /// Protects the fields below, the blocks' own, and the growth of the arena.
-    nonisolated(unsafe) static var mutexWord: UInt32 = 0
     /// Blocks with free pages.
     nonisolated(unsafe) static var available: ArenaBlock? = nil
     /// How many of these have no page in use.
@@ -40,15 +38,18 @@ package enum TableArena {
     private static let largestReservation: UInt = 16 &<< 30
     private static let smallestReservation: UInt = 64 &<< 20
 
-    @inline(__always) private static func locked<T>(_ body: () -> T) -> T {
-        withUnsafeMutablePointer(to: &mutexWord) { word in
-            let mutex = FutexMutex(word)
-            mutex.lock()
-            let result = body()
-            mutex.unlock()
-            return result
-        }
+    /// Protects the fields above, the blocks' own, and the growth of the arena.
+    @inline(__always) private static var mutex: RankedMutex {
+        RankedMutex(cp_arena_mutex(), .arena)
     }
+
+    /// Its entry in the list of what a fork sets right (Sync/ForkList.swift).
+    package static func seeToForks() {
+        ForkList.add(.arena, prepare: { TableArena.mutex.lock() }, parent: { TableArena.mutex.unlock() },
+                     child: { TableArena.mutex.unlock() })
+    }
+
+    @inline(__always) private static func locked<T>(_ body: () -> T) -> T { mutex.locked(body) }
 
     /// Up to `count` free pages, chained through `nextStray`; fewer, or nil, only
     /// when the system has no more memory.
@@ -64,7 +65,7 @@ package enum TableArena {
                 let table = takePage(from: block)
                 table.nextStray = first
                 first = table
-                missing -= 1
+                missing &-= 1
             }
             return first
         }
@@ -77,13 +78,13 @@ package enum TableArena {
             block.give(table)
             if block.freeCount == 1 { list(block) }
             guard block.isIdle else { return }
-            idleCount += 1
+            idleCount &+= 1
             if idleCount > idleReserve { release(block) }
         }
     }
 
     private static func takePage(from block: ArenaBlock) -> Table {
-        if block.isIdle { idleCount -= 1 }
+        if block.isIdle { idleCount &-= 1 }
         let table = block.take()
         if block.freeCount == 0 { unlist(block) }
         return table
@@ -105,7 +106,7 @@ package enum TableArena {
     /// No page of it is used, nor looked at by anybody inside RCU: that was waited for.
     private static func release(_ block: ArenaBlock) {
         unlist(block)
-        idleCount -= 1
+        idleCount &-= 1
         block.discard()
         block.links.pointee.next = released
         released = block
@@ -129,7 +130,7 @@ package enum TableArena {
         if let block = released {
             released = block.links.pointee.next
             block.fill()
-            idleCount += 1
+            idleCount &+= 1
             list(block)
             return true
         }
@@ -141,10 +142,10 @@ package enum TableArena {
               cp_commit_region(memory, Int(blockBytes)) else { return false }
         let new = ArenaBlock(holding: block)
         new.fill()
-        idleCount += 1
+        idleCount &+= 1
         list(new)
         // Release: pairs with the acquire in `covers`; the headers are in place.
-        committed.store(used + blockBytes, ordering: .releasing)
+        committed.store(used &+ blockBytes, ordering: .releasing)
         return true
     }
 
@@ -153,6 +154,6 @@ package enum TableArena {
         guard reserved.load(ordering: .acquiring) != 0 else { return false }
         let distance = address &- (offset &+ firstAddress)
         return distance < committed.load(ordering: .acquiring)
-            && distance & (blockBytes - 1) >= headerPages * 4096
+            && distance & (blockBytes &- 1) >= headerPages &* 4096
     }
 }

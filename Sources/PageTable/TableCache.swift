@@ -34,13 +34,13 @@ package struct TableCache {
             storage.pointee.first = TableArena.take(count: Int(Self.batch))
             var page = storage.pointee.first
             while let here = page {
-                storage.pointee.count += 1
+                storage.pointee.count &+= 1
                 page = here.nextStray
             }
         }
         guard let table = storage.pointee.first else { return nil }
         storage.pointee.first = table.nextStray
-        storage.pointee.count -= 1
+        storage.pointee.count &-= 1
         return table
     }
 
@@ -50,14 +50,14 @@ package struct TableCache {
         defer { busy.unlock() }
         table.nextStray = storage.pointee.first
         storage.pointee.first = table
-        storage.pointee.count += 1
+        storage.pointee.count &+= 1
     }
 
     /// Gives everything back to the arena.
     package func drain() {
         while let table = storage.pointee.first {
             storage.pointee.first = table.nextStray
-            storage.pointee.count -= 1
+            storage.pointee.count &-= 1
             TableArena.give(table)
         }
     }

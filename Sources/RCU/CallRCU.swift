@@ -17,14 +17,14 @@ package func kfreeRCU(
     _ object: UnsafeMutableRawPointer, _ head: UnsafeMutablePointer<rcu_head>,
     _ function: (@convention(c) (UnsafeMutableRawPointer?) -> Void)?
 ) {
-    let offset = UInt(bitPattern: head) &- UInt(bitPattern: object)
-    guard offset < QueuedMark.offsetLimit else {
+    let distance = UInt(bitPattern: head) &- UInt(bitPattern: object)
+    guard distance < QueuedMark.offsetLimit else {
         warn(.argument, "tdpmmu_kfree_rcu", "the head is not in the object's first 4096 bytes",
              UInt64(UInt(bitPattern: object)), UInt64(UInt(bitPattern: head)))
         return
     }
     let address = function.map { unsafeBitCast($0, to: UInt.self) } ?? cp_free_function()
-    enqueue(head, QueuedMark.freeing(address, offset: offset))
+    enqueue(head, QueuedMark.freeing(address, offset: distance))
 }
 
 @inline(never)
@@ -41,7 +41,7 @@ private func enqueue(_ head: Head, _ action: UInt) {
     // Pairs with the heavy fence in Worker.sleep: either we see it asleep, or it
     // sees the callback.
     lightFence(fences: own.needsFences)
-    if atomic32(cp_rcu_worker()).pointee.load(ordering: .relaxed) != Worker.awake {
+    if WorkerWord.state.pointee.load(ordering: .relaxed) != WorkerWord.awake {
         Worker.wake()
     }
 }
@@ -53,8 +53,8 @@ private func prepareQueue(for function: UInt) -> Bool {
     let own = CallbackQueue.own
     QueuedMark.remember(function)
     if own.known == 0 {
-        Registry.joinIfNew()
-        if ownWord.pointee.load(ordering: .relaxed) == ReaderWord.unregistered.raw { return false }
+        Threads.joinIfNew()
+        if !Registry.isMember { return false }
         let signals = cp_signals_block()
         registryMutex.lock()
         own.enlist()
@@ -74,94 +74,9 @@ private func enqueueLate(_ head: Head, _ action: UInt) {
     Orphans.append(head, lastNext: UInt(bitPattern: head))
     registryMutex.unlock()
     cp_signals_restore(signals)
-    Flood.tell(1)
+    PendingCallbacks.add(1)
     atomicMemoryFence(ordering: .sequentiallyConsistent)  // as in enqueue, without a queue
-    if atomic32(cp_rcu_worker()).pointee.load(ordering: .relaxed) != Worker.awake {
+    if WorkerWord.state.pointee.load(ordering: .relaxed) != WorkerWord.awake {
         Worker.wake()
-    }
-}
-
-/// What a queued head's func field holds, and how a second call_rcu() is noticed.
-///
-/// An action is a function, or a function like free() together with the distance
-/// from the begin of the object to its head.  While a head is queued, its func field
-/// holds the action xor the head's own address xor a cookie that no action looks
-/// like; the action is put back before the callback runs.  A field that
-/// was never initialised, or that was copied from elsewhere, does not decode to one
-/// of the functions ever passed.
-enum QueuedMark {
-    private static var cookie: AtomicWord { atomicWord(cp_rcu_cookie()) }
-
-    /// User addresses end below this bit; in an action it is 0, in the cookie 1.
-    private static var addressBits: UInt { 47 }
-    private static var addressMask: UInt { 1 &<< addressBits &- 1 }
-    /// Set: the function is like free().  The distance stands above it.
-    private static var freeBit: UInt { 48 }
-    static var offsetLimit: UInt { 4096 }
-    private static var actionBits: UInt { 61 }
-
-    @inline(__always)
-    static func freeing(_ function: UInt, offset: UInt) -> UInt {
-        function | 1 &<< freeBit | offset &<< (freeBit &+ 1)
-    }
-
-    @inline(__always)
-    static func function(of action: UInt) -> UInt { action & addressMask }
-
-    @inline(__always)
-    private static func mask(_ head: Head) -> UInt {
-        cookie.pointee.load(ordering: .relaxed) ^ UInt(bitPattern: head)
-    }
-
-    /// False, with a warning, if the head is queued already.
-    @inline(__always)
-    static func put(on head: Head, _ action: UInt, _ caller: StaticString) -> Bool {
-        if cp_under_valgrind_now() != 0 { cp_valgrind_defined(head, MemoryLayout<rcu_head>.size) }
-        let words = UnsafeMutableRawPointer(head).assumingMemoryBound(to: UInt.self)
-        let decoded = words[1] ^ mask(head)
-        if decoded &>> actionBits == 0, decoded &>> addressBits & 1 == 0,
-           isKnown(function(of: decoded)) {
-            warn(.rcu, caller, "this head is queued already", UInt64(UInt(bitPattern: head)))
-            return false
-        }
-        words[0] = 0
-        words[1] = action ^ mask(head)
-        return true
-    }
-
-    /// Undo, and do what the head stands for.
-    @inline(__always)
-    static func invoke(_ head: Head) {
-        let words = UnsafeMutableRawPointer(head).assumingMemoryBound(to: UInt.self)
-        let action = words[1] ^ mask(head)
-        if action &>> addressBits == 0 {
-            words[1] = action
-            unsafeBitCast(action, to: RCUCallback.self)(head)
-        } else {
-            words[1] = 0
-            let offset = action &>> (freeBit &+ 1)
-            cp_call_free(function(of: action), UnsafeMutableRawPointer(head) - Int(offset))
-        }
-    }
-
-    @inline(never)
-    private static func isKnown(_ function: UInt) -> Bool {
-        guard function != 0 else { return false }
-        for i in 0..<Int(CP_KNOWN_FUNCTIONS) {
-            let known = atomicWord(cp_rcu_known() + i).pointee.load(ordering: .relaxed)
-            if known == function { return true }
-            if known == 0 { return false }
-        }
-        return false
-    }
-
-    /// Relaxed: a function that another thread adds meanwhile costs at most one
-    /// unnoticed mistake.  A full table the same.
-    static func remember(_ function: UInt) {
-        for i in 0..<Int(CP_KNOWN_FUNCTIONS) {
-            let result = atomicWord(cp_rcu_known() + i).pointee.compareExchange(
-                expected: 0, desired: function, ordering: .relaxed)
-            if result.exchanged || result.original == function { return }
-        }
     }
 }

@@ -7,7 +7,7 @@ import Sync
 import Synchronization
 
 enum CallbackEngine {
-    static var mutex: FutexMutex { FutexMutex(cp_rcu_engine_mutex()) }
+    static var mutex: RankedMutex { RankedMutex(cp_rcu_engine_mutex(), .engine) }
 
     private static var barriersWanted: AtomicWord32 { atomic32(cp_rcu_barriers_wanted()) }
     private static var barriersDone: AtomicWord32 { atomic32(cp_rcu_barriers_done()) }
@@ -17,20 +17,20 @@ enum CallbackEngine {
     static func runOnce() {
         // Acquire: pairs with the release in rcuBarrier; what was queued before the
         // barrier is in the queues that we look at next.
-        let barrier = barriersWanted.pointee.load(ordering: .acquiring)
+        let asked = barriersWanted.pointee.load(ordering: .acquiring)
         let batch = collect()
         if !batch.isEmpty {
             GracePeriod.wait(.call)
-            Flood.invoked(invoke(batch))
+            PendingCallbacks.invoked(Invocation.run(batch))
         }
         // Acquire: pairs with the release in rcuStartPoll.
         let polled = atomic64(cp_rcu_poll_wanted()).pointee.load(ordering: .acquiring)
         if !GracePeriod.isOver(polled) { GracePeriod.wait(for: polled, .poll) }
-        SRCU.service()
+        SRCUService.run()
         // Relaxed: only the holder of the engine mutex writes it.
-        if barriersDone.pointee.load(ordering: .relaxed) != barrier {
+        if barriersDone.pointee.load(ordering: .relaxed) != asked {
             // Release: pairs with the acquire in rcuBarrier.
-            barriersDone.pointee.store(barrier, ordering: .releasing)
+            barriersDone.pointee.store(asked, ordering: .releasing)
             cp_futex_wake(cp_rcu_barriers_done(), Int32.max)
         }
     }
@@ -39,34 +39,16 @@ enum CallbackEngine {
     private static func collect() -> CallbackList {
         var batch = CallbackList()
         registryMutex.lock()
+        // First, for they may be older than what the same threads queued since: in a forked
+        // child they are.
+        Orphans.take(into: &batch)
         forEachQueue { $0.flip() }
         // Pairs with the light fence in CallbackQueue.append.
         heavyFence()
         forEachQueue { $0.take(into: &batch) }
-        Orphans.take(into: &batch)
+        Invocation.waiting(batch)
         registryMutex.unlock()
         return batch
-    }
-
-    /// Run a batch; returns how many there were.
-    static func invoke(_ batch: CallbackList) -> UInt64 {
-        let thread = cp_self()
-        let cookie = atomicWord(cp_rcu_cookie()).pointee.load(ordering: .relaxed)
-        thread.pointee.in_callback = 1
-        var count: UInt64 = 0
-        var link = batch.first
-        while let head = link {
-            link = Head(head.pointee.next)  // the callback may free the head
-            QueuedMark.invoke(head)
-            count &+= 1
-            // A callback forked, and this is the child: the rest is the parent's.
-            if atomicWord(cp_rcu_cookie()).pointee.load(ordering: .relaxed) != cookie {
-                count = 0
-                break
-            }
-        }
-        thread.pointee.in_callback = 0
-        return count
     }
 
     /// Is there anything to do?
@@ -75,7 +57,7 @@ enum CallbackEngine {
             != barriersDone.pointee.load(ordering: .relaxed)
             || !GracePeriod.isOver(
                 atomic64(cp_rcu_poll_wanted()).pointee.load(ordering: .relaxed))
-            || SRCU.hasWork || hasCallbacks()
+            || SRCUWork.isThere || hasCallbacks()
     }
 
     static func hasCallbacks() -> Bool {
@@ -94,34 +76,5 @@ enum CallbackEngine {
             body(CallbackQueue(queue))
             link = cp_callbacks_next(queue).pointee
         }
-    }
-}
-
-/// Would rcuBarrier() wait here, rather than refuse?
-package var mayWaitForCallbacks: Bool {
-    !rcuReadLockHeld() && cp_self().pointee.in_report == 0 && cp_self().pointee.in_callback == 0
-}
-
-/// Wait until every callback queued before the call has run.
-package func rcuBarrier() {
-    guard mayWait("rcu_barrier") else { return }
-    if cp_self().pointee.in_callback != 0 {
-        warn(.rcu, "rcu_barrier", "called from a callback: it would wait for itself")
-        return
-    }
-    // The queues first, the worker second: callbacks that are in no queue have been
-    // taken, by a worker that was awake then and sleeps only when they have run.
-    if !CallbackEngine.hasCallbacks(), Worker.isIdle { return }
-    // Release: pairs with the acquire in runOnce.  Full, as a read-modify-write, against
-    // the worker going to sleep: pairs with the heavy fence in Worker.sleep.
-    let mine = atomic32(cp_rcu_barriers_wanted()).pointee.wrappingAdd(
-        1, ordering: .sequentiallyConsistent).newValue
-    let done = atomic32(cp_rcu_barriers_done())
-    while true {
-        // Acquire: pairs with the release in runOnce.
-        let now = done.pointee.load(ordering: .acquiring)
-        if Int32(bitPattern: now &- mine) >= 0 { return }
-        if !Worker.wake() { continue }  // no worker: the work was done here
-        cp_futex_wait(cp_rcu_barriers_done(), now, 0)
     }
 }

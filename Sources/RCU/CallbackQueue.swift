@@ -14,30 +14,6 @@ import CTDPMMU
 import Sync
 import Synchronization
 
-package typealias RCUCallback = @convention(c) (UnsafeMutablePointer<rcu_head>?) -> Void
-typealias Head = UnsafeMutablePointer<rcu_head>
-
-/// A list of callbacks taken out of queues; owned by one thread.
-struct CallbackList {
-    var first: Head?
-    /// Address of the last element's `next`, nil while the list is empty.
-    private var tail: UnsafeMutablePointer<Head?>?
-
-    init() {
-        first = nil
-        tail = nil
-    }
-
-    var isEmpty: Bool { first == nil }
-
-    /// Append a chain: its first element, and the address of the next field (nil
-    /// in memory) of its last.
-    mutating func append(_ chain: Head, lastNext: UInt) {
-        if let tail { tail.pointee = chain } else { first = chain }
-        tail = UnsafeMutablePointer(bitPattern: lastNext)
-    }
-}
-
 struct CallbackQueue {
     let queue: UnsafeMutablePointer<cp_callbacks>
 
@@ -75,7 +51,7 @@ struct CallbackQueue {
     func countOne() -> Bool {
         let count = cp_callbacks_count(queue)
         count.pointee &+= 1
-        return count.pointee % Flood.step == 0
+        return count.pointee % PendingCallbacks.step == 0
     }
 
     /// Owner.  `next` of the element is nil.
@@ -126,7 +102,7 @@ struct CallbackQueue {
             cp_registry().pointee.queues = next
         }
         own.known = 0
-        Flood.tell(UInt64(cp_callbacks_count(own.queue).pointee % Flood.step))
+        PendingCallbacks.add(UInt64(cp_callbacks_count(own.queue).pointee % PendingCallbacks.step))
         cp_callbacks_count(own.queue).pointee = 0
     }
 
@@ -137,6 +113,12 @@ struct CallbackQueue {
         head(which).pointee.store(0, ordering: .relaxed)
         tail(which).pointee = UInt(bitPattern: cp_callbacks_head(queue, which))
     }
+
+    // MARK: A forked child, in which nobody appends
+
+    var selected: UInt64 { select.pointee.load(ordering: .relaxed) }
+
+    func first(_ which: UInt64) -> Head? { Head(bitPattern: head(which).pointee.load(ordering: .relaxed)) }
 
     // MARK: The collector (engine mutex and registry mutex held)
 
@@ -171,30 +153,4 @@ struct CallbackQueue {
         (head(0).pointee.load(ordering: .acquiring) | head(1).pointee.load(ordering: .acquiring))
             != 0
     }
-}
-
-/// Callbacks of threads that have exited, or were exiting when they queued them.
-enum Orphans {
-    /// Registry mutex held.
-    static func append(_ chain: Head, lastNext: UInt) {
-        let state = cp_registry()
-        if state.pointee.orphans_head == nil {
-            state.pointee.orphans_head = chain
-        } else {
-            UnsafeMutablePointer<Head?>(bitPattern: state.pointee.orphans_tail)
-                .unsafelyUnwrapped.pointee = chain
-        }
-        state.pointee.orphans_tail = lastNext
-    }
-
-    /// Registry mutex held.
-    static func take(into batch: inout CallbackList) {
-        let state = cp_registry()
-        guard let first = state.pointee.orphans_head else { return }
-        batch.append(first, lastNext: state.pointee.orphans_tail)
-        state.pointee.orphans_head = nil
-    }
-
-    /// Registry mutex held.
-    static var isEmpty: Bool { cp_registry().pointee.orphans_head == nil }
 }

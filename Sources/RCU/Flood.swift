@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Callbacks that come faster than they can be run: whoever queues them is slowed
-// down, within bounds.
+// Callbacks that come faster than they can be run: the thread that queues them
+// is slowed down, within bounds.
 import CPlatform
 import Sync
 import Synchronization
 
 enum Flood {
-    /// A thread tells of its callbacks in portions of this many.
-    static var step: UInt32 { 4096 }
-
-    private static var pending: AtomicWord64 { atomic64(cp_rcu_pending()) }
     private static var limit: AtomicWord64 { atomic64(cp_rcu_flood_limit()) }
 
     /// At most this long for each portion, so that nobody waits for ever: a reader may
@@ -22,7 +18,7 @@ enum Flood {
     /// The calling thread has queued another portion.
     @inline(never)
     static func slowDown() {
-        tell(UInt64(step))
+        PendingCallbacks.add(UInt64(PendingCallbacks.step))
         if !isFlooded { return }
         Worker.wake()
         // The end of a reader, or of a callback, would only come later.
@@ -33,17 +29,8 @@ enum Flood {
         }
     }
 
-    /// So many more have been queued.
-    static func tell(_ count: UInt64) { pending.pointee.wrappingAdd(count, ordering: .relaxed) }
-
-    /// So many have run.
-    static func invoked(_ count: UInt64) {
-        pending.pointee.wrappingSubtract(count, ordering: .relaxed)
-    }
-
-    /// The count is signed: what a thread has not yet told of may have run already.
     private static var isFlooded: Bool {
-        let now = Int64(bitPattern: pending.pointee.load(ordering: .relaxed))
+        let now = PendingCallbacks.now
         return now > 0 && UInt64(now) > currentLimit
     }
 

@@ -1,74 +1,101 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// fork() in a program with threads: the child has one thread, a registry that
-// says so, no worker yet and none of the parent's callbacks.
+// RCU's and SRCU's entries in the list of what a fork sets right (Sync/ForkList.swift).
 import CPlatform
 import CTDPMMU
 import Sync
 import Synchronization
 
 enum ForkSupport {
-    /// Cheap enough for every registration: three stores.
     static func install() {
-        cp_set_fork_hooks(prepareFork, parentForked, childForked)
+        ForkList.add(.srcu, prepare: { SRCU.mutex.lock() }, parent: { SRCU.mutex.unlock() }, child: {
+            SRCUHolds.childForked()
+            SRCU.mutex.unlock()
+        })
+        ForkList.add(.rcu, prepare: { registryMutex.lock() }, parent: { registryMutex.unlock() }, child: {
+            ForkSupport.child()
+            registryMutex.unlock()
+        })
     }
 
-    /// Only the mutexes that guard lists: they are held for short sections.  (The others
-    /// may be held by a thread that waits for the forking thread's section to end.)
-    /// The gate first: who is inside it may take them.
-    static func prepare() {
-        ForkGate.close()
-        SRCU.mutex.lock()
-        registryMutex.lock()
-    }
-
-    static func parent() {
-        registryMutex.unlock()
-        SRCU.mutex.unlock()
-        ForkGate.open()
-    }
-
-    static func child() {
-        ForkGate.childForked()
+    private static func child() {
         let state = cp_registry()
         let thread = cp_self()
         cp_rcu_gp_mutex().pointee = 0
         cp_rcu_worker_mutex().pointee = 0
         // Whoever forks in a callback holds it, and releases it when the callback returns.
         if thread.pointee.in_callback == 0 { cp_rcu_engine_mutex().pointee = 0 }
-        state.pointee.cursor = nil
         state.pointee.late_count = thread.pointee.late_depth == 0 ? 0 : 1
         if thread.pointee.late_depth == 0 {
             LateReaders.word.pointee.store(ReaderWord.idle.raw, ordering: .relaxed)
         }
-        keepOnlySelf(state)
-        forgetLockWaiters()
-        // The parent's callbacks are the parent's; heads they mark count as free here.
-        atomicWord(cp_rcu_cookie()).pointee.wrappingAdd(1 &<< 48, ordering: .relaxed)
-        atomic32(cp_rcu_barriers_done()).pointee.store(
-            atomic32(cp_rcu_barriers_wanted()).pointee.load(ordering: .relaxed), ordering: .relaxed)
-        Worker.childForked()
-        atomic64(cp_rcu_pending()).pointee.store(0, ordering: .relaxed)
-        atomic32(cp_rcu_hurry()).pointee.store(0, ordering: .relaxed)
-        registryMutex.unlock()
-        SRCU.childForked()
-        SRCU.mutex.unlock()
-    }
-
-    private static func keepOnlySelf(_ state: UnsafeMutablePointer<cp_registry>) {
-        let reader = cp_reader()
-        let isMember = ownWord.pointee.load(ordering: .relaxed) != ReaderWord.unregistered.raw
-        state.pointee.readers = isMember ? reader : nil
-        cp_reader_set_next(reader, nil)
-        cp_reader_set_prev(reader, nil)
-        cp_reader_tid(reader).pointee = UInt64(cp_gettid())
-        state.pointee.orphans_head = nil
+        let kept = keepCallbacks(state)
+        Registry.keepOnlySelf()
         state.pointee.queues = nil
         if CallbackQueue.own.known != 0 { CallbackQueue.own.enlist() }
+        atomic32(cp_rcu_barriers_done()).pointee.store(
+            atomic32(cp_rcu_barriers_wanted()).pointee.load(ordering: .relaxed), ordering: .relaxed)
+        WorkerWord.childForked()
+        PendingCallbacks.reset(kept)
+        atomic32(cp_rcu_hurry()).pointee.store(0, ordering: .relaxed)
+    }
+
+    /// Of all callbacks queued, collected or left behind, those of the kept function become
+    /// the child's orphans.  The others are the parent's: the cookie changes, and the heads
+    /// that they mark count as free here.  Returns how many were kept.
+    private static func keepCallbacks(_ state: UnsafeMutablePointer<cp_registry>) -> UInt64 {
+        let cookie = atomicWord(cp_rcu_cookie())
+        let old = cookie.pointee.load(ordering: .relaxed)
+        let running = Invocation.running
+        var chains = KeptCallbacks(old: old, new: old &+ 1 &<< 48)
+        chains.add(Head(bitPattern: running.pointee.load(ordering: .relaxed)))
+        chains.add(state.pointee.orphans_head)
+        var link = state.pointee.queues
+        while let queue = link {
+            // The list that the collector would take next is the older one.
+            let newer = CallbackQueue(queue).selected
+            chains.add(CallbackQueue(queue).first(newer ^ 1))
+            chains.add(CallbackQueue(queue).first(newer))
+            link = cp_callbacks_next(queue).pointee
+        }
+        running.pointee.store(0, ordering: .relaxed)
+        cookie.pointee.store(chains.new, ordering: .relaxed)
+        state.pointee.orphans_head = nil
+        if let first = chains.first { Orphans.append(first, lastNext: UInt(bitPattern: chains.last)) }
+        return chains.found
+    }
+
+}
+
+/// The callbacks that a forked child keeps, chained by next.
+private struct KeptCallbacks {
+    let old: UInt
+    let new: UInt
+    var first: Head?
+    var last: Head?
+    var found: UInt64 = 0
+
+    init(old: UInt, new: UInt) {
+        self.old = old
+        self.new = new
+    }
+
+    /// A chain ends where next is nil, also where a thread was in the middle of an append:
+    /// heads are linked by one store, their next being nil already.
+    mutating func add(_ chain: Head?) {
+        var link = chain
+        while let head = link {
+            link = Head(head.pointee.next)
+            guard QueuedMark.isKept(head, cookie: old) else { continue }
+            QueuedMark.move(head, from: old, to: new)
+            if let last { UnsafeMutableRawPointer(last).assumingMemoryBound(to: Head?.self).pointee = head } else { first = head }
+            last = head
+            found &+= 1
+        }
     }
 }
 
-func prepareFork() { ForkSupport.prepare() }
-
-func parentForked() { ForkSupport.parent() }
-
-func childForked() { ForkSupport.child() }
+/// Callbacks of this function are the library's own: a forked child has a copy of what they
+/// are about, and runs them as well.  One function for the process.
+package func keepInForkedChild(_ function: RCUCallback) {
+    atomicWord(cp_rcu_kept()).pointee.store(unsafeBitCast(function, to: UInt.self), ordering: .relaxed)
+}

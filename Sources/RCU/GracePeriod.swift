@@ -17,44 +17,9 @@ import CTDPMMU
 import Sync
 import Synchronization
 
-/// Wait until every reader that was inside when the call began has left.
-package func synchronizeRCU() {
-    guard mayWait("synchronize_rcu") else { return }
-    GracePeriod.wait(.sync)
-}
-
-/// The same without leaving the processor to others.
-package func synchronizeRCUExpedited() {
-    guard mayWait("synchronize_rcu_expedited") else { return }
-    let hurry = atomic32(cp_rcu_hurry())
-    hurry.pointee.add(1, ordering: .relaxed)
-    GracePeriod.wait(.expedited)
-    hurry.pointee.subtract(1, ordering: .relaxed)
-}
-
-/// May the calling thread wait for a grace period?  If not, a warning.
-func mayWait(_ function: StaticString) -> Bool {
-    if rcuReadLockHeld() {
-        warn(.rcu, function, "called inside a read-side section: it would wait for itself")
-        return false
-    }
-    if cp_self().pointee.in_report != 0 {
-        // Once only, or a handler that always waits would never return.
-        if cp_self().pointee.in_report == 1 {
-            cp_self().pointee.in_report = 2
-            warn(.rcu, function, "called by the warning handler while it was told of a stall")
-        }
-        return false
-    }
-    Registry.joinIfNew()
-    return true
-}
-
 enum GracePeriod {
-    private static var mutex: FutexMutex { FutexMutex(cp_rcu_gp_mutex()) }
+    private static var mutex: RankedMutex { RankedMutex(cp_rcu_gp_mutex(), .gracePeriod) }
     private static var completed: AtomicWord64 { atomic64(cp_rcu_completed()) }
-    /// What whoever waits for a reader sleeps on.
-    private static var event: AtomicWord32 { atomic32(cp_rcu_gp_event()) }
 
     /// The grace period that begins next.
     static func next() -> UInt64 {
@@ -69,7 +34,7 @@ enum GracePeriod {
         completed.pointee.load(ordering: .acquiring) >= number
     }
 
-    /// Wait for a grace period that begins after this call, whoever runs it.
+    /// Wait for a grace period that begins after this call, in whatever thread it runs.
     static func wait(_ kind: Breakable) { wait(for: next(), kind) }
 
     /// Wait until grace period `wanted` is over, a number that next() gave.
@@ -94,14 +59,14 @@ enum GracePeriod {
         registryMutex.lock()
         let number = begin()
         var patience = Patience()
-        // Before the look at the readers: whoever leaves after it changes the event.
-        var seen = event.pointee.load(ordering: .acquiring)
+        // Before the look at the readers: a reader that leaves after it changes the event.
+        var seen = ReaderEvent.word.pointee.load(ordering: .acquiring)
         while let thread = pass(number, askForWake: patience.willSleep) {
             registryMutex.unlock()
             patience.wait(seen)
             patience.complainIfStalled(thread)
             registryMutex.lock()
-            seen = event.pointee.load(ordering: .acquiring)
+            seen = ReaderEvent.word.pointee.load(ordering: .acquiring)
         }
         registryMutex.unlock()
         return number
@@ -158,12 +123,5 @@ enum GracePeriod {
                 expected: now.raw, desired: now.askingForWake.raw, ordering: .relaxed
             ).exchanged { return true }
         }
-    }
-
-    /// A reader that was asked to, tells that it has left.
-    static func readerLeft() {
-        // Release: pairs with the acquires of the event in run.
-        event.pointee.wrappingAdd(1, ordering: .releasing)
-        cp_futex_wake(cp_rcu_gp_event(), Int32.max)
     }
 }

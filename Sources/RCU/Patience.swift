@@ -26,7 +26,7 @@ struct Patience {
     /// Is the next wait a sleep?
     var willSleep: Bool { rounds >= yieldsNow }
 
-    /// `seen` is the event's value before the readers were looked at.
+    /// `seen` is the ReaderEvent's value before the readers were looked at.
     mutating func wait(_ seen: UInt32) {
         rounds += 1
         if rounds <= yieldsNow {

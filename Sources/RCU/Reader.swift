@@ -37,13 +37,6 @@ package func rcuReadUnlock() {
     }
 }
 
-/// Is the calling thread inside a read-side critical section?
-@inline(__always)
-package func rcuReadLockHeld() -> Bool {
-    ReaderWord(ownWord.pointee.load(ordering: .relaxed)).depth != 0
-        || cp_self().pointee.late_depth != 0
-}
-
 /// From outside to depth 1.
 @inline(__always)
 private func enterSection(_ word: AtomicWord64) {
@@ -65,7 +58,7 @@ package func readLockSlow() {
         warn(.rcu, "rcu_read_lock", "nested too deep", now.depth)
     } else if now.depth != 0 {
         word.pointee.store(now.raw &+ 1, ordering: .relaxed)
-    } else if now != .unregistered || Registry.join() {
+    } else if now != .unregistered || Threads.join() {
         enterSection(word)
     } else {
         LateReaders.enter()
@@ -81,7 +74,7 @@ package func readUnlockSlow() {
         word.pointee.store(now.raw &- 1, ordering: .relaxed)
     } else if now.depth == 1 {
         word.pointee.store(ReaderWord.idle.raw, ordering: .releasing)  // as in rcuReadUnlock
-        if now.wantsWake { GracePeriod.readerLeft() }
+        if now.wantsWake { ReaderEvent.readerLeft() }
     } else if cp_self().pointee.late_depth != 0 {
         LateReaders.leave()
     } else {

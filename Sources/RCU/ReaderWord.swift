@@ -59,6 +59,13 @@ struct ReaderWord: Equatable {
 @inline(__always)
 var ownWord: AtomicWord64 { atomic64(cp_reader_word(cp_reader())) }
 
+/// Is the calling thread inside a read-side critical section?
+@inline(__always)
+package func rcuReadLockHeld() -> Bool {
+    ReaderWord(ownWord.pointee.load(ordering: .relaxed)).depth != 0
+        || cp_self().pointee.late_depth != 0
+}
+
 /// The grace-period word.
 @inline(__always)
 var gracePeriodWord: AtomicWord64 { atomic64(cp_rcu_gp()) }
@@ -67,10 +74,6 @@ var gracePeriodWord: AtomicWord64 { atomic64(cp_rcu_gp()) }
 func currentGracePeriod() -> ReaderWord {
     ReaderWord(gracePeriodWord.pointee.load(ordering: .relaxed))
 }
-
-/// The mutex of the registry of readers and queues.
-@inline(__always)
-var registryMutex: FutexMutex { FutexMutex(cp_rcu_registry_mutex()) }
 
 /// The cheap half of an asymmetric fence: a full fence against a thread that runs
 /// heavyFence(), at the price of none where membarrier works.

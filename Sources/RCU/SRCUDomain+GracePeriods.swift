@@ -32,7 +32,7 @@ extension SRCUDomain {
     }
 
     /// The grace period that begins next.
-    private var nextNumber: UInt64 {
+    var nextNumber: UInt64 {
         state.pointee.completed &+ (state.pointee.phase == restPhase ? 1 : 2)
     }
 
@@ -66,9 +66,9 @@ extension SRCUDomain {
         }
     }
 
-    private var restPhase: UInt64 { 0 }
-    private var drainOther: UInt64 { 1 }
-    private var drainOld: UInt64 { 2 }
+    private var restPhase: UInt32 { 0 }
+    private var drainOther: UInt32 { 1 }
+    private var drainOld: UInt32 { 2 }
 
     /// Number of the next grace period, which is wanted from now on.
     func want() -> UInt64 {
@@ -77,51 +77,35 @@ extension SRCUDomain {
         return number
     }
 
-    /// Wait until every reader that was inside when the call began has left.
-    package func synchronize(_ function: StaticString = "synchronize_srcu") {
-        guard check(function) else { return }
-        if isReadLockHeld {
-            warn(.rcu, function, "called inside a reader of the domain: it would wait for itself",
-                 address)
-            return
-        }
-        Registry.joinIfNew()
-        SRCU.mutex.lock()
-        let number = want()
-        SRCU.waitUntil(self, function) {
-            advance()
-            return state.pointee.completed >= number
-        }
-        SRCU.mutex.unlock()
-    }
-
-    package func getState(_ function: StaticString = "get_state_synchronize_srcu") -> UInt64 {
-        guard check(function) else { return 0 }
-        SRCU.mutex.lock()
-        let number = nextNumber
-        SRCU.mutex.unlock()
-        return number
-    }
-
-    package func startPoll() -> UInt64 {
-        guard check("start_poll_synchronize_srcu") else { return 0 }
-        SRCU.mutex.lock()
-        let number = want()
-        advance()
-        SRCU.mutex.unlock()
-        SRCU.tellWorker()
-        return number
-    }
-
-    package func pollState(_ cookie: UInt64) -> Bool {
-        let function: StaticString = "poll_state_synchronize_srcu"
-        guard check(function) else { return false }
+    /// The end of a domain.  False, with a warning, while it is in use.
+    @discardableResult
+    package func cleanUp() -> Bool {
+        guard check("cleanup_srcu_struct") else { return false }
         SRCU.mutex.lock()
         advance()
-        let isGenuine = cookie <= nextNumber
-        let isOver = cookie <= state.pointee.completed
+        let state = state
+        let readers = !isDrained(0) || !isDrained(1)
+        let callbacks = state.pointee.queued != state.pointee.invoked
+        let waiters = state.pointee.waiters != 0
+        if readers || callbacks || waiters {
+            SRCU.mutex.unlock()
+            let text: StaticString = readers ? "the SRCU domain still has readers"
+                : callbacks ? "the SRCU domain still has callbacks"
+                : "the SRCU domain is waited for"
+            warn(.rcu, "cleanup_srcu_struct", text, address)
+            return false
+        }
+        let next = state.pointee.next
+        let previous = state.pointee.prev
+        if let next { next.pointee.prev = previous }
+        if let previous {
+            previous.pointee.next = next
+        } else {
+            cp_srcu_all().pointee.domains = next
+        }
+        atomicWord(cp_srcu_self(state)).pointee.store(0, ordering: .relaxed)
+        atomic32(cp_srcu_listed(state)).pointee.store(0, ordering: .relaxed)
         SRCU.mutex.unlock()
-        if !isGenuine { warn(.argument, function, "this cookie was never given out", cookie) }
-        return isOver
+        return true
     }
 }

@@ -27,6 +27,15 @@ enum SRCUHolds {
     @inline(__always)
     static func contains(_ domain: Domain) -> Bool { find(domain) != nil }
 
+    /// Is one of them a VM's?
+    static var containsRanked: Bool {
+        let holds = cp_srcu_holds(own)
+        for i in 0..<Int(own.pointee.used) {
+            if let domain = holds[i].domain, SRCUDomain(domain).state.pointee.rank != 0 { return true }
+        }
+        return false
+    }
+
     /// Room for one more; false if there is no memory.
     @inline(__always)
     static func reserve() -> Bool {
@@ -115,7 +124,7 @@ enum SRCUHolds {
     }
 
     /// In a forked child: count again, in the domains, what this thread has open.
-    static func countAgain() {
+    private static func countAgain() {
         let holds = cp_srcu_holds(own)
         for i in 0..<Int(own.pointee.used) {
             guard let domain = holds[i].domain else { continue }
@@ -124,5 +133,16 @@ enum SRCUHolds {
                 shard[Int(which)] = UInt64(cp_srcu_hold_count(holds + i, which).pointee)
             }
         }
+    }
+
+    /// In a forked child, SRCU mutex held (by the prepare handler).
+    static func childForked() {
+        var link = cp_srcu_all().pointee.domains
+        while let state = link {
+            SRCUDomain(state).forget()
+            link = state.pointee.next
+        }
+        cp_srcu_all().pointee.sleepers = 0
+        countAgain()
     }
 }

@@ -7,21 +7,15 @@ import Sync
 import Synchronization
 
 enum Worker {
-    @inline(__always) static var awake: UInt32 { 0 }
-    private static var asleep: UInt32 { 1 }
-    private static var none: UInt32 { 2 }
-    private static var stop: UInt32 { 3 }
-    private static var ended: UInt32 { 4 }
-
-    private static var state: AtomicWord32 { atomic32(cp_rcu_worker()) }
-    private static var mutex: FutexMutex { FutexMutex(cp_rcu_worker_mutex()) }
+    private static var state: AtomicWord32 { WorkerWord.state }
+    private static var mutex: RankedMutex { RankedMutex(cp_rcu_worker_mutex(), .worker) }
 
     /// Asleep with all its work done, or not there with nothing left half done.
     /// Acquire: pairs with the release in sleep; its callbacks' effects are seen.
     static var isIdle: Bool {
         switch state.pointee.load(ordering: .acquiring) {
-        case asleep: return true
-        case awake, stop: return false
+        case WorkerWord.asleep: return true
+        case WorkerWord.awake, WorkerWord.stop: return false
         default:
             let idle = CallbackEngine.mutex.tryLock()
             if idle { CallbackEngine.mutex.unlock() }
@@ -36,19 +30,8 @@ enum Worker {
     @inline(never)
     @discardableResult
     static func wake() -> Bool {
-        switch state.pointee.load(ordering: .relaxed) {
-        case awake: return true
-        case asleep:
-            if state.pointee.compareExchange(
-                expected: asleep, desired: awake, ordering: .relaxed
-            ).exchanged {
-                cp_futex_wake(cp_rcu_worker(), 1)
-            }
-            return true
-        case none:
-            if start() { return true }
-        default: break
-        }
+        if WorkerWord.wake() { return true }
+        if state.pointee.load(ordering: .relaxed) <= WorkerWord.none, start() { return true }
         workInPlace()
         return false
     }
@@ -69,16 +52,16 @@ enum Worker {
         // A callback may come here, and so does a thread that another has overtaken.
         mutex.lock()
         defer { mutex.unlock() }
-        guard state.pointee.load(ordering: .relaxed) == none else {
-            return state.pointee.load(ordering: .relaxed) <= asleep
+        guard state.pointee.load(ordering: .relaxed) == WorkerWord.none else {
+            return state.pointee.load(ordering: .relaxed) <= WorkerWord.asleep
         }
         // Set before the start: the worker may be asleep before we are back.
-        state.pointee.store(awake, ordering: .relaxed)
+        state.pointee.store(WorkerWord.awake, ordering: .relaxed)
         let worker = cp_worker_thread()
         var thread: UInt64 = 0
         let error = cp_thread_start(&thread, workerMain, nil)
         if error != 0 {
-            state.pointee.store(none, ordering: .relaxed)
+            state.pointee.store(WorkerWord.none, ordering: .relaxed)
             if worker.pointee.complained == 0 { complaint = error }
             worker.pointee.complained = 1
             return false
@@ -91,23 +74,13 @@ enum Worker {
         return true
     }
 
-    /// There is something to do, but not so much that a thread is started for it or
-    /// that the caller may be made to do it.
-    static func nudge() {
-        if state.pointee.load(ordering: .relaxed) == asleep { wake() }
-    }
-
-    /// In a forked child.  A callback that forked goes on in it, and with it the worker.
-    static func childForked() {
-        let isWorker = cp_self().pointee.is_worker != 0
-        state.pointee.store(isWorker ? awake : none, ordering: .relaxed)
-    }
-
     /// No thread to be had: wait for the grace period ourselves.  Where that cannot
     /// be, the callbacks stay queued until a later call_rcu() or rcu_barrier().
     private static func workInPlace() {
-        if rcuReadLockHeld() || cp_self().pointee.in_callback != 0 { return }
-        CallbackEngine.mutex.lock()
+        if LockOrder.held.firstForbiddingWaits != nil || cp_self().pointee.in_callback != 0 { return }
+        // Under a VM's slots lock, for one, which may well be held where rcu_barrier() waits:
+        // there is no other thread that could do it.
+        CallbackEngine.mutex.lockOutOfOrder()
         while CallbackEngine.hasWork() { CallbackEngine.runOnce() }
         CallbackEngine.mutex.unlock()
     }
@@ -121,13 +94,13 @@ enum Worker {
         let roundNS: UInt64 = 500_000
         for _ in 0..<40 {
             let seen = state.pointee.load(ordering: .relaxed)
-            if seen != awake, seen != asleep { return }
+            if seen != WorkerWord.awake, seen != WorkerWord.asleep { return }
             if state.pointee.compareExchange(
-                expected: asleep, desired: stop, ordering: .relaxed
+                expected: WorkerWord.asleep, desired: WorkerWord.stop, ordering: .relaxed
             ).exchanged {
                 cp_futex_wake(cp_rcu_worker(), 1)
                 cp_thread_join(cp_worker_thread().pointee.thread)
-                state.pointee.store(ended, ordering: .relaxed)
+                state.pointee.store(WorkerWord.ended, ordering: .relaxed)
                 return
             }
             cp_sleep_ns(roundNS)
@@ -138,7 +111,7 @@ enum Worker {
     // MARK: The thread itself
 
     static func main() {
-        _ = Registry.join()
+        _ = Threads.join()
         cp_self().pointee.is_worker = 1
         repeat {
             CallbackEngine.mutex.lock()
@@ -147,21 +120,21 @@ enum Worker {
         } while sleep()
     }
 
-    /// Sleep until somebody queues something; false if the thread shall end.
+    /// Sleep until a thread has something to do for this one (wake); false if the thread shall end.
     private static func sleep() -> Bool {
         // Release: pairs with the acquire in isIdle.
-        state.pointee.store(asleep, ordering: .releasing)
+        state.pointee.store(WorkerWord.asleep, ordering: .releasing)
         // Pairs with the light fence in enqueue and the fence in rcuBarrier.
         heavyFence()
         while true {
             if CallbackEngine.hasWork() {
-                // Relaxed: whoever else changed it, changed it to awake or stop.
+                // Relaxed: if wake() or end() was first, it is awake or stop.
                 _ = state.pointee.compareExchange(
-                    expected: asleep, desired: awake, ordering: .relaxed)
+                    expected: WorkerWord.asleep, desired: WorkerWord.awake, ordering: .relaxed)
             }
             let seen = state.pointee.load(ordering: .relaxed)
-            if seen != asleep { return seen != stop }
-            cp_futex_wait(cp_rcu_worker(), asleep, 0)
+            if seen != WorkerWord.asleep { return seen != WorkerWord.stop }
+            cp_futex_wait(cp_rcu_worker(), WorkerWord.asleep, 0)
         }
     }
 }

@@ -9,6 +9,11 @@ package typealias AtomicWord64 = UnsafeMutablePointer<Atomic<UInt64>>
 package typealias AtomicWord = UnsafeMutablePointer<Atomic<UInt>>
 
 @inline(__always)
+package func atomic16(_ word: UnsafeMutablePointer<UInt16>) -> UnsafeMutablePointer<Atomic<UInt16>> {
+    UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt16>.self)
+}
+
+@inline(__always)
 package func atomic32(_ word: UnsafeMutablePointer<UInt32>) -> AtomicWord32 {
     UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt32>.self)
 }
@@ -32,7 +37,7 @@ package func currentThreadID() -> UInt64 {
 
 @inline(never)
 private func newThreadID() -> UInt64 {
-    let id = atomic64(cp_thread_ids()).pointee.add(1, ordering: .relaxed).newValue
+    let id = atomic64(cp_thread_ids()).pointee.wrappingAdd(1, ordering: .relaxed).newValue
     cp_self().pointee.id = id
     return id
 }

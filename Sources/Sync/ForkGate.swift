@@ -20,19 +20,24 @@ package enum ForkGate {
 
     /// Before a lock that others know of; no fork is between here and leave().
     package static func enter() {
+        cp_self().pointee.in_gate &+= 1
+        if cp_self().pointee.in_gate > 1 {
+            inside.pointee.wrappingAdd(1, ordering: .relaxed)  // a fork waits for us already
+            return
+        }
         while true {
             // Sequentially consistent, with close(): at least one sees the other.
             inside.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
             let forks = closed.pointee.load(ordering: .sequentiallyConsistent)
-            if forks == 0 { break }
-            leave()
+            if forks == 0 { return }
+            // Release: as in leave().
+            inside.pointee.wrappingSubtract(1, ordering: .releasing)
             cp_futex_wait(cp_fork_closed(), forks, 0)
         }
-        cp_self().pointee.in_gate = 1
     }
 
     package static func leave() {
-        cp_self().pointee.in_gate = 0
+        cp_self().pointee.in_gate &-= 1
         // Release: pairs with the acquire in close().
         inside.pointee.wrappingSubtract(1, ordering: .releasing)
     }
@@ -42,7 +47,7 @@ package enum ForkGate {
     package static func close() {
         // Sequentially consistent, with enter().
         closed.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
-        let own = cp_self().pointee.in_gate  // a callback that forks
+        let own = UInt32(cp_self().pointee.in_gate)  // a callback that forks
         let end = cp_monotonic_ns() + patienceNS
         // Acquire: pairs with the release in leave(); sequentially consistent for enter().
         while inside.pointee.load(ordering: .sequentiallyConsistent) > own, cp_monotonic_ns() < end {
@@ -58,7 +63,7 @@ package enum ForkGate {
 
     package static func childForked() {
         closed.pointee.store(0, ordering: .relaxed)
-        inside.pointee.store(cp_self().pointee.in_gate, ordering: .relaxed)
+        inside.pointee.store(UInt32(cp_self().pointee.in_gate), ordering: .relaxed)
         atomic32(cp_fork_forks()).pointee.wrappingAdd(1, ordering: .relaxed)
     }
 }

@@ -21,16 +21,16 @@ enum LockQueue {
     private static var asleep: UInt32 { 1 }
     private static var granted: UInt32 { 2 }
 
-    private static func bucket(of lock: RWLock) -> Bucket {
+    private static func bucket(of lock: RWLockWord) -> Bucket {
         let bits = UInt64(UInt(bitPattern: lock.lock)) &* 0x9e37_79b9_7f4a_7c15
         return cp_bucket_at(UInt32(truncatingIfNeeded: bits >> 40))
     }
 
     /// Get the lock, however long it takes.
     @inline(never)
-    static func wait(_ lock: RWLock, forWrite: Bool) {
+    static func wait(_ lock: RWLockWord, forWrite: Bool) {
         let bucket = bucket(of: lock)
-        let mutex = FutexMutex(cp_bucket_mutex(bucket))
+        let mutex = RankedMutex(cp_bucket_mutex(bucket), .bucket)
         mutex.lock()
         if takeOrMark(lock, forWrite: forWrite) {
             mutex.unlock()
@@ -47,17 +47,17 @@ enum LockQueue {
     }
 
     /// Bucket mutex held.  Take the lock if it came free meanwhile (true), or set
-    /// its wait bit, so that whoever holds it comes to hand it over.
-    private static func takeOrMark(_ lock: RWLock, forWrite: Bool) -> Bool {
+    /// its wait bit, so that its holder comes to hand it over.
+    private static func takeOrMark(_ lock: RWLockWord, forWrite: Bool) -> Bool {
         while true {
             if forWrite ? lock.tryWrite() : lock.tryRead() { return true }
             let seen = lock.state.pointee.load(ordering: .relaxed)
-            if seen & RWLock.waitBit != 0 { return false }
-            let blocked = forWrite ? seen != 0 : seen & RWLock.writeBit != 0
+            if seen & RWLockWord.waitBit != 0 { return false }
+            let blocked = forWrite ? seen != 0 : seen & RWLockWord.writeBit != 0
             if !blocked { continue }
             // Relaxed: the order comes with the hand-over, by the bucket mutex.
             if lock.state.pointee.compareExchange(
-                expected: seen, desired: seen | RWLock.waitBit, ordering: .relaxed
+                expected: seen, desired: seen | RWLockWord.waitBit, ordering: .relaxed
             ).exchanged { return false }
         }
     }
@@ -76,13 +76,43 @@ enum LockQueue {
         }
     }
 
+    // MARK: Letting go
+
+    @inline(__always)
+    static func leaveRead(_ lock: RWLockWord) -> Bool {
+        // Release: pairs with the acquire in tryWrite, or with that of the bucket
+        // mutex of the thread that hands the lock on.
+        let (before, now) = lock.state.pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing)
+        if now == RWLockWord.waitBit { handOver(lock) }
+        return before & ~(RWLockWord.writeBit | RWLockWord.waitBit) != 0 || hadNoReaders(lock)
+    }
+
+    /// Somebody wrote over the lock's memory while it was held.
+    @inline(never)
+    private static func hadNoReaders(_ lock: RWLockWord) -> Bool {
+        lock.state.pointee.wrappingAdd(1, ordering: .relaxed)
+        warn(.lock, "read_unlock", "the lock has no readers, and this thread was one",
+             UInt64(UInt(bitPattern: lock.lock)))
+        return false
+    }
+
+    @inline(__always)
+    static func leaveWrite(_ lock: RWLockWord) {
+        // Release: pairs with the acquires in tryRead and tryWrite.
+        let released = lock.state.pointee.compareExchange(
+            expected: RWLockWord.writeBit, desired: 0,
+            successOrdering: .releasing, failureOrdering: .relaxed
+        ).exchanged
+        if !released { handOver(lock) }
+    }
+
     /// The lock is free but for its wait bit, or the caller leaves it as a writer:
     /// give it to the first in the queue; with a reader, to all readers behind it
     /// up to the next writer.
     @inline(never)
-    static func handOver(_ lock: RWLock) {
+    static func handOver(_ lock: RWLockWord) {
         let bucket = bucket(of: lock)
-        let mutex = FutexMutex(cp_bucket_mutex(bucket))
+        let mutex = RankedMutex(cp_bucket_mutex(bucket), .bucket)
         mutex.lock()
         let (chosen, newState) = choose(lock, in: bucket)
         // Release: pairs with the acquires of tryRead and tryWrite, should the
@@ -94,7 +124,7 @@ enum LockQueue {
 
     /// Take out of the queue those who get the lock, chained by next, and compute
     /// the state that says so.
-    private static func choose(_ lock: RWLock, in bucket: Bucket) -> (Waiter?, UInt32) {
+    private static func choose(_ lock: RWLockWord, in bucket: Bucket) -> (Waiter?, UInt32) {
         var link: Waiter? = bucket.pointee.first
         var before: Waiter? = nil
         var chosen: Waiter? = nil
@@ -107,15 +137,15 @@ enum LockQueue {
                 continue
             }
             let isWriter = waiter.pointee.writes != 0
-            if newState != 0, isWriter || newState == RWLock.writeBit {
-                newState |= RWLock.waitBit
+            if newState != 0, isWriter || newState == RWLockWord.writeBit {
+                newState |= RWLockWord.waitBit
                 break
             }
             remove(waiter, after: before, from: bucket)
             if let last { last.pointee.next = waiter } else { chosen = waiter }
             last = waiter
-            countWaiters(lock, UInt32.max)
-            newState = isWriter ? RWLock.writeBit : newState &+ 1
+            countWaiters(lock, UInt16.max)
+            newState = isWriter ? RWLockWord.writeBit : newState &+ 1
         }
         last?.pointee.next = nil
         return (chosen, newState)
@@ -161,11 +191,8 @@ enum LockQueue {
 
     /// `sleepers` is for people who look at a lock in a debugger; the bucket mutex
     /// orders its writers.
-    private static func countWaiters(_ lock: RWLock, _ change: UInt32) {
-        let count = atomic32(cp_lock_sleepers(lock.lock))
+    private static func countWaiters(_ lock: RWLockWord, _ change: UInt16) {
+        let count = atomic16(cp_lock_sleepers(lock.lock))
         count.pointee.store(count.pointee.load(ordering: .relaxed) &+ change, ordering: .relaxed)
     }
 }
-
-/// In a forked child: the lock queues of threads that are not here.
-package func forgetLockWaiters() { LockQueue.forgetAll() }

@@ -1,49 +1,52 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // mmu_lock: first come, first served, and it knows who holds it.
 //
-// The word `state` is the whole lock while nobody waits.  Whoever has to wait
-// joins a queue (LockQueue.swift) and sets `waitBit`; from then on the lock goes
-// from hand to hand in the order of the queue, neighbouring readers together, so
-// neither readers nor writers starve, and whoever lets go because needBreak()
+// The word `state` (RWLockWord.swift) is the whole lock while nobody waits.  A thread
+// that has to wait joins a queue (LockQueue.swift) and sets `waitBit`; from then on the
+// lock goes from hand to hand in the order of the queue, neighbouring readers together,
+// so neither readers nor writers starve, and a holder that lets go because needBreak()
 // said so cannot snatch the lock back.
 import CPlatform
 import CTDPMMU
 import Synchronization
 
 package struct RWLock {
-    let lock: UnsafeMutablePointer<tdpmmu_rwlock>
-
-    static var writeBit: UInt32 { 1 << 31 }
-    /// The queue of this lock is not empty.
-    static var waitBit: UInt32 { 1 << 30 }
-    static var readerMask: UInt32 { (1 << 30) - 1 }
+    private let word: RWLockWord
 
     @inline(__always)
-    package init(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>) { self.lock = lock }
+    package init(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>) { word = RWLockWord(lock) }
 
     @inline(__always)
-    var state: AtomicWord32 { atomic32(cp_lock_state(lock)) }
+    private var lock: UnsafeMutablePointer<tdpmmu_rwlock> { word.lock }
 
     @inline(__always)
-    var owner: AtomicWord64 { atomic64(cp_lock_owner(lock)) }
+    private var owner: AtomicWord64 { atomic64(cp_lock_owner(lock)) }
 
-    /// Back to all-zero.  Nobody holds or waits.
+    /// Back to all-zero.  Nobody holds or waits; what this thread holds is forgotten, with
+    /// a warning.
     package func reset() {
-        state.pointee.store(0, ordering: .relaxed)
-        atomic32(cp_lock_sleepers(lock)).pointee.store(0, ordering: .relaxed)
+        if LockHolds.forgetReads(lock) {
+            warn(.lock, "tdpmmu_rwlock_init", "this thread holds the lock for read", address)
+        }
+        word.state.pointee.store(0, ordering: .relaxed)
+        atomic16(cp_lock_sleepers(lock)).pointee.store(0, ordering: .relaxed)
+        lock.pointee.rank = 0
         owner.pointee.store(0, ordering: .relaxed)
     }
+
+    /// Before anybody uses it: its place in the order of locks.
+    package func setRank(_ rank: LockRank) { lock.pointee.rank = UInt16(rank.rawValue) }
 
     // MARK: Questions
 
     /// Does somebody wait?  One relaxed load: a hint for loops.
     @inline(__always)
     package var needBreak: Bool {
-        state.pointee.load(ordering: .relaxed) & Self.waitBit != 0
+        word.state.pointee.load(ordering: .relaxed) & RWLockWord.waitBit != 0
     }
 
     @inline(__always)
-    package var isHeldForRead: Bool { ReadHolds.count(lock) != 0 }
+    package var isHeldForRead: Bool { LockHolds.reads(lock) != 0 }
 
     /// Relaxed: only this thread ever writes this thread's number there.
     @inline(__always)
@@ -57,15 +60,15 @@ package struct RWLock {
     @inline(__always)
     @discardableResult
     package func readLock() -> Bool {
-        if ReadHolds.count(lock) != 0 {
+        if LockHolds.reads(lock) != 0 {
             // A second hold lives in this thread's table only: the first one keeps
             // writers out, and waiting for one that waits for us would never end.
-            ReadHolds.add(lock)
+            LockHolds.addRead(lock)
             return true
         }
         guard mayReadLock() else { return false }
-        if !tryRead() { LockQueue.wait(self, forWrite: false) }
-        ReadHolds.add(lock)
+        if !word.tryRead() { LockQueue.wait(word, forWrite: false) }
+        LockHolds.addRead(lock)
         return true
     }
 
@@ -75,25 +78,15 @@ package struct RWLock {
             warn(.lock, "read_lock", "this thread holds the lock for write", address)
             return false
         }
-        if !ReadHolds.reserve() {
-            warn(.lock, "read_lock", "no memory to remember the lock", address)
-            return false
-        }
-        return true
+        return mayRemember("read_lock")
     }
 
-    /// False if a writer is in, or somebody waits and is first.
+    /// Room for the hold; a warning as well if a lock is held that comes after this one.
     @inline(__always)
-    func tryRead() -> Bool {
-        var seen = state.pointee.load(ordering: .relaxed)
-        while seen & (Self.writeBit | Self.waitBit) == 0 {
-            // Acquire: pairs with the release in writeUnlock.
-            let result = state.pointee.weakCompareExchange(
-                expected: seen, desired: seen &+ 1,
-                successOrdering: .acquiring, failureOrdering: .relaxed)
-            if result.exchanged { return true }
-            seen = result.original
-        }
+    private func mayRemember(_ function: StaticString) -> Bool {
+        LockOrder.check(rankNumber: lock.pointee.rank, function)
+        if LockHolds.reserve() { return true }
+        warn(.lock, function, "no memory to remember the lock", address)
         return false
     }
 
@@ -101,16 +94,12 @@ package struct RWLock {
     @inline(__always)
     @discardableResult
     package func readUnlock() -> Bool {
-        guard let left = ReadHolds.remove(lock) else {
+        guard let left = LockHolds.removeRead(lock) else {
             warn(.lock, "read_unlock", "this thread does not hold the lock for read", address)
             return false
         }
         if left != 0 { return true }
-        // Release: pairs with the acquire in tryWrite, or with that of the bucket
-        // mutex of the thread that hands the lock on.
-        let now = state.pointee.subtract(1, ordering: .acquiringAndReleasing).newValue
-        if now == Self.waitBit { LockQueue.handOver(self) }
-        return true
+        return LockQueue.leaveRead(word)
     }
 
     // MARK: Write side
@@ -119,22 +108,15 @@ package struct RWLock {
     @inline(__always)
     @discardableResult
     package func writeLock() -> Bool {
-        if ReadHolds.count(lock) != 0 || isHeldForWrite {
+        if LockHolds.reads(lock) != 0 || isHeldForWrite {
             warn(.lock, "write_lock", "this thread already holds the lock", address)
             return false
         }
-        if !tryWrite() { LockQueue.wait(self, forWrite: true) }
+        guard mayRemember("write_lock") else { return false }
+        if !word.tryWrite() { LockQueue.wait(word, forWrite: true) }
+        LockHolds.addWrite(lock)
         owner.pointee.store(currentThreadID(), ordering: .relaxed)
         return true
-    }
-
-    @inline(__always)
-    func tryWrite() -> Bool {
-        // Acquire: pairs with the releases in readUnlock and writeUnlock.
-        state.pointee.compareExchange(
-            expected: 0, desired: Self.writeBit,
-            successOrdering: .acquiring, failureOrdering: .relaxed
-        ).exchanged
     }
 
     /// False, with a warning, if this thread does not hold it for write.
@@ -145,13 +127,9 @@ package struct RWLock {
             warn(.lock, "write_unlock", "this thread does not hold the lock for write", address)
             return false
         }
+        LockHolds.removeWrite(lock)
         owner.pointee.store(0, ordering: .relaxed)
-        // Release: pairs with the acquires in tryRead and tryWrite.
-        let released = state.pointee.compareExchange(
-            expected: Self.writeBit, desired: 0,
-            successOrdering: .releasing, failureOrdering: .relaxed
-        ).exchanged
-        if !released { LockQueue.handOver(self) }
+        LockQueue.leaveWrite(word)
         return true
     }
 

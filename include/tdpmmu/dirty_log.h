@@ -14,13 +14,13 @@ TDPMMU_BEGIN_DECLS
 /*
  * Clear W on the slot's leaves at or above min_level (1 to 3), keeping
  * MMU_WRITABLE, so that a fast page fault may set it again.  Returns flush.
- * Lock R; yields.  Follows kvm_tdp_mmu_wrprot_slot().
+ * Yields.  Lock R.  Follows kvm_tdp_mmu_wrprot_slot().
  */
 bool kvm_tdp_mmu_wrprot_slot(struct kvm *kvm, const struct kvm_memory_slot *slot, int min_level);
 
 /*
  * Clear Dirty on the slot's leaves, or W where the VM has no Dirty bits.
- * Returns flush.  Lock R; yields.  Follows kvm_tdp_mmu_clear_dirty_slot().
+ * Returns flush.  Yields.  Lock R.  Follows kvm_tdp_mmu_clear_dirty_slot().
  */
 bool kvm_tdp_mmu_clear_dirty_slot(struct kvm *kvm, const struct kvm_memory_slot *slot);
 
@@ -34,7 +34,7 @@ void kvm_tdp_mmu_clear_dirty_pt_masked(struct kvm *kvm, const struct kvm_memory_
 
 /*
  * Set Dirty on the slot's leaves, as after dirty logging.  Returns whether any
- * changed.  Lock W; yields.  Follows kvm_tdp_mmu_slot_set_dirty() of Linux 5.12.
+ * changed.  Yields.  Lock W.  Follows kvm_tdp_mmu_slot_set_dirty() of Linux 5.12.
  */
 bool kvm_tdp_mmu_slot_set_dirty(struct kvm *kvm, const struct kvm_memory_slot *slot);
 
@@ -61,8 +61,8 @@ int kvm_vm_ioctl_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
  * Clear the bits set in log->dirty_bitmap for log->num_pages pages from
  * log->first_page, and write-protect those that were dirty.  first_page must be a
  * multiple of 64, num_pages too unless the range ends with the slot.
- * 0, -ENXIO, -EINVAL, -ENOENT as above, -EINVAL (not the slot's pages).  No lock, not in
- * RCU, not in kvm->srcu.  Follows KVM_CLEAR_DIRTY_LOG.
+ * 0, -ENXIO, -EINVAL, -ENOENT as above, -EINVAL (not the slot's pages).  
+ * No lock, not in RCU, not in kvm->srcu.  Follows KVM_CLEAR_DIRTY_LOG.
  */
 int kvm_vm_ioctl_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *log);
 
@@ -70,7 +70,7 @@ int kvm_vm_ioctl_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *lo
  * The vCPU's dirty ring (KVM_CAP_DIRTY_LOG_RING, see kvm_vm_ioctl_enable_cap())
  * and, in *entries unless that is NULL, its size; NULL and 0 if the VM has none.
  * The vCPU fills entries in order: flags becomes KVM_DIRTY_GFN_F_DIRTY (load it
- * with acquire); the rig sets KVM_DIRTY_GFN_F_RESET (store it with release).
+ * with acquire); the rig sets KVM_DIRTY_GFN_F_RESET (store it with release).  Any lock.
  */
 struct kvm_dirty_gfn *tdpmmu_vcpu_dirty_ring(struct kvm_vcpu *vcpu, uint32_t *entries);
 

@@ -11,9 +11,9 @@ TDPMMU_BEGIN_DECLS
 /*
  * Split every huge leaf in [start, end) down to target_level (1 or 2), under
  * each valid root of the slot's address space.  A table's 512 children are
- * complete before it is linked.  shared: Lock R, else Lock W; yields, so nothing
- * a caller saw before need still hold.  0, -EINVAL, -ENOMEM (table_limit: what was
- * split stays split).  Follows kvm_tdp_mmu_try_split_huge_pages().
+ * complete before it is linked.  Yields, so nothing a caller saw before need still
+ * hold.  0, -EINVAL, -ENOMEM (table_limit: what was split stays split).
+ * Lock R if shared, else W.  Follows kvm_tdp_mmu_try_split_huge_pages().
  */
 int kvm_tdp_mmu_try_split_huge_pages(struct kvm *kvm, const struct kvm_memory_slot *slot,
                                      gfn_t start, gfn_t end, int target_level, bool shared);
@@ -21,14 +21,14 @@ int kvm_tdp_mmu_try_split_huge_pages(struct kvm *kvm, const struct kvm_memory_sl
 /*
  * Drop the tables inside the slot that one huge leaf could replace, by slot
  * bounds, alignment and the mapping_level callback; the next fault maps huge.
- * Each is flushed.  Lock R; yields.  Follows kvm_tdp_mmu_zap_collapsible_sptes().
+ * Each is flushed.  Yields.  Lock R.  Follows kvm_tdp_mmu_zap_collapsible_sptes().
  */
 void kvm_tdp_mmu_zap_collapsible_sptes(struct kvm *kvm, const struct kvm_memory_slot *slot);
 
 /*
  * Replace such tables by the huge leaf in place; one whose leaves do not map one
  * contiguous stretch with equal permissions stays.  Accessed and Dirty are set if
- * any leaf had them.  Flushes the slot inside RCU.  Lock R; yields.  Follows
+ * any leaf had them.  Flushes the slot inside RCU.  Yields.  Lock R.  Follows
  * kvm_tdp_mmu_recover_huge_pages() of later kernels.
  */
 void kvm_tdp_mmu_recover_huge_pages(struct kvm *kvm, const struct kvm_memory_slot *slot);
@@ -66,7 +66,7 @@ int tdpmmu_nx_recover(struct kvm *kvm, unsigned int ratio);
  * again; fork() waits up to a second for a step to end, so that the child's tables are
  * whole.
  * 0, -EINVAL (NULL), -EAGAIN or -ENOMEM (no thread to be had; all stays as it was).
- * Any lock, also in RCU.  Follows the parameters nx_huge_pages_recovery_ratio and
+ * Any lock.  Follows the parameters nx_huge_pages_recovery_ratio and
  * nx_huge_pages_recovery_period_ms.
  */
 int tdpmmu_set_nx_recovery(struct kvm *kvm, unsigned int ratio, unsigned int period_ms);

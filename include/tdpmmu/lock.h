@@ -12,42 +12,50 @@ TDPMMU_BEGIN_DECLS
 
 /*
  * All-zero is an unlocked lock.  A thread may hold any number of locks; it may
- * take the same lock for read again while it holds it for read.
+ * take the same lock for read again while it holds it for read.  A thread that ends
+ * while it holds one causes a warning; a VM's mmu_lock is released for it.
  */
 typedef struct tdpmmu_rwlock {
     uint32_t state;    /* bit 31 held for write, bit 30 somebody waits, 29:0 readers */
-    uint32_t sleepers; /* threads that wait, in order of arrival */
+    uint16_t sleepers; /* threads that wait, in order of arrival */
+    uint16_t rank;     /* 0; of a VM's mmu_lock, its place in the library's order of locks */
     uint64_t owner;    /* id of the thread that holds it for write, 0 if none */
 } rwlock_t;
 
-/* Set to the unlocked state.  Nobody may hold or wait for it. */
+/*
+ * Below, "Lock R" and "Lock W" are about the lock that is passed.
+ */
+
+/* Set to the unlocked state.  Nobody may hold or wait for it.  Any lock. */
 void tdpmmu_rwlock_init(struct tdpmmu_rwlock *lock);
 
 /*
  * Take for read.  Waits while a writer holds it or waits for it.  A thread that
- * holds it for write gets a warning and no lock.  Follows read_lock().
+ * holds it for write gets a warning and no lock.  Not under Lock W.
+ * Follows read_lock().
  */
 void tdpmmu_read_lock(struct tdpmmu_rwlock *lock);
 
-/* Release one read hold; a warning if this thread has none. */
+/* Release one read hold; a warning if this thread has none.  Lock R. */
 void tdpmmu_read_unlock(struct tdpmmu_rwlock *lock);
 
 /*
  * Take for write.  A thread that already holds it, for read or for write, gets
- * a warning and no lock (in the kernel: a deadlock).  Follows write_lock().
+ * a warning and no lock (in the kernel: a deadlock).  No lock.
+ * Follows write_lock().
  */
 void tdpmmu_write_lock(struct tdpmmu_rwlock *lock);
 
-/* Release the write hold; a warning if this thread does not have it. */
+/* Release the write hold; a warning if this thread does not have it.  Lock W. */
 void tdpmmu_write_unlock(struct tdpmmu_rwlock *lock);
 
 /*
  * Is another thread waiting for this lock?  A hint, right at some moment during
- * the call.  Follows rwlock_needbreak().
+ * the call.  Any lock.  Follows rwlock_needbreak().
  */
 bool tdpmmu_rwlock_needbreak(struct tdpmmu_rwlock *lock);
 
-/* Does the calling thread hold the lock for read / for write? */
+/* Does the calling thread hold the lock for read / for write?  Any lock. */
 bool tdpmmu_read_lock_held(struct tdpmmu_rwlock *lock);
 bool tdpmmu_write_lock_held(struct tdpmmu_rwlock *lock);
 

@@ -11,32 +11,36 @@ TDPMMU_BEGIN_DECLS
 /*
  * Clear Accessed on the leaves of a range of a slot (or track the next access,
  * where the VM has no such bit), under all roots of its address space.  Returns
- * whether any was accessed.  No flush.  Lockless: enters RCU itself.
+ * whether any was accessed.  No flush.  Lockless: enters RCU itself.  Any lock.
  * Follows kvm_tdp_mmu_age_gfn_range().
  */
 bool kvm_tdp_mmu_age_gfn_range(struct kvm *kvm, const struct kvm_gfn_range *range);
 
-/* Was any leaf of the range accessed?  Changes nothing.  Lockless likewise. */
+/* Was any leaf of the range accessed?  Changes nothing.  Lockless likewise.  Any lock. */
 bool kvm_tdp_mmu_test_age_gfn(struct kvm *kvm, const struct kvm_gfn_range *range);
 
 /*
  * The same operations, and unmapping, for host virtual addresses [start, end) in
  * bytes, over all slots that they touch: in each address space by the slots' host
  * addresses, of equal ones the one added, moved or re-flagged last behind the others, as
- * Linux 6.12 goes; of the patch of 2021.  Unmapping and
- * setting: Lock W.  unmap returns flush; set_spte replaces the page at hva by
- * pfn, read-only if it was unmapped and is to be mapped again (writable false),
- * in two steps with a flush between; it returns whether an SPTE changed.
+ * Linux 6.12 goes; of the patch of 2021.  Aging is lockless.  Any lock.
  */
-bool kvm_tdp_mmu_zap_hva_range(struct kvm *kvm, uint64_t start, uint64_t end);
 bool kvm_tdp_mmu_age_hva_range(struct kvm *kvm, uint64_t start, uint64_t end);
 bool kvm_tdp_mmu_test_age_hva(struct kvm *kvm, uint64_t hva);
+
+/*
+ * Unmapping returns flush.  set_spte replaces the page at hva by pfn, read-only if it
+ * was unmapped and is to be mapped again (writable false), in two steps with a flush
+ * between; it returns whether an SPTE changed.  Lock W.
+ */
+bool kvm_tdp_mmu_zap_hva_range(struct kvm *kvm, uint64_t start, uint64_t end);
 bool kvm_tdp_mmu_set_spte_hva(struct kvm *kvm, uint64_t hva, kvm_pfn_t pfn, bool writable);
 
 /*
  * An invalidation of gfns begins / ends: kvm_tdp_mmu_page_fault() retries what it
  * looked up before the end.  Add the range under the same hold of the lock as the
- * beginning: while none is added, all faults in slots are retried, with a warning.  Lock W each.
+ * beginning: while none is added, all faults in slots are retried, with a warning.
+ * Lock W.
  * Follows kvm_mmu_invalidate_begin(), _range_add(), _end().
  */
 void kvm_mmu_invalidate_begin(struct kvm *kvm);

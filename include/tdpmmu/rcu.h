@@ -36,8 +36,9 @@ extern __thread struct tdpmmu_rcu_reader tdpmmu_rcu_self
 /* The grace-period word, always with nesting depth 1. Private likewise. */
 extern uint64_t tdpmmu_rcu_gp;
 
-/* Rare halves of the inlines: first use, misuse, somebody to wake. */
+/* Rare halves of the inlines: first use, misuse, somebody to wake.  Any lock. */
 void tdpmmu_rcu_read_lock_slow(void);
+/* Likewise.  In RCU. */
 void tdpmmu_rcu_read_unlock_slow(void);
 
 /*
@@ -58,14 +59,14 @@ void tdpmmu_rcu_read_unlock_slow(void);
 /*
  * Begin a read-side critical section; nests up to 32767 deep, in any thread, at
  * any time, also in a signal handler.  Never blocks, takes no lock except at a
- * thread's first use (see tdpmmu_rcu_register_thread()).
+ * thread's first use (see tdpmmu_rcu_register_thread()).  Any lock.
  * Follows rcu_read_lock().
  */
 void rcu_read_lock(void);
 
 /*
  * End the innermost read-side critical section.  Without one: a warning, no
- * effect.  Follows rcu_read_unlock().
+ * effect.  In RCU.  Follows rcu_read_unlock().
  */
 void rcu_read_unlock(void);
 
@@ -111,18 +112,19 @@ extern inline __attribute__((gnu_inline, always_inline)) void rcu_read_unlock(vo
 }
 #endif
 
-/* Is the calling thread inside a read-side critical section? */
+/* Is the calling thread inside a read-side critical section?  Any lock. */
 bool rcu_read_lock_held(void);
 
 /*
  * Wait until every reader that was inside when the call began has left.
  * Inside a reader: a warning and an immediate return (it would wait for itself).
- * Follows synchronize_rcu().
+ * No lock, not in RCU.  Follows synchronize_rcu().
  */
 void synchronize_rcu(void);
 
 /*
  * The same, and the processor is not left to others while it waits.
+ * No lock, not in RCU.
  * Follows synchronize_rcu_expedited().
  */
 void synchronize_rcu_expedited(void);
@@ -133,14 +135,14 @@ void synchronize_rcu_expedited(void);
  * unless callbacks pile up (see tdpmmu_rcu_set_flood_limit()).  Callable inside a
  * reader and from a callback, not in a signal handler.  NULL head or func, or a
  * head that is still queued: a warning, no effect.  Where no thread can be started,
- * the callbacks run in a caller that may wait.  Follows call_rcu().
+ * the callbacks run in a caller that may wait.  Any lock.  Follows call_rcu().
  */
 void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
 
 /*
  * Wait until every callback queued by call_rcu() before the call has run.
  * Inside a reader or a callback: a warning and an immediate return.
- * Follows rcu_barrier().
+ * No lock, not in RCU, not in an RCU callback.  Follows rcu_barrier().
  */
 void rcu_barrier(void);
 
@@ -149,6 +151,7 @@ void rcu_barrier(void);
  * head is a field of the object, less than 4096 bytes from its begin: if not, or
  * if one of the two is NULL, or head is queued: a warning, no effect.  In all else
  * as call_rcu(); rcu_barrier() waits for it too.  What kfree_rcu() below calls.
+ * Any lock.
  */
 void tdpmmu_kfree_rcu(void *object, struct rcu_head *head, void (*free_object)(void *object));
 
@@ -158,35 +161,42 @@ void tdpmmu_kfree_rcu(void *object, struct rcu_head *head, void (*free_object)(v
  * orders memory as a return from synchronize_rcu() does.
  *
  * get_state_ asks for nothing: the cookie comes true when a grace period happens
- * to run.  start_poll_ has the callback thread run one.  cond_synchronize_rcu()
- * returns at once if the cookie's grace period is over, else after it.  A cookie
- * that was never given out: a warning, and false or an immediate return; so does
- * cond_synchronize_rcu() inside a reader that it would wait for.
+ * to run.  start_poll_ has the callback thread run one.  A cookie that was never
+ * given out: a warning, and false.  Any lock.
  * They follow the kernel's functions of the same names.
  */
 unsigned long get_state_synchronize_rcu(void);
 unsigned long start_poll_synchronize_rcu(void);
 bool poll_state_synchronize_rcu(unsigned long cookie);
+
+/*
+ * Returns at once if the cookie's grace period is over, else after it.  A cookie that
+ * was never given out, or a reader that it would wait for: a warning, and an immediate
+ * return.  No lock, not in RCU.  Follows cond_synchronize_rcu().
+ */
 void cond_synchronize_rcu(unsigned long cookie);
 
 /*
  * Threads join by themselves at their first use of RCU, and leave when they exit.
- * These four are for threads that want a say in when.
+ * These and the next two are for threads that want a say in when.
  *
  * Registering is what a first use would do: -EINVAL if the thread is exiting, else
  * 0.  Only a thread whose very first use of RCU may be in a signal handler needs
  * it: joining takes a lock (signals blocked) and may allocate if the program had
- * used up 32 thread-specific keys before the library was loaded.
- *
+ * used up 32 thread-specific keys before the library was loaded.  Online is the same.
+ * Any lock.
+ */
+int tdpmmu_rcu_register_thread(void);
+void tdpmmu_rcu_thread_online(void);
+
+/*
  * An offline thread is one that grace periods do not look at.  A thread outside a
  * reader costs them one load, so this is for programs with very many idle threads.
  * Its next use of RCU brings it online again.  Unregistering is the same thing.
- * Inside a reader: a warning, no effect.
+ * Inside a reader: a warning, no effect.  Any lock, not in RCU.
  */
-int tdpmmu_rcu_register_thread(void);
 void tdpmmu_rcu_unregister_thread(void);
 void tdpmmu_rcu_thread_offline(void);
-void tdpmmu_rcu_thread_online(void);
 
 /*
  * How long a grace period may last until the warning handler is told, and again
@@ -195,7 +205,7 @@ void tdpmmu_rcu_thread_online(void);
  * reader is in the way (0: one that exits), value[1] the milliseconds; its text names
  * the thread and lasts for the call only.  It comes from whatever thread waits, and
  * the handler must not wait for a grace period itself (a second warning, no wait).
- * The same time holds for SRCU, whose warning has the domain in value[0].
+ * The same time holds for SRCU, whose warning has the domain in value[0].  Any lock.
  */
 void tdpmmu_rcu_set_stall_timeout_ms(unsigned int ms);
 
@@ -204,14 +214,14 @@ void tdpmmu_rcu_set_stall_timeout_ms(unsigned int ms);
  * and never for good, while more than this many wait for their end: one for each
  * KiB of the machine's memory unless set; 0 means never.  A reader that does not
  * leave so makes the memory grow, but cannot make anyone wait for ever; and a
- * caller inside a reader, or in a callback, is not slowed down at all.
+ * caller inside a reader, or in a callback, is not slowed down at all.  Any lock.
  */
 void tdpmmu_rcu_set_flood_limit(uint64_t callbacks);
 
 /*
  * Is the caller inside a reader?  If not, a warning of kind TDPMMU_WARN_LOCK that
  * names function.  What rcu_dereference() calls in code that is compiled with
- * TDPMMU_RCU_DEBUG defined.
+ * TDPMMU_RCU_DEBUG defined.  In RCU.
  */
 bool tdpmmu_rcu_check_reader(const char *function);
 
@@ -225,14 +235,14 @@ bool tdpmmu_rcu_check_reader(const char *function);
 /*
  * For torture tests, which must be seen to fail: from now on the grace periods
  * named do not wait for readers.  Returns false, and nothing happens, unless the
- * environment has TDPMMU_ALLOW_BREAKING=1.
+ * environment has TDPMMU_ALLOW_BREAKING=1.  Any lock.
  */
 bool tdpmmu_rcu_break_for_tests(unsigned int what);
 
 /*
  * Are readers free of fences?  Yes if the system has private expedited
  * membarrier, unless the environment has TDPMMU_RCU_FENCES=1 when the library is
- * loaded.
+ * loaded.  Any lock.
  */
 bool tdpmmu_rcu_readers_fence_free(void);
 

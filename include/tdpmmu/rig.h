@@ -20,7 +20,7 @@ TDPMMU_BEGIN_DECLS
  * ring is full but for its reserve, so nothing was written: harvest and reset it.
  * A vCPU whose root was invalidated does not run on: 0, and the access in
  * *error_code, until kvm_mmu_load() gave it another, so call that before each access.
- * No lock; enters RCU itself.
+ * Enters RCU itself.  Any lock.
  */
 int tdpmmu_cpu_access(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t access, uint64_t *error_code);
 

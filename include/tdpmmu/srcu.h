@@ -13,14 +13,15 @@ TDPMMU_BEGIN_DECLS
 
 /*
  * Make a domain usable.  Allocates nothing and cannot fail but for a NULL:
- * -EINVAL.  Returns 0.  Follows init_srcu_struct().
+ * -EINVAL.  Returns 0.  Any lock.  Follows init_srcu_struct().
  */
 int init_srcu_struct(struct srcu_struct *ssp);
 
 /*
  * End a domain.  Refused with a warning, and the domain stays usable, while it has
  * readers, callbacks that have not run (call srcu_barrier() first) or threads that
- * wait for it; and if it was never initialised.  Follows cleanup_srcu_struct().
+ * wait for it; and if it was never initialised.  Not in a reader of ssp.
+ * Follows cleanup_srcu_struct().
  */
 void cleanup_srcu_struct(struct srcu_struct *ssp);
 
@@ -30,6 +31,7 @@ void cleanup_srcu_struct(struct srcu_struct *ssp);
  * A domain that was never initialised: a warning, -EINVAL.  No memory to remember
  * the section (only from the fifth domain at once in one thread): a warning,
  * -ENOMEM.  After a negative value there is no section.  Not for signal handlers.
+ * Any lock.
  * Follows srcu_read_lock().
  */
 int srcu_read_lock(struct srcu_struct *ssp);
@@ -37,29 +39,33 @@ int srcu_read_lock(struct srcu_struct *ssp);
 /*
  * End the section that srcu_read_lock() began.  An index that it did not give to
  * this thread for this domain, or that was used up: a warning, no effect.
+ * In a reader of ssp.
  * Follows srcu_read_unlock().
  */
 void srcu_read_unlock(struct srcu_struct *ssp, int idx);
 
-/* Is the calling thread inside a read-side section of the domain? */
+/* Is the calling thread inside a read-side section of the domain?  Any lock. */
 bool srcu_read_lock_held(const struct srcu_struct *ssp);
 
 /*
  * Wait until every reader of the domain that was inside when the call began has
  * left.  Inside one of its readers: a warning and an immediate return.  Allowed
  * inside a reader of another domain, as long as no two wait for each other.
+ * No lock, not in RCU, not in a reader of ssp.
  * Follows synchronize_srcu().
  */
 void synchronize_srcu(struct srcu_struct *ssp);
 
-/* The same; every grace period here is as quick as it can be. */
+/* The same; every grace period here is as quick as it can be.
+ * No lock, not in RCU, not in a reader of ssp. */
 void synchronize_srcu_expedited(struct srcu_struct *ssp);
 
 /*
  * Run func(head) once, in the callback thread of call_rcu(), after a grace period
  * of the domain; callbacks of one domain run in the order of the calls.  Allocates
  * nothing.  NULL, a head that is queued already, a domain never initialised: a
- * warning, no effect.  Callable inside readers and callbacks.  Follows call_srcu().
+ * warning, no effect.  Callable inside readers and callbacks.  Any lock.
+ * Follows call_srcu().
  */
 void call_srcu(struct srcu_struct *ssp, struct rcu_head *head,
                void (*func)(struct rcu_head *head));
@@ -67,7 +73,8 @@ void call_srcu(struct srcu_struct *ssp, struct rcu_head *head,
 /*
  * Wait until every callback queued with call_srcu() for the domain before the call
  * has run.  Inside one of its readers or a callback: a warning and an immediate
- * return.  Follows srcu_barrier().
+ * return.  No lock, not in RCU, not in a reader of ssp, not in an RCU callback.
+ * Follows srcu_barrier().
  */
 void srcu_barrier(struct srcu_struct *ssp);
 
@@ -75,6 +82,7 @@ void srcu_barrier(struct srcu_struct *ssp);
  * Polled grace periods of a domain, as those of rcu.h: a cookie for the grace
  * period that begins next; the same, and have it run; is it over?  A domain never
  * initialised, or a cookie that was never given out: a warning, and 0 or false.
+ * Any lock.
  */
 unsigned long get_state_synchronize_srcu(struct srcu_struct *ssp);
 unsigned long start_poll_synchronize_srcu(struct srcu_struct *ssp);

@@ -18,9 +18,8 @@ int kvm_mmu_init_tdp_mmu(struct kvm *kvm);
 /*
  * Take the TDP MMU down: drop the vCPUs' roots, invalidate and zap all roots,
  * wait for their memory with rcu_barrier(), and warn if a root or a table is
- * left.  vCPUs may fault and load meanwhile: faults and loads give -EINVAL from here
- * on.  No lock, not in RCU nor in an RCU callback, not in kvm->srcu, not in a callback of
- * this VM.
+ * left.  vCPUs may fault and load meanwhile: faults and loads give -EINVAL from here on.
+ * No lock, not in RCU, not in kvm->srcu, not in a callback; TDP MMU set up.
  */
 void kvm_mmu_uninit_tdp_mmu(struct kvm *kvm);
 
@@ -29,34 +28,36 @@ void kvm_mmu_uninit_tdp_mmu(struct kvm *kvm);
 /*
  * A valid root with the vCPU's role (level, address space, A/D), found or made.
  * The caller owns one reference to it.  Its host-physical address, or
- * INVALID_PAGE (NULL vcpu, no TDP MMU, no memory).  No lock: takes R itself.
+ * INVALID_PAGE (NULL vcpu, no TDP MMU, no memory).  Takes Lock R itself.
+ * No lock, not in RCU; TDP MMU set up.
  */
 hpa_t kvm_tdp_mmu_get_vcpu_root_hpa(struct kvm_vcpu *vcpu);
 
 /*
  * Take a reference, unless the count is already zero: a dying root stays dead.
- * RCU or any mmu_lock.  Follows kvm_tdp_mmu_get_root().
+ * In RCU, or Lock R or W.  Follows kvm_tdp_mmu_get_root().
  */
 bool kvm_tdp_mmu_get_root(struct kvm_mmu_page *root);
 
 /*
  * Drop a reference.  The last one unlinks the root and frees it after a grace
  * period.  The last reference of a valid root, or a root of another VM: a
- * warning, no effect.  Any lock or none.
+ * warning, no effect.  Any lock.
  */
 void kvm_tdp_mmu_put_root(struct kvm *kvm, struct kvm_mmu_page *root);
 
 /*
  * Give the vCPU a valid root for its address space, if it has none or its root
  * has been invalidated; with another root its translations are flushed
- * (vcpu_request).  0, -EINVAL (no TDP MMU), -ENOMEM.  No lock.
+ * (vcpu_request).  0, -EINVAL (no TDP MMU), -ENOMEM.
+ * No lock, not in RCU; TDP MMU set up.
  */
 int kvm_mmu_load(struct kvm_vcpu *vcpu);
 
 /* Drop the vCPU's root, if any.  No lock. */
 void kvm_mmu_unload(struct kvm_vcpu *vcpu);
 
-/* The vCPU's root, or NULL; it may have been invalidated. */
+/* The vCPU's root, or NULL; it may have been invalidated.  Any lock. */
 struct kvm_mmu_page *tdpmmu_vcpu_root(struct kvm_vcpu *vcpu);
 
 /*
@@ -67,8 +68,8 @@ struct kvm_mmu_page *tdpmmu_vcpu_root(struct kvm_vcpu *vcpu);
 void kvm_tdp_mmu_invalidate_all_roots(struct kvm *kvm);
 
 /*
- * Zap each invalidated root and drop the MMU's own reference to it.  No lock:
- * takes R itself, yields.
+ * Zap each invalidated root and drop the MMU's own reference to it.  Takes Lock R
+ * itself, yields.  No lock, not in RCU.
  */
 void kvm_tdp_mmu_zap_invalidated_roots(struct kvm *kvm);
 
@@ -81,7 +82,7 @@ void kvm_mmu_zap_all_fast(struct kvm *kvm);
 /*
  * Zap every root, also invalid ones, at all gfns.  One flush of everything for each valid
  * root under which something was, inside RCU (6.12, where no vCPU runs any more, has none).
- * Lock W, yields.
+ * Yields.  Lock W.
  */
 void kvm_tdp_mmu_zap_all(struct kvm *kvm);
 
@@ -98,8 +99,8 @@ void kvm_tdp_mmu_zap_all(struct kvm *kvm);
  * entry, lost a race, or the vCPU has no valid root: kvm_mmu_load()),
  * RET_PF_EMULATE (MMIO, or a write to a read-only slot), -EFAULT (KVM_PFN_ERR_*),
  * -EHWPOISON, -EINVAL, -ENOMEM (table_limit), -ENOBUFS (the vCPU's dirty ring is
- * full: harvest and reset it).  Lock R; enters RCU itself.  Any
- * number of vCPUs at once.  Follows kvm_tdp_mmu_map().
+ * full: harvest and reset it).  Enters RCU itself.  Any number of vCPUs at once.
+ * Lock R or W; TDP MMU set up.  Follows kvm_tdp_mmu_map().
  */
 int kvm_tdp_mmu_map(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code, bool map_writable,
                     int max_level, kvm_pfn_t pfn, bool prefault);
@@ -110,7 +111,7 @@ int kvm_tdp_mmu_map(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code, bool 
  * valid is looked at last, under the lock: what is fixed without it is fixed below an
  * obsolete root, too.
  * RET_PF_RETRY asks for kvm_mmu_load() and another try.  As above, and
- * RET_PF_EMULATE for a gpa beyond MAXPHYADDR.  No lock, not in RCU.
+ * RET_PF_EMULATE for a gpa beyond MAXPHYADDR.  No lock, not in RCU; TDP MMU set up.
  */
 int kvm_tdp_mmu_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code);
 
@@ -129,23 +130,23 @@ struct kvm_pre_fault_memory {
  * Accessed bit stays clear.  Loads a root if need be.  range is moved past what
  * is done.  0 if anything was, else -EINVAL (NULL, unaligned, empty, wraps, flags
  * set), -ENOENT (no memory there), -EFAULT, -EHWPOISON, -ENOMEM, -EAGAIN (an
- * invalidation of the range does not end).
- * No lock, not in RCU.  Follows KVM_PRE_FAULT_MEMORY.
+ * invalidation of the range does not end); without a warning but for NULL.
+ * No lock, not in RCU; TDP MMU set up.  Follows KVM_PRE_FAULT_MEMORY.
  */
 int kvm_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory *range);
 
 /*
  * Copy the SPTEs that a walk to addr (bytes) meets into sptes[level], up to
  * sptes[5]; levels not reached stay untouched.  *root_level: the root's level.
- * Returns the level of the last one, or -EINVAL.  RCU only; no lock.
+ * Returns the level of the last one, or -EINVAL.  In RCU.
  * Follows kvm_tdp_mmu_get_walk().
  */
 int kvm_tdp_mmu_get_walk(struct kvm_vcpu *vcpu, gpa_t addr, uint64_t *sptes, int *root_level);
 
 /*
  * The last SPTE on the walk to gfn, and its value in *spte: for a fix without
- * mmu_lock.  NULL if the vCPU has no root.  RCU only, for as long as the result is
- * used.  Follows kvm_tdp_mmu_fast_pf_get_last_sptep().
+ * mmu_lock.  NULL if the vCPU has no root.  In RCU.  For as long as the result is
+ * used, that is.  Follows kvm_tdp_mmu_fast_pf_get_last_sptep().
  */
 tdp_ptep_t kvm_tdp_mmu_fast_pf_get_last_sptep(struct kvm_vcpu *vcpu, gfn_t gfn, uint64_t *spte);
 
@@ -153,7 +154,8 @@ tdp_ptep_t kvm_tdp_mmu_fast_pf_get_last_sptep(struct kvm_vcpu *vcpu, gfn_t gfn, 
  * Fix a fault without mmu_lock, if only W, or an access-tracked entry's RWX, is
  * missing: RET_PF_FIXED, RET_PF_SPURIOUS (the access is allowed already),
  * RET_PF_INVALID (not that sort of fault), -EINVAL.  A page that becomes writable
- * in a logged slot is marked dirty.  Enters RCU itself.  Follows fast_page_fault().
+ * in a logged slot is marked dirty.  Enters RCU itself.  Any lock.
+ * Follows fast_page_fault().
  */
 int tdpmmu_fast_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code);
 
@@ -168,19 +170,19 @@ int tdpmmu_fast_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code
 bool zap_gfn_range(struct kvm *kvm, struct kvm_mmu_page *root, gfn_t start, gfn_t end,
                    bool can_yield);
 
-/* The same under every valid root of both address spaces, yielding.  Lock W. */
+/* The same under every valid root of both address spaces.  Yields.  Lock W. */
 bool kvm_tdp_mmu_zap_gfn_range(struct kvm *kvm, gfn_t start, gfn_t end);
 
 /*
  * Zap leaves only, under every valid root of both address spaces; tables stay.
- * flush: is a flush pending already?  Returns whether one is now.  Lock W, yields.
+ * flush: is a flush pending already?  Returns whether one is now.  Yields.  Lock W.
  */
 bool kvm_tdp_mmu_zap_leafs(struct kvm *kvm, gfn_t start, gfn_t end, bool flush);
 
 /*
  * Memory notifier: zap leaves of a range of a slot under ALL roots of its
  * address space; invalid ones too, but no flush on their account.  flush and
- * return as above.  Lock W; yields if range->may_block.
+ * return as above.  Yields if range->may_block.  Lock W.
  */
 bool kvm_tdp_mmu_unmap_gfn_range(struct kvm *kvm, const struct kvm_gfn_range *range, bool flush);
 

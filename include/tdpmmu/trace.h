@@ -232,7 +232,7 @@ static_assert(sizeof(struct tdpmmu_trace_event) == 88, "trace event");
 _Static_assert(sizeof(struct tdpmmu_trace_event) == 88, "trace event");
 #endif
 
-/* "kvm_tdp_mmu_spte_changed"; NULL for an id that is none. */
+/* "kvm_tdp_mmu_spte_changed"; NULL for an id that is none.  Any lock. */
 const char *tdpmmu_trace_name(int id);
 
 /*
@@ -254,13 +254,13 @@ int tdpmmu_trace_ring_size(size_t events);
  * the number of events that were overwritten unread to *lost (may be NULL).
  * Returns how many events there were.  Threads may go on tracing: what they are just
  * noting comes with a later call, even if it came before the last event of this one.
- * Any lock, any thread.
+ * Any thread.  Any lock.
  */
 size_t tdpmmu_trace_read(struct tdpmmu_trace_event *events, size_t n, uint64_t *lost);
 
 /*
  * Write what is in the rings to a file, for `tdpmmuctl trace`: the number of events,
- * or a negative errno of write(), -EINVAL (fd below 0).  No lock.
+ * or a negative errno of write(), -EINVAL (fd below 0).  Any lock.
  */
 long tdpmmu_trace_write(int fd);
 

@@ -199,28 +199,32 @@ struct tdpmmu_vm_config {
 /*
  * Make a VM with its TDP MMU initialised.  config NULL: the defaults.
  * NULL with errno EINVAL (bad size or value), E2BIG (unknown option set),
- * ENOMEM.  No lock.
+ * ENOMEM.  A warning names the option that is bad.  Any lock.
  */
 struct kvm *tdpmmu_create_vm(const struct tdpmmu_vm_config *config);
 
 /*
  * Destroy a VM: its vCPUs first, then slots, tables and roots, after a last
  * rcu_barrier().  No other thread may use it.  A warning for each thing that is
- * still in use.  NULL is ignored.  No lock, not in RCU nor in an RCU callback, not in
- * kvm->srcu, not in a callback of this VM: there a warning, and nothing is freed.
+ * still in use.  NULL is ignored.
+ *
+ * A child of fork() has a copy of each VM, its strays included, which it may use and
+ * destroy if no other thread was inside a call on it, or held its mmu_lock, when it forked.
+ * It may make VMs of its own in any case.
+ * No lock, not in RCU, not in kvm->srcu, not in a callback.
  */
 void tdpmmu_destroy_vm(struct kvm *kvm);
 
 /*
  * Make vCPU vcpu_id (0 to 4095).  NULL with errno EINVAL, EEXIST, ENOMEM.
- * One thread at a time may drive a vCPU.  No lock.
+ * One thread at a time may drive a vCPU.  No lock.  Follows KVM_CREATE_VCPU.
  */
 struct kvm_vcpu *tdpmmu_create_vcpu(struct kvm *kvm, int vcpu_id);
 
 /* Drop the vCPU's root and free it.  NULL is ignored.  No lock, not in RCU. */
 void tdpmmu_destroy_vcpu(struct kvm_vcpu *vcpu);
 
-/* The vCPU's VM, its id, its address space, or NULL / -EINVAL for NULL. */
+/* The vCPU's VM, its id, its address space, or NULL / -EINVAL for NULL.  Any lock. */
 struct kvm *tdpmmu_vcpu_kvm(struct kvm_vcpu *vcpu);
 int tdpmmu_vcpu_id(struct kvm_vcpu *vcpu);
 int tdpmmu_vcpu_as_id(struct kvm_vcpu *vcpu);
@@ -239,20 +243,20 @@ int tdpmmu_vcpu_set_as_id(struct kvm_vcpu *vcpu, int as_id);
  * SPTEs made before are stale afterwards: the generation moves.
  * 0, -EINVAL (NULL, unaligned, wraps, bad id or flags, resize, read-only flag changed,
  * nothing to delete), -EEXIST (overlaps another slot), -EINVAL (beyond MAXPHYADDR; a slot
- * that was to move has been invalid and zapped by then, and is as it was), -ENOMEM.  On return no reader uses a slot as it was.  No lock, not in RCU, not
- * in kvm->srcu.  Follows __kvm_set_memory_region().
+ * that was to move has been invalid and zapped by then, and is as it was), -ENOMEM.  On return no reader uses a slot as it was.  
+ * No lock, not in RCU, not in kvm->srcu.  Follows __kvm_set_memory_region().
  */
 int kvm_set_memory_region(struct kvm *kvm, const struct kvm_userspace_memory_region *region);
 
 /*
  * The slot that holds gfn (address space 0, or the vCPU's), or the slot with an
- * id, or NULL.  kvm->srcu or RCU for as long as the result is used.
+ * id, or NULL.  In RCU or kvm->srcu.  For as long as the result is used, that is.
  */
 const struct kvm_memory_slot *gfn_to_memslot(struct kvm *kvm, gfn_t gfn);
 const struct kvm_memory_slot *kvm_vcpu_gfn_to_memslot(struct kvm_vcpu *vcpu, gfn_t gfn);
 const struct kvm_memory_slot *tdpmmu_id_to_memslot(struct kvm *kvm, int as_id, int id);
 
-/* Generation of an address space's slots; MMIO SPTEs carry its low 19 bits. */
+/* Generation of an address space's slots; MMIO SPTEs carry its low 19 bits.  Any lock. */
 uint64_t tdpmmu_memslots_generation(struct kvm *kvm, int as_id);
 
 /*
@@ -263,8 +267,8 @@ uint64_t tdpmmu_memslots_generation(struct kvm *kvm, int as_id);
  * KVM_CAP_DIRTY_LOG_RING[_ACQ_REL] (args[0]: bytes of each vCPU's ring, a power of two from
  * 4096, or 16384 where the CPU logs dirty pages (PML), to 1 MiB; once, before the first
  * vCPU; replaces the bitmaps).  A vCPU stops (-ENOBUFS) with 64 entries left, or 576.
- * 0, -EINVAL (NULL, unknown cap, flags or args), -E2BIG (a ring above 1 MiB).  No lock, not
- * in RCU, not in kvm->srcu.
+ * 0, -EINVAL (NULL, unknown cap, flags or args), -E2BIG (a ring above 1 MiB).  
+ * No lock, not in RCU, not in kvm->srcu.
  * Follows the KVM_ENABLE_CAP ioctl of a VM.
  */
 int kvm_vm_ioctl_enable_cap(struct kvm *kvm, const struct kvm_enable_cap *cap);
@@ -317,11 +321,11 @@ int tdpmmu_get_stats(struct kvm *kvm, struct tdpmmu_stats *stats, size_t size);
 
 /*
  * Process-wide handler for warnings that no VM's own handler takes.  NULL
- * restores the default, one line on stderr.  Not while another thread may warn.
+ * restores the default, one line on stderr.  Not while another thread may warn.  Any lock.
  */
 void tdpmmu_set_warn_handler(tdpmmu_warn_fn warn, void *ctx);
 
-/* "0.1.0". */
+/* "0.1.0".  Any lock. */
 const char *tdpmmu_version(void);
 
 TDPMMU_END_DECLS

@@ -22,13 +22,15 @@
 
 /* Thread-local data ------------------------------------------------------- */
 
-/* A lock this thread holds for read, and how often. */
+/* A reader-writer lock this thread holds: how often for read, or once for write. */
 struct cp_hold {
     struct tdpmmu_rwlock *_Nullable lock;
-    uint64_t count;
+    uint32_t reads;
+    uint16_t writes;
+    uint16_t rank;          /* the lock's, when it was taken */
 };
 
-/* Read holds kept without allocation; more of them move to the heap. */
+/* Holds kept without allocation; more of them move to the heap. */
 #define CP_INLINE_HOLDS 4
 
 /* A thread's place in the queue of a contended lock; it waits for one at a time. */
@@ -96,17 +98,20 @@ struct cp_thread {
     uint64_t id;            /* never reused; 0 until asked for */
     struct cp_hold *_Nullable holds; /* heap table, or NULL while the inline one is enough */
     uint32_t hold_count;    /* entries in use */
-    uint32_t hold_capacity; /* of the heap table */
-    uint32_t exiting;       /* the exit handler has run: no more registering */
+    uint32_t hold_capacity; /* of the table; 0 until the thread's exit is seen to */
+    uint32_t held_mutexes;  /* mutexes with a rank that it holds, a bit each */
+    uint16_t in_order_report; /* the warning handler is told of a lock out of order */
+    uint16_t exiting;       /* the exit handler has run: no more registering */
     uint32_t late_depth;    /* reader nesting without a registered word */
     uint32_t in_callback;   /* an RCU callback runs in this thread */
     uint32_t in_report;     /* the warning handler is told of a stall */
-    uint32_t is_worker;     /* the callback thread */
-    uint32_t srcu_joined;   /* its exit releases SRCU readers */
+    uint16_t is_worker;     /* the callback thread */
+    uint16_t srcu_joined;   /* its exit releases SRCU readers */
     struct cp_hold inline_holds[CP_INLINE_HOLDS];
     struct cp_trace_ring *_Nullable trace_ring;
     int32_t tid;            /* the system's number; 0 until asked for */
-    uint32_t in_gate;       /* a fork waits until it has left */
+    uint16_t in_gate;       /* how often: a fork waits until it has left */
+    uint16_t fork_steps;    /* entries of the list that its fork has prepared, a bit each */
     struct cp_callbacks callbacks; /* a cache line of its own */
     struct cp_waiter waiter;
     struct cp_srcu_holds srcu;
@@ -131,7 +136,7 @@ static inline struct tdpmmu_rcu_reader *cp_reader(void)
 
 CP_FIELD(cp_reader_word, tdpmmu_rcu_reader, uint64_t, word)
 CP_FIELD(cp_lock_state, tdpmmu_rwlock, uint32_t, state)
-CP_FIELD(cp_lock_sleepers, tdpmmu_rwlock, uint32_t, sleepers)
+CP_FIELD(cp_lock_sleepers, tdpmmu_rwlock, uint16_t, sleepers)
 CP_FIELD(cp_lock_owner, tdpmmu_rwlock, uint64_t, owner)
 CP_FIELD(cp_waiter_state, cp_waiter, uint32_t, state)
 CP_FIELD(cp_thread_waiter, cp_thread, struct cp_waiter, waiter)
@@ -220,7 +225,8 @@ struct cp_srcu {
     uint32_t listed;        /* atomic: 1 once it is on the list of domains and has an id */
     uint32_t id;            /* in every index it gives out */
     uint64_t index;         /* atomic: bit 0 is the index readers take */
-    uint64_t phase;         /* of the grace period that runs: enum cp_srcu_phase */
+    uint32_t phase;         /* of the grace period that runs: enum cp_srcu_phase */
+    uint32_t rank;          /* of its readers in the order of locks, or 0; never changes */
     uint64_t completed;     /* number of the last grace period that ended */
     uint64_t wanted;        /* newest number that somebody needs */
     uint64_t queued;        /* callbacks, ever */
@@ -329,6 +335,10 @@ struct tdpmmu_trace_file cp_trace_file_header(void);
 /* write() all of it: 0 or a positive errno. */
 int cp_write_all(int fd, const void *bytes, size_t count);
 
+/* The arena's mutex. */
+extern uint32_t cp_arena_mutex_word;
+static inline uint32_t *cp_arena_mutex(void) { return &cp_arena_mutex_word; }
+
 /* fork -------------------------------------------------------------------- */
 
 /* What a fork and the library's own threads tell each other; all atomic. */
@@ -339,6 +349,21 @@ struct cp_fork_words {
 };
 
 extern struct cp_fork_words cp_fork_data;
+
+/* What fork() calls for one entry of the list in Sync/ForkList.swift; addresses, or 0. */
+struct cp_fork_step {
+    uintptr_t prepare;      /* these three are atomic */
+    uintptr_t parent;
+    uintptr_t child;
+};
+
+#define CP_FORK_STEPS 8
+extern struct cp_fork_step cp_fork_steps[CP_FORK_STEPS];
+
+static inline uintptr_t *cp_fork_hook(uint32_t step, uint32_t which)
+{
+    return (uintptr_t *)&cp_fork_steps[step & (CP_FORK_STEPS - 1)] + which % 3;
+}
 
 static inline uint32_t *cp_fork_closed(void) { return &cp_fork_data.closed; }
 static inline uint32_t *cp_fork_inside(void) { return &cp_fork_data.inside; }
@@ -376,6 +401,7 @@ struct cp_registry {
     struct cp_callbacks *_Nullable queues;
     struct rcu_head *_Nullable orphans_head;    /* callbacks whose thread has gone */
     uintptr_t orphans_tail;                     /* address of the last next field */
+    uintptr_t running;      /* atomic: address of the next to run of what was collected; engine mutex */
 };
 
 /* Words that are atomic or mutexes, in cache lines by who writes them. */
@@ -400,6 +426,7 @@ struct cp_rcu_words {
     uint32_t broken;            /* grace periods that do not wait: tests only */
     uint64_t pending;           /* callbacks queued and not yet run, about; signed */
     uint64_t flood_limit;       /* slow call_rcu() down beyond; 0: by the machine's memory */
+    uintptr_t kept;             /* the callback function that a forked child keeps, or 0 */
 };
 
 /* The worker thread; under the worker mutex. */
@@ -441,7 +468,9 @@ CP_RCU(uint32_t, stall_ms)
 CP_RCU(uint32_t, broken)
 CP_RCU(uint64_t, pending)
 CP_RCU(uint64_t, flood_limit)
+CP_RCU(uintptr_t, kept)
 
+static inline uintptr_t *cp_rcu_running(void) { return &cp_registry_data.running; }
 
 /* Words for the process-wide warning handler: function, context. */
 extern uintptr_t cp_warn_words[2];
@@ -513,12 +542,13 @@ void cp_thread_join(uint64_t thread);
 void cp_thread_detach(uint64_t thread);
 
 /*
- * Have hook run when the calling thread exits; false if that cannot be had.
- * One hook for the whole process.
+ * Have a hook run when the calling thread exits; false if that cannot be had.  One of each
+ * kind for the whole process, in this order.
  */
-bool cp_thread_at_exit(void (*hook)(void));
+enum cp_exit_kind { CP_EXIT_RCU, CP_EXIT_LOCKS, CP_EXIT_KINDS };
+bool cp_thread_at_exit(enum cp_exit_kind kind, void (*hook)(void));
 
-/* Have the hooks run around fork(); set once.  Run hook at exit(); 0 on success. */
+/* Have the hooks run around fork(), always the same ones.  Run hook at exit(); 0 on success. */
 void cp_set_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 int cp_at_process_exit(void (*hook)(void));
 

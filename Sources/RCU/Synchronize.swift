@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// synchronize_rcu() and its kin.
+import CPlatform
+import Sync
+import Synchronization
+
+/// Wait until every reader that was inside when the call began has left.
+package func synchronizeRCU() {
+    guard mayWait("synchronize_rcu") else { return }
+    GracePeriod.wait(.sync)
+}
+
+/// The same without leaving the processor to others.
+package func synchronizeRCUExpedited() {
+    guard mayWait("synchronize_rcu_expedited") else { return }
+    let hurry = atomic32(cp_rcu_hurry())
+    hurry.pointee.add(1, ordering: .relaxed)
+    GracePeriod.wait(.expedited)
+    hurry.pointee.subtract(1, ordering: .relaxed)
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Which reader-writer locks the calling thread holds: a small table in the thread's own
+// memory, newest last.
+import CPlatform
+import CTDPMMU
+import Synchronization
+
+package enum LockHolds {
+    typealias Lock = UnsafeMutablePointer<tdpmmu_rwlock>
+    private typealias Hold = UnsafeMutablePointer<cp_hold>
+
+    /// How often this thread holds the lock for read.
+    @inline(__always)
+    static func reads(_ lock: Lock) -> UInt32 { find(lock)?.pointee.reads ?? 0 }
+
+    @inline(__always)
+    private static func find(_ lock: Lock) -> Hold? {
+        let thread = cp_self()
+        let holds = cp_thread_holds(thread)
+        var i = Int(thread.pointee.hold_count)
+        while i > 0 {
+            i &-= 1
+            if holds[i].lock == lock { return holds + i }
+        }
+        return nil
+    }
+
+    /// How many different locks this thread holds.
+    package static var lockCount: Int { Int(cp_self().pointee.hold_count) }
+
+    /// Is one of them a VM's mmu_lock?
+    static var containsRanked: Bool {
+        let holds = cp_thread_holds(cp_self())
+        for i in 0..<lockCount where holds[i].rank != 0 { return true }
+        return false
+    }
+
+    /// Make room for one more entry; false if there is no memory.
+    @inline(__always)
+    static func reserve() -> Bool {
+        let thread = cp_self()
+        return thread.pointee.hold_count < thread.pointee.hold_capacity || reserveSlow()
+    }
+
+    @inline(never)
+    private static func reserveSlow() -> Bool {
+        let thread = cp_self()
+        if thread.pointee.hold_capacity == 0 {
+            // The thread's first lock.  Where its exit cannot be seen, locks that it still
+            // holds then go without a warning.
+            _ = cp_thread_at_exit(CP_EXIT_LOCKS, lockHolderExits)
+            thread.pointee.hold_capacity = UInt32(CP_INLINE_HOLDS)
+            return true
+        }
+        let capacity = Int(thread.pointee.hold_capacity)
+        guard let raw = cp_malloc(2 * capacity * MemoryLayout<cp_hold>.stride) else { return false }
+        let larger = raw.bindMemory(to: cp_hold.self, capacity: 2 * capacity)
+        larger.initialize(from: cp_thread_holds(thread), count: lockCount)
+        cp_free(thread.pointee.holds)
+        thread.pointee.holds = larger
+        thread.pointee.hold_capacity = UInt32(2 * capacity)
+        return true
+    }
+
+    /// The lock is held for read once more, with room reserved if it is not there yet.
+    @inline(__always)
+    static func addRead(_ lock: Lock) {
+        if let hold = find(lock) {
+            hold.pointee.reads &+= 1
+        } else {
+            append(cp_hold(lock: lock, reads: 1, writes: 0, rank: lock.pointee.rank))
+        }
+    }
+
+    /// With room reserved.
+    @inline(never)
+    static func addWrite(_ lock: Lock) {
+        append(cp_hold(lock: lock, reads: 0, writes: 1, rank: lock.pointee.rank))
+    }
+
+    @inline(__always)
+    private static func append(_ hold: cp_hold) {
+        let thread = cp_self()
+        let used = thread.pointee.hold_count
+        cp_thread_holds(thread)[Int(used)] = hold
+        thread.pointee.hold_count = used &+ 1
+    }
+
+    /// Held for read once less; returns how often it still is, nil if it was not.
+    @inline(__always)
+    static func removeRead(_ lock: Lock) -> UInt32? {
+        guard let hold = find(lock), hold.pointee.reads != 0 else { return nil }
+        hold.pointee.reads &-= 1
+        let left = hold.pointee.reads
+        if left == 0 { drop(hold) }
+        return left
+    }
+
+    /// All read holds of the lock at once; false if there are none.
+    static func forgetReads(_ lock: Lock) -> Bool {
+        guard let hold = find(lock), hold.pointee.reads != 0 else { return false }
+        drop(hold)
+        return true
+    }
+
+    @inline(never)
+    static func removeWrite(_ lock: Lock) {
+        if let hold = find(lock) { drop(hold) }
+    }
+
+    @inline(__always)
+    private static func drop(_ hold: Hold) {
+        let thread = cp_self()
+        let last = thread.pointee.hold_count &- 1
+        hold.pointee = cp_thread_holds(thread)[Int(last)]
+        thread.pointee.hold_count = last
+        if thread.pointee.holds != nil { shrink() }
+    }
+
+    /// Back to the inline table as soon as it is enough: a thread that ends with
+    /// its locks released then leaves no memory behind.
+    @inline(never)
+    private static func shrink() {
+        let thread = cp_self()
+        guard lockCount <= Int(CP_INLINE_HOLDS) / 2, let heap = thread.pointee.holds else { return }
+        thread.pointee.holds = nil
+        thread.pointee.hold_capacity = UInt32(CP_INLINE_HOLDS)
+        cp_thread_holds(thread).update(from: heap, count: lockCount)
+        cp_free(heap)
+    }
+
+    /// The thread ends.  A VM's lock is released, or all that use the VM would wait for
+    /// ever.  Another lock is left alone: its memory may be gone by now.
+    fileprivate static func releaseAllAtExit() {
+        while lockCount > 0 {
+            let last = cp_thread_holds(cp_self()) + (lockCount - 1)
+            let hold = last.pointee
+            drop(last)
+            let word = RWLockWord(hold.lock.unsafelyUnwrapped), isWrite = hold.writes != 0
+            warn(.lock, isWrite ? "write_lock" : "read_lock", "a thread ends while it holds this lock",
+                 UInt64(UInt(bitPattern: word.lock)))
+            if hold.rank == 0 { continue }
+            if isWrite {
+                atomic64(cp_lock_owner(word.lock)).pointee.store(0, ordering: .relaxed)
+                LockQueue.leaveWrite(word)
+            } else {
+                _ = LockQueue.leaveRead(word)
+            }
+        }
+    }
+}
+
+extension LockOrder {
+    /// All locks with a rank that the calling thread holds; readers of RCU and SRCU are
+    /// not locks, and known to the module above.
+    package static var heldLocks: LockSet {
+        var held = mutexes
+        if LockHolds.containsRanked { held.insert(.mmu) }
+        return held
+    }
+}
+
+/// The calling thread ends, and nobody will ever unlock what it holds.
+private func lockHolderExits() {
+    LockHolds.releaseAllAtExit()
+    if let rank = LockOrder.mutexes.first {
+        warn(.lock, "thread exit", rank.inTheWay, UInt64(rank.rawValue))
+    }
+}

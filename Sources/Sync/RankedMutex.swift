@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
+
+/// A mutex with a place in the order of locks.
+package struct RankedMutex {
+    private let mutex: FutexMutex
+    private let rank: LockRank
+
+    @inline(__always)
+    package init(_ word: UnsafeMutablePointer<UInt32>, _ rank: LockRank) {
+        mutex = FutexMutex(word)
+        self.rank = rank
+    }
+
+    @inline(__always)
+    package func lock() {
+        LockOrder.check(rank)
+        mutex.lock()
+        LockOrder.mutexes.insert(rank)
+    }
+
+    /// Whatever is held: who does not wait cannot deadlock.
+    @inline(__always)
+    package func tryLock() -> Bool {
+        guard mutex.tryLock() else { return false }
+        LockOrder.mutexes.insert(rank)
+        return true
+    }
+
+    /// In spite of what is held: the caller says why it must.
+    package func lockOutOfOrder() {
+        mutex.lock()
+        LockOrder.mutexes.insert(rank)
+    }
+
+    @inline(__always)
+    package func unlock() {
+        LockOrder.mutexes.remove(rank)
+        mutex.unlock()
+    }
+
+    @inline(__always)
+    package func locked<T: ~Copyable>(_ body: () -> T) -> T {
+        lock()
+        defer { unlock() }
+        return body()
+    }
+}

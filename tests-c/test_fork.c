@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Sync/ForkList.swift: a child of fork() makes, uses and destroys VMs, whatever the threads
+ * that it does not have were doing; it frees the strays that it inherited, and only those.
+ */
+#include "test_helpers.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PATIENCE_S 20
+
+/* Its runtime lets no child of a threaded program start threads. */
+static bool under_tsan(void)
+{
+    const char *mode = getenv("TDPMMU_TEST_MODE");
+
+    return mode && !strcmp(mode, "tsan");
+}
+
+static atomic_uint complaints;
+
+static void complain(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning)
+{
+    (void)ctx, (void)kvm;
+    fprintf(stderr, "%d: %s: %s\n", (int)getpid(), warning->function, warning->text);
+    atomic_fetch_add(&complaints, 1);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    if (under_tsan())
+        skip();
+    tdpmmu_set_warn_handler(complain, NULL);
+    atomic_store(&complaints, 0);
+    return 0;
+}
+
+static struct kvm *new_vm(struct kvm_vcpu **vcpu)
+{
+    struct tdpmmu_vm_config config = { .size = sizeof(config) };
+    struct kvm *kvm = tdpmmu_create_vm(&config);
+
+    *vcpu = tdpmmu_create_vcpu(kvm, 0);
+    add_slot(kvm, 0, 0, 0, 1ull << 28, WORLD_HVA);
+    kvm_mmu_load(*vcpu);
+    return kvm;
+}
+
+/* A table of its own for each page. */
+static void map_apart(struct kvm *kvm, struct kvm_vcpu *vcpu, int pages)
+{
+    for (int i = 0; i < pages; i++) {
+        read_lock(&kvm->mmu_lock);
+        kvm_tdp_mmu_map(vcpu, (uint64_t)i << 30, PFERR_WRITE_MASK, true, 1, 100 + i, false);
+        read_unlock(&kvm->mmu_lock);
+    }
+}
+
+static void zap_everything(struct kvm *kvm)
+{
+    write_lock(&kvm->mmu_lock);
+    kvm_tdp_mmu_zap_all(kvm);
+    write_unlock(&kvm->mmu_lock);
+}
+
+static void make_and_destroy(void)
+{
+    struct kvm_vcpu *vcpu;
+    struct kvm *kvm = new_vm(&vcpu);
+
+    map_apart(kvm, vcpu, 64);
+    tdpmmu_destroy_vm(kvm);
+}
+
+/* Ends the child; 0: all is well. */
+static void end_child(int code)
+{
+    _exit(code ? code : atomic_load(&complaints) ? 99 : 0);
+}
+
+static void assert_child_well(pid_t child)
+{
+    int status = -1;
+
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0); /* 14: hung; 99: a warning */
+    assert_int_equal(atomic_load(&complaints), 0);
+}
+
+/* Threads inside everything that has a lock -------------------------------- */
+
+static atomic_bool stop;
+
+static void *keep_making(void *unused)
+{
+    while (!atomic_load(&stop))
+        make_and_destroy();
+    return unused;
+}
+
+static void *keep_reading_rings(void *unused)
+{
+    static struct tdpmmu_trace_event events[256];
+
+    while (!atomic_load(&stop))
+        tdpmmu_trace_read(events, 256, NULL);
+    return unused;
+}
+
+static void *short_lived(void *unused)
+{
+    struct srcu_struct domain;
+
+    init_srcu_struct(&domain);
+    srcu_read_unlock(&domain, srcu_read_lock(&domain));
+    synchronize_srcu(&domain);
+    cleanup_srcu_struct(&domain);
+    return unused;
+}
+
+static void *keep_starting_threads(void *unused)
+{
+    pthread_t thread;
+
+    while (!atomic_load(&stop))
+        if (pthread_create(&thread, NULL, short_lived, NULL) == 0)
+            pthread_join(thread, NULL);
+    return unused;
+}
+
+static void child_uses_all(void)
+{
+    struct kvm_vcpu *vcpu;
+    struct tdpmmu_trace_event event;
+    struct kvm *kvm;
+    int events = 0;
+
+    alarm(PATIENCE_S);
+    make_and_destroy();
+    short_lived(NULL);
+    while (tdpmmu_trace_read(&event, 1, NULL) == 1)
+        ; /* what the parent had not read */
+    kvm = new_vm(&vcpu);
+    if (tdpmmu_trace_enable(kvm, TDPMMU_TRACE_ALL))
+        end_child(1);
+    map_apart(kvm, vcpu, 4);
+    while (tdpmmu_trace_read(&event, 1, NULL) == 1)
+        if (event.thread == (int32_t)getpid())
+            events++;
+    tdpmmu_destroy_vm(kvm);
+    end_child(events ? 0 : 2);
+}
+
+static void child_makes_vms_of_its_own(void **state)
+{
+    void *(*const bodies[])(void *) = {
+        keep_making, keep_making, keep_reading_rings, keep_starting_threads,
+    };
+    pthread_t threads[4];
+
+    (void)state;
+    atomic_store(&stop, false);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, bodies[i], NULL), 0);
+    for (unsigned i = 0; i < rounds(400); i++) {
+        pid_t child = fork();
+
+        if (child == 0)
+            child_uses_all();
+        assert_child_well(child);
+    }
+    atomic_store(&stop, true);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* Strays -------------------------------------------------------------------- */
+
+static atomic_uint ran;
+
+static void count_run(struct rcu_head *head)
+{
+    (void)head;
+    atomic_fetch_add(&ran, 1);
+}
+
+/* All that the parent has cut off comes back in the child, and none of the test's own callbacks. */
+static void child_frees_strays(struct kvm *kvm, unsigned expected)
+{
+    alarm(PATIENCE_S);
+    atomic_store(&ran, 0);
+    if (stats_of(kvm).tables_stray != expected)
+        end_child(1);
+    rcu_barrier();
+    if (stats_of(kvm).tables_stray != 0)
+        end_child(2);
+    if (atomic_load(&ran) != 0)
+        end_child(3);
+    make_and_destroy();
+    tdpmmu_destroy_vm(kvm);
+    end_child(0);
+}
+
+static atomic_int reader_state;
+
+static void *hold_up(void *unused)
+{
+    rcu_read_lock();
+    atomic_store(&reader_state, 1);
+    while (atomic_load(&reader_state) != 2)
+        sched_yield();
+    rcu_read_unlock();
+    return unused;
+}
+
+static void *zap_in_thread(void *kvm)
+{
+    static struct rcu_head heads[9];
+    static int used;
+
+    call_rcu(&heads[used++], count_run);
+    zap_everything(kvm);
+    call_rcu(&heads[used++], count_run);
+    call_rcu(&heads[used++], count_run);
+    return NULL;
+}
+
+static void run_to_end(void *(*body)(void *), void *argument)
+{
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, body, argument), 0);
+    pthread_join(thread, NULL);
+}
+
+/* Collected by the callback thread, left behind by a thread that has gone, and queued. */
+static void strays_come_back(void **state)
+{
+    struct kvm_vcpu *vcpu;
+    struct kvm *kvm = new_vm(&vcpu);
+    pthread_t reader;
+    pid_t child;
+
+    (void)state;
+    atomic_store(&reader_state, 0);
+    assert_int_equal(pthread_create(&reader, NULL, hold_up, NULL), 0);
+    while (atomic_load(&reader_state) != 1)
+        sched_yield();
+    map_apart(kvm, vcpu, 16);
+    run_to_end(zap_in_thread, kvm);
+    usleep(20000); /* the callback thread has those, and waits for the reader */
+    kvm_mmu_load(vcpu);
+    map_apart(kvm, vcpu, 16);
+    run_to_end(zap_in_thread, kvm);
+    kvm_mmu_load(vcpu);
+    map_apart(kvm, vcpu, 16);
+    zap_in_thread(kvm);
+    child = fork();
+    if (child == 0)
+        child_frees_strays(kvm, (unsigned)stats_of(kvm).tables_stray);
+    assert_child_well(child);
+    assert_true(stats_of(kvm).tables_stray >= 3 * 16);
+    atomic_store(&ran, 0);
+    atomic_store(&reader_state, 2);
+    pthread_join(reader, NULL);
+    rcu_barrier();
+    assert_int_equal(stats_of(kvm).tables_stray, 0);
+    assert_int_equal(atomic_load(&ran), 9);
+    tdpmmu_destroy_vm(kvm);
+    assert_int_equal(atomic_load(&complaints), 0);
+}
+
+/* The child is inside the reader itself, and a callback of the test's own forked. */
+static void inside_a_reader(void **state)
+{
+    struct kvm_vcpu *vcpu;
+    struct kvm *kvm = new_vm(&vcpu);
+    pid_t child;
+
+    (void)state;
+    map_apart(kvm, vcpu, 16);
+    rcu_read_lock();
+    zap_everything(kvm);
+    child = fork();
+    if (child == 0) {
+        rcu_read_unlock();
+        child_frees_strays(kvm, (unsigned)stats_of(kvm).tables_stray);
+    }
+    rcu_read_unlock();
+    assert_child_well(child);
+    tdpmmu_destroy_vm(kvm);
+}
+
+/* While tables are being freed: each is, in the child, either free or a stray. */
+static void while_tables_are_freed(void **state)
+{
+    struct kvm_vcpu *vcpu;
+    struct kvm *kvm = new_vm(&vcpu);
+
+    (void)state;
+    for (unsigned i = 0; i < rounds(200); i++) {
+        pid_t child;
+
+        kvm_mmu_load(vcpu);
+        map_apart(kvm, vcpu, 200);
+        zap_everything(kvm);
+        if (i % 2)
+            usleep(i * 7 % 300);
+        child = fork();
+        if (child == 0)
+            child_frees_strays(kvm, (unsigned)stats_of(kvm).tables_stray);
+        assert_child_well(child);
+    }
+    tdpmmu_destroy_vm(kvm);
+    assert_int_equal(atomic_load(&complaints), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(child_makes_vms_of_its_own, setup),
+        cmocka_unit_test_setup(strays_come_back, setup),
+        cmocka_unit_test_setup(inside_a_reader, setup),
+        cmocka_unit_test_setup(while_tables_are_freed, setup),
+    };
+
+    return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
+}
