@@ -101,6 +101,13 @@ package enum LockHolds {
         if let hold = find(lock) { drop(hold) }
     }
 
+    /// All holds of the lock at once; false if there are none.
+    static func forget(_ lock: Lock) -> Bool {
+        guard let hold = find(lock) else { return false }
+        drop(hold)
+        return true
+    }
+
     @inline(__always)
     private static func drop(_ hold: Hold) {
         let thread = cp_self()
@@ -134,10 +141,10 @@ package enum LockHolds {
                  UInt64(UInt(bitPattern: word.lock)))
             if hold.rank == 0 { continue }
             if isWrite {
-                atomic64(cp_lock_owner(word.lock)).pointee.store(0, ordering: .relaxed)
+                shared(cp_lock_owner(word.lock)).pointee.store(0, ordering: .relaxed)
                 LockQueue.leaveWrite(word)
             } else {
-                LockQueue.leaveRead(word)
+                _ = LockQueue.leaveRead(word)
             }
         }
     }

@@ -20,12 +20,16 @@ package struct RWLock {
     private var lock: UnsafeMutablePointer<tdpmmu_rwlock> { word.lock }
 
     @inline(__always)
-    private var owner: AtomicWord64 { atomic64(cp_lock_owner(lock)) }
+    private var owner: AtomicWord64 { shared(cp_lock_owner(lock)) }
 
-    /// Back to all-zero.  Nobody holds or waits.
+    /// Back to all-zero.  Nobody holds or waits; what this thread holds is forgotten, with
+    /// a warning.
     package func reset() {
+        if LockHolds.forget(lock) {
+            warn(.lock, "tdpmmu_rwlock_init", "this thread holds the lock", address)
+        }
         word.state.pointee.store(0, ordering: .relaxed)
-        atomic16(cp_lock_sleepers(lock)).pointee.store(0, ordering: .relaxed)
+        shared(cp_lock_sleepers(lock)).pointee.store(0, ordering: .relaxed)
         lock.pointee.rank = 0
         owner.pointee.store(0, ordering: .relaxed)
     }
@@ -95,8 +99,9 @@ package struct RWLock {
             return false
         }
         if left != 0 { return true }
-        LockQueue.leaveRead(word)
-        return true
+        if LockQueue.leaveRead(word) { return true }
+        warn(.lock, "read_unlock", "the lock has no readers, and this thread was one", address)
+        return false
     }
 
     // MARK: Write side
