@@ -7,7 +7,7 @@
 // The collector takes the other list, after it made sure that the owner is not
 // still appending there:
 //      select ^= 1; heavy fence; wait for busy == 0; take the list
-// which is RCU again, with the append as the section: whoever shows busy == 0
+// which is RCU again, with the append as the section: an owner that shows busy == 0
 // after the heavy fence will read the new select next time.
 import CPlatform
 import CTDPMMU

@@ -22,7 +22,7 @@ enum ForkSupport {
         let thread = cp_self()
         GracePeriod.mutex.setFree()
         WorkerWord.mutex.setFree()
-        // Whoever forks in a callback holds it, and releases it when the callback returns.
+        // A callback that forks holds it; Invocation's caller releases it when that returns.
         if thread.pointee.in_callback == 0 { Invocation.mutex.setFree() }
         state.pointee.late_count = thread.pointee.late_depth == 0 ? 0 : 1
         if thread.pointee.late_depth == 0 {

@@ -27,7 +27,7 @@ package func rcuPollState(_ cookie: UInt64) -> Bool {
         return true
     }
     guard isGenuine(cookie, "poll_state_synchronize_rcu") else { return false }
-    // Started, and there may be no worker that runs it: whoever polls then does.
+    // Started, and there may be no worker that runs it: then the poll does (Worker.workInPlace).
     if shared(cp_gp_poll_wanted()).pointee.load(ordering: .relaxed) >= cookie {
         Worker.wake()
         return GracePeriod.isOver(cookie)

@@ -25,7 +25,7 @@ package struct SRCUDomain {
 
     // MARK: Life
 
-    /// Relaxed: whoever uses a domain was told of it by whoever made it.
+    /// Relaxed: a user of the domain was told of it by the caller of initialize().
     @inline(__always)
     private var isAlive: Bool {
         shared(cp_srcu_self(state)).pointee.load(ordering: .relaxed) == UInt(bitPattern: domain)

@@ -81,7 +81,7 @@ package enum ForkList {
         where cp_self().pointee.fork_steps &>> UInt16(step) & 1 != 0 { _ = run(hooks(step).parent) }
     }
 
-    /// That one is set right all the same: whoever was using it is not here.
+    /// That one is set right all the same: the thread that was using it is not here.
     private static func child() {
         for step in (0..<ForkStep.entries).reversed() { _ = run(hooks(step).child) }
     }

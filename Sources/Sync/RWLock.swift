@@ -34,12 +34,12 @@ package struct RWLock {
         owner.pointee.store(0, ordering: .relaxed)
     }
 
-    /// Before anybody uses it: its place in the order of locks.
+    /// Before its first use: its place in the order of locks.
     package func setRank(_ rank: LockRank) { lock.pointee.rank = UInt16(rank.rawValue) }
 
     // MARK: Questions
 
-    /// Does somebody wait?  One relaxed load: a hint for loops.
+    /// Does a thread wait in its queue?  One relaxed load: a hint for loops.
     @inline(__always)
     package var needBreak: Bool {
         word.state.pointee.load(ordering: .relaxed) & RWLockWord.waitBit != 0

@@ -91,7 +91,7 @@ static inline struct tdpmmu_rcu_reader *cp_late(void) { return &cp_late_reader; 
 
 /* Collecting and invoking callbacks. */
 struct cp_engine_words {
-    cp_mutex mutex;             /* whoever collects and invokes */
+    cp_mutex mutex;             /* CallbackEngine: one thread at a time collects and invokes */
     cp_shared32 barriers_wanted; /* number of the newest rcu_barrier() */
     cp_shared32 barriers_done;  /* futex */
     cp_shared_word running;     /* the next to run of what was collected; engine mutex */
