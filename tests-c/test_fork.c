@@ -111,23 +111,25 @@ static void *keep_reading_rings(void *unused)
     return unused;
 }
 
-static void *short_lived(void *unused)
+/* The domain is not on the stack: a child has the parent's domains, but not its threads. */
+static void *short_lived(void *domain)
 {
-    struct srcu_struct domain;
+    struct srcu_struct *ssp = domain;
 
-    init_srcu_struct(&domain);
-    srcu_read_unlock(&domain, srcu_read_lock(&domain));
-    synchronize_srcu(&domain);
-    cleanup_srcu_struct(&domain);
-    return unused;
+    init_srcu_struct(ssp);
+    srcu_read_unlock(ssp, srcu_read_lock(ssp));
+    synchronize_srcu(ssp);
+    cleanup_srcu_struct(ssp);
+    return NULL;
 }
 
 static void *keep_starting_threads(void *unused)
 {
+    static struct srcu_struct domain;
     pthread_t thread;
 
     while (!atomic_load(&stop))
-        if (pthread_create(&thread, NULL, short_lived, NULL) == 0)
+        if (pthread_create(&thread, NULL, short_lived, &domain) == 0)
             pthread_join(thread, NULL);
     return unused;
 }
@@ -136,12 +138,13 @@ static void child_uses_all(void)
 {
     struct kvm_vcpu *vcpu;
     struct tdpmmu_trace_event event;
+    struct srcu_struct domain;
     struct kvm *kvm;
     int events = 0;
 
     alarm(PATIENCE_S);
     make_and_destroy();
-    short_lived(NULL);
+    short_lived(&domain);
     while (tdpmmu_trace_read(&event, 1, NULL) == 1)
         ; /* what the parent had not read */
     kvm = new_vm(&vcpu);
@@ -303,13 +306,17 @@ static void while_tables_are_freed(void **state)
 
     (void)state;
     for (unsigned i = 0; i < rounds(200); i++) {
+        uint64_t strays;
         pid_t child;
 
         kvm_mmu_load(vcpu);
-        map_apart(kvm, vcpu, 200);
+        map_apart(kvm, vcpu, 400);
+        rcu_read_lock();
         zap_everything(kvm);
-        if (i % 2)
-            usleep(i * 7 % 300);
+        strays = stats_of(kvm).tables_stray;
+        rcu_read_unlock();
+        while (stats_of(kvm).tables_stray == strays)
+            ; /* until the callback thread is at it */
         child = fork();
         if (child == 0)
             child_frees_strays(kvm, (unsigned)stats_of(kvm).tables_stray);

@@ -60,15 +60,12 @@ package struct RWLock {
     @inline(__always)
     @discardableResult
     package func readLock() -> Bool {
-        if LockHolds.reads(lock) != 0 {
-            // A second hold lives in this thread's table only: the first one keeps
-            // writers out, and waiting for one that waits for us would never end.
-            LockHolds.addRead(lock)
-            return true
-        }
+        // A second hold lives in this thread's table only: the first one keeps
+        // writers out, and waiting for one that waits for us would never end.
+        if LockHolds.addRead(lock) { return true }
         guard mayReadLock() else { return false }
         if !word.tryRead() { LockQueue.wait(word, forWrite: false) }
-        LockHolds.addRead(lock)
+        LockHolds.addFirstRead(lock)
         return true
     }
 
