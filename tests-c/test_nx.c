@@ -607,6 +607,8 @@ static bool under_tsan(void)
 /* In the child: 0 if the VM can be used, has no thread, and gets one of its own. */
 static int use_in_child(struct world *w)
 {
+    unsigned warned;
+
     alarm(PATIENCE_MS / 1000);
     pass_through_lock(w);
     if (kvm_mmu_load(w->vcpu) || fetch(w, 5, 2) < 0 || fetch(w, 512 + 5, 2) < 0)
@@ -616,7 +618,9 @@ static int use_in_child(struct world *w)
     while (stats_of(w->kvm).nx_splits)
         sleep_ms(1);
     tdpmmu_destroy_vm(w->kvm);
-    return atomic_load(&w->warnings) ? 3 : 0;
+    warned = atomic_load(&w->warnings);
+    free(w); /* nothing else points to it in the child, and valgrind looks when that ends */
+    return warned ? 3 : 0;
 }
 
 /*

@@ -81,7 +81,7 @@ void cp_membarrier(void)
 
 /* Futex ------------------------------------------------------------------- */
 
-void cp_futex_wait(uint32_t *word, uint32_t expected, uint64_t timeout_ns)
+void cp_futex_wait(void *word, uint32_t expected, uint64_t timeout_ns)
 {
     struct timespec limit = {(time_t)(timeout_ns / 1000000000), (long)(timeout_ns % 1000000000)};
     int saved = errno;
@@ -90,7 +90,7 @@ void cp_futex_wait(uint32_t *word, uint32_t expected, uint64_t timeout_ns)
     errno = saved;
 }
 
-void cp_futex_wake(uint32_t *word, int count)
+void cp_futex_wake(void *word, int count)
 {
     int saved = errno;
 

@@ -25,21 +25,28 @@ __thread struct cp_thread cp_thread_data
 
 struct cp_bucket cp_buckets[CP_BUCKET_COUNT] __attribute__((aligned(64)));
 
-struct cp_registry cp_registry_data __attribute__((aligned(64)));
-struct cp_worker_data cp_worker_thread_data;
+#define CACHE_LINE aligned(64)
 
-/* Bits 62:47 of the cookie are set, which no address has. */
-struct cp_rcu_words cp_rcu_data __attribute__((aligned(64))) = {
-    .worker = CP_WORKER_NONE,
-    .completed = 1,
-    .cookie = (uintptr_t)0x7fffc3a5d0960f69,
-    .stall_ms = 21000,
+struct cp_gp_words cp_gp_data __attribute__((CACHE_LINE)) = {
+    .completed = {1},
+    .stall_ms = {21000},
 };
+struct cp_registry cp_registry_data __attribute__((CACHE_LINE));
+struct tdpmmu_rcu_reader cp_late_reader __attribute__((CACHE_LINE));
+struct cp_engine_words cp_engine_data __attribute__((CACHE_LINE));
+
+/* There is no worker yet.  Bits 62:47 of the cookie are set, which no address has. */
+struct cp_call_words cp_call_data __attribute__((CACHE_LINE)) = {
+    .worker = {2},
+    .cookie = {(uintptr_t)0x7fffc3a5d0960f69},
+};
+struct cp_flood_words cp_flood_data __attribute__((CACHE_LINE));
+struct cp_worker cp_worker_data __attribute__((CACHE_LINE));
 
 struct cp_trace_words cp_trace_data __attribute__((aligned(64))) = {.ring_size = 4096};
 
 struct cp_fork_words cp_fork_data __attribute__((aligned(64)));
-struct cp_fork_step cp_fork_steps[CP_FORK_STEPS];
+struct cp_fork_step cp_fork_step_data[CP_FORK_STEPS];
 
 struct cp_srcu_global cp_srcu_global_data;
 struct cp_srcu_words cp_srcu_words_data __attribute__((aligned(64)));
@@ -49,9 +56,14 @@ _Static_assert(offsetof(struct cp_trace_words, count) % 64 == 0, "so does the ev
 _Static_assert(offsetof(struct cp_trace_ring, written) % 64 == 0, "and what a ring's thread writes");
 _Static_assert(sizeof(struct cp_srcu) == sizeof(struct srcu_struct), "srcu.h reserves what is used");
 _Static_assert(offsetof(struct cp_srcu, self) == 0, "DEFINE_SRCU() writes it");
-_Static_assert(offsetof(struct cp_rcu_words, worker) % 64 == 0, "so does the worker's word");
+_Static_assert(sizeof(struct cp_bucket) == 64, "a bucket is a cache line");
+_Static_assert(sizeof(struct cp_srcu_shard) == 64, "a shard is a cache line");
+_Static_assert(sizeof(((struct cp_srcu *)0)->shards) >= (CP_SRCU_SHARDS + 1) * sizeof(struct cp_srcu_shard) - 8,
+               "the shards fit, wherever the first cache line begins");
+_Static_assert(sizeof(struct cp_reader_place) <= sizeof(((struct tdpmmu_rcu_reader *)0)->slot),
+               "rcu.h reserves what is used");
 
-uint32_t cp_arena_mutex_word;
-uintptr_t cp_warn_words[2];
-uint64_t cp_last_thread_id;
+cp_mutex cp_arena_mutex_word;
+struct cp_warn_words cp_warn_data;
+cp_shared64 cp_last_thread_id;
 uint32_t cp_under_valgrind;

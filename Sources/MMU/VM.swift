@@ -219,7 +219,7 @@ package struct VM: Equatable {
     }
 
     @inline(__always) func mutex(_ lock: VMLock) -> RankedMutex {
-        RankedMutex(line(lock).assumingMemoryBound(to: UInt32.self), lock.rank)
+        RankedMutex(line(lock).assumingMemoryBound(to: cp_mutex.self), lock.rank)
     }
 
     /// First vCPU of the list; under VMLock.vcpus.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
 import Sync
 
 /// A few free pages at a vCPU's hand, so that a fault seldom takes the arena's
@@ -7,7 +8,7 @@ import Sync
 package struct TableCache {
     package struct Storage {
         /// Held while a thread is inside; never waited for.
-        var busy: UInt32 = 0
+        var busy = cp_mutex()
         var count: Int32 = 0
         /// Headers of free pages, linked through `nextStray`.
         var first: Table? = nil
@@ -23,7 +24,7 @@ package struct TableCache {
     @inline(__always) package init(_ storage: UnsafeMutablePointer<Storage>) { self.storage = storage }
 
     @inline(__always) private var busy: FutexMutex {
-        FutexMutex(UnsafeMutableRawPointer(storage).assumingMemoryBound(to: UInt32.self))
+        FutexMutex(UnsafeMutableRawPointer(storage).assumingMemoryBound(to: cp_mutex.self))
     }
 
     /// A free page, or nil when the system has no more memory.

@@ -21,14 +21,14 @@ package func rcuBarrier() {
     if !CallbackEngine.hasCallbacks(), Worker.isIdle { return }
     // Release: pairs with the acquire in runOnce.  Full, as a read-modify-write, against
     // the worker going to sleep: pairs with the heavy fence in Worker.sleep.
-    let mine = atomic32(cp_rcu_barriers_wanted()).pointee.wrappingAdd(
+    let mine = shared(cp_engine_barriers_wanted()).pointee.wrappingAdd(
         1, ordering: .sequentiallyConsistent).newValue
-    let done = atomic32(cp_rcu_barriers_done())
+    let done = shared(cp_engine_barriers_done())
     while true {
         // Acquire: pairs with the release in runOnce.
         let now = done.pointee.load(ordering: .acquiring)
         if Int32(bitPattern: now &- mine) >= 0 { return }
         if !Worker.wake() { continue }  // no worker: the work was done here
-        cp_futex_wait(cp_rcu_barriers_done(), now, 0)
+        cp_futex_wait(cp_engine_barriers_done(), now, 0)
     }
 }

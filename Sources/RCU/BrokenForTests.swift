@@ -14,13 +14,13 @@ enum Breakable: UInt32 {
 
     /// Is this one spoilt?
     @inline(__always) var isBroken: Bool {
-        atomic32(cp_rcu_broken()).pointee.load(ordering: .relaxed) & rawValue != 0
+        shared(cp_gp_broken()).pointee.load(ordering: .relaxed) & rawValue != 0
     }
 }
 
 /// False unless the environment allows it.
 package func breakGracePeriodsForTests(_ what: UInt32) -> Bool {
     guard cp_environment_has("TDPMMU_ALLOW_BREAKING") else { return false }
-    atomic32(cp_rcu_broken()).pointee.store(what, ordering: .relaxed)
+    shared(cp_gp_broken()).pointee.store(what, ordering: .relaxed)
     return true
 }

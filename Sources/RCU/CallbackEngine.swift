@@ -7,10 +7,10 @@ import Sync
 import Synchronization
 
 enum CallbackEngine {
-    static var mutex: RankedMutex { RankedMutex(cp_rcu_engine_mutex(), .engine) }
+    static var mutex: RankedMutex { Invocation.mutex }
 
-    private static var barriersWanted: AtomicWord32 { atomic32(cp_rcu_barriers_wanted()) }
-    private static var barriersDone: AtomicWord32 { atomic32(cp_rcu_barriers_done()) }
+    private static var barriersWanted: AtomicWord32 { shared(cp_engine_barriers_wanted()) }
+    private static var barriersDone: AtomicWord32 { shared(cp_engine_barriers_done()) }
 
     /// Engine mutex held.  Bring everything to an end that is queued now, and answer
     /// the barriers that were asked for before.
@@ -24,14 +24,14 @@ enum CallbackEngine {
             PendingCallbacks.invoked(Invocation.run(batch))
         }
         // Acquire: pairs with the release in rcuStartPoll.
-        let polled = atomic64(cp_rcu_poll_wanted()).pointee.load(ordering: .acquiring)
+        let polled = shared(cp_gp_poll_wanted()).pointee.load(ordering: .acquiring)
         if !GracePeriod.isOver(polled) { GracePeriod.wait(for: polled, .poll) }
         SRCUService.run()
         // Relaxed: only the holder of the engine mutex writes it.
         if barriersDone.pointee.load(ordering: .relaxed) != asked {
             // Release: pairs with the acquire in rcuBarrier.
             barriersDone.pointee.store(asked, ordering: .releasing)
-            cp_futex_wake(cp_rcu_barriers_done(), Int32.max)
+            cp_futex_wake(cp_engine_barriers_done(), Int32.max)
         }
     }
 
@@ -56,7 +56,7 @@ enum CallbackEngine {
         barriersWanted.pointee.load(ordering: .relaxed)
             != barriersDone.pointee.load(ordering: .relaxed)
             || !GracePeriod.isOver(
-                atomic64(cp_rcu_poll_wanted()).pointee.load(ordering: .relaxed))
+                shared(cp_gp_poll_wanted()).pointee.load(ordering: .relaxed))
             || SRCUWork.isThere || hasCallbacks()
     }
 
@@ -74,7 +74,7 @@ enum CallbackEngine {
         var link = cp_registry().pointee.queues
         while let queue = link {
             body(CallbackQueue(queue))
-            link = cp_callbacks_next(queue).pointee
+            link = queue.pointee.next
         }
     }
 }

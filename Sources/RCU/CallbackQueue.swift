@@ -7,7 +7,7 @@
 // The collector takes the other list, after it made sure that the owner is not
 // still appending there:
 //      select ^= 1; heavy fence; wait for busy == 0; take the list
-// which is RCU again, with the append as the section: whoever shows busy == 0
+// which is RCU again, with the append as the section: an owner that shows busy == 0
 // after the heavy fence will read the new select next time.
 import CPlatform
 import CTDPMMU
@@ -25,13 +25,13 @@ struct CallbackQueue {
         CallbackQueue(cp_thread_callbacks(cp_self()))
     }
 
-    @inline(__always) private var busy: AtomicWord64 { atomic64(cp_callbacks_busy(queue)) }
-    @inline(__always) private var select: AtomicWord64 { atomic64(cp_callbacks_select(queue)) }
+    @inline(__always) private var busy: AtomicWord64 { shared(cp_callbacks_busy(queue)) }
+    @inline(__always) private var select: AtomicWord64 { shared(cp_callbacks_select(queue)) }
     @inline(__always) private func head(_ which: UInt64) -> AtomicWord {
-        atomicWord(cp_callbacks_head(queue, which))
+        shared(cp_callbacks_head(queue) + Int(which))
     }
     @inline(__always) private func tail(_ which: UInt64) -> UnsafeMutablePointer<UInt> {
-        cp_callbacks_tail(queue, which)
+        cp_callbacks_tail(queue) + Int(which)
     }
 
     // MARK: The owner
@@ -39,19 +39,18 @@ struct CallbackQueue {
     /// Owner.  The function queued last, 0 as long as the queue is on no list.
     @inline(__always)
     var known: UInt {
-        get { cp_callbacks_known(queue).pointee }
-        nonmutating set { cp_callbacks_known(queue).pointee = newValue }
+        get { queue.pointee.known }
+        nonmutating set { queue.pointee.known = newValue }
     }
 
     @inline(__always)
-    var needsFences: Bool { cp_callbacks_fences(queue).pointee != 0 }
+    var needsFences: Bool { queue.pointee.fences != 0 }
 
     /// Owner.  Count an append; true each time it is worth telling.
     @inline(__always)
     func countOne() -> Bool {
-        let count = cp_callbacks_count(queue)
-        count.pointee &+= 1
-        return count.pointee % PendingCallbacks.step == 0
+        queue.pointee.count &+= 1
+        return queue.pointee.count % PendingCallbacks.step == 0
     }
 
     /// Owner.  `next` of the element is nil.
@@ -72,16 +71,16 @@ struct CallbackQueue {
 
     /// Owner, registry mutex held: the thread's queue comes into being.
     func enlist() {
-        cp_callbacks_fences(queue).pointee = currentGracePeriod().needsFences ? 1 : 0
+        queue.pointee.fences = currentGracePeriod().needsFences ? 1 : 0
         for which: UInt64 in 0..<2 {
             head(which).pointee.store(0, ordering: .relaxed)
-            tail(which).pointee = UInt(bitPattern: cp_callbacks_head(queue, which))
+            tail(which).pointee = UInt(bitPattern: head(which))
         }
         let registry = cp_registry()
         let first = registry.pointee.queues
-        cp_callbacks_prev(queue).pointee = nil
-        cp_callbacks_next(queue).pointee = first
-        if let first { cp_callbacks_prev(first).pointee = queue }
+        queue.pointee.prev = nil
+        queue.pointee.next = first
+        if let first { first.pointee.prev = queue }
         registry.pointee.queues = queue
     }
 
@@ -93,17 +92,17 @@ struct CallbackQueue {
         let newer = own.select.pointee.load(ordering: .relaxed)
         own.moveToOrphans(newer ^ 1)
         own.moveToOrphans(newer)
-        let next = cp_callbacks_next(own.queue).pointee
-        let previous = cp_callbacks_prev(own.queue).pointee
-        if let next { cp_callbacks_prev(next).pointee = previous }
+        let next = own.queue.pointee.next
+        let previous = own.queue.pointee.prev
+        if let next { next.pointee.prev = previous }
         if let previous {
-            cp_callbacks_next(previous).pointee = next
+            previous.pointee.next = next
         } else {
             cp_registry().pointee.queues = next
         }
         own.known = 0
-        PendingCallbacks.add(UInt64(cp_callbacks_count(own.queue).pointee % PendingCallbacks.step))
-        cp_callbacks_count(own.queue).pointee = 0
+        PendingCallbacks.add(UInt64(own.queue.pointee.count % PendingCallbacks.step))
+        own.queue.pointee.count = 0
     }
 
     private func moveToOrphans(_ which: UInt64) {
@@ -111,7 +110,7 @@ struct CallbackQueue {
         guard let first = Head(bitPattern: first) else { return }
         Orphans.append(first, lastNext: tail(which).pointee)
         head(which).pointee.store(0, ordering: .relaxed)
-        tail(which).pointee = UInt(bitPattern: cp_callbacks_head(queue, which))
+        tail(which).pointee = UInt(bitPattern: head(which))
     }
 
     // MARK: A forked child, in which nobody appends
@@ -143,7 +142,7 @@ struct CallbackQueue {
             return
         }
         batch.append(first, lastNext: tail(which).pointee)
-        tail(which).pointee = UInt(bitPattern: cp_callbacks_head(queue, which))
+        tail(which).pointee = UInt(bitPattern: head(which))
         // Release: pairs with the acquire in hasCallbacks (rcuBarrier).
         head(which).pointee.store(0, ordering: .releasing)
     }

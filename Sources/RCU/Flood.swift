@@ -6,7 +6,7 @@ import Sync
 import Synchronization
 
 enum Flood {
-    private static var limit: AtomicWord64 { atomic64(cp_rcu_flood_limit()) }
+    private static var limit: AtomicWord64 { shared(cp_flood_limit()) }
 
     /// At most this long for each portion, so that nobody waits for ever: a reader may
     /// be waiting for this very thread.
@@ -49,6 +49,6 @@ enum Flood {
 
 /// Slow call_rcu() down while more callbacks are pending; 0: never.
 package func setFloodLimit(_ callbacks: UInt64) {
-    atomic64(cp_rcu_flood_limit()).pointee.store(
+    shared(cp_flood_limit()).pointee.store(
         callbacks == 0 ? UInt64.max : callbacks, ordering: .relaxed)
 }

@@ -20,10 +20,10 @@ enum ForkSupport {
     private static func child() {
         let state = cp_registry()
         let thread = cp_self()
-        cp_rcu_gp_mutex().pointee = 0
-        cp_rcu_worker_mutex().pointee = 0
-        // Whoever forks in a callback holds it, and releases it when the callback returns.
-        if thread.pointee.in_callback == 0 { cp_rcu_engine_mutex().pointee = 0 }
+        GracePeriod.mutex.setFree()
+        WorkerWord.mutex.setFree()
+        // A callback that forks holds it; Invocation's caller releases it when that returns.
+        if thread.pointee.in_callback == 0 { Invocation.mutex.setFree() }
         state.pointee.late_count = thread.pointee.late_depth == 0 ? 0 : 1
         if thread.pointee.late_depth == 0 {
             LateReaders.word.pointee.store(ReaderWord.idle.raw, ordering: .relaxed)
@@ -32,18 +32,18 @@ enum ForkSupport {
         Registry.keepOnlySelf()
         state.pointee.queues = nil
         if CallbackQueue.own.known != 0 { CallbackQueue.own.enlist() }
-        atomic32(cp_rcu_barriers_done()).pointee.store(
-            atomic32(cp_rcu_barriers_wanted()).pointee.load(ordering: .relaxed), ordering: .relaxed)
+        shared(cp_engine_barriers_done()).pointee.store(
+            shared(cp_engine_barriers_wanted()).pointee.load(ordering: .relaxed), ordering: .relaxed)
         WorkerWord.childForked()
         PendingCallbacks.reset(kept)
-        atomic32(cp_rcu_hurry()).pointee.store(0, ordering: .relaxed)
+        shared(cp_gp_hurry()).pointee.store(0, ordering: .relaxed)
     }
 
     /// Of all callbacks queued, collected or left behind, those of the kept function become
     /// the child's orphans.  The others are the parent's: the cookie changes, and the heads
     /// that they mark count as free here.  Returns how many were kept.
     private static func keepCallbacks(_ state: UnsafeMutablePointer<cp_registry>) -> UInt64 {
-        let cookie = atomicWord(cp_rcu_cookie())
+        let cookie = shared(cp_call_cookie())
         let old = cookie.pointee.load(ordering: .relaxed)
         let running = Invocation.running
         var chains = KeptCallbacks(old: old, new: old &+ 1 &<< 48)
@@ -55,7 +55,7 @@ enum ForkSupport {
             let newer = CallbackQueue(queue).selected
             chains.add(CallbackQueue(queue).first(newer ^ 1))
             chains.add(CallbackQueue(queue).first(newer))
-            link = cp_callbacks_next(queue).pointee
+            link = queue.pointee.next
         }
         running.pointee.store(0, ordering: .relaxed)
         cookie.pointee.store(chains.new, ordering: .relaxed)
@@ -97,5 +97,5 @@ private struct KeptCallbacks {
 /// Callbacks of this function are the library's own: a forked child has a copy of what they
 /// are about, and runs them as well.  One function for the process.
 package func keepInForkedChild(_ function: RCUCallback) {
-    atomicWord(cp_rcu_kept()).pointee.store(unsafeBitCast(function, to: UInt.self), ordering: .relaxed)
+    shared(cp_engine_kept()).pointee.store(unsafeBitCast(function, to: UInt.self), ordering: .relaxed)
 }

@@ -18,8 +18,8 @@ import Sync
 import Synchronization
 
 enum GracePeriod {
-    private static var mutex: RankedMutex { RankedMutex(cp_rcu_gp_mutex(), .gracePeriod) }
-    private static var completed: AtomicWord64 { atomic64(cp_rcu_completed()) }
+    static var mutex: RankedMutex { RankedMutex(cp_gp_mutex(), .gracePeriod) }
+    private static var completed: AtomicWord64 { shared(cp_gp_completed()) }
 
     /// The grace period that begins next.
     static func next() -> UInt64 {
@@ -91,11 +91,11 @@ enum GracePeriod {
     private static func pass(_ number: UInt64, askForWake: Bool) -> UInt64? {
         let state = cp_registry()
         while let reader = state.pointee.cursor {
-            let word = atomic64(cp_reader_word(reader))
+            let word = shared(cp_reader_word(reader))
             if !spin(word, until: number) {
-                if !askForWake || ask(word, number) { return cp_reader_tid(reader).pointee }
+                if !askForWake || ask(word, number) { return cp_reader_place(reader).pointee.tid }
             }
-            state.pointee.cursor = cp_reader_next(reader)
+            state.pointee.cursor = cp_reader_place(reader).pointee.next
         }
         return spin(LateReaders.word, until: number) ? nil : 0
     }

@@ -6,8 +6,10 @@ import Synchronization
 
 /// Running callbacks; engine mutex held.
 enum Invocation {
+    static var mutex: RankedMutex { RankedMutex(cp_engine_mutex(), .engine) }
+
     /// What was collected and has not begun to run: a forked child looks for what it keeps.
-    static var running: AtomicWord { atomicWord(cp_rcu_running()) }
+    static var running: AtomicWord { shared(cp_engine_running()) }
 
     /// A batch that waits for its grace period; registry mutex held as well.
     static func waiting(_ batch: CallbackList) {
@@ -17,7 +19,7 @@ enum Invocation {
     /// Run a batch; returns how many there were.
     static func run(_ batch: CallbackList) -> UInt64 {
         let thread = cp_self()
-        let cookie = atomicWord(cp_rcu_cookie()).pointee.load(ordering: .relaxed)
+        let cookie = shared(cp_call_cookie()).pointee.load(ordering: .relaxed)
         thread.pointee.in_callback = 1
         var count: UInt64 = 0
         var link = batch.first
@@ -31,7 +33,7 @@ enum Invocation {
             if isKept { ForkGate.leave() }
             count &+= 1
             // A callback forked, and this is the child: the rest is the parent's.
-            if atomicWord(cp_rcu_cookie()).pointee.load(ordering: .relaxed) != cookie {
+            if shared(cp_call_cookie()).pointee.load(ordering: .relaxed) != cookie {
                 count = 0
                 break
             }

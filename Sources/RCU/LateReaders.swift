@@ -44,5 +44,5 @@ enum LateReaders {
     }
 
     @inline(__always)
-    static var word: AtomicWord64 { atomic64(cp_reader_word(cp_rcu_late())) }
+    static var word: AtomicWord64 { shared(cp_reader_word(cp_late())) }
 }

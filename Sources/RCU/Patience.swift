@@ -19,7 +19,7 @@ struct Patience {
     private static let hurriedYields = 2_000
 
     private var yieldsNow: Int {
-        atomic32(cp_rcu_hurry()).pointee.load(ordering: .relaxed) == 0
+        shared(cp_gp_hurry()).pointee.load(ordering: .relaxed) == 0
             ? Self.yields : Self.hurriedYields
     }
 
@@ -37,12 +37,12 @@ struct Patience {
             begunNS = cp_monotonic_ns()
             setNextComplaint(after: begunNS)
         }
-        cp_futex_wait(cp_rcu_gp_event(), seen, sleepNS)
+        cp_futex_wait(cp_gp_event(), seen, sleepNS)
         sleepNS = min(sleepNS &+ sleepNS / 8, Self.longestSleepNS)
     }
 
     private mutating func setNextComplaint(after now: UInt64) {
-        let limit = UInt64(atomic32(cp_rcu_stall_ms()).pointee.load(ordering: .relaxed))
+        let limit = UInt64(shared(cp_gp_stall_ms()).pointee.load(ordering: .relaxed))
         complainAtNS = limit == 0 ? UInt64.max : now &+ limit &* 1_000_000
     }
 

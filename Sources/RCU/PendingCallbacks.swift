@@ -8,7 +8,7 @@ enum PendingCallbacks {
     /// A thread tells of its callbacks in portions of this many.
     static var step: UInt32 { 4096 }
 
-    private static var count: AtomicWord64 { atomic64(cp_rcu_pending()) }
+    private static var count: AtomicWord64 { shared(cp_flood_pending()) }
 
     /// Signed: what a thread has not yet told of may have run already.
     static var now: Int64 { Int64(bitPattern: count.pointee.load(ordering: .relaxed)) }

@@ -10,7 +10,7 @@ package func rcuGetState() -> UInt64 { GracePeriod.next() }
 /// The same, and the callback thread runs it.
 package func rcuStartPoll() -> UInt64 {
     let cookie = GracePeriod.next()
-    let wanted = atomic64(cp_rcu_poll_wanted())
+    let wanted = shared(cp_gp_poll_wanted())
     // Numbers only grow; a newer wish stands for the older ones.  Release: pairs with
     // the acquire in CallbackEngine.runOnce.  Full, as a read-modify-write, against the
     // worker going to sleep: pairs with the heavy fence in Worker.sleep.
@@ -27,8 +27,8 @@ package func rcuPollState(_ cookie: UInt64) -> Bool {
         return true
     }
     guard isGenuine(cookie, "poll_state_synchronize_rcu") else { return false }
-    // Started, and there may be no worker that runs it: whoever polls then does.
-    if atomic64(cp_rcu_poll_wanted()).pointee.load(ordering: .relaxed) >= cookie {
+    // Started, and there may be no worker that runs it: then the poll does (Worker.workInPlace).
+    if shared(cp_gp_poll_wanted()).pointee.load(ordering: .relaxed) >= cookie {
         Worker.wake()
         return GracePeriod.isOver(cookie)
     }

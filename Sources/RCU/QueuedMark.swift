@@ -13,7 +13,7 @@ import Synchronization
 /// was never initialised, or that was copied from elsewhere, does not decode to one
 /// of the functions ever passed.
 enum QueuedMark {
-    private static var cookie: AtomicWord { atomicWord(cp_rcu_cookie()) }
+    private static var cookie: AtomicWord { shared(cp_call_cookie()) }
 
     /// User addresses end below this bit; in an action it is 0, in the cookie 1.
     private static var addressBits: UInt { 47 }
@@ -36,7 +36,7 @@ enum QueuedMark {
     static func isKept(_ head: Head, cookie: UInt) -> Bool {
         let words = UnsafeMutableRawPointer(head).assumingMemoryBound(to: UInt.self)
         return words[1] ^ cookie ^ UInt(bitPattern: head)
-            == atomicWord(cp_rcu_kept()).pointee.load(ordering: .relaxed)
+            == shared(cp_engine_kept()).pointee.load(ordering: .relaxed)
     }
 
     /// From the parent's mark to the child's; it is the last of its list from now on.
@@ -86,7 +86,7 @@ enum QueuedMark {
     private static func isKnown(_ function: UInt) -> Bool {
         guard function != 0 else { return false }
         for i in 0..<Int(CP_KNOWN_FUNCTIONS) {
-            let known = atomicWord(cp_rcu_known() + i).pointee.load(ordering: .relaxed)
+            let known = shared(cp_call_known() + i).pointee.load(ordering: .relaxed)
             if known == function { return true }
             if known == 0 { return false }
         }
@@ -97,7 +97,7 @@ enum QueuedMark {
     /// unnoticed mistake.  A full table the same.
     static func remember(_ function: UInt) {
         for i in 0..<Int(CP_KNOWN_FUNCTIONS) {
-            let result = atomicWord(cp_rcu_known() + i).pointee.compareExchange(
+            let result = shared(cp_call_known() + i).pointee.compareExchange(
                 expected: 0, desired: function, ordering: .relaxed)
             if result.exchanged || result.original == function { return }
         }

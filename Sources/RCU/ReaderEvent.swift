@@ -5,12 +5,12 @@ import Sync
 import Synchronization
 
 enum ReaderEvent {
-    static var word: AtomicWord32 { atomic32(cp_rcu_gp_event()) }
+    static var word: AtomicWord32 { shared(cp_gp_event()) }
 
     /// A reader that was asked to, tells that it has left.
     static func readerLeft() {
         // Release: pairs with the acquires in GracePeriod.run.
         word.pointee.wrappingAdd(1, ordering: .releasing)
-        cp_futex_wake(cp_rcu_gp_event(), Int32.max)
+        cp_futex_wake(cp_gp_event(), Int32.max)
     }
 }

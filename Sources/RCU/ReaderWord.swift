@@ -57,7 +57,7 @@ struct ReaderWord: Equatable {
 
 /// The calling thread's reader word.
 @inline(__always)
-var ownWord: AtomicWord64 { atomic64(cp_reader_word(cp_reader())) }
+var ownWord: AtomicWord64 { shared(cp_reader_word(cp_reader())) }
 
 /// Is the calling thread inside a read-side critical section?
 @inline(__always)
@@ -68,7 +68,7 @@ package func rcuReadLockHeld() -> Bool {
 
 /// The grace-period word.
 @inline(__always)
-var gracePeriodWord: AtomicWord64 { atomic64(cp_rcu_gp()) }
+var gracePeriodWord: AtomicWord64 { shared(cp_rcu_gp()) }
 
 @inline(__always)
 func currentGracePeriod() -> ReaderWord {

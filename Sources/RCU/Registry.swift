@@ -10,7 +10,7 @@ typealias Reader = UnsafeMutablePointer<tdpmmu_rcu_reader>
 
 /// The mutex of the registry of readers and queues.
 @inline(__always)
-var registryMutex: RankedMutex { RankedMutex(cp_rcu_registry_mutex(), .registry) }
+var registryMutex: RankedMutex { RankedMutex(cp_registry_mutex(cp_registry()), .registry) }
 
 enum Registry {
     /// Put the calling thread on the list, with its word idle, if it is not there.  Signals
@@ -24,11 +24,11 @@ enum Registry {
         // At the head, which the cursor of a running grace period has passed:
         // it need not look, for the mutex shows us all that it waits about.
         let first = state.pointee.readers
-        cp_reader_set_next(reader, first)
-        cp_reader_set_prev(reader, nil)
-        if let first { cp_reader_set_prev(first, reader) }
+        cp_reader_place(reader).pointee.next = first
+        cp_reader_place(reader).pointee.prev = nil
+        if let first { cp_reader_place(first).pointee.prev = reader }
         state.pointee.readers = reader
-        cp_reader_tid(reader).pointee = UInt64(cp_gettid())
+        cp_reader_place(reader).pointee.tid = UInt64(cp_gettid())
         ownWord.pointee.store(ReaderWord.idle.raw, ordering: .relaxed)
         registryMutex.unlock()
     }
@@ -43,10 +43,10 @@ enum Registry {
         guard isMember else { return }
         let state = cp_registry()
         let reader = cp_reader()
-        let next = cp_reader_next(reader)
-        let previous = cp_reader_prev(reader)
-        if let next { cp_reader_set_prev(next, previous) }
-        if let previous { cp_reader_set_next(previous, next) } else { state.pointee.readers = next }
+        let next = cp_reader_place(reader).pointee.next
+        let previous = cp_reader_place(reader).pointee.prev
+        if let next { cp_reader_place(next).pointee.prev = previous }
+        if let previous { cp_reader_place(previous).pointee.next = next } else { state.pointee.readers = next }
         if state.pointee.cursor == reader { state.pointee.cursor = next }
         ownWord.pointee.store(ReaderWord.unregistered.raw, ordering: .relaxed)
     }
@@ -56,8 +56,8 @@ enum Registry {
         let reader = cp_reader()
         cp_registry().pointee.readers = isMember ? reader : nil
         cp_registry().pointee.cursor = nil
-        cp_reader_set_next(reader, nil)
-        cp_reader_set_prev(reader, nil)
-        cp_reader_tid(reader).pointee = UInt64(cp_gettid())
+        cp_reader_place(reader).pointee.next = nil
+        cp_reader_place(reader).pointee.prev = nil
+        cp_reader_place(reader).pointee.tid = UInt64(cp_gettid())
     }
 }

@@ -23,7 +23,7 @@ import Synchronization
 enum SRCU {
     static var mutex: RankedMutex { RankedMutex(cp_srcu_mutex(), .srcu) }
 
-    static var event: AtomicWord32 { atomic32(cp_srcu_event()) }
+    static var event: AtomicWord32 { shared(cp_srcu_event()) }
 
     /// SRCU mutex held.  Something that others wait for has happened.
     static func changed() {
@@ -35,7 +35,7 @@ enum SRCU {
     /// memory, which may be gone.
     @inline(never)
     static func readerLeft() {
-        if atomic32(cp_srcu_waiting()).pointee.exchange(0, ordering: .sequentiallyConsistent) == 0 {
+        if shared(cp_srcu_waiting()).pointee.exchange(0, ordering: .sequentiallyConsistent) == 0 {
             return
         }
         event.pointee.wrappingAdd(1, ordering: .releasing)
@@ -47,7 +47,7 @@ enum SRCU {
 
 /// Has the callback thread something to do for a domain?
 enum SRCUWork {
-    private static var word: AtomicWord32 { atomic32(cp_srcu_work()) }
+    private static var word: AtomicWord32 { shared(cp_srcu_work()) }
 
     static var isThere: Bool { word.pointee.load(ordering: .relaxed) != 0 }
 

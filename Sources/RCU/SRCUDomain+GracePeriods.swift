@@ -26,7 +26,7 @@ extension SRCUDomain {
     private func isQuiet(_ which: UInt32) -> Bool {
         if Breakable.srcu.isBroken || isDrained(which) { return true }
         // Ask leavers to wake us, and look again: pairs with the fence in leave.
-        atomic32(cp_srcu_waiting()).pointee.store(1, ordering: .relaxed)
+        shared(cp_srcu_waiting()).pointee.store(1, ordering: .relaxed)
         atomicMemoryFence(ordering: .sequentiallyConsistent)
         return isDrained(which)
     }
@@ -103,8 +103,8 @@ extension SRCUDomain {
         } else {
             cp_srcu_all().pointee.domains = next
         }
-        atomicWord(cp_srcu_self(state)).pointee.store(0, ordering: .relaxed)
-        atomic32(cp_srcu_listed(state)).pointee.store(0, ordering: .relaxed)
+        shared(cp_srcu_self(state)).pointee.store(0, ordering: .relaxed)
+        shared(cp_srcu_listed(state)).pointee.store(0, ordering: .relaxed)
         SRCU.mutex.unlock()
         return true
     }

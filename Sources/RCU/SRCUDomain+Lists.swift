@@ -13,28 +13,28 @@ extension SRCUDomain {
 
     /// A chain of heads, the last one's next being nil.
     func append(_ chain: Head, lastNext: UInt, to list: UInt64) {
-        if cp_srcu_head(state, list).pointee == nil {
-            cp_srcu_head(state, list).pointee = chain
+        if cp_srcu_head(state)[Int(list)] == nil {
+            cp_srcu_head(state)[Int(list)] = chain
         } else {
-            UnsafeMutablePointer<Head?>(bitPattern: cp_srcu_tail(state, list).pointee)
+            UnsafeMutablePointer<Head?>(bitPattern: cp_srcu_tail(state)[Int(list)])
                 .unsafelyUnwrapped.pointee = chain
         }
-        cp_srcu_tail(state, list).pointee = lastNext
+        cp_srcu_tail(state)[Int(list)] = lastNext
     }
 
     /// The grace period of a list is over.
     func ripen(_ list: UInt64) {
-        guard let first = cp_srcu_head(state, list).pointee else { return }
-        append(first, lastNext: cp_srcu_tail(state, list).pointee, to: ripe)
-        cp_srcu_head(state, list).pointee = nil
+        guard let first = cp_srcu_head(state)[Int(list)] else { return }
+        append(first, lastNext: cp_srcu_tail(state)[Int(list)], to: ripe)
+        cp_srcu_head(state)[Int(list)] = nil
         SRCUWork.setLater()
     }
 
     func takeRipe() -> CallbackList {
         var batch = CallbackList()
-        if let first = cp_srcu_head(state, ripe).pointee {
-            batch.append(first, lastNext: cp_srcu_tail(state, ripe).pointee)
-            cp_srcu_head(state, ripe).pointee = nil
+        if let first = cp_srcu_head(state)[Int(ripe)] {
+            batch.append(first, lastNext: cp_srcu_tail(state)[Int(ripe)])
+            cp_srcu_head(state)[Int(ripe)] = nil
         }
         return batch
     }
@@ -42,10 +42,13 @@ extension SRCUDomain {
     /// In a forked child: readers and callbacks are the parent's, or this thread's.
     func forget() {
         let state = state
-        for shard in 0..<UInt64(CP_SRCU_SHARDS) {
-            cp_srcu_shard(state, shard).update(repeating: 0, count: 4)
+        for number in 0..<UInt64(CP_SRCU_SHARDS) {
+            for which: UInt32 in 0..<2 {
+                entered(which, number).pointee.store(0, ordering: .relaxed)
+                left(which, number).pointee.store(0, ordering: .relaxed)
+            }
         }
-        for list: UInt64 in 0...ripe { cp_srcu_head(state, list).pointee = nil }
+        for list: UInt64 in 0...ripe { cp_srcu_head(state)[Int(list)] = nil }
         state.pointee.invoked = state.pointee.queued
         state.pointee.waiters = 0
     }

@@ -25,16 +25,16 @@ package struct SRCUDomain {
 
     // MARK: Life
 
-    /// Relaxed: whoever uses a domain was told of it by whoever made it.
+    /// Relaxed: a user of the domain was told of it by the caller of initialize().
     @inline(__always)
     private var isAlive: Bool {
-        atomicWord(cp_srcu_self(state)).pointee.load(ordering: .relaxed) == UInt(bitPattern: domain)
+        shared(cp_srcu_self(state)).pointee.load(ordering: .relaxed) == UInt(bitPattern: domain)
     }
 
     /// Acquire: pairs with the release in enlist; the id is there.
     @inline(__always)
     private var isListed: Bool {
-        atomic32(cp_srcu_listed(state)).pointee.load(ordering: .acquiring) != 0
+        shared(cp_srcu_listed(state)).pointee.load(ordering: .acquiring) != 0
     }
 
     /// May it be used?  If not, a warning.  One made by DEFINE_SRCU() becomes known here.
@@ -66,7 +66,7 @@ package struct SRCUDomain {
         SRCU.mutex.lock()
         enlist()
         SRCU.mutex.unlock()
-        atomicWord(cp_srcu_self(state)).pointee.store(UInt(bitPattern: domain), ordering: .relaxed)
+        shared(cp_srcu_self(state)).pointee.store(UInt(bitPattern: domain), ordering: .relaxed)
     }
 
     /// SRCU mutex held.
@@ -81,23 +81,28 @@ package struct SRCUDomain {
         if let next = state.pointee.next { next.pointee.prev = state }
         all.pointee.domains = state
         // Release: pairs with the acquire in isListed.
-        atomic32(cp_srcu_listed(state)).pointee.store(1, ordering: .releasing)
+        shared(cp_srcu_listed(state)).pointee.store(1, ordering: .releasing)
     }
 
     // MARK: Readers
 
     @inline(__always)
-    var index: AtomicWord64 { atomic64(cp_srcu_index(state)) }
+    var index: AtomicWord64 { shared(cp_srcu_index(state)) }
+
+    @inline(__always)
+    private func shard(_ number: UInt64) -> UnsafeMutablePointer<cp_srcu_shard> {
+        cp_srcu_shards(state) + Int(number % UInt64(CP_SRCU_SHARDS))
+    }
 
     /// The counts of readers that came in, or went out, by this index, of a shard.
     @inline(__always)
-    func entered(_ which: UInt32, _ shard: UInt64) -> AtomicWord64 {
-        atomic64(cp_srcu_shard(state, shard) + Int(which))
+    func entered(_ which: UInt32, _ number: UInt64) -> AtomicWord64 {
+        shared(cp_srcu_shard_entered(shard(number)) + Int(which))
     }
 
     @inline(__always)
-    func left(_ which: UInt32, _ shard: UInt64) -> AtomicWord64 {
-        atomic64(cp_srcu_shard(state, shard) + 2 + Int(which))
+    func left(_ which: UInt32, _ number: UInt64) -> AtomicWord64 {
+        shared(cp_srcu_shard_left(shard(number)) + Int(which))
     }
 
     /// The domain may be gone when this returns, so what follows the count is global.
@@ -106,6 +111,6 @@ package struct SRCUDomain {
         // Release: pairs with the acquire in isDrained.  A full fence as well: pairs
         // with the one in advance; either it sees us out, or we see that it waits.
         left(which, currentThreadID()).pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
-        if atomic32(cp_srcu_waiting()).pointee.load(ordering: .relaxed) != 0 { SRCU.readerLeft() }
+        if shared(cp_srcu_waiting()).pointee.load(ordering: .relaxed) != 0 { SRCU.readerLeft() }
     }
 }

@@ -15,7 +15,7 @@ enum SRCUHolds {
     @inline(__always)
     private static func find(_ domain: Domain) -> UnsafeMutablePointer<cp_srcu_hold>? {
         let table = own
-        let holds = cp_srcu_holds(table)
+        let holds = cp_srcu_holds_table(table)
         var i = Int(table.pointee.used)
         while i > 0 {
             i &-= 1
@@ -24,12 +24,18 @@ enum SRCUHolds {
         return nil
     }
 
+    /// How many sections by this index.
+    @inline(__always)
+    private static func count(
+        _ hold: UnsafeMutablePointer<cp_srcu_hold>, _ which: UInt32
+    ) -> UnsafeMutablePointer<UInt32> { cp_srcu_hold_count(hold) + Int(which) }
+
     @inline(__always)
     static func contains(_ domain: Domain) -> Bool { find(domain) != nil }
 
     /// Is one of them a VM's?
     static var containsRanked: Bool {
-        let holds = cp_srcu_holds(own)
+        let holds = cp_srcu_holds_table(own)
         for i in 0..<Int(own.pointee.used) {
             if let domain = holds[i].domain, SRCUDomain(domain).state.pointee.rank != 0 { return true }
         }
@@ -56,7 +62,7 @@ enum SRCUHolds {
         let bytes = 2 * capacity * MemoryLayout<cp_srcu_hold>.stride
         guard let raw = cp_malloc(bytes) else { return false }
         let larger = raw.bindMemory(to: cp_srcu_hold.self, capacity: 2 * capacity)
-        larger.initialize(from: cp_srcu_holds(table), count: used)
+        larger.initialize(from: cp_srcu_holds_table(table), count: used)
         cp_free(table.pointee.heap)
         table.pointee.heap = larger
         table.pointee.capacity = UInt32(2 * capacity)
@@ -67,15 +73,15 @@ enum SRCUHolds {
     @inline(__always)
     static func add(_ domain: Domain, _ which: UInt32) {
         if let hold = find(domain) {
-            cp_srcu_hold_count(hold, which).pointee &+= 1
+            count(hold, which).pointee &+= 1
             return
         }
         let table = own
         let used = table.pointee.used
-        let hold = cp_srcu_holds(table) + Int(used)
+        let hold = cp_srcu_holds_table(table) + Int(used)
         hold.pointee.domain = domain
-        cp_srcu_hold_count(hold, which).pointee = 1
-        cp_srcu_hold_count(hold, which ^ 1).pointee = 0
+        count(hold, which).pointee = 1
+        count(hold, which ^ 1).pointee = 0
         table.pointee.used = used &+ 1
     }
 
@@ -83,10 +89,10 @@ enum SRCUHolds {
     @inline(__always)
     static func remove(_ domain: Domain, _ which: UInt32) -> Bool {
         guard let hold = find(domain) else { return false }
-        let count = cp_srcu_hold_count(hold, which)
-        if count.pointee == 0 { return false }
-        count.pointee &-= 1
-        if count.pointee == 0, cp_srcu_hold_count(hold, which ^ 1).pointee == 0 { drop(hold) }
+        let open = count(hold, which)
+        if open.pointee == 0 { return false }
+        open.pointee &-= 1
+        if open.pointee == 0, count(hold, which ^ 1).pointee == 0 { drop(hold) }
         return true
     }
 
@@ -94,7 +100,7 @@ enum SRCUHolds {
     private static func drop(_ hold: UnsafeMutablePointer<cp_srcu_hold>) {
         let table = own
         let last = table.pointee.used &- 1
-        hold.update(from: cp_srcu_holds(table) + Int(last), count: 1)
+        hold.update(from: cp_srcu_holds_table(table) + Int(last), count: 1)
         table.pointee.used = last
         if last == 0, table.pointee.heap != nil { freeHeap() }
     }
@@ -108,14 +114,14 @@ enum SRCUHolds {
     /// The thread exits: what it left open would hold up grace periods for ever.
     static func releaseAllAtExit() {
         while own.pointee.used != 0 {
-            let hold = cp_srcu_holds(own) + Int(own.pointee.used &- 1)
+            let hold = cp_srcu_holds_table(own) + Int(own.pointee.used &- 1)
             let domain = hold.pointee.domain.unsafelyUnwrapped
-            let open = UInt64(cp_srcu_hold_count(hold, 0).pointee)
-                &+ UInt64(cp_srcu_hold_count(hold, 1).pointee)
+            let open = UInt64(count(hold, 0).pointee)
+                &+ UInt64(count(hold, 1).pointee)
             warn(.rcu, "srcu_read_lock", "a thread exits inside an SRCU read-side section",
                  open, UInt64(UInt(bitPattern: domain)))
             for which: UInt32 in 0..<2 {
-                for _ in 0..<cp_srcu_hold_count(hold, which).pointee {
+                for _ in 0..<count(hold, which).pointee {
                     SRCUDomain(domain).leave(which)
                 }
             }
@@ -125,12 +131,12 @@ enum SRCUHolds {
 
     /// In a forked child: count again, in the domains, what this thread has open.
     private static func countAgain() {
-        let holds = cp_srcu_holds(own)
+        let holds = cp_srcu_holds_table(own)
         for i in 0..<Int(own.pointee.used) {
             guard let domain = holds[i].domain else { continue }
-            let shard = cp_srcu_shard(SRCUDomain(domain).state, 0)
             for which: UInt32 in 0..<2 {
-                shard[Int(which)] = UInt64(cp_srcu_hold_count(holds + i, which).pointee)
+                SRCUDomain(domain).entered(which, 0).pointee.store(
+                    UInt64(count(holds + i, which).pointee), ordering: .relaxed)
             }
         }
     }

@@ -10,7 +10,7 @@ struct StallClock {
     private var reported: UInt64 = 0
 
     private var limitMS: UInt64 {
-        UInt64(atomic32(cp_rcu_stall_ms()).pointee.load(ordering: .relaxed))
+        UInt64(shared(cp_gp_stall_ms()).pointee.load(ordering: .relaxed))
     }
 
     /// Sleep no longer than this; 0: as long as it takes.
@@ -29,5 +29,5 @@ struct StallClock {
 
 /// Complain of grace periods this old; 0: never.
 package func setStallTimeout(milliseconds: UInt32) {
-    atomic32(cp_rcu_stall_ms()).pointee.store(milliseconds, ordering: .relaxed)
+    shared(cp_gp_stall_ms()).pointee.store(milliseconds, ordering: .relaxed)
 }

@@ -13,7 +13,7 @@ package func synchronizeRCU() {
 /// The same without leaving the processor to others.
 package func synchronizeRCUExpedited() {
     guard mayWait("synchronize_rcu_expedited") else { return }
-    let hurry = atomic32(cp_rcu_hurry())
+    let hurry = shared(cp_gp_hurry())
     hurry.pointee.add(1, ordering: .relaxed)
     GracePeriod.wait(.expedited)
     hurry.pointee.subtract(1, ordering: .relaxed)

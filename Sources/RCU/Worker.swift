@@ -8,7 +8,7 @@ import Synchronization
 
 enum Worker {
     private static var state: AtomicWord32 { WorkerWord.state }
-    private static var mutex: RankedMutex { RankedMutex(cp_rcu_worker_mutex(), .worker) }
+    private static var mutex: RankedMutex { WorkerWord.mutex }
 
     /// Asleep with all its work done, or not there with nothing left half done.
     /// Acquire: pairs with the release in sleep; its callbacks' effects are seen.
@@ -98,7 +98,7 @@ enum Worker {
             if state.pointee.compareExchange(
                 expected: WorkerWord.asleep, desired: WorkerWord.stop, ordering: .relaxed
             ).exchanged {
-                cp_futex_wake(cp_rcu_worker(), 1)
+                cp_futex_wake(cp_call_worker(), 1)
                 cp_thread_join(cp_worker_thread().pointee.thread)
                 state.pointee.store(WorkerWord.ended, ordering: .relaxed)
                 return
@@ -134,7 +134,7 @@ enum Worker {
             }
             let seen = state.pointee.load(ordering: .relaxed)
             if seen != WorkerWord.asleep { return seen != WorkerWord.stop }
-            cp_futex_wait(cp_rcu_worker(), WorkerWord.asleep, 0)
+            cp_futex_wait(cp_call_worker(), WorkerWord.asleep, 0)
         }
     }
 }

@@ -12,7 +12,10 @@ enum WorkerWord {
     static var stop: UInt32 { 3 }
     static var ended: UInt32 { 4 }
 
-    static var state: AtomicWord32 { atomic32(cp_rcu_worker()) }
+    static var state: AtomicWord32 { shared(cp_call_worker()) }
+
+    /// For its start and its end.
+    static var mutex: RankedMutex { RankedMutex(cp_worker_mutex(cp_worker_thread()), .worker) }
 
     /// Wakes it, if it sleeps.  False if it does neither, for there is none.
     static func wake() -> Bool {
@@ -22,7 +25,7 @@ enum WorkerWord {
             if state.pointee.compareExchange(
                 expected: asleep, desired: awake, ordering: .relaxed
             ).exchanged {
-                cp_futex_wake(cp_rcu_worker(), 1)
+                cp_futex_wake(cp_call_worker(), 1)
             }
             return true
         default: return false

@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Atomics on raw words: C structs and page tables hold plain integers, every
-// shared access to which goes through these views.
+// Atomics in memory that C structs and page tables own.  A shared word of a C struct has a
+// type that says so (cp_shared.h); a page table, and the public structs, hold plain integers.
 import CPlatform
 import Synchronization
 
 package typealias AtomicWord32 = UnsafeMutablePointer<Atomic<UInt32>>
 package typealias AtomicWord64 = UnsafeMutablePointer<Atomic<UInt64>>
 package typealias AtomicWord = UnsafeMutablePointer<Atomic<UInt>>
-
-@inline(__always)
-package func atomic16(_ word: UnsafeMutablePointer<UInt16>) -> UnsafeMutablePointer<Atomic<UInt16>> {
-    UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt16>.self)
-}
 
 @inline(__always)
 package func atomic32(_ word: UnsafeMutablePointer<UInt32>) -> AtomicWord32 {
@@ -28,6 +23,27 @@ package func atomicWord(_ word: UnsafeMutablePointer<UInt>) -> AtomicWord {
     UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt>.self)
 }
 
+/// A shared word of a C struct, as the atomic that it is.
+@inline(__always)
+package func shared(_ word: UnsafeMutablePointer<cp_shared16>) -> UnsafeMutablePointer<Atomic<UInt16>> {
+    UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt16>.self)
+}
+
+@inline(__always)
+package func shared(_ word: UnsafeMutablePointer<cp_shared32>) -> AtomicWord32 {
+    UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt32>.self)
+}
+
+@inline(__always)
+package func shared(_ word: UnsafeMutablePointer<cp_shared64>) -> AtomicWord64 {
+    UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt64>.self)
+}
+
+@inline(__always)
+package func shared(_ word: UnsafeMutablePointer<cp_shared_word>) -> AtomicWord {
+    UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt>.self)
+}
+
 /// A number for the calling thread, never 0 and never given out again.
 @inline(__always)
 package func currentThreadID() -> UInt64 {
@@ -37,7 +53,7 @@ package func currentThreadID() -> UInt64 {
 
 @inline(never)
 private func newThreadID() -> UInt64 {
-    let id = atomic64(cp_thread_ids()).pointee.wrappingAdd(1, ordering: .relaxed).newValue
+    let id = shared(cp_thread_ids()).pointee.wrappingAdd(1, ordering: .relaxed).newValue
     cp_self().pointee.id = id
     return id
 }

@@ -5,8 +5,8 @@ import CPlatform
 import Synchronization
 
 package enum ForkGate {
-    private static var closed: AtomicWord32 { atomic32(cp_fork_closed()) }
-    private static var inside: AtomicWord32 { atomic32(cp_fork_inside()) }
+    private static var closed: AtomicWord32 { shared(cp_fork_closed()) }
+    private static var inside: AtomicWord32 { shared(cp_fork_inside()) }
 
     /// A fork waits this long for those inside; they may be waiting for the forking thread.
     private static var patienceNS: UInt64 { 1_000_000_000 }
@@ -14,7 +14,7 @@ package enum ForkGate {
 
     /// Differs in a child from what it was in its parent: a thread that was started at
     /// another count is not in this process.
-    package static var forks: UInt32 { atomic32(cp_fork_forks()).pointee.load(ordering: .relaxed) }
+    package static var forks: UInt32 { shared(cp_fork_forks()).pointee.load(ordering: .relaxed) }
 
     // MARK: The library's threads
 
@@ -64,6 +64,6 @@ package enum ForkGate {
     package static func childForked() {
         closed.pointee.store(0, ordering: .relaxed)
         inside.pointee.store(UInt32(cp_self().pointee.in_gate), ordering: .relaxed)
-        atomic32(cp_fork_forks()).pointee.wrappingAdd(1, ordering: .relaxed)
+        shared(cp_fork_forks()).pointee.wrappingAdd(1, ordering: .relaxed)
     }
 }

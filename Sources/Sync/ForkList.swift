@@ -39,8 +39,10 @@ package enum ForkStep: UInt32 {
 package enum ForkList {
     package typealias Hook = @convention(c) () -> Void
 
-    private static func hook(_ step: UInt32, _ which: UInt32) -> AtomicWord {
-        atomicWord(cp_fork_hook(step, which))
+    private static func hooks(_ step: UInt32) -> (prepare: AtomicWord, parent: AtomicWord, child: AtomicWord) {
+        let entry = cp_fork_steps() + Int(step)
+        return (shared(cp_fork_step_prepare(entry)), shared(cp_fork_step_parent(entry)),
+                shared(cp_fork_step_child(entry)))
     }
 
     /// Cheap enough for every thread's first use: any number of threads may add an entry, and
@@ -53,13 +55,15 @@ package enum ForkList {
     }
 
     private static func set(_ step: ForkStep, _ prepare: Hook, _ parent: Hook, _ child: Hook) {
-        hook(step.rawValue, 2).pointee.store(unsafeBitCast(child, to: UInt.self), ordering: .relaxed)
-        hook(step.rawValue, 1).pointee.store(unsafeBitCast(parent, to: UInt.self), ordering: .relaxed)
-        hook(step.rawValue, 0).pointee.store(unsafeBitCast(prepare, to: UInt.self), ordering: .relaxed)
+        let hooks = hooks(step.rawValue)
+        hooks.child.pointee.store(unsafeBitCast(child, to: UInt.self), ordering: .relaxed)
+        hooks.parent.pointee.store(unsafeBitCast(parent, to: UInt.self), ordering: .relaxed)
+        hooks.prepare.pointee.store(unsafeBitCast(prepare, to: UInt.self), ordering: .relaxed)
     }
 
-    private static func run(_ step: UInt32, _ which: UInt32) -> Bool {
-        let address = hook(step, which).pointee.load(ordering: .relaxed)
+    /// False if there is none.
+    private static func run(_ hook: AtomicWord) -> Bool {
+        let address = hook.pointee.load(ordering: .relaxed)
         guard address != 0 else { return false }
         unsafeBitCast(address, to: Hook.self)()
         return true
@@ -67,18 +71,18 @@ package enum ForkList {
 
     private static func prepare() {
         var prepared: UInt16 = 0
-        for step in 0..<ForkStep.entries where run(step, 0) { prepared |= 1 &<< UInt16(step) }
+        for step in 0..<ForkStep.entries where run(hooks(step).prepare) { prepared |= 1 &<< UInt16(step) }
         cp_self().pointee.fork_steps = prepared
     }
 
     /// An entry that another thread has added meanwhile is not let go.
     private static func parent() {
         for step in (0..<ForkStep.entries).reversed()
-        where cp_self().pointee.fork_steps &>> UInt16(step) & 1 != 0 { _ = run(step, 1) }
+        where cp_self().pointee.fork_steps &>> UInt16(step) & 1 != 0 { _ = run(hooks(step).parent) }
     }
 
-    /// That one is set right all the same: whoever was using it is not here.
+    /// That one is set right all the same: the thread that was using it is not here.
     private static func child() {
-        for step in (0..<ForkStep.entries).reversed() { _ = run(step, 2) }
+        for step in (0..<ForkStep.entries).reversed() { _ = run(hooks(step).child) }
     }
 }

@@ -62,18 +62,22 @@ package enum LockHolds {
         return true
     }
 
-    /// The lock is held for read once more, with room reserved if it is not there yet.
+    /// Once more for read; false if the lock is not held for read.
     @inline(__always)
-    static func addRead(_ lock: Lock) {
-        if let hold = find(lock) {
-            hold.pointee.reads &+= 1
-        } else {
-            append(cp_hold(lock: lock, reads: 1, writes: 0, rank: lock.pointee.rank))
-        }
+    static func addRead(_ lock: Lock) -> Bool {
+        guard let hold = find(lock), hold.pointee.reads != 0 else { return false }
+        hold.pointee.reads &+= 1
+        return true
+    }
+
+    /// For read, of a lock that is not held; with room reserved.
+    @inline(__always)
+    static func addFirstRead(_ lock: Lock) {
+        append(cp_hold(lock: lock, reads: 1, writes: 0, rank: lock.pointee.rank))
     }
 
     /// With room reserved.
-    @inline(never)
+    @inline(__always)
     static func addWrite(_ lock: Lock) {
         append(cp_hold(lock: lock, reads: 0, writes: 1, rank: lock.pointee.rank))
     }
@@ -96,23 +100,36 @@ package enum LockHolds {
         return left
     }
 
-    /// All read holds of the lock at once; false if there are none.
-    static func forgetReads(_ lock: Lock) -> Bool {
-        guard let hold = find(lock), hold.pointee.reads != 0 else { return false }
-        drop(hold)
-        return true
+    @inline(__always)
+    static func removeWrite(_ lock: Lock) {
+        let thread = cp_self()
+        // Mostly the newest.
+        if thread.pointee.holds == nil, thread.pointee.hold_count != 0,
+           cp_thread_holds(thread)[Int(thread.pointee.hold_count &- 1)].lock == lock {
+            thread.pointee.hold_count &-= 1
+        } else {
+            removeOlderWrite(lock)
+        }
     }
 
     @inline(never)
-    static func removeWrite(_ lock: Lock) {
+    private static func removeOlderWrite(_ lock: Lock) {
         if let hold = find(lock) { drop(hold) }
+    }
+
+    /// All holds of the lock at once; false if there are none.
+    static func forget(_ lock: Lock) -> Bool {
+        guard let hold = find(lock) else { return false }
+        drop(hold)
+        return true
     }
 
     @inline(__always)
     private static func drop(_ hold: Hold) {
         let thread = cp_self()
         let last = thread.pointee.hold_count &- 1
-        hold.pointee = cp_thread_holds(thread)[Int(last)]
+        let newest = cp_thread_holds(thread) + Int(last)
+        if hold != newest { hold.pointee = newest.pointee }
         thread.pointee.hold_count = last
         if thread.pointee.holds != nil { shrink() }
     }
@@ -141,7 +158,7 @@ package enum LockHolds {
                  UInt64(UInt(bitPattern: word.lock)))
             if hold.rank == 0 { continue }
             if isWrite {
-                atomic64(cp_lock_owner(word.lock)).pointee.store(0, ordering: .relaxed)
+                shared(cp_lock_owner(word.lock)).pointee.store(0, ordering: .relaxed)
                 LockQueue.leaveWrite(word)
             } else {
                 _ = LockQueue.leaveRead(word)

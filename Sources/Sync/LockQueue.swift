@@ -39,7 +39,7 @@ enum LockQueue {
         let waiter = cp_thread_waiter(cp_self())
         waiter.pointee.lock = lock.lock
         waiter.pointee.writes = forWrite ? 1 : 0
-        atomic32(cp_waiter_state(waiter)).pointee.store(waiting, ordering: .relaxed)
+        shared(cp_waiter_state(waiter)).pointee.store(waiting, ordering: .relaxed)
         append(waiter, to: bucket)
         countWaiters(lock, 1)
         mutex.unlock()
@@ -63,7 +63,7 @@ enum LockQueue {
     }
 
     private static func sleepUntilGranted(_ waiter: Waiter) {
-        let state = atomic32(cp_waiter_state(waiter))
+        let state = shared(cp_waiter_state(waiter))
         for _ in 0..<spinLimit {
             // Acquire: pairs with the release in grant, which follows the acquire
             // of the mutex, or of the state, by the thread that hands over.
@@ -78,21 +78,15 @@ enum LockQueue {
 
     // MARK: Letting go
 
+    /// False if the lock's memory was overwritten while it was held: it has no reader.
     @inline(__always)
     static func leaveRead(_ lock: RWLockWord) -> Bool {
         // Release: pairs with the acquire in tryWrite, or with that of the bucket
         // mutex of the thread that hands the lock on.
         let (before, now) = lock.state.pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing)
         if now == RWLockWord.waitBit { handOver(lock) }
-        return before & ~(RWLockWord.writeBit | RWLockWord.waitBit) != 0 || hadNoReaders(lock)
-    }
-
-    /// Somebody wrote over the lock's memory while it was held.
-    @inline(never)
-    private static func hadNoReaders(_ lock: RWLockWord) -> Bool {
+        if before & RWLockWord.readerMask != 0 { return true }
         lock.state.pointee.wrappingAdd(1, ordering: .relaxed)
-        warn(.lock, "read_unlock", "the lock has no readers, and this thread was one",
-             UInt64(UInt(bitPattern: lock.lock)))
         return false
     }
 
@@ -156,7 +150,7 @@ enum LockQueue {
         while let waiter = link {
             link = waiter.pointee.next  // it may be gone after the exchange
             // Release: pairs with the acquire in sleepUntilGranted.
-            let before = atomic32(cp_waiter_state(waiter)).pointee.exchange(
+            let before = shared(cp_waiter_state(waiter)).pointee.exchange(
                 granted, ordering: .acquiringAndReleasing)
             // The thread may have ended by now; waking a stray address harms nobody.
             if before == asleep { cp_futex_wake(cp_waiter_state(waiter), 1) }
@@ -183,7 +177,7 @@ enum LockQueue {
     static func forgetAll() {
         for i in 0..<UInt32(CP_BUCKET_COUNT) {
             let bucket = cp_bucket_at(i)
-            bucket.pointee.mutex = 0
+            RankedMutex(cp_bucket_mutex(bucket), .bucket).setFree()
             bucket.pointee.first = nil
             bucket.pointee.last = nil
         }
@@ -192,7 +186,7 @@ enum LockQueue {
     /// `sleepers` is for people who look at a lock in a debugger; the bucket mutex
     /// orders its writers.
     private static func countWaiters(_ lock: RWLockWord, _ change: UInt16) {
-        let count = atomic16(cp_lock_sleepers(lock.lock))
+        let count = shared(cp_lock_sleepers(lock.lock))
         count.pointee.store(count.pointee.load(ordering: .relaxed) &+ change, ordering: .relaxed)
     }
 }

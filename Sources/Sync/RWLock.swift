@@ -20,26 +20,26 @@ package struct RWLock {
     private var lock: UnsafeMutablePointer<tdpmmu_rwlock> { word.lock }
 
     @inline(__always)
-    private var owner: AtomicWord64 { atomic64(cp_lock_owner(lock)) }
+    private var owner: AtomicWord64 { shared(cp_lock_owner(lock)) }
 
     /// Back to all-zero.  Nobody holds or waits; what this thread holds is forgotten, with
     /// a warning.
     package func reset() {
-        if LockHolds.forgetReads(lock) {
-            warn(.lock, "tdpmmu_rwlock_init", "this thread holds the lock for read", address)
+        if LockHolds.forget(lock) {
+            warn(.lock, "tdpmmu_rwlock_init", "this thread holds the lock", address)
         }
         word.state.pointee.store(0, ordering: .relaxed)
-        atomic16(cp_lock_sleepers(lock)).pointee.store(0, ordering: .relaxed)
+        shared(cp_lock_sleepers(lock)).pointee.store(0, ordering: .relaxed)
         lock.pointee.rank = 0
         owner.pointee.store(0, ordering: .relaxed)
     }
 
-    /// Before anybody uses it: its place in the order of locks.
+    /// Before its first use: its place in the order of locks.
     package func setRank(_ rank: LockRank) { lock.pointee.rank = UInt16(rank.rawValue) }
 
     // MARK: Questions
 
-    /// Does somebody wait?  One relaxed load: a hint for loops.
+    /// Does a thread wait in its queue?  One relaxed load: a hint for loops.
     @inline(__always)
     package var needBreak: Bool {
         word.state.pointee.load(ordering: .relaxed) & RWLockWord.waitBit != 0
@@ -60,15 +60,12 @@ package struct RWLock {
     @inline(__always)
     @discardableResult
     package func readLock() -> Bool {
-        if LockHolds.reads(lock) != 0 {
-            // A second hold lives in this thread's table only: the first one keeps
-            // writers out, and waiting for one that waits for us would never end.
-            LockHolds.addRead(lock)
-            return true
-        }
+        // A second hold lives in this thread's table only: the first one keeps
+        // writers out, and waiting for one that waits for us would never end.
+        if LockHolds.addRead(lock) { return true }
         guard mayReadLock() else { return false }
         if !word.tryRead() { LockQueue.wait(word, forWrite: false) }
-        LockHolds.addRead(lock)
+        LockHolds.addFirstRead(lock)
         return true
     }
 
@@ -99,7 +96,9 @@ package struct RWLock {
             return false
         }
         if left != 0 { return true }
-        return LockQueue.leaveRead(word)
+        if LockQueue.leaveRead(word) { return true }
+        warn(.lock, "read_unlock", "the lock has no readers, and this thread was one", address)
+        return false
     }
 
     // MARK: Write side

@@ -10,12 +10,13 @@ struct RWLockWord {
     static var writeBit: UInt32 { 1 << 31 }
     /// The queue of this lock is not empty.
     static var waitBit: UInt32 { 1 << 30 }
+    static var readerMask: UInt32 { (1 << 30) - 1 }
 
     @inline(__always)
     init(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>) { self.lock = lock }
 
     @inline(__always)
-    var state: AtomicWord32 { atomic32(cp_lock_state(lock)) }
+    var state: AtomicWord32 { shared(cp_lock_state(lock)) }
 
     /// False if a writer is in, or another thread waits and is first.
     @inline(__always)

@@ -7,7 +7,7 @@ package struct RankedMutex {
     private let rank: LockRank
 
     @inline(__always)
-    package init(_ word: UnsafeMutablePointer<UInt32>, _ rank: LockRank) {
+    package init(_ word: UnsafeMutablePointer<cp_mutex>, _ rank: LockRank) {
         mutex = FutexMutex(word)
         self.rank = rank
     }
@@ -32,6 +32,9 @@ package struct RankedMutex {
         mutex.lock()
         LockOrder.mutexes.insert(rank)
     }
+
+    /// Nobody has it any more, in a forked child.
+    package func setFree() { mutex.setFree() }
 
     @inline(__always)
     package func unlock() {

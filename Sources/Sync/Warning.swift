@@ -59,21 +59,21 @@ package func warnAbout(
 
 private func give(_ warning: inout tdpmmu_warning, _ kvm: UnsafeMutablePointer<kvm>?) {
     // Acquire: pairs with the release in setWarnHandler, for the context.
-    let raw = atomicWord(cp_warn_handler()).pointee.load(ordering: .acquiring)
+    let raw = shared(cp_warn_handler()).pointee.load(ordering: .acquiring)
     guard let handler = unsafeBitCast(raw, to: tdpmmu_warn_fn?.self) else {
         cp_print_warning(&warning)
         return
     }
     let context = UnsafeMutableRawPointer(
-        bitPattern: atomicWord(cp_warn_context()).pointee.load(ordering: .relaxed))
+        bitPattern: shared(cp_warn_context()).pointee.load(ordering: .relaxed))
     handler(context, kvm, &warning)
 }
 
 /// Replace the process-wide handler; nil brings back the line on stderr.  Not
 /// while another thread may warn: function and context are two words.
 package func setWarnHandler(_ function: tdpmmu_warn_fn?, _ context: UnsafeMutableRawPointer?) {
-    atomicWord(cp_warn_context()).pointee.store(UInt(bitPattern: context), ordering: .relaxed)
+    shared(cp_warn_context()).pointee.store(UInt(bitPattern: context), ordering: .relaxed)
     // Release: pairs with the acquire in warn.
-    atomicWord(cp_warn_handler()).pointee.store(
+    shared(cp_warn_handler()).pointee.store(
         unsafeBitCast(function, to: UInt.self), ordering: .releasing)
 }

@@ -17,7 +17,7 @@ private func countAndFree(_ head: UnsafeMutablePointer<rcu_head>?) {
     head?.deallocate()
 }
 
-private var workerState: UInt32 { atomic32(cp_rcu_worker()).pointee.load(ordering: .relaxed) }
+private var workerState: UInt32 { shared(cp_call_worker()).pointee.load(ordering: .relaxed) }
 
 private func queue(_ count: Int) {
     for _ in 0..<count { callRCU(.allocate(capacity: 1), countAndFree) }
@@ -80,7 +80,7 @@ final class RCUTests: XCTestCase {
 
     /// Threads that come and go leave no difference between what was told and what ran.
     func testPendingCountOfShortThreads() {
-        let pending = { Int64(bitPattern: atomic64(cp_rcu_pending()).pointee.load(ordering: .relaxed)) }
+        let pending = { Int64(bitPattern: shared(cp_flood_pending()).pointee.load(ordering: .relaxed)) }
         rcuBarrier()
         let before = pending()
         for _ in 0..<50 { inThreads(4) { _ in queue(100) } }
@@ -106,8 +106,8 @@ final class RCUTests: XCTestCase {
         queue(1)
         rcuBarrier()
         Worker.end()
-        XCTAssertEqual(workerState, CP_WORKER_ENDED.rawValue)
-        atomic32(cp_rcu_worker()).pointee.store(CP_WORKER_NONE.rawValue, ordering: .relaxed)
+        XCTAssertEqual(workerState, WorkerWord.ended)
+        shared(cp_call_worker()).pointee.store(WorkerWord.none, ordering: .relaxed)
         cp_test_refuse_threads(true)
         queue(5)
         XCTAssertEqual(invoked.load(ordering: .relaxed), 6)
@@ -123,7 +123,7 @@ final class RCUTests: XCTestCase {
         cp_test_refuse_threads(false)
         queue(1)
         rcuBarrier()
-        XCTAssertLessThanOrEqual(workerState, CP_WORKER_ASLEEP.rawValue)
+        XCTAssertLessThanOrEqual(workerState, WorkerWord.asleep)
         XCTAssertEqual(invoked.load(ordering: .relaxed), 17)
         XCTAssertEqual(warnings.load(ordering: .relaxed), 1, "said once that there is no thread")
     }
@@ -133,7 +133,7 @@ final class RCUTests: XCTestCase {
         queue(1)
         rcuBarrier()
         Worker.end()
-        atomic32(cp_rcu_worker()).pointee.store(CP_WORKER_NONE.rawValue, ordering: .relaxed)
+        shared(cp_call_worker()).pointee.store(WorkerWord.none, ordering: .relaxed)
         cp_test_refuse_threads(true)
         let cookie = rcuStartPoll()
         XCTAssertTrue(rcuPollState(cookie))
@@ -200,15 +200,15 @@ final class RCUTests: XCTestCase {
         rcuReadLock()
         ownWord.pointee.store(
             ReaderWord(ownWord.pointee.load(ordering: .relaxed)).askingForWake.raw, ordering: .relaxed)
-        let before = atomic32(cp_rcu_gp_event()).pointee.load(ordering: .relaxed)
+        let before = shared(cp_gp_event()).pointee.load(ordering: .relaxed)
         rcuReadLock()
         rcuReadUnlock()
         rcuReadUnlock()
         XCTAssertTrue(rcuReadLockHeld())
-        XCTAssertEqual(atomic32(cp_rcu_gp_event()).pointee.load(ordering: .relaxed), before)
+        XCTAssertEqual(shared(cp_gp_event()).pointee.load(ordering: .relaxed), before)
         rcuReadUnlock()
         XCTAssertFalse(rcuReadLockHeld())
-        XCTAssertNotEqual(atomic32(cp_rcu_gp_event()).pointee.load(ordering: .relaxed), before)
+        XCTAssertNotEqual(shared(cp_gp_event()).pointee.load(ordering: .relaxed), before)
     }
 
     /// After the worker's end at exit(), rcu_barrier() still does what it says.
@@ -221,7 +221,7 @@ final class RCUTests: XCTestCase {
         rcuReadUnlock()
         rcuBarrier()
         XCTAssertEqual(invoked.load(ordering: .relaxed), 4)
-        atomic32(cp_rcu_worker()).pointee.store(CP_WORKER_NONE.rawValue, ordering: .relaxed)
+        shared(cp_call_worker()).pointee.store(WorkerWord.none, ordering: .relaxed)
     }
 
     /// A queued head is known by its func field, wherever it is in a queue.

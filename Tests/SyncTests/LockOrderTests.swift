@@ -16,7 +16,7 @@ final class LockOrderTests: XCTestCase {
         takenByHandler.store(0, ordering: .relaxed)
         setWarnHandler({ _, _, _ in
             warnings.add(1, ordering: .relaxed)
-            guard let word = UnsafeMutablePointer<UInt32>(bitPattern: takenByHandler.load(ordering: .relaxed))
+            guard let word = UnsafeMutablePointer<cp_mutex>(bitPattern: takenByHandler.load(ordering: .relaxed))
             else { return }
             RankedMutex(word, .slots).locked {}
         }, nil)
@@ -31,13 +31,13 @@ final class LockOrderTests: XCTestCase {
 
     /// Every pair of ranks: in order silent, else one warning; taken in either case.
     func testEveryPairOfMutexes() {
-        let first = Shared<UInt32>(0), second = Shared<UInt32>(0)
+        let first = Shared(cp_mutex()), second = Shared(cp_mutex())
         XCTAssertEqual(all.count, 15)
         for outer in all {
             for inner in all {
                 RankedMutex(first.pointer, outer).locked {
                     RankedMutex(second.pointer, inner).locked {
-                        XCTAssertEqual(second.pointer.pointee, 1)
+                        XCTAssertEqual(second.pointer.pointee.raw, 1)
                     }
                 }
                 let expected = inner.rawValue <= outer.rawValue ? 1 : 0
@@ -48,7 +48,7 @@ final class LockOrderTests: XCTestCase {
     }
 
     func testTryingIsNeverOutOfOrder() {
-        let first = Shared<UInt32>(0), second = Shared<UInt32>(0)
+        let first = Shared(cp_mutex()), second = Shared(cp_mutex())
         let trace = RankedMutex(first.pointer, .trace), slots = RankedMutex(second.pointer, .slots)
         trace.lock()
         XCTAssertTrue(slots.tryLock())
@@ -59,7 +59,7 @@ final class LockOrderTests: XCTestCase {
     }
 
     func testReaderWriterLockUnderAMutex() {
-        let memory = Shared(tdpmmu_rwlock()), word = Shared<UInt32>(0)
+        let memory = Shared(tdpmmu_rwlock()), word = Shared(cp_mutex())
         let lock = RWLock(memory.pointer)
         let pages = RankedMutex(word.pointer, .pages)
         for (rank, expected) in [(nil, 0), (LockRank.mmu, 2)] {
@@ -81,19 +81,19 @@ final class LockOrderTests: XCTestCase {
 
     /// A handler that takes locks out of order itself is not told of that.
     func testOneComplaintAtATime() {
-        let first = Shared<UInt32>(0), second = Shared<UInt32>(0), third = Shared<UInt32>(0)
+        let first = Shared(cp_mutex()), second = Shared(cp_mutex()), third = Shared(cp_mutex())
         takenByHandler.store(UInt(bitPattern: third.pointer), ordering: .relaxed)
         RankedMutex(first.pointer, .trace).locked { RankedMutex(second.pointer, .pages).locked {} }
         XCTAssertEqual(warnings.load(ordering: .relaxed), 1)
     }
 
     func testThreadEndsWithAMutex() {
-        let word = Shared<UInt32>(0), memory = Shared(tdpmmu_rwlock())
+        let word = Shared(cp_mutex()), memory = Shared(tdpmmu_rwlock())
         var thread = pthread_t()
         let argument = Shared((word.pointer, memory.pointer))
         pthread_create(&thread, nil, { raw in
             let (word, lock) = raw!.assumingMemoryBound(
-                to: (UnsafeMutablePointer<UInt32>, UnsafeMutablePointer<tdpmmu_rwlock>).self).pointee
+                to: (UnsafeMutablePointer<cp_mutex>, UnsafeMutablePointer<tdpmmu_rwlock>).self).pointee
             RWLock(lock).readLock()
             RWLock(lock).readUnlock()
             RankedMutex(word, .vcpus).lock()

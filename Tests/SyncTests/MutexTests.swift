@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
 import XCTest
 
 @testable import Sync
 
 final class MutexTests: XCTestCase {
     func testTryLock() {
-        let word = Shared<UInt32>(0)
+        let word = Shared(cp_mutex())
         let mutex = FutexMutex(word.pointer)
         XCTAssertTrue(mutex.tryLock())
         XCTAssertFalse(mutex.tryLock())
         mutex.unlock()
         XCTAssertTrue(mutex.tryLock())
         mutex.unlock()
-        XCTAssertEqual(word.pointer.pointee, 0)
+        XCTAssertEqual(word.pointer.pointee.raw, 0)
     }
 
     func testExclusion() {
-        let word = Shared<UInt32>(0)
+        let word = Shared(cp_mutex())
         let counter = Shared(0)
         inThreads(4) { _ in
             for i in 0..<20_000 {
@@ -28,6 +29,6 @@ final class MutexTests: XCTestCase {
             }
         }
         XCTAssertEqual(counter.pointer.pointee, 80_000)
-        XCTAssertEqual(word.pointer.pointee, 0)
+        XCTAssertEqual(word.pointer.pointee.raw, 0)
     }
 }

@@ -117,8 +117,8 @@ bool rcu_read_lock_held(void);
 
 /*
  * Wait until every reader that was inside when the call began has left.
- * Inside a reader: a warning and an immediate return (it would wait for itself).
- * No lock, not in RCU.  Follows synchronize_rcu().
+ * Inside a reader (it would wait for itself), or with a VM's mmu_lock held: a warning and
+ * an immediate return.  No lock, not in RCU.  Follows synchronize_rcu().
  */
 void synchronize_rcu(void);
 
@@ -141,8 +141,8 @@ void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
 
 /*
  * Wait until every callback queued by call_rcu() before the call has run.
- * Inside a reader or a callback: a warning and an immediate return.
- * No lock, not in RCU, not in an RCU callback.  Follows rcu_barrier().
+ * Inside a reader or a callback, or with a VM's mmu_lock held: a warning and an immediate
+ * return.  No lock, not in RCU, not in an RCU callback.  Follows rcu_barrier().
  */
 void rcu_barrier(void);
 

@@ -49,7 +49,8 @@ bool srcu_read_lock_held(const struct srcu_struct *ssp);
 
 /*
  * Wait until every reader of the domain that was inside when the call began has
- * left.  Inside one of its readers: a warning and an immediate return.  Allowed
+ * left.  Inside one of its readers, inside RCU, or with a VM's mmu_lock held: a warning
+ * and an immediate return.  Allowed
  * inside a reader of another domain, as long as no two wait for each other.
  * No lock, not in RCU, not in a reader of ssp.
  * Follows synchronize_srcu().
@@ -72,9 +73,9 @@ void call_srcu(struct srcu_struct *ssp, struct rcu_head *head,
 
 /*
  * Wait until every callback queued with call_srcu() for the domain before the call
- * has run.  Inside one of its readers or a callback: a warning and an immediate
- * return.  No lock, not in RCU, not in a reader of ssp, not in an RCU callback.
- * Follows srcu_barrier().
+ * has run.  Inside one of its readers, inside RCU, in a callback, or with a VM's mmu_lock
+ * held: a warning and an immediate return.
+ * No lock, not in RCU, not in a reader of ssp, not in an RCU callback.  Follows srcu_barrier().
  */
 void srcu_barrier(struct srcu_struct *ssp);
 

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the library keeps for each thread. */
+#ifndef CP_THREAD_H
+#define CP_THREAD_H
+
+#include "cp_lock.h"
+#include "cp_rcu.h"
+#include "cp_srcu.h"
+#include "cp_trace.h"
+
+#pragma GCC visibility push(hidden)
+#pragma clang assume_nonnull begin
+
+struct cp_thread {
+    uint64_t id;            /* never reused; 0 until asked for */
+    struct cp_hold *_Nullable holds; /* heap table, or NULL while the inline one is enough */
+    uint32_t hold_count;    /* entries in use */
+    uint32_t hold_capacity; /* of the table; 0 until the thread's exit is seen to */
+    uint32_t held_mutexes;  /* mutexes with a rank that it holds, a bit each */
+    uint16_t in_order_report; /* the warning handler is told of a lock out of order */
+    uint16_t exiting;       /* the exit handler has run: no more registering */
+    uint32_t late_depth;    /* reader nesting without a registered word */
+    uint32_t in_callback;   /* an RCU callback runs in this thread */
+    uint32_t in_report;     /* the warning handler is told of a stall */
+    uint16_t is_worker;     /* the callback thread */
+    uint16_t srcu_joined;   /* its exit releases SRCU readers */
+    struct cp_hold inline_holds[CP_INLINE_HOLDS];
+    struct cp_trace_ring *_Nullable trace_ring;
+    int32_t tid;            /* the system's number; 0 until asked for */
+    uint16_t in_gate;       /* how often: a fork waits until it has left */
+    uint16_t fork_steps;    /* entries of the list that its fork has prepared, a bit each */
+    struct cp_callbacks callbacks; /* a cache line of its own */
+    struct cp_waiter waiter;
+    struct cp_srcu_holds srcu;
+    const void *_Nullable vm_called; /* the VM whose callback runs in this thread, or NULL */
+};
+
+extern __thread struct cp_thread cp_thread_data __attribute__((tls_model("initial-exec")));
+
+static inline struct cp_thread *cp_self(void)
+{
+    return &cp_thread_data;
+}
+
+static inline struct cp_hold *cp_thread_holds(struct cp_thread *t)
+{
+    return t->holds ? t->holds : t->inline_holds;
+}
+
+/* Structs in a thread's own, whose addresses others know. */
+CP_AT(thread, waiter)
+CP_AT(thread, callbacks)
+CP_AT(thread, srcu)
+
+#pragma clang assume_nonnull end
+#pragma GCC visibility pop
+
+#endif
