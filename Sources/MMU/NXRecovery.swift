@@ -66,8 +66,6 @@ extension VM {
     private func startNXRecovery() -> Int32 {
         let words = nxRecoveryWords
         if words.isRunning { return 0 }
-        // This thread's first use of RCU sees to what happens at a fork.
-        insideRCU { _ in }
         let error = cp_thread_start(words.thread, nxRecoveryMain, kvm)
         guard error == 0 else { return error }
         words.started.pointee = 1

@@ -57,20 +57,8 @@ package struct SRCUDomain {
         return true
     }
 
-    /// `rank`: its readers' place in the order of locks, for a VM's domain.
-    package func initialize(rank: LockRank? = nil) {
-        let state = state
-        UnsafeMutableRawPointer(state).initializeMemory(
-            as: UInt8.self, repeating: 0, count: MemoryLayout<cp_srcu>.size)
-        state.pointee.rank = rank?.rawValue ?? 0
-        SRCU.mutex.lock()
-        enlist()
-        SRCU.mutex.unlock()
-        shared(cp_srcu_self(state)).pointee.store(UInt(bitPattern: domain), ordering: .relaxed)
-    }
-
     /// SRCU mutex held.
-    private func enlist() {
+    func enlist() {
         let all = cp_srcu_all()
         let state = state
         // 30 bits, so that an index is a positive int.

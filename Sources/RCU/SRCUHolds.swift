@@ -62,7 +62,7 @@ enum SRCUHolds {
         let bytes = 2 * capacity * MemoryLayout<cp_srcu_hold>.stride
         guard let raw = cp_malloc(bytes) else { return false }
         let larger = raw.bindMemory(to: cp_srcu_hold.self, capacity: 2 * capacity)
-        larger.initialize(from: cp_srcu_holds_table(table), count: used)
+        larger.update(from: cp_srcu_holds_table(table), count: used)
         cp_free(table.pointee.heap)
         table.pointee.heap = larger
         table.pointee.capacity = UInt32(2 * capacity)

@@ -1,11 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Readers of an SRCU domain.
+// An SRCU domain from its begin, and its readers.
 import CPlatform
 import CTDPMMU
 import Sync
 import Synchronization
 
 extension SRCUDomain {
+    /// `rank`: its readers' place in the order of locks, for a VM's domain.
+    package func initialize(rank: LockRank? = nil) {
+        ForkSupport.install()
+        let state = state
+        UnsafeMutableRawPointer(state).initializeMemory(
+            as: UInt8.self, repeating: 0, count: MemoryLayout<cp_srcu>.size)
+        state.pointee.rank = rank?.rawValue ?? 0
+        SRCU.mutex.lock()
+        enlist()
+        SRCU.mutex.unlock()
+        shared(cp_srcu_self(state)).pointee.store(UInt(bitPattern: domain), ordering: .relaxed)
+    }
+
     /// The index for readUnlock, or a negative errno with a warning.
     @inline(__always)
     package func readLock() -> Int32 {
