@@ -26,8 +26,9 @@ LIBRARY := $(B)/$(SONAME)
 VERSION := $(shell awk '/define TDPMMU_VERSION_(MAJOR|MINOR|PATCH)/ {v = v sep $$3; sep = "."} END {print v}' include/tdpmmu/types.h)
 HEADERS := $(wildcard include/*.h include/tdpmmu/*.h)
 SOURCES := $(shell find Sources include -type f 2>/dev/null) Package.swift
-LIBRARY_SOURCES := $(filter-out Sources/tdpmmuctl/% Sources/CZlib/%,$(SOURCES))
-TOOL_SOURCES := $(filter Sources/tdpmmuctl/% Sources/CZlib/% include/%,$(SOURCES)) Package.swift
+TOOL_MODULES := $(foreach module,KernelTrace Replay tdpmmuctl CZlib,Sources/$(module)/%)
+LIBRARY_SOURCES := $(filter-out $(TOOL_MODULES),$(SOURCES))
+TOOL_SOURCES := $(filter $(TOOL_MODULES) include/%,$(SOURCES)) Package.swift
 # SwiftPM would take CC for its own clang.
 SWIFT_BUILD := env -u CC $(SWIFT) build -c release
 EMBEDDED_BUILD := TDPMMU_EMBEDDED=1 $(SWIFT_BUILD)

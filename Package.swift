@@ -34,19 +34,22 @@ let modules: [Target] = [
 // The command line is a client of the built libtdpmmu.so, like any C program.
 let buildDirectory = Context.packageDirectory + "/build"
 let client: [LinkerSetting] = [
-    .linkedLibrary("tdpmmu"), .linkedLibrary("z"),
+    .linkedLibrary("tdpmmu"),
     .unsafeFlags(["-L", buildDirectory, "-Xlinker", "-rpath", "-Xlinker", "$ORIGIN",
                   "-Xlinker", "-rpath", "-Xlinker", buildDirectory]),
 ]
 
 let tools: [Target] = embedded ? [] : [
     .systemLibrary(name: "CZlib", path: "Sources/CZlib"),
+    .target(name: "KernelTrace", dependencies: ["CZlib"]),
+    .target(name: "Replay", dependencies: ["KernelTrace", "CTDPMMU"], linkerSettings: client),
     .executableTarget(
         name: "tdpmmuctl",
-        dependencies: ["CTDPMMU", "CZlib",
-                       .product(name: "ArgumentParser", package: "swift-argument-parser")],
-        linkerSettings: client),
-    .testTarget(name: "tdpmmuctlTests", dependencies: ["tdpmmuctl"]),
+        dependencies: ["Replay", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+    .target(name: "RecordedTraces", dependencies: ["KernelTrace"], path: "Tests/RecordedTraces"),
+    .testTarget(name: "KernelTraceTests", dependencies: ["KernelTrace", "RecordedTraces"]),
+    .testTarget(name: "ReplayTests", dependencies: ["Replay", "RecordedTraces"]),
+    .testTarget(name: "tdpmmuctlTests", dependencies: ["tdpmmuctl", "RecordedTraces"]),
     .testTarget(name: "SyncTests", dependencies: ["Sync"]),
     .testTarget(name: "RCUTests", dependencies: ["RCU"]),
     .testTarget(name: "PageTableTests", dependencies: ["PageTable"]),

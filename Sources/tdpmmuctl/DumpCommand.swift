@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import ArgumentParser
+import KernelTrace
+import Replay
 
 struct DumpCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import ArgumentParser
-import CTDPMMU
+import Replay
 
 @main
 struct TDPMMUCtl: ParsableCommand {
@@ -11,6 +11,6 @@ struct TDPMMUCtl: ParsableCommand {
             A trace is ftrace text of KVM's TDP MMU (plain or .gz): tracepoints and probes of one \
             VM from its creation to its end, with the real page tables dumped at chosen points.
             """,
-        version: "tdpmmuctl, with libtdpmmu \(String(cString: tdpmmu_version()))",
+        version: "tdpmmuctl, with libtdpmmu \(libraryVersion)",
         subcommands: [ReplayCommand.self, DumpCommand.self, TraceCommand.self])
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import ArgumentParser
+import KernelTrace
+import Replay
 import Glibc
 
 struct ReplayCommand: ParsableCommand {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import Foundation
+import RecordedTraces
 import XCTest
-
-@testable import tdpmmuctl
 
 /// The built tdpmmuctl, run as a process.
 final class ToolTests: XCTestCase {

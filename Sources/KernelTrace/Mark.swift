@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+/// What somebody wrote into a trace by hand: a line of ftrace's trace_marker.
+package struct Mark {
+    package var line: Int
+    package var task: Int
+    package var text: String
+
+    /// All those of a trace, in order.
+    package static func all(in file: String) throws(BadInput) -> [Mark] {
+        let bytes = try FileBytes.read(file)
+        return bytes.withUnsafeBufferPointer { marks(in: $0) }
+    }
+
+    private static func marks(in bytes: UnsafeBufferPointer<UInt8>) -> [Mark] {
+        var cursor = ByteCursor(bytes, from: 0, to: bytes.count)
+        var marks: [Mark] = []
+        var number = 0
+        while !cursor.isAtEnd {
+            number += 1
+            let start = cursor.position
+            guard cursor.skipBehind(.newline) else { return marks }
+            guard let line = FtraceLine(ByteCursor(bytes, from: start, to: cursor.position - 1)),
+                line.event == "tracing_mark_write"
+            else { continue }
+            marks.append(Mark(line: number, task: line.task, text: line.text.rest))
+        }
+        return marks
+    }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import KernelTrace
+
+/// Calls of the TDP MMU on a slot or a part of it, outside of a step that makes them.
+extension Replayer {
+    func age(_ operation: Operation, _ begin: TraceLine, _ machine: Machine) {
+        let result: Bool?
+        switch begin.event {
+        case .age(let start, let end): result = machine.age(addressSpace(operation, holding: start), start: start, end: end)
+        case .testAge(let start, let end):
+            result = machine.testAge(addressSpace(operation, holding: start), start: start, end: end)
+        default: return
+        }
+        compare(operation, result)
+        compareChanges(operation)
+    }
+
+    /// The flag that the call returned, or that there was a slot for it.
+    private func compare(_ operation: Operation, _ result: Bool?) {
+        let name = operation.kind.rawValue
+        guard let result else {
+            return differ(trace.lines[operation.begin].number, name, expected: "a slot", got: "none holds the gfn")
+        }
+        let last = trace.lines[operation.end]
+        switch last.event {
+        case .ageReturn(let expected), .testAgeReturn(let expected), .writeProtectSlotReturn(let expected):
+            compare(last.number, "\(name) returns", expected, result)
+        default: break
+        }
+    }
+
+    func callOnSlot(_ operation: Operation, _ begin: TraceLine, _ machine: Machine) {
+        let space = addressSpace(operation, holding: Self.gfn(begin.event))
+        let result: Bool?
+        switch begin.event {
+        case .writeProtectSlot(let slot, let level):
+            result = machine.writeProtectSlot(space, slot.base, minLevel: level)
+        case .clearDirtySlot(let slot):
+            result = machine.clearDirtySlot(space, slot.base)
+        case .clearDirtyMasked(let gfn, let mask, let writeProtect):
+            result = machine.clearDirtyMasked(space, gfn, mask: mask, writeProtect: writeProtect).map { true }
+        case .writeProtect(let gfn, let level):
+            result = machine.writeProtect(space, gfn, minLevel: level)
+        case .split(let call):
+            result = machine.split(space, call).map { $0 == 0 }
+        case .zapCollapsible(let slot):
+            result = machine.zapCollapsible(space, slot.base).map { true }
+        default: return
+        }
+        compare(operation, result)
+        compareChanges(operation)
+    }
+
+    private static func gfn(_ event: TraceEvent) -> UInt64 {
+        switch event {
+        case .writeProtectSlot(let slot, _), .clearDirtySlot(let slot), .zapCollapsible(let slot): slot.base
+        case .clearDirtyMasked(let gfn, _, _), .writeProtect(let gfn, _): gfn
+        case .split(let call): call.start
+        default: 0
+        }
+    }
+
+    /// The recovery thread zaps a table that stands in for a huge page.
+    func zapTable(_ operation: Operation, _ begin: TraceLine, _ machine: Machine) {
+        guard case .zapTable(let table, let gfn) = begin.event else { return }
+        if mode == .guest { return recover(operation, gfn, machine) }
+        let ours = physical(table).flatMap { renaming.ours(of: $0) }
+        guard let ours, let found = machine.zapTable(at: ours) else {
+            return differ(begin.number, "zap_sp", expected: "a table at \(hex(table))", got: "none is known")
+        }
+        compare(begin.number, "zap_sp is of the table for gfn", gfn, found.gfn, hex)
+        compare(begin.number, "zap_sp returns", !operation.changes.isEmpty, found.zapped)
+        compareChanges(operation)
+    }
+
+    /// kvm_mmu_split_huge_page follows the change that it tells of.
+    func compareSplits(_ operation: Operation) {
+        for index in operation.details {
+            guard case .hugePageSplit(let split) = trace.lines[index].event, split.error == 0 else { continue }
+            let change = operation.changes.last { $0 < index }.flatMap { change in
+                if case .spteChanged(let change) = trace.lines[change].event { change } else { nil }
+            }
+            let ours = change.map { HugePageSplit(gfn: $0.gfn, spte: $0.old, level: $0.level, error: 0) }
+            guard ours != split else { continue }
+            differ(trace.lines[index].number, "kvm_mmu_split_huge_page", expected: text(split),
+                   got: ours.map(text) ?? "no change before it")
+        }
+    }
+
+    private func text(_ split: HugePageSplit) -> String {
+        "gfn \(hex(split.gfn)) spte \(hex(split.spte)) level \(split.level)"
+    }
+}
