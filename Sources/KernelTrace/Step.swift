@@ -9,6 +9,9 @@ package struct MemslotStep: Equatable {
     package var pages: UInt64
     package var hva: UInt64
     package var flags: UInt32
+
+    /// Does it switch the slot's dirty logging?
+    package var switchesLogging: Bool { operation == "dirty_log_on" || operation == "dirty_log_off" }
 }
 
 /// One guest access: where, and as which kind of access the CPU sees it.

@@ -10,11 +10,6 @@ import KernelTrace
 /// Else what userspace did tells: transparent huge pages are there from the first
 /// touch, and end when a part of one is treated differently.
 struct HostMemory {
-    /// A 2M stretch of host virtual addresses.
-    typealias Block = UInt64
-    static let blockShift: UInt64 = 21
-    static let blockSize: UInt64 = 1 << blockShift
-
     private enum State {
         /// Nothing is mapped there, and the next touch gets a huge page.
         case empty
@@ -30,7 +25,7 @@ struct HostMemory {
 
     private let sightings: HostSightings
     private var regions: [Region] = []
-    private var states: [Block: State] = [:]
+    private var states: [HostBlock: State] = [:]
 
     init(_ trace: Trace) {
         sightings = HostSightings(trace)
@@ -40,7 +35,7 @@ struct HostMemory {
     func level(of hva: UInt64, at line: Int) -> Int {
         let region = regions.last { $0.start <= hva && hva < $0.end }
         if let region, let level = Self.fixedLevel(region.kind) { return level }
-        let block = hva >> Self.blockShift
+        let block = hva >> HostBlocks.shift
         if let seen = sightings.level(of: block, at: line) { return seen }
         switch states[block] {
         case .huge: return 2
@@ -64,20 +59,20 @@ extension HostMemory {
         let end = step.hva &+ step.length
         guard end > step.hva else { return }
         regions.append(Region(start: step.hva, end: end, kind: step.kind))
-        for block in Self.blocks(step.hva, step.length).whole {
+        for block in HostBlocks.of(step.hva, step.length).whole {
             states[block] = step.kind.hasPrefix("thp") ? (step.isPopulated ? .huge : .empty) : .small
         }
     }
 
     /// The host told how much of it is huge: all, or nobody knows which part.
     mutating func mapped(_ step: HostMapStep, hugeKilobytes: UInt64) {
-        let (whole, _) = Self.blocks(step.hva, step.length)
-        guard step.isPopulated, hugeKilobytes < UInt64(whole.count) * (Self.blockSize >> 10) else { return }
+        let (whole, _) = HostBlocks.of(step.hva, step.length)
+        guard step.isPopulated, hugeKilobytes < UInt64(whole.count) * (HostBlocks.size >> 10) else { return }
         for block in whole { states[block] = .small }
     }
 
     mutating func change(_ step: HostChangeStep) {
-        let (whole, partial) = Self.blocks(step.hva, step.length)
+        let (whole, partial) = HostBlocks.of(step.hva, step.length)
         switch step.operation {
         case "madvise_collapse":
             for block in whole { states[block] = .huge }
@@ -97,27 +92,14 @@ extension HostMemory {
 
     /// A fault makes the host fill in what is empty.
     mutating func touch(_ hva: UInt64) {
-        touch([hva >> Self.blockShift])
+        touch([hva >> HostBlocks.shift])
     }
 
-    private mutating func touch(_ blocks: [Block]) {
+    private mutating func touch(_ blocks: [HostBlock]) {
         for block in blocks where states[block] == .empty { states[block] = .huge }
     }
 
-    private mutating func splitUp(_ blocks: [Block]) {
+    private mutating func splitUp(_ blocks: [HostBlock]) {
         for block in blocks where states[block] == .huge { states[block] = .small }
-    }
-
-    /// Blocks that lie inside the range, and those of which it has a part.
-    private static func blocks(_ hva: UInt64, _ length: UInt64) -> (whole: Range<Block>, partial: [Block]) {
-        let end = hva.addingReportingOverflow(length)
-        guard length > 0, !end.overflow else { return (0..<0, []) }
-        let first = hva >> blockShift, last = (end.partialValue - 1) >> blockShift
-        let isRagged = (hva & (blockSize - 1) != 0, end.partialValue & (blockSize - 1) != 0)
-        let start = first + (isRagged.0 ? 1 : 0), stop = last + (isRagged.1 ? 0 : 1)
-        // No mapping of a recorded machine is that long.
-        guard last - first < 1 << 20 else { return (0..<0, []) }
-        let partial = (isRagged.0 ? [first] : []) + (isRagged.1 && !(isRagged.0 && first == last) ? [last] : [])
-        return (start..<max(start, stop), partial)
     }
 }

@@ -10,7 +10,7 @@ struct HostSightings {
         case changed
     }
 
-    private var sightings: [HostMemory.Block: [(line: Int, what: Sighting)]] = [:]
+    private var sightings: [HostBlock: [(line: Int, what: Sighting)]] = [:]
 
     /// A slot, as far as it matters to a fault's level.
     private struct Slot {
@@ -36,7 +36,7 @@ struct HostSightings {
 
     /// The level that was seen with no change of the host's tables between: the last one
     /// before the line, or the first one behind it.
-    func level(of block: HostMemory.Block, at line: Int) -> Int? {
+    func level(of block: HostBlock, at line: Int) -> Int? {
         guard let seen = sightings[block] else { return nil }
         let next = seen.partitioningIndex { $0.line > line }
         if next > 0, case .level(let level) = seen[next - 1].what { return level }
@@ -86,10 +86,10 @@ struct HostSightings {
     }
 
     private mutating func noteChange(_ start: UInt64, _ end: UInt64, _ line: Int) {
-        guard start < end, (end - start) >> HostMemory.blockShift < 1 << 20 else { return }
-        for block in start >> HostMemory.blockShift...(end - 1) >> HostMemory.blockShift {
-            let first = block << HostMemory.blockShift
-            let isWhole = start <= first && first &+ HostMemory.blockSize <= end
+        guard start < end, (end - start) >> HostBlocks.shift < 1 << 20 else { return }
+        for block in start >> HostBlocks.shift...(end - 1) >> HostBlocks.shift {
+            let first = block << HostBlocks.shift
+            let isWhole = start <= first && first &+ HostBlocks.size <= end
             // Small pages become a huge one as a whole.
             if !isWhole, case .level(1) = sightings[block]?.last?.what { continue }
             sightings[block, default: []].append((line, .changed))
@@ -110,6 +110,6 @@ struct HostSightings {
         let fits = first >= slot.base && first &+ 512 <= slot.base &+ slot.pages
             && (hva >> Paging.pageShift) & 511 == call.gfn & 511
         guard fits || level > 1 else { return }
-        sightings[hva >> HostMemory.blockShift, default: []].append((line.number, .level(min(level, 3))))
+        sightings[hva >> HostBlocks.shift, default: []].append((line.number, .level(min(level, 3))))
     }
 }

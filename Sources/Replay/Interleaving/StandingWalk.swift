@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-import CTDPMMU
 import KernelTrace
 
 /// An operation of ours in whose middle others come, and how far it is in what the trace tells
@@ -111,12 +110,12 @@ final class StandingWalk {
         })
     }
 
-    func hasYield(at iter: tdp_iter) -> Bool {
-        if next < marks.count, case .yield(let gfn) = marks[next].mark { gfn == iter.next_last_level_gfn } else { false }
+    func hasYield(at place: WalkPlace) -> Bool {
+        if next < marks.count, case .yield(let gfn) = marks[next].mark { gfn == place.nextGFN } else { false }
     }
 
-    func hasChange(at iter: tdp_iter) -> Bool {
-        nextChange.map { $0.gfn == iter.gfn && $0.level == Int(iter.level) } ?? false
+    func hasChange(at place: WalkPlace) -> Bool {
+        nextChange.map { $0.gfn == place.gfn && $0.level == place.level } ?? false
     }
 
     /// It will give way to what is before a line; nil: before its next mark.
@@ -149,32 +148,8 @@ final class StandingWalk {
 
     /// Would another wait for its end?  For the slots lock, or, to change a slot, for whoever
     /// uses the slots and for the end of all invalidations.
-    func excludes(_ other: Schedule.Item) -> Bool {
+    func excludes(_ other: Item) -> Bool {
         guard case .operation(let other) = other else { return false }
         return other.kind == .memslot || operation.takesSlots && other.takesSlots
     }
-}
-
-extension Operation {
-    /// Lines at which a walk goes on after it has given way: the others begin one.
-    func yields(_ trace: Trace) -> [Int] {
-        var starts = false
-        return details.filter { line in
-            switch trace.lines[line].event {
-            case .iteratorStart: starts = true
-            case .iteratorRestart:
-                defer { starts = false }
-                return !starts
-            default: break
-            }
-            return false
-        }
-    }
-
-    /// Of a harvest of the dirty log: lines at which a word's bits are cleared.
-    func words(_ trace: Trace) -> [Int] {
-        details.filter { if case .clearDirtyMasked = trace.lines[$0].event { true } else { false } }
-    }
-
-    fileprivate var takesSlots: Bool { kind.isStep && kind != .prefault }
 }

@@ -8,31 +8,10 @@ final class CallbackLog {
     var warnings: [Warning] = []
     /// The largest level at which the host maps an address.
     var hostLevel: (UInt64) -> Int = { _ in 1 }
-    /// A walk is before an entry: does it give way?
-    var yieldsAt: (tdp_iter) -> Bool = { _ in false }
-    /// An SPTE has changed.
-    var hasChanged: () -> Void = {}
-    /// An operation is in its middle, and mmu_lock is free.
-    var isFree: () -> Void = {}
-    /// What a fault gets for a gfn; nil: what the kernel's own map call was told.
-    var hostPage: ((_ gfn: UInt64) -> HostPage)?
-}
-
-/// What the host says of a guest's page.
-struct HostPage {
-    var pfn: UInt64
-    var isWritable: Bool
-    var level: Int
-
-    /// The host cannot map it: KVM_PFN_ERR_FAULT.
-    static let fault = HostPage(pfn: 0x7ff << 52, isWritable: false, level: 1)
-}
-
-/// One complaint of the library.
-struct Warning {
-    /// About what the caller passed, not about the tables.
-    var isAboutArguments: Bool
-    var text: String
+    /// Who is asked in the middle of an operation.
+    unowned var observer: (any WalkObserver)?
+    /// What a fault gets for a gfn.
+    var hostPage: (_ gfn: UInt64) -> HostPage = { _ in .fault }
 }
 
 // The callbacks of tdpmmu_ops.  Their context is a CallbackLog.
@@ -44,7 +23,7 @@ func gfnToPFN(
 ) -> UInt64 {
     guard let context else { return HostPage.fault.pfn }
     let log = Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue()
-    let page = log.hostPage?(gfn) ?? .fault
+    let page = log.hostPage(gfn)
     writable?.pointee = page.isWritable
     level?.pointee = Int32(clamping: page.level)
     return page.pfn
@@ -67,7 +46,7 @@ func spteChanged(
     let log = Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue()
     log.changes.append(
         SPTEChange(addressSpace: Int(addressSpace), gfn: gfn, level: Int(level), old: old, new: new))
-    log.hasChanged()
+    log.observer?.hasChanged()
 }
 
 func slotCommitting(
@@ -80,12 +59,14 @@ func yieldAt(
     _ context: UnsafeMutableRawPointer?, _ kvm: UnsafeMutablePointer<kvm>?, _ iter: UnsafePointer<tdp_iter>?
 ) -> Bool {
     guard let context, let iter else { return false }
-    return Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue().yieldsAt(iter.pointee)
+    let place = WalkPlace(gfn: iter.pointee.gfn, level: Int(iter.pointee.level), spte: iter.pointee.old_spte,
+                          nextGFN: iter.pointee.next_last_level_gfn)
+    return Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue().observer?.yields(at: place) ?? false
 }
 
 func yielded(_ context: UnsafeMutableRawPointer?, _ kvm: UnsafeMutablePointer<kvm>?) {
     guard let context else { return }
-    Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue().isFree()
+    Unmanaged<CallbackLog>.fromOpaque(context).takeUnretainedValue().observer?.comeInBetween()
 }
 
 func warned(

@@ -21,7 +21,7 @@ package final class Machine {
 
     /// A VM with nested paging as the recorded machine has it; nil with errno.
     init?(rootLevel: Int, physicalAddressBits: Int, parameters: ModuleParameters,
-          hostLevel: @escaping (UInt64) -> Int, hostPage: ((UInt64) -> HostPage)? = nil)
+          hostLevel: @escaping (UInt64) -> Int, hostPage: @escaping (UInt64) -> HostPage)
     {
         let log = CallbackLog()
         log.hostLevel = hostLevel
@@ -35,7 +35,7 @@ package final class Machine {
         operations.slot_committing = slotCommitting
         operations.yield_at = yieldAt
         operations.yielded = yielded
-        if hostPage != nil { operations.gfn_to_pfn = gfnToPFN }
+        operations.gfn_to_pfn = gfnToPFN
         var config = tdpmmu_vm_config()
         config.size = MemoryLayout<tdpmmu_vm_config>.size
         config.vendor = TDPMMU_NPT.rawValue
@@ -55,7 +55,7 @@ package final class Machine {
 
     deinit {
         // Nobody is there any more to be asked.
-        interleave { _ in false } free: {} changed: {}
+        observer = nil
         if !isDestroyed { tdpmmu_destroy_vm(kvm) }
     }
 
@@ -105,10 +105,10 @@ package final class Machine {
 
     func putBack(_ changes: [SPTEChange]) { log.changes = changes }
 
-    /// Who is asked in the middle of an operation: does it give way before an entry?  And who
-    /// is told when mmu_lock is free there, and of each change.
-    func interleave(at entry: @escaping (tdp_iter) -> Bool, free: @escaping () -> Void, changed: @escaping () -> Void) {
-        (log.yieldsAt, log.isFree, log.hasChanged) = (entry, free, changed)
+    /// Who is asked in the middle of an operation.
+    var observer: (any WalkObserver)? {
+        get { log.observer }
+        set { log.observer = newValue }
     }
 
     func takeWarnings() -> [Warning] {

@@ -3,7 +3,7 @@ import KernelTrace
 
 /// What userspace asks KVM for is done as a whole, and the recorded calls inside it are
 /// compared as its parts.
-extension Replayer {
+extension Performer {
     func performStep(_ operation: Operation, _ begin: TraceLine, _ machine: Machine) throws(BadInput) {
         guard case .step(let step) = begin.event else { return }
         switch step {
@@ -18,26 +18,20 @@ extension Replayer {
         default: break
         }
         if operation.details.contains(where: { trace.lines[$0].event == .invalidateAllRoots }) {
-            renaming.forgetRoots()
+            verdict.renaming.forgetRoots()
         }
     }
 
     /// A module parameter can be set before there is a VM.
     func isBeforeVM(_ begin: TraceLine) -> Bool {
-        guard machine == nil, case .step(.parameter(let name, let value)) = begin.event else { return false }
-        if let change = ModuleParameters.parse(name, value) { parameters.apply(change) }
+        guard subject.machine == nil, case .step(.parameter(let name, let value)) = begin.event else { return false }
+        if let change = ModuleParameters.parse(name, value) { subject.parameters.apply(change) }
         return true
-    }
-
-    func compareResult(_ operation: Operation, _ result: Int) {
-        let last = trace.lines[operation.end]
-        guard case .done(let done) = last.event else { return }
-        compare(last.number, "\(done.operation) returns", done.result, result)
     }
 
     private func parameter(_ operation: Operation, _ name: String, _ value: String, _ machine: Machine) {
         guard let change = ModuleParameters.parse(name, value) else { return }
-        parameters.apply(change)
+        subject.parameters.apply(change)
         switch change {
         case .noExecutableHugePages(let on): compareResult(operation, machine.setNoExecutableHugePages(on))
         case .splitsEagerly(let on): compareResult(operation, machine.setEagerSplit(on))
@@ -47,9 +41,9 @@ extension Replayer {
     }
 
     private func memslot(_ operation: Operation, _ step: MemslotStep, _ machine: Machine) throws(BadInput) {
-        let switches = flagsStep(currentItem) != nil
-        compareResult(operation, switches
-            ? try switchLogging(operation, step, machine) : machine.setMemoryRegion(step))
+        if place.isParallel, step.switchesLogging { try others?.finishWithOldFlags(operation, step, machine) }
+        compareResult(operation, machine.setMemoryRegion(step))
+        place.line = trace.lines[operation.begin].number
         let ours = compareChanges(operation)
         let slot = RecordedSlot(base: step.gpa >> Paging.pageShift, pages: step.pages)
         for index in operation.details {
@@ -57,14 +51,14 @@ extension Replayer {
             switch line.event {
             case .split(let call):
                 let expected = SplitCall(start: slot.base, end: slot.base &+ slot.pages, target: 1, shared: true)
-                compare(line.number, "split is called with", call, expected) { $0.text }
+                verdict.compare(line.number, "split is called with", call, expected) { $0.text }
             case .writeProtectSlot(let recorded, let level):
-                compare(line.number, "wrprot_slot is called with", recorded, slot, text)
-                compare(line.number, "wrprot_slot has min_level", level, 1)
+                verdict.compare(line.number, "wrprot_slot is called with", recorded, slot, text)
+                verdict.compare(line.number, "wrprot_slot has min_level", level, 1)
             case .writeProtectSlotReturn(let result):
-                compare(line.number, "wrprot_slot returns", result, ours.contains { $0.takesWriteAccess })
+                verdict.compare(line.number, "wrprot_slot returns", result, ours.contains { $0.takesWriteAccess })
             case .clearDirtySlot(let recorded), .zapCollapsible(let recorded):
-                compare(line.number, "the slot is", recorded, slot, text)
+                verdict.compare(line.number, "the slot is", recorded, slot, text)
             default: break
             }
         }
@@ -75,15 +69,9 @@ extension Replayer {
     }
 }
 
-extension SplitCall {
-    var text: String {
-        "start 0x\(hex(start)) end 0x\(hex(end)) target \(target) shared \(shared ? 1 : 0)"
-    }
-}
-
 extension SPTEChange {
     /// A leaf stays, but can no longer be written.
-    var takesWriteAccess: Bool {
+    fileprivate var takesWriteAccess: Bool {
         SPTEBits.isLeaf(old, level: level) && SPTEBits.isLeaf(new, level: level)
             && old & ~new & SPTEBits.writable != 0
     }

@@ -2,24 +2,7 @@
 import KernelTrace
 
 /// The whole tables against those that were read from the machine's memory.
-extension Replayer {
-    func compareDump(_ id: Int, _ root: UInt64, _ rootLevel: Int, _ line: TraceLine) throws(BadInput) {
-        let machine = try requireMachine(line)
-        guard let dumps, let dump = dumps.dumps[id] else { return }
-        report.dumps += 1
-        compare(line.number, "dump \(id) has root", root, dump.root, hex)
-        compare(line.number, "dump \(id) has root level", rootLevel, machine.rootLevel)
-        if dump.rootLevel != machine.rootLevel {
-            differ(dump.line, "dump \(id) has root level", expected: "\(dump.rootLevel)",
-                   got: "\(machine.rootLevel)", file: dumps.file)
-        }
-        // Perhaps no vCPU uses it now: one that has left SMM.
-        guard let address = renaming.ours(of: dump.root), let ours = machine.root(at: address) else { return differ(line.number, "dump \(id) has root", expected: hex(dump.root), got: "no such root") }
-        let entries = TableWalk.listed(root: ours, address: address)
-        recording?.dump(id, root: address, level: machine.rootLevel, entries)
-        compare(dump.entries, entries, dumps.file, dump)
-    }
-
+extension Verdict {
     /// Our root in place of the one that a dump step names.
     func ourRoot(atDump number: Int) -> String? {
         let index = trace.lines.partitioningIndex { $0.number >= number }
@@ -29,22 +12,9 @@ extension Replayer {
         return renaming.ours(of: root).map { "0x" + hex($0) }
     }
 
-    /// DONE dump tells how many entries there were.
-    func compareDumpCount(_ done: Done, _ line: TraceLine) {
-        guard let entries = done.entries, let id = lastDump(before: line), let dump = dumps?.dumps[id] else { return }
-        compare(line.number, "dump \(id) has entries", entries, dump.entries.count)
-    }
-
-    private func lastDump(before line: TraceLine) -> Int? {
-        for other in trace.lines.reversed() where other.number < line.number {
-            if case .step(.dump(let id, _, _)) = other.event { return id }
-        }
-        return nil
-    }
-
     /// Both lists are in walk order: an entry that only one side has is reported
     /// once, and the comparison goes on behind it.
-    private func compare(_ recorded: [DumpEntry], _ ours: [TableEntry], _ file: String, _ dump: Dump) {
+    func compare(_ recorded: [DumpEntry], _ ours: [TableEntry], _ file: String, _ dump: Dump) {
         var (left, right) = (recorded[...], ours[...])
         while let entry = left.first {
             guard let mine = right.first, !entry.comesBefore(mine) else {

@@ -2,7 +2,7 @@
 import KernelTrace
 
 /// Calls of the TDP MMU on a slot or a part of it, outside of a step that makes them.
-extension Replayer {
+extension Performer {
     func age(_ operation: Operation, _ begin: TraceLine, _ machine: Machine) {
         let result: Bool?
         switch begin.event {
@@ -11,20 +11,20 @@ extension Replayer {
             result = machine.testAge(addressSpace(operation, holding: start), start: start, end: end)
         default: return
         }
-        compare(operation, result)
+        compareFlag(operation, result)
         compareChanges(operation)
     }
 
     /// The flag that the call returned, or that there was a slot for it.
-    private func compare(_ operation: Operation, _ result: Bool?) {
+    private func compareFlag(_ operation: Operation, _ result: Bool?) {
         let name = operation.kind.rawValue
         guard let result else {
-            return differ(trace.lines[operation.begin].number, name, expected: "a slot", got: "none holds the gfn")
+            return verdict.differ(trace.lines[operation.begin].number, name, expected: "a slot", got: "none holds the gfn")
         }
         let last = trace.lines[operation.end]
         switch last.event {
         case .ageReturn(let expected), .testAgeReturn(let expected), .writeProtectSlotReturn(let expected):
-            compare(last.number, "\(name) returns", expected, result)
+            verdict.compare(last.number, "\(name) returns", expected, result)
         default: break
         }
     }
@@ -47,7 +47,7 @@ extension Replayer {
             result = machine.zapCollapsible(space, slot.base).map { true }
         default: return
         }
-        compare(operation, result)
+        compareFlag(operation, result)
         compareChanges(operation)
     }
 
@@ -60,19 +60,6 @@ extension Replayer {
         }
     }
 
-    /// The recovery thread zaps a table that stands in for a huge page.
-    func zapTable(_ operation: Operation, _ begin: TraceLine, _ machine: Machine) {
-        guard case .zapTable(let table, let gfn) = begin.event else { return }
-        if mode == .guest { return recover(operation, gfn, machine) }
-        let ours = physical(table).flatMap { renaming.ours(of: $0) }
-        guard let ours, let found = machine.zapTable(at: ours) else {
-            return differ(begin.number, "zap_sp", expected: "a table at \(hex(table))", got: "none is known")
-        }
-        compare(begin.number, "zap_sp is of the table for gfn", gfn, found.gfn, hex)
-        compare(begin.number, "zap_sp returns", !operation.changes.isEmpty, found.zapped)
-        compareChanges(operation)
-    }
-
     /// kvm_mmu_split_huge_page follows the change that it tells of.
     func compareSplits(_ operation: Operation) {
         for index in operation.details {
@@ -82,7 +69,7 @@ extension Replayer {
             }
             let ours = change.map { HugePageSplit(gfn: $0.gfn, spte: $0.old, level: $0.level, error: 0) }
             guard ours != split else { continue }
-            differ(trace.lines[index].number, "kvm_mmu_split_huge_page", expected: text(split),
+            verdict.differ(trace.lines[index].number, "kvm_mmu_split_huge_page", expected: text(split),
                    got: ours.map(text) ?? "no change before it")
         }
     }
