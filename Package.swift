@@ -26,7 +26,8 @@ let modules: [Target] = [
     .target(name: "Sync", dependencies: ["CTDPMMU", "CPlatform"], swiftSettings: library),
     .target(name: "RCU", dependencies: ["Sync"], swiftSettings: library),
     .target(name: "PageTable", dependencies: ["RCU"], swiftSettings: library),
-    .target(name: "MMU", dependencies: ["PageTable"], swiftSettings: library),
+    .target(name: "Tracing", dependencies: ["Sync"], swiftSettings: library),
+    .target(name: "MMU", dependencies: ["PageTable", "Tracing"], swiftSettings: library),
     .target(name: "Rig", dependencies: ["MMU"], swiftSettings: library),
     .target(name: "ABI", dependencies: ["Rig"], swiftSettings: library),
 ]

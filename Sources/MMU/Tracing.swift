@@ -4,6 +4,7 @@ import CTDPMMU
 import PageTable
 import Sync
 import Synchronization
+import Tracing
 
 /// Events go to the VM's callback, and to the calling thread's ring.  Off, each costs a
 /// load and a branch; all else is out of line.

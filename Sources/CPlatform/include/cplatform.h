@@ -284,13 +284,22 @@ static inline uint32_t *cp_srcu_work(void) { return &cp_srcu_words_data.work; }
 
 /* Tracing ----------------------------------------------------------------- */
 
+/* Events that could not be written to a file. */
+#define CP_TRACE_BATCH 512
+struct cp_trace_batch {
+    struct cp_trace_batch *_Nullable next; /* trace mutex */
+    uint32_t first, end;    /* those from first on are still to be read; trace mutex */
+    struct tdpmmu_trace_event events[CP_TRACE_BATCH];
+};
+
 struct cp_trace_words {
     uint32_t mutex;         /* readers of rings; making rings */
     uint32_t ring_count;    /* trace mutex */
     uint64_t ring_size;     /* atomic: events in rings made from now on */
     uint64_t lost;          /* atomic: events overwritten, or without a ring */
     uint64_t rings;         /* atomic: address of the newest ring, or 0; trace mutex writes */
-    uint64_t padding[4];
+    struct cp_trace_batch *_Nullable unwritten; /* the oldest first; trace mutex */
+    uint64_t padding[3];
     uint64_t count;         /* atomic: events ever; its own cache line */
     uint64_t padding2[7];
 };
@@ -303,6 +312,10 @@ static inline uint64_t *cp_trace_ring_size(void) { return &cp_trace_data.ring_si
 static inline uint64_t *cp_trace_lost(void) { return &cp_trace_data.lost; }
 static inline uint64_t *cp_trace_rings(void) { return &cp_trace_data.rings; }
 static inline uint64_t *cp_trace_count(void) { return &cp_trace_data.count; }
+
+static inline struct cp_trace_batch *_Nullable *_Nonnull cp_trace_unwritten(void) { return &cp_trace_data.unwritten; }
+static inline struct cp_trace_batch *_Nullable *_Nonnull cp_batch_next(struct cp_trace_batch *b) { return &b->next; }
+static inline struct tdpmmu_trace_event *cp_batch_events(struct cp_trace_batch *b) { return b->events; }
 
 CP_FIELD(cp_ring_read, cp_trace_ring, uint64_t, read)
 CP_FIELD(cp_ring_written, cp_trace_ring, uint64_t, written)
@@ -325,8 +338,8 @@ uint16_t cp_current_cpu(void);
 const char *cp_trace_event_name(int id);
 struct tdpmmu_trace_file cp_trace_file_header(void);
 
-/* write() all of it: 0 or a positive errno. */
-int cp_write_all(int fd, const void *bytes, size_t count);
+/* write() all of it: 0 or a positive errno; *written bytes are in the file, whichever. */
+int cp_write_all(int fd, const void *bytes, size_t count, ptrdiff_t *written);
 
 /* fork -------------------------------------------------------------------- */
 

@@ -7,7 +7,7 @@ import Synchronization
 /// A thread's ring of events.  The thread writes without a lock and overwrites its oldest
 /// events; readers, one at a time, see from the count of events written which of those
 /// that they copied were whole.
-struct TraceRing {
+package struct TraceRing {
     let ring: UnsafeMutablePointer<cp_trace_ring>
 
     private static var wordsPerEvent: UInt64 { UInt64(MemoryLayout<tdpmmu_trace_event>.size / 8) }
@@ -19,13 +19,13 @@ struct TraceRing {
     private var owned: AtomicWord32 { atomic32(cp_ring_owned(ring)) }
 
     /// The calling thread's; made or taken over at its first event.
-    static var own: TraceRing? {
+    package static var own: TraceRing? {
         if let ring = cp_self().pointee.trace_ring { return TraceRing(ring: ring) }
         return acquire()
     }
 
     /// By the ring's thread only.
-    func put(_ event: UnsafePointer<tdpmmu_trace_event>) {
+    package func put(_ event: UnsafePointer<tdpmmu_trace_event>) {
         let number = written.pointee.load(ordering: .relaxed)
         // Release: who sees one of the words below sees that the event whose place they
         // take is on its way out.  Pairs with the acquiring fence in copy().
@@ -44,7 +44,7 @@ struct TraceRing {
 
     /// Events that may be read: those of the trace mutex's holder.  What was overwritten
     /// meanwhile is passed over and counted as lost.
-    fileprivate func available() -> Range<UInt64> {
+    func available() -> Range<UInt64> {
         let end = written.pointee.load(ordering: .acquiring)
         let read = cp_ring_read(ring)
         // The oldest place may be in the writer's hands.
@@ -57,7 +57,7 @@ struct TraceRing {
     }
 
     /// False if the writer came by.
-    fileprivate func copy(_ number: UInt64, to event: UnsafeMutablePointer<tdpmmu_trace_event>) -> Bool {
+    func copy(_ number: UInt64, to event: UnsafeMutablePointer<tdpmmu_trace_event>) -> Bool {
         let to = UnsafeMutableRawPointer(event).assumingMemoryBound(to: UInt64.self)
         for i in 0..<Self.wordsPerEvent { to[Int(i)] = word(number, i).pointee.load(ordering: .relaxed) }
         // Acquire: pairs with the releasing fence in put().
@@ -65,14 +65,14 @@ struct TraceRing {
         return written.pointee.load(ordering: .relaxed) - number < capacity
     }
 
-    fileprivate func take(_ number: UInt64) { cp_ring_read(ring).pointee = number + 1 }
+    func take(_ number: UInt64) { cp_ring_read(ring).pointee = number + 1 }
 }
 
 /// Which rings there are.
 extension TraceRing {
     private static var mutex: FutexMutex { FutexMutex(cp_trace_mutex()) }
 
-    fileprivate static func locked<T>(_ body: () -> T) -> T {
+    static func locked<T>(_ body: () -> T) -> T {
         mutex.lock()
         defer { mutex.unlock() }
         return body()
@@ -83,7 +83,7 @@ extension TraceRing {
     }
 
     /// Trace mutex.
-    fileprivate static func forEach(_ body: (TraceRing) -> Void) {
+    static func forEach(_ body: (TraceRing) -> Void) {
         var next = first
         while let ring = next {
             next = ring.pointee.next
@@ -132,49 +132,5 @@ extension TraceRing {
         atomic64(cp_trace_rings()).pointee.store(UInt64(UInt(bitPattern: ring.ring)), ordering: .relaxed)
         cp_trace_ring_count().pointee += 1
         return ring
-    }
-}
-
-/// What all threads have noted.
-package enum TraceRings {
-    /// False: no power of two, or out of range.
-    package static func setSize(_ events: Int) -> Bool {
-        guard events >= 64, events <= 1 << 24, events.nonzeroBitCount == 1 else { return false }
-        atomic64(cp_trace_ring_size()).pointee.store(UInt64(events), ordering: .relaxed)
-        return true
-    }
-
-    static func countLost() { atomic64(cp_trace_lost()).pointee.wrappingAdd(1, ordering: .relaxed) }
-
-    package static func takeLost() -> UInt64 { atomic64(cp_trace_lost()).pointee.exchange(0, ordering: .relaxed) }
-
-    /// Takes out up to `room` events, by their count.
-    @inline(never)
-    package static func read(_ events: UnsafeMutablePointer<tdpmmu_trace_event>, room: Int) -> Int {
-        TraceRing.locked {
-            var filled = 0
-            while filled < room, let next = oldest(events + filled) {
-                next.ring.take(next.number)
-                filled += 1
-            }
-            return filled
-        }
-    }
-
-    /// The event that came first of all, copied to `event`.
-    private static func oldest(
-        _ event: UnsafeMutablePointer<tdpmmu_trace_event>
-    ) -> (ring: TraceRing, number: UInt64)? {
-        var found: (ring: TraceRing, number: UInt64)?
-        var candidate = tdpmmu_trace_event()
-        TraceRing.forEach { ring in
-            var events = ring.available()
-            // As long as the writer overwrites what is being copied, the next one.
-            while !events.isEmpty, !ring.copy(events.lowerBound, to: &candidate) { events = ring.available() }
-            guard !events.isEmpty, found == nil || candidate.count < event.pointee.count else { return }
-            event.pointee = candidate
-            found = (ring, events.lowerBound)
-        }
-        return found
     }
 }
