@@ -11,6 +11,13 @@ package enum FileBytes {
         access(path, F_OK) == 0
     }
 
+    /// Do two paths lead to one file?
+    package static func isSame(_ one: String, _ other: String) -> Bool {
+        var (first, second) = (stat(), stat())
+        guard stat(one, &first) == 0, stat(other, &second) == 0 else { return false }
+        return first.st_dev == second.st_dev && first.st_ino == second.st_ino
+    }
+
     package static func read(_ path: String) throws(BadInput) -> [UInt8] {
         try refuseWhatIsNoFile(path)
         guard let stream = gzopen(path, "rb") else {

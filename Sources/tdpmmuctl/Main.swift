@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import ArgumentParser
+import KernelTrace
 import Replay
 
 @main
@@ -13,4 +14,30 @@ struct TDPMMUCtl: ParsableCommand {
             """,
         version: "tdpmmuctl, with libtdpmmu \(libraryVersion)",
         subcommands: [ReplayCommand.self, DumpCommand.self, TraceCommand.self])
+
+    static func main() {
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch {
+            end(error)
+        }
+    }
+
+    private static func end(_ error: any Error) -> Never {
+        switch error {
+        case let problem as BadInput:
+            printError("tdpmmuctl: \(problem)")
+            exit(withError: ExitCode(2))
+        case let failure as WriteFailure:
+            printError("tdpmmuctl: \(failure)")
+            exit(withError: ExitCode(1))
+        case _ where exitCode(for: error) == .success && !fullMessage(for: error).isEmpty:
+            // Help and the version are output like any other.
+            do { try Output.print(fullMessage(for: error)) } catch { end(error) }
+            exit(withError: nil)
+        default:
+            exit(withError: error)
+        }
+    }
 }

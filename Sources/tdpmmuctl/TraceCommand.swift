@@ -10,22 +10,17 @@ struct TraceCommand: ParsableCommand {
             A recording with the marks of a rig (see traces/README.md) can be given to \
             "tdpmmuctl replay" again.
 
-            Exit status: 0, 2 a file that is no recording, 64 wrong usage.
+            Exit status: 0, 1 output that cannot be written, 2 a file that is no recording, 64 wrong usage.
             """)
 
     @Argument(help: "Recordings, plain or .gz.", completion: .file())
     var files: [String]
 
     func run() throws {
-        do {
-            for file in files {
-                let recording = try EventFile(file: file)
-                print(recording.text, terminator: "")
-                if recording.lost > 0 { printError("tdpmmuctl: \(file): \(recording.lost) events were overwritten") }
-            }
-        } catch {
-            printError("tdpmmuctl: \(error)")
-            throw ExitCode(2)
+        for file in files {
+            let recording = try EventFile(file: file)
+            try Output.print(recording.text, terminator: "")
+            if recording.lost > 0 { printError("tdpmmuctl: \(file): \(recording.lost) events were overwritten") }
         }
     }
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
-import Glibc
 import KernelTrace
 
 /// A trace of what the library did in a replay, as if it had been a kernel: its events, with
@@ -67,22 +66,22 @@ package final class Recording {
         dumps.end(id)
     }
 
-    /// X.txt, and X.npt.txt if there were dumps.
-    package func write(to file: String) throws(BadInput) {
-        guard lost == 0 else { throw BadInput(file: file, line: 0, problem: "\(lost) events did not fit in the ring") }
-        try Self.write(lines.text, to: file)
-        guard !dumps.isEmpty else { return }
-        try Self.write(dumps.text, to: DumpFile.candidates(besides: file)[0])
-    }
+    /// Where a recording goes: X.txt, and X.npt.txt if there are dumps.
+    package static func files(_ file: String) -> [String] { [file, DumpFile.candidates(besides: file)[0]] }
 
-    private static func write(_ text: String, to file: String) throws(BadInput) {
-        guard let stream = fopen(file, "w") else {
-            throw BadInput(file: file, line: 0, problem: String(cString: strerror(errno)))
+    /// Both or none, unless something happens between two renamings.
+    package func write(to file: String) throws(WriteFailure) {
+        guard lost == 0 else { throw WriteFailure(file: file, problem: "\(lost) events did not fit in the ring") }
+        let trace = try NewFile(file, lines.text)
+        guard !dumps.isEmpty else { return try trace.put() }
+        do throws(WriteFailure) {
+            guard trace.isRegular else { throw WriteFailure(file: file, problem: "no file that dumps could lie beside") }
+            let dumps = try NewFile(Self.files(file)[1], dumps.text)
+            try dumps.put()
+        } catch {
+            trace.discard()
+            throw error
         }
-        var text = text
-        let written = text.withUTF8 { fwrite($0.baseAddress, 1, $0.count, stream) }
-        guard fclose(stream) == 0, written == text.utf8.count else {
-            throw BadInput(file: file, line: 0, problem: "cannot be written: \(String(cString: strerror(errno)))")
-        }
+        try trace.put()
     }
 }
