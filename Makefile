@@ -37,7 +37,7 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 
 .PHONY: all demo check lib tools install uninstall symbols torture bench-rcu clean help \
 	check-headers check-symbols check-library check-c check-swift check-traces check-readme \
-	check-install check-torture check-tsan check-asan check-valgrind check-mutants
+	check-install check-floors check-torture check-tsan check-asan check-valgrind check-mutants
 
 all: lib tools
 
@@ -45,7 +45,7 @@ help:
 	@echo 'make              libtdpmmu.so.1 and tdpmmuctl, in build/'
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
-	@echo 'make check-X      one of them: headers symbols library c torture swift traces readme install'
+	@echo 'make check-X      one of them: headers floors symbols library c torture swift traces readme install'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
@@ -119,6 +119,9 @@ check-traces: all
 
 check-readme: lib
 	@sh scripts/check-readme.sh
+
+check-floors:
+	@python3 scripts/floors.py
 
 check-install: all
 	@sh scripts/check-install.sh

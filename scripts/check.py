@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-SUITES = ["check-symbols", "check-library", "check-headers", "check-c", "check-torture",
+SUITES = ["check-symbols", "check-library", "check-headers", "check-floors", "check-c", "check-torture",
           "check-swift", "check-traces", "check-readme", "check-install"]
 COUNTS = re.compile(r"^[\w() -]+: (\d+) passed, (\d+) failed")
 
