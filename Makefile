@@ -23,8 +23,6 @@ export SWIFT
 B := build
 SONAME := libtdpmmu.so.1
 LIBRARY := $(B)/$(SONAME)
-VERSION := $(shell awk '/define TDPMMU_VERSION_(MAJOR|MINOR|PATCH)/ {v = v sep $$3; sep = "."} END {print v}' include/tdpmmu/types.h)
-HEADERS := $(wildcard include/*.h include/tdpmmu/*.h)
 SOURCES := $(shell find Sources include -type f 2>/dev/null) Package.swift
 TOOL_MODULES := $(foreach module,KernelTrace Replay tdpmmuctl CZlib,Sources/$(module)/%)
 LIBRARY_SOURCES := $(filter-out $(TOOL_MODULES),$(SOURCES))
@@ -151,25 +149,19 @@ check-mutants:
 
 # ---- installing -----------------------------------------------------------
 
-INSTALLED = $(LIBDIR)/$(SONAME) $(LIBDIR)/libtdpmmu.so $(PKGCONFIGDIR)/tdpmmu.pc $(BINDIR)/tdpmmuctl \
-	$(patsubst include/%,$(INCLUDEDIR)/%,$(HEADERS)) $(INCLUDEDIR)/tdpmmu/module.modulemap
+# By the environment: a path may have blanks, which make's functions have not.
+install uninstall: export DESTDIR := $(DESTDIR)
+install uninstall: export PREFIX := $(PREFIX)
+install uninstall: export LIBDIR := $(LIBDIR)
+install uninstall: export INCLUDEDIR := $(INCLUDEDIR)
+install uninstall: export BINDIR := $(BINDIR)
+install uninstall: export PKGCONFIGDIR := $(PKGCONFIGDIR)
 
 install: all
-	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(PKGCONFIGDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(INCLUDEDIR)/tdpmmu
-	install -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)/$(SONAME)
-	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libtdpmmu.so
-	install -m 755 $(B)/tdpmmuctl $(DESTDIR)$(BINDIR)/tdpmmuctl
-	python3 scripts/set-rpath.py $(DESTDIR)$(BINDIR)/tdpmmuctl $(BINDIR) $(LIBDIR)
-	install -m 644 include/tdpmmu.h $(DESTDIR)$(INCLUDEDIR)/tdpmmu.h
-	install -m 644 $(wildcard include/tdpmmu/*.h) $(DESTDIR)$(INCLUDEDIR)/tdpmmu/
-	sed 's|header "tdpmmu.h"|header "../tdpmmu.h"|' include/module.modulemap \
-		> $(DESTDIR)$(INCLUDEDIR)/tdpmmu/module.modulemap
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-		-e 's|@VERSION@|$(VERSION)|' tdpmmu.pc.in > $(DESTDIR)$(PKGCONFIGDIR)/tdpmmu.pc
+	python3 scripts/install.py install
 
 uninstall:
-	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
-	@rmdir $(DESTDIR)$(INCLUDEDIR)/tdpmmu 2>/dev/null || true
+	python3 scripts/install.py uninstall
 
 clean:
 	rm -rf $(B) .build .build-embedded .build-tsan .build-asan

@@ -34,10 +34,12 @@ let modules: [Target] = [
 
 // The command line is a client of the built libtdpmmu.so, like any C program.
 let buildDirectory = Context.packageDirectory + "/build"
+// Slashes more than one are one, and leave room for the run path that an installed tool gets.
+let roomyBuildDirectory = String(repeating: "/", count: 1024) + buildDirectory.drop { $0 == "/" }
 let client: [LinkerSetting] = [
     .linkedLibrary("tdpmmu"),
     .unsafeFlags(["-L", buildDirectory, "-Xlinker", "-rpath", "-Xlinker", "$ORIGIN",
-                  "-Xlinker", "-rpath", "-Xlinker", buildDirectory]),
+                  "-Xlinker", "-rpath", "-Xlinker", roomyBuildDirectory]),
 ]
 
 let tools: [Target] = embedded ? [] : [
