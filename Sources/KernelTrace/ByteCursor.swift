@@ -72,6 +72,15 @@ struct ByteCursor {
         return false
     }
 
+    /// Takes a line, without its end; whether it had one.  nil at the end.
+    mutating func nextLine() -> (text: ByteCursor, isComplete: Bool)? {
+        guard !isAtEnd else { return nil }
+        let start = position
+        let isComplete = skipBehind(.newline)
+        if !isComplete { position = end }
+        return (ByteCursor(bytes, from: start, to: isComplete ? position - 1 : end), isComplete)
+    }
+
     /// Takes the bytes up to the next `stop` or the end, as a string.
     mutating func word(until stop: UInt8) -> String {
         let start = position

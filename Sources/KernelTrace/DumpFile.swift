@@ -50,12 +50,9 @@ package struct DumpFile {
         var cursor = ByteCursor(bytes, from: 0, to: bytes.count)
         var open: Dump?
         var number = 0
-        while !cursor.isAtEnd {
+        while let (text, isComplete) = cursor.nextLine() {
             number += 1
-            let start = cursor.position
-            let isComplete = cursor.skipBehind(.newline)
-            let stop = isComplete ? cursor.position - 1 : bytes.count
-            var line = ByteCursor(bytes, from: start, to: stop)
+            var line = text
             let problem = isComplete ? take(&line, number, &open) : "the last line is cut short"
             if let problem { return BadInput(file: file, line: number, problem: problem) }
         }

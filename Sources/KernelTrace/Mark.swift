@@ -16,13 +16,9 @@ package struct Mark {
         var cursor = ByteCursor(bytes, from: 0, to: bytes.count)
         var marks: [Mark] = []
         var number = 0
-        while !cursor.isAtEnd {
+        while let (text, _) = cursor.nextLine() {
             number += 1
-            let start = cursor.position
-            guard cursor.skipBehind(.newline) else { return marks }
-            guard let line = FtraceLine(ByteCursor(bytes, from: start, to: cursor.position - 1)),
-                line.event == "tracing_mark_write"
-            else { continue }
+            guard let line = FtraceLine(text), line.event == "tracing_mark_write" else { continue }
             marks.append(Mark(line: number, task: line.task, text: line.text.rest))
         }
         return marks

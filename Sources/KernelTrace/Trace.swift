@@ -26,12 +26,8 @@ package struct Trace {
     private mutating func parse(_ bytes: UnsafeBufferPointer<UInt8>) -> BadInput? {
         var cursor = ByteCursor(bytes, from: 0, to: bytes.count)
         var header = TraceHeader()
-        while !cursor.isAtEnd {
+        while let (line, isComplete) = cursor.nextLine() {
             lineCount += 1
-            let start = cursor.position
-            let isComplete = cursor.skipBehind(.newline)
-            let stop = isComplete ? cursor.position - 1 : bytes.count
-            let line = ByteCursor(bytes, from: start, to: stop)
             if let problem = isComplete ? take(line, &header) : "the last line is cut short" {
                 return badInput(lineCount, problem)
             }

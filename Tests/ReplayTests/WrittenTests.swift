@@ -67,6 +67,25 @@ final class WrittenTests: XCTestCase {
             mapped()
         }
 
+        /// A slot, and the guest writes to its first page.
+        mutating func slotWithOnePage(flags: Int = 0) {
+            slot("add", flags: flags)
+            done("memslot_add slot=1 ret=0")
+            step("touch vcpu=0 gpa=0x40000000 n=1 stride=0x1000 op=w write=1 exec=0")
+            loadRoot("1000000", isNew: true)
+            firstWrite(0)
+            done("touch vcpu=0 ret=0 mmio=0")
+        }
+
+        /// That page is taken out of the ring, and write-protected again.
+        mutating func harvestRing() {
+            data("ring vcpu=0 part=0 entries=1:0")
+            step("reset_dirty_rings harvested=1")
+            add("clear_dirty_pt_masked: (f) gfn=0x40000 mask=0x1 wrprot=1")
+            change(0, 0x40000, 1, "5000e67", "5000e65")
+            done("reset_dirty_rings ret=1")
+        }
+
         mutating func end(_ space: Int, leaf: String?) {
             add("zap_all: (f)")
             if let leaf { change(space, 0x40000, 1, leaf, empty) }
@@ -114,28 +133,15 @@ final class WrittenTests: XCTestCase {
     func testADirtyRing() {
         var script = Script()
         script.begin("DIRTY_LOG_RING arg0=65536")
-        script.slot("add", flags: 1)
-        script.done("memslot_add slot=1 ret=0")
-        script.step("touch vcpu=0 gpa=0x40000000 n=1 stride=0x1000 op=w write=1 exec=0")
-        script.loadRoot("1000000", isNew: true)
-        script.firstWrite(0)
-        script.done("touch vcpu=0 ret=0 mmio=0")
-        script.data("ring vcpu=0 part=0 entries=1:0")
-        script.step("reset_dirty_rings harvested=1")
-        script.add("clear_dirty_pt_masked: (f) gfn=0x40000 mask=0x1 wrprot=1")
-        script.change(0, 0x40000, 1, "5000e67", "5000e65")
-        script.done("reset_dirty_rings ret=1")
+        script.slotWithOnePage(flags: 1)
+        script.harvestRing()
         script.step("touch vcpu=0 gpa=0x40000000 n=1 stride=0x1000 op=w write=1 exec=0")
         script.add("kvm_page_fault: vcpu 0 rip 0x1000 address 0x0000000040000000 error_code 0x100000007")
         script.add("fast_page_fault: vcpu 0 gva 40000000 error_code P|W|U|0x100000000 sptep ffff888002003000 "
             + "old 0x5000e65 new 5000e67 spurious 0 fixed 1")
         script.add("pf_ret: (f) ret=5")
         script.done("touch vcpu=0 ret=0 mmio=0")
-        script.data("ring vcpu=0 part=0 entries=1:0")
-        script.step("reset_dirty_rings harvested=1")
-        script.add("clear_dirty_pt_masked: (f) gfn=0x40000 mask=0x1 wrprot=1")
-        script.change(0, 0x40000, 1, "5000e67", "5000e65")
-        script.done("reset_dirty_rings ret=1")
+        script.harvestRing()
         script.end(0, leaf: "5000e65")
         replay(script)
     }
@@ -143,12 +149,7 @@ final class WrittenTests: XCTestCase {
     func testASlotThatIsZappedAlone() {
         var script = Script()
         script.begin("DISABLE_QUIRKS2 arg0=0x80")
-        script.slot("add")
-        script.done("memslot_add slot=1 ret=0")
-        script.step("touch vcpu=0 gpa=0x40000000 n=1 stride=0x1000 op=w write=1 exec=0")
-        script.loadRoot("1000000", isNew: true)
-        script.firstWrite(0)
-        script.done("touch vcpu=0 ret=0 mmio=0")
+        script.slotWithOnePage()
         script.slot("delete", pages: 0)
         script.add("unmap_gfn_range: (f) start=0x40000 end=0x40010 flush=0")
         script.add("zap_leafs: (f) root=0xff03 spt=0xff04 role=0x3784 start=0x40000 end=0x40010 can_yield=1 flush=0")

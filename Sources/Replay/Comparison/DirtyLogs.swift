@@ -39,7 +39,7 @@ extension DirtyLogs {
         }
         for call in expected {
             verdict.differ(trace.lines[operation.end].number, "in the dirty log's harvest", expected: "no further call",
-                   got: call.text)
+                           got: call.text)
         }
     }
 

@@ -34,7 +34,8 @@ struct Causes {
     /// The fault ahead that makes of an SPTE what a change found there, though its line is behind.
     func fix(for change: SPTEChange, behind line: Int) -> Int? {
         guard let item = cause(of: (change, line), ahead: turns.turn) else { return nil }
-        return changes(turns.schedule.items[item]).contains { $0.isSameEntry(change) } && isFix(turns.schedule.items[item]) ? item : nil
+        let found = turns.schedule.items[item]
+        return changes(found).contains { $0.isSameEntry(change) } && isFix(found) ? item : nil
     }
 
     private func isFix(_ item: Item) -> Bool {

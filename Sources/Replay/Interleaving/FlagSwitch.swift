@@ -22,7 +22,7 @@ struct FlagSwitch {
             guard turns.isAhead(candidate) else { continue }
             noteFastFix(turns.schedule.items[candidate])
             guard case .operation(let fault) = turns.schedule.items[candidate],
-                let call = mapCall(in: fault), isInside(call, step, machine)
+                let call = fault.mapCall(turns.trace), isInside(call, step, machine)
             else { continue }
             let begin = beginOfFault(fault), isBefore = begin < turns.schedule.items[index].firstLine
             let sawNew = begin > newSince ? true : sawLogging(fault, call, machine).map { $0 == isSwitchingOn(index) }
@@ -56,13 +56,6 @@ struct FlagSwitch {
     }
 
     func isSwitchingOn(_ index: Int) -> Bool { turns.flagsStep(index)?.operation == "dirty_log_on" }
-
-    private func mapCall(in operation: Operation) -> MapCall? {
-        for index in [operation.begin] + operation.details {
-            if case .map(let call) = turns.trace.lines[index].event { return call }
-        }
-        return nil
-    }
 
     private func isInside(_ call: MapCall, _ step: MemslotStep, _ machine: Machine) -> Bool {
         let base = step.gpa >> Paging.pageShift

@@ -73,7 +73,8 @@ final class Middle: WalkObserver {
         let entry = SPTEChange(
             addressSpace: 0, gfn: place.gfn, level: place.level, old: place.spte, new: place.spte)
         return turns.changeIndex.items(changing: entry, before: walk.nextLine).last {
-            turns.isAhead($0) && turns.schedule.positions[$0] < walk.nextLine && !standing.isBlocked($0) && !standing.comesBehind($0, walk)
+            turns.isAhead($0) && turns.schedule.positions[$0] < walk.nextLine
+                && !standing.isBlocked($0) && !standing.comesBehind($0, walk)
         }
     }
 }

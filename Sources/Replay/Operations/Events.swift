@@ -143,6 +143,6 @@ extension Events {
         let machine = try subject.require(line)
         let spte = try guest.faultingEntry(line)?.spte
         verdict.compare(line.number, "handle_mmio_page_fault finds MMIO at gfn", gfn,
-                spte.flatMap { machine.mmioGFN($0) } ?? 0, hex)
+                        spte.flatMap { machine.mmioGFN($0) } ?? 0, hex)
     }
 }

@@ -50,7 +50,7 @@ extension Performer {
             if let total = list.total {
                 verdict.compare(trace.lines[index].number, "number of pages to clear", total, listed)
                 verdict.compare(trace.lines[index].number, "number of pages to clear in range", listed,
-                        bitmap.reduce(0) { $0 + UInt64($1.nonzeroBitCount) })
+                                bitmap.reduce(0) { $0 + UInt64($1.nonzeroBitCount) })
             }
         }
         return bitmap

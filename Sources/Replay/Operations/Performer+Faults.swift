@@ -97,8 +97,8 @@ extension Performer {
         }
         guard isSame != true else { return }
         verdict.differ(line.number, "kvm_mmu_set_spte",
-               expected: "gfn \(hex(gfn)) spte \(hex(spte)) level \(level) at \(hex(address))",
-               got: entry.map(verdict.text) ?? "no entry")
+                       expected: "gfn \(hex(gfn)) spte \(hex(spte)) level \(level) at \(hex(address))",
+                       got: entry.map(verdict.text) ?? "no entry")
     }
 
     private func compareMMIO(_ entry: TableEntry?, _ mark: MMIOMark, _ machine: Machine, _ line: TraceLine) {

@@ -8,7 +8,7 @@ extension Performer {
         guard case .pageFault(let vcpu, let address, let errorCode) = begin.event else { return }
         try noteHostPages(operation, machine, vcpu)
         let last = trace.lines[operation.end]
-        let fix = fastFault(operation)
+        let fix = fastPath(operation)
         guard let expected = result(operation) else { return _ = compareChanges(operation) }
         if expected == FaultResult.retry, host.pages.isEmpty {
             // The host was busy with the page, or will wake the guest when it has it.
@@ -17,7 +17,7 @@ extension Performer {
             }
             host.pages[address >> Paging.pageShift] = HostPage(pfn: 0, isWritable: false, level: 1)
         }
-        if place.isParallel, expected == FaultResult.retry, let call = mapCall(operation), isLostRace(expected, call) {
+        if place.isParallel, expected == FaultResult.retry, let call = operation.mapCall(trace), isLostRace(expected, call) {
             return _ = compareChanges(operation)
         }
         let before = machine.entry(vcpu: vcpu, gfn: address >> Paging.pageShift)
@@ -45,14 +45,8 @@ extension Performer {
         }
     }
 
-    private func mapCall(_ operation: Operation) -> MapCall? {
-        for index in operation.details {
-            if case .map(let call) = trace.lines[index].event { return call }
-        }
-        return nil
-    }
-
-    private func fastFault(_ operation: Operation) -> (fault: FastPageFault, line: TraceLine)? {
+    /// A look at the entry without mmu_lock, which the kernel's fault began with.
+    private func fastPath(_ operation: Operation) -> (fault: FastPageFault, line: TraceLine)? {
         for index in operation.details {
             if case .fastPageFault(let fault) = trace.lines[index].event { return (fault, trace.lines[index]) }
         }

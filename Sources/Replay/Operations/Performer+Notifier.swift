@@ -16,7 +16,7 @@ extension Performer {
             verdict.compare(begin.number, "aging returns", results.contains(true), machine.age(hostStart: start, hostEnd: end))
         case .hostTestAged(let start, _):
             verdict.compare(begin.number, "the look for use returns", results.contains(true),
-                    machine.testAge(hostStart: start))
+                            machine.testAge(hostStart: start))
         default: break
         }
         compareChanges(operation)

@@ -19,7 +19,7 @@ extension Performer {
         guard operation.kind != .zapTable else { return }
         for change in recovered {
             verdict.differ(trace.lines[operation.begin].number, "SPTE change in recovery",
-                   expected: "no further change", got: change.text)
+                           expected: "no further change", got: change.text)
         }
         recovered = []
     }

@@ -31,8 +31,8 @@ extension Performer {
             : verdict.renaming.agree(recorded: recorded, ours: ours)
         guard !isSame else { return }
         verdict.differ(line.number, "vCPU \(vcpu) has root",
-               expected: isNew ? "a new one" : hex(recorded),
-               got: verdict.renaming.recorded(of: ours).map { "the one at \(hex($0))" } ?? "a new one")
+                       expected: isNew ? "a new one" : hex(recorded),
+                       got: verdict.renaming.recorded(of: ours).map { "the one at \(hex($0))" } ?? "a new one")
     }
 
     /// The root that a walk begins at: its role word, and where it is.

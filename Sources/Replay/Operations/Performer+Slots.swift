@@ -70,7 +70,7 @@ extension Performer {
             let ours = change.map { HugePageSplit(gfn: $0.gfn, spte: $0.old, level: $0.level, error: 0) }
             guard ours != split else { continue }
             verdict.differ(trace.lines[index].number, "kvm_mmu_split_huge_page", expected: text(split),
-                   got: ours.map(text) ?? "no change before it")
+                           got: ours.map(text) ?? "no change before it")
         }
     }
 

@@ -66,6 +66,14 @@ extension Operation {
         }
     }
 
+    /// What the TDP MMU was asked to map, if it was.
+    func mapCall(_ trace: Trace) -> MapCall? {
+        for index in [begin] + details {
+            if case .map(let call) = trace.lines[index].event { return call }
+        }
+        return nil
+    }
+
     /// Of a harvest of the dirty log: lines at which a word's bits are cleared.
     func words(_ trace: Trace) -> [Int] {
         details.filter { if case .clearDirtyMasked = trace.lines[$0].event { true } else { false } }
