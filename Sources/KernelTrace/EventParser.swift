@@ -163,9 +163,9 @@ extension EventParser {
 
     private static let smmTransition: Parser = { text in
         guard text.skip("vcpu "), let vcpu = text.integer(), text.skip(": ") else { return nil }
-        let entering = text.skip("entering")
-        guard entering || text.skip("leaving"), text.skip(" SMM, smbase "), text.prefixedHex() != nil
+        let enters = text.skip("entering")
+        guard enters || text.skip("leaving"), text.skip(" SMM, smbase "), text.prefixedHex() != nil
         else { return nil }
-        return .smmTransition(vcpu: vcpu, entering: entering)
+        return .smmTransition(vcpu: vcpu, entering: enters)
     }
 }
