@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-/// What somebody wrote into a trace by hand: a line of ftrace's trace_marker.
+/// What the recorder wrote into its trace between the kernel's lines, by ftrace's trace_marker.
 package struct Mark {
     package var line: Int
     package var task: Int

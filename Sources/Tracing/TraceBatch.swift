@@ -3,7 +3,7 @@ import CPlatform
 import CTDPMMU
 
 /// Events on their way from the rings to a file.  What could not be written waits in a list, and
-/// whoever reads next gets it before anything else.
+/// the next reader of the rings gets it before anything else.
 struct TraceBatch {
     private let batch: UnsafeMutablePointer<cp_trace_batch>
 

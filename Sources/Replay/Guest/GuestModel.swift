@@ -26,7 +26,7 @@ struct GuestRun {
     private(set) var made = 0
     /// The access whose fault was answered last: it is made at any moment, or faults again.
     fileprivate var answered: Int?
-    /// That one was made before somebody took the bits away that it had set.
+    /// That one was made before a change took the bits away that it had set.
     fileprivate var isBehind = false
     /// Accesses of which only a later look at the SPTE tells whether their bits were taken away.
     private var doubtful: [GuestAccess] = []

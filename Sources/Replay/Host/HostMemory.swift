@@ -64,7 +64,7 @@ extension HostMemory {
         }
     }
 
-    /// The host told how much of it is huge: all, or nobody knows which part.
+    /// The host told how much of it is huge: all, or a part of which it did not say where.
     mutating func mapped(_ step: HostMapStep, hugeKilobytes: UInt64) {
         let (whole, _) = HostBlocks.of(step.hva, step.length)
         guard step.isPopulated, hugeKilobytes < UInt64(whole.count) * (HostBlocks.size >> 10) else { return }

@@ -2,7 +2,7 @@
 import KernelTrace
 
 /// Dirty logging is switched while vCPUs run: KVM_SET_USER_MEMORY_REGION makes the new flags
-/// seen, waits until nobody goes by the old ones, and only then splits, write-protects or
+/// seen, waits until no fault goes by the old ones, and only then splits, write-protects or
 /// collapses.  No line tells when the flags are seen, but the faults do: one maps huge, or
 /// not, by the flags that it saw.
 struct FlagSwitch {
@@ -16,7 +16,7 @@ struct FlagSwitch {
         ahead index: Int, before firstPart: Int, _ step: MemslotStep, _ machine: Machine
     ) -> (old: [Int], new: [Int]) {
         var faults: (old: [Int], new: [Int]) = ([], [])
-        // Line from which on whoever begins must see the new flags, as somebody has before.
+        // Line from which on a fault that begins must see the new flags, as one has before.
         var newSince = Int.max
         for candidate in index + 1..<turns.schedule.items.count where turns.schedule.positions[candidate] < firstPart {
             guard turns.isAhead(candidate) else { continue }

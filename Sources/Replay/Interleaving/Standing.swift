@@ -23,7 +23,7 @@ final class Standing {
         return due.map { locking ?? $0 }
     }
 
-    /// Whoever goes on first when the replay is over.
+    /// The walk that goes on first when the replay is over.
     var last: RunningWalk? { locking ?? walks.first }
 
     private var locking: RunningWalk? { walks.first { $0.walk.holdsLock } }

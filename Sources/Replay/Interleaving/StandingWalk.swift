@@ -146,8 +146,8 @@ final class StandingWalk {
 
     func endStandingLocked() { (holdsLock, wanted) = (false, []) }
 
-    /// Would another wait for its end?  For the slots lock, or, to change a slot, for whoever
-    /// uses the slots and for the end of all invalidations.
+    /// Would another wait for its end?  For the slots lock, or, to change a slot, for those that
+    /// use the slots and for the end of all invalidations.
     func excludes(_ other: Item) -> Bool {
         guard case .operation(let other) = other else { return false }
         return other.kind == .memslot || operation.takesSlots && other.takesSlots

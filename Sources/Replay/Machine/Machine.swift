@@ -54,7 +54,7 @@ package final class Machine {
     }
 
     deinit {
-        // Nobody is there any more to be asked.
+        // The observer may have gone before.
         observer = nil
         if !isDestroyed { tdpmmu_destroy_vm(kvm) }
     }
@@ -236,7 +236,7 @@ extension Machine {
         return TableWalk.entry(root: root, address: rootAddress(vcpu: id) ?? 0, gfn: gfn, downTo: level)
     }
 
-    /// The same in the tables of an address space, whoever uses them.
+    /// The same in the tables of an address space, whichever vCPU uses them.
     func entry(addressSpace: Int, gfn: UInt64, downTo level: Int) -> TableEntry? {
         vcpu(inAddressSpace: addressSpace).flatMap { entry(vcpu: $0, gfn: gfn, downTo: level) }
     }

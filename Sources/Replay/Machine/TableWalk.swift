@@ -36,7 +36,7 @@ enum TableWalk {
             guard entry.level > level, SPTEBits.isTable(entry.spte, level: entry.level) else { return entry }
             holder = entry.spte & SPTEBits.address
             tdp_iter_next(&iterator)
-            // Somebody else took the table away meanwhile.
+            // Another thread took the table away meanwhile.
             guard iterator.level < Int32(entry.level) else { return entry }
         }
         return nil

@@ -17,7 +17,7 @@ extension Performer {
         for change in machine.takeChanges() {
             verdict.differ(line.number, "fast_page_fault", expected: "no traced SPTE change", got: change.text)
         }
-        // Somebody else was faster here, or there.
+        // Another fault was faster here, or there.
         if place.isParallel, before?.spte != fault.old { return }
         verdict.compare(line.number, "fast_page_fault returns", fault.result, result, FaultResult.text)
         compare(fault, line, before, machine)
@@ -27,7 +27,7 @@ extension Performer {
     func compare(_ fault: FastPageFault, _ line: TraceLine, _ before: TableEntry?, _ machine: Machine) {
         if place.isParallel { return }
         verdict.compare(line.number, "fast_page_fault finds", fault.old, before?.spte ?? 0, hex)
-        // If it could not fix it, somebody else did: that is another line's matter.
+        // If it could not fix it, another fault did: that is another line's matter.
         if fault.fixed || fault.spurious {
             verdict.compare(line.number, "fast_page_fault leaves", fault.new, entry(fault, machine)?.spte ?? 0, hex)
         } else {

@@ -51,7 +51,7 @@ extension Performer {
             default: continue
             }
         }
-        // It has visited none: it matters to nobody then which one it is.
+        // It has visited none: any will do.
         return subject.machine?.slots.first { $0.first <= gfn && gfn - $0.first < $0.pages }?.addressSpace ?? 0
     }
 

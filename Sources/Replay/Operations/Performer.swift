@@ -58,6 +58,6 @@ final class Performer {
 protocol Others: AnyObject {
     /// Does one that stands hold mmu_lock?
     var isLocked: Bool { get }
-    /// A slot's logging is switched next: whoever goes by the old flags, comes first.
+    /// A slot's logging is switched next: faults that go by the old flags come first.
     func finishWithOldFlags(_ operation: Operation, _ step: MemslotStep, _ machine: Machine) throws(BadInput)
 }
