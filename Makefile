@@ -24,11 +24,11 @@ export SWIFT
 B := build
 SONAME := libtdpmmu.so.1
 LIBRARY := $(B)/$(SONAME)
-VERSION := $(shell awk '/define TDPMMU_VERSION_(MAJOR|MINOR|PATCH)/ {v = v sep $$3; sep = "."} END {print v}' include/tdpmmu/types.h)
 HEADERS := $(wildcard include/*.h include/tdpmmu/*.h)
 SOURCES := $(shell find Sources include -type f 2>/dev/null) Package.swift
-LIBRARY_SOURCES := $(filter-out Sources/tdpmmuctl/% Sources/CZlib/%,$(SOURCES))
-TOOL_SOURCES := $(filter Sources/tdpmmuctl/% Sources/CZlib/% include/%,$(SOURCES)) Package.swift
+TOOL_MODULES := $(foreach module,KernelTrace Replay tdpmmuctl CZlib,Sources/$(module)/%)
+LIBRARY_SOURCES := $(filter-out $(TOOL_MODULES),$(SOURCES))
+TOOL_SOURCES := $(filter $(TOOL_MODULES) include/%,$(SOURCES)) Package.swift
 # SwiftPM would take CC for its own clang.
 SWIFT_BUILD := env -u CC $(SWIFT) build -c release
 EMBEDDED_BUILD := $(SWIFT_BUILD) --traits Embedded
@@ -36,8 +36,8 @@ EMBEDDED_BUILD := $(SWIFT_BUILD) --traits Embedded
 PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
 
 .PHONY: all demo check lib tools install uninstall symbols torture bench-rcu clean help \
-	check-headers check-symbols check-contracts check-traps check-library check-locks check-floors check-c check-swift check-traces check-readme \
-	check-install check-torture check-tsan check-asan check-valgrind check-mutants \
+	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-c \
+	check-swift check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind check-mutants \
 	fuzz fuzz-clang check-fuzz
 
 all: lib tools
@@ -46,7 +46,8 @@ help:
 	@echo 'make              libtdpmmu.so.1 and tdpmmuctl, in build/'
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
-	@echo 'make check-X      one of them: headers symbols contracts traps library locks floors c fuzz torture swift traces readme install'
+	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors c fuzz torture swift'
+	@echo '                  traces readme install'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
@@ -102,6 +103,9 @@ check-symbols: lib
 check-contracts:
 	@python3 scripts/contracts.py
 
+check-rules: lib
+	@python3 scripts/check-rules.py
+
 check-traps: lib
 	@python3 scripts/traps.py $(LIBRARY) "$$(sh scripts/toolchain.sh)/bin/llvm-symbolizer"
 
@@ -110,9 +114,6 @@ check-library: lib
 
 check-locks:
 	@python3 scripts/check-locks.py
-
-check-floors:
-	@python3 scripts/check-floors.py
 
 check-c: lib
 	@python3 scripts/ctests.py plain
@@ -155,6 +156,9 @@ check-traces: all
 check-readme: lib
 	@sh scripts/check-readme.sh
 
+check-floors:
+	@python3 scripts/floors.py
+
 check-install: all
 	@sh scripts/check-install.sh
 
@@ -183,25 +187,19 @@ check-mutants:
 
 # ---- installing -----------------------------------------------------------
 
-INSTALLED = $(LIBDIR)/$(SONAME) $(LIBDIR)/libtdpmmu.so $(PKGCONFIGDIR)/tdpmmu.pc $(BINDIR)/tdpmmuctl \
-	$(patsubst include/%,$(INCLUDEDIR)/%,$(HEADERS)) $(INCLUDEDIR)/tdpmmu/module.modulemap
+# By the environment: a path may have blanks, which make's functions have not.
+install uninstall: export DESTDIR := $(DESTDIR)
+install uninstall: export PREFIX := $(PREFIX)
+install uninstall: export LIBDIR := $(LIBDIR)
+install uninstall: export INCLUDEDIR := $(INCLUDEDIR)
+install uninstall: export BINDIR := $(BINDIR)
+install uninstall: export PKGCONFIGDIR := $(PKGCONFIGDIR)
 
 install: all
-	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(PKGCONFIGDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(INCLUDEDIR)/tdpmmu
-	install -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)/$(SONAME)
-	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libtdpmmu.so
-	install -m 755 $(B)/tdpmmuctl $(DESTDIR)$(BINDIR)/tdpmmuctl
-	python3 scripts/set-rpath.py $(DESTDIR)$(BINDIR)/tdpmmuctl $(BINDIR) $(LIBDIR)
-	install -m 644 include/tdpmmu.h $(DESTDIR)$(INCLUDEDIR)/tdpmmu.h
-	install -m 644 $(wildcard include/tdpmmu/*.h) $(DESTDIR)$(INCLUDEDIR)/tdpmmu/
-	sed 's|header "tdpmmu.h"|header "../tdpmmu.h"|' include/module.modulemap \
-		> $(DESTDIR)$(INCLUDEDIR)/tdpmmu/module.modulemap
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-		-e 's|@VERSION@|$(VERSION)|' tdpmmu.pc.in > $(DESTDIR)$(PKGCONFIGDIR)/tdpmmu.pc
+	python3 scripts/install.py install
 
 uninstall:
-	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
-	@rmdir $(DESTDIR)$(INCLUDEDIR)/tdpmmu 2>/dev/null || true
+	python3 scripts/install.py uninstall
 
 clean:
 	rm -rf $(B) .build .build-embedded .build-tsan .build-asan

@@ -31,28 +31,34 @@ let modules: [Target] = [
     .target(name: "Sync", dependencies: ["CTDPMMU", "CPlatform"], swiftSettings: library),
     .target(name: "RCU", dependencies: ["Sync"], swiftSettings: library),
     .target(name: "PageTable", dependencies: ["RCU"], swiftSettings: library),
-    .target(name: "MMU", dependencies: ["PageTable"], swiftSettings: library),
+    .target(name: "Tracing", dependencies: ["Sync"], swiftSettings: library),
+    .target(name: "MMU", dependencies: ["PageTable", "Tracing"], swiftSettings: library),
     .target(name: "Rig", dependencies: ["MMU"], swiftSettings: library),
     .target(name: "ABI", dependencies: ["Rig"], swiftSettings: library),
 ]
 
 // The command line is a client of the built libtdpmmu.so, like any C program.
 let buildDirectory = Context.packageDirectory + "/build"
+// Slashes more than one are one, and leave room for the run path that an installed tool gets.
+let roomyBuildDirectory = String(repeating: "/", count: 1024) + buildDirectory.drop { $0 == "/" }
 let client: [LinkerSetting] = [
-    .linkedLibrary("tdpmmu"), .linkedLibrary("z"),
+    .linkedLibrary("tdpmmu"),
     .unsafeFlags(["-L", buildDirectory, "-Xlinker", "-rpath", "-Xlinker", "$ORIGIN",
-                  "-Xlinker", "-rpath", "-Xlinker", buildDirectory]),
+                  "-Xlinker", "-rpath", "-Xlinker", roomyBuildDirectory]),
 ]
 
 let tools: [Target] = [
     .systemLibrary(name: "CZlib", path: "Sources/CZlib"),
+    .target(name: "KernelTrace", dependencies: ["CZlib"]),
+    .target(name: "Replay", dependencies: ["KernelTrace", "CTDPMMU"], linkerSettings: client),
     .executableTarget(
         name: "tdpmmuctl",
-        dependencies: ["CTDPMMU", "CZlib",
-                       .product(name: "ArgumentParser", package: "swift-argument-parser",
-                                condition: .when(traits: ["Tools"]))],
-        linkerSettings: client),
-    .testTarget(name: "tdpmmuctlTests", dependencies: ["tdpmmuctl"]),
+        dependencies: ["Replay", .product(name: "ArgumentParser", package: "swift-argument-parser",
+                                          condition: .when(traits: ["Tools"]))]),
+    .target(name: "RecordedTraces", dependencies: ["KernelTrace"], path: "Tests/RecordedTraces"),
+    .testTarget(name: "KernelTraceTests", dependencies: ["KernelTrace", "RecordedTraces"]),
+    .testTarget(name: "ReplayTests", dependencies: ["Replay", "RecordedTraces"]),
+    .testTarget(name: "tdpmmuctlTests", dependencies: ["tdpmmuctl", "RecordedTraces"]),
     .testTarget(name: "SyncTests", dependencies: ["Sync"]),
     .testTarget(name: "RCUTests", dependencies: ["RCU"]),
     .testTarget(name: "PageTableTests", dependencies: ["PageTable"]),

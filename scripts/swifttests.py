@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 """Build the Swift tests, run them and count them, each folder of Tests/ in a
-process of its own: tdpmmuctl's tests use the built libtdpmmu.so, the others the
+process of its own: the tool's tests use the built libtdpmmu.so, the library's the
 same sources linked in, and one process must not have both at work.  A folder in
 which no test ran has failed, so that none can vanish unseen."""
 import os
@@ -61,7 +61,7 @@ def run_folder(folder, log):
 def main():
     os.makedirs(os.path.join(TOP, "build"), exist_ok=True)
     folders = sorted(d for d in os.listdir(os.path.join(TOP, "Tests"))
-                     if os.path.isdir(os.path.join(TOP, "Tests", d)))
+                     if d.endswith("Tests") and os.path.isdir(os.path.join(TOP, "Tests", d)))
     passed = failed = 0
     with open(os.path.join(TOP, LOG), "w") as log:
         status, text = swift(["build", "--build-tests"], log)

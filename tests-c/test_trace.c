@@ -2,6 +2,7 @@
 /* Events: to the callback and to the rings, in order, whole, and none when off. */
 #include "test_helpers.h"
 
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -385,6 +386,125 @@ static void test_marks_and_file(void **state)
     world_free(w);
 }
 
+static struct tdpmmu_trace_file file_head(int fd)
+{
+    struct tdpmmu_trace_file head;
+
+    assert_int_equal(pread(fd, &head, sizeof(head), 0), sizeof(head));
+    assert_memory_equal(head.magic, TDPMMU_TRACE_MAGIC, sizeof(head.magic));
+    return head;
+}
+
+static int file_open(void)
+{
+    char path[] = "/tmp/tdpmmu-trace-XXXXXX";
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    unlink(path);
+    return fd;
+}
+
+static void mark_in_thread(struct world *w)
+{
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, mark_many, w), 0);
+    pthread_join(thread, NULL);
+}
+
+/* What was overwritten before a recording is told in that recording, not in the next. */
+static void test_lost_is_of_this_file(void **state)
+{
+    struct world *w = traced_world(TDPMMU_TRACE_BIT(TDPMMU_TRACE_MARK));
+
+    (void)state;
+    assert_int_equal(tdpmmu_trace_ring_size(RING), 0);
+    for (unsigned round = 0; round < 3; round++) {
+        int fd = file_open();
+        long n;
+
+        mark_in_thread(w);
+        n = tdpmmu_trace_write(fd);
+        assert_in_range(n, RING - 1, RING);
+        assert_int_equal(file_head(fd).lost, 3 * RING - n);
+        assert_int_equal(lseek(fd, 0, SEEK_END), (off_t)(sizeof(struct tdpmmu_trace_file) + n * sizeof(events[0])));
+        close(fd);
+    }
+    /* Who takes events and asks for no number, has had it. */
+    mark_in_thread(w);
+    assert_in_range(tdpmmu_trace_read(events, MOST, NULL), RING - 1, RING);
+    int fd = file_open();
+    assert_int_equal(tdpmmu_trace_write(fd), 0);
+    assert_int_equal(file_head(fd).lost, 0);
+    close(fd);
+    assert_int_equal(tdpmmu_trace_ring_size(4096), 0);
+    world_free(w);
+}
+
+/* A file that is full: nothing that was not written is gone, and it comes in its order. */
+static void test_what_is_not_written_stays(void **state)
+{
+    struct world *w = traced_world(TDPMMU_TRACE_BIT(TDPMMU_TRACE_MARK));
+    int full = open("/dev/full", O_WRONLY), fd = file_open(), pipes[2];
+    uint64_t lost = 0;
+    unsigned n, got;
+    char *buffer;
+    ssize_t bytes;
+
+    (void)state;
+    assert_int_equal(tdpmmu_trace_ring_size(1024), 0);
+    mark_in_thread(w);
+    assert_true(full >= 0);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(tdpmmu_trace_write(full), -ENOSPC);
+    /* A pipe takes some of them, the last not whole. */
+    assert_int_equal(pipe(pipes), 0);
+    assert_int_equal(fcntl(pipes[1], F_SETFL, O_NONBLOCK), 0);
+    assert_true(fcntl(pipes[1], F_SETPIPE_SZ, 16384) >= 16384);
+    assert_int_equal(tdpmmu_trace_write(pipes[1]), -EAGAIN);
+    buffer = malloc(1 << 20);
+    bytes = read(pipes[0], buffer, 1 << 20);
+    got = (unsigned)(((size_t)bytes - sizeof(struct tdpmmu_trace_file)) / sizeof(events[0]));
+    assert_true(got > 10 && got < 3 * RING);
+    free(buffer);
+    /* One more thread's come behind those that are left. */
+    mark_in_thread(w);
+    assert_int_equal(tdpmmu_trace_read(events, 5, &lost), 5);
+    n = (unsigned)tdpmmu_trace_read(events + 5, MOST - 5, &lost) + 5;
+    assert_int_equal(got + n + lost, 6 * RING);
+    assert_int_equal(lost, 0);
+    assert_in_order(n);
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(atoi(events[i].mark.text), (got + i) % (3 * RING));
+    assert_int_equal(tdpmmu_trace_write(fd), 0);
+    close(fd);
+    close(full);
+    close(pipes[0]);
+    close(pipes[1]);
+    assert_int_equal(tdpmmu_trace_ring_size(4096), 0);
+    world_free(w);
+}
+
+/* Events that a failed call could not tell as lost are told by the next. */
+static void test_lost_survives_a_full_file(void **state)
+{
+    struct world *w = traced_world(TDPMMU_TRACE_BIT(TDPMMU_TRACE_MARK));
+    int full = open("/dev/full", O_WRONLY), fd = file_open();
+    long n;
+
+    (void)state;
+    assert_int_equal(tdpmmu_trace_ring_size(RING), 0);
+    mark_in_thread(w);
+    assert_int_equal(tdpmmu_trace_write(full), -ENOSPC);
+    n = tdpmmu_trace_write(fd);
+    assert_int_equal(file_head(fd).lost, 3 * RING - n);
+    close(fd);
+    close(full);
+    assert_int_equal(tdpmmu_trace_ring_size(4096), 0);
+    world_free(w);
+}
+
 static void test_names(void **state)
 {
     (void)state;
@@ -411,6 +531,9 @@ int main(void)
         cmocka_unit_test(test_many_short_threads),
         cmocka_unit_test(test_callback),
         cmocka_unit_test(test_marks_and_file),
+        cmocka_unit_test(test_lost_is_of_this_file),
+        cmocka_unit_test(test_what_is_not_written_stays),
+        cmocka_unit_test(test_lost_survives_a_full_file),
         cmocka_unit_test(test_names),
     };
 

@@ -4,6 +4,7 @@ import CPlatform
 import CTDPMMU
 import MMU
 import Sync
+import Tracing
 
 @c @implementation
 public func tdpmmu_trace_name(_ id: Int32) -> UnsafePointer<CChar>? {
@@ -40,7 +41,8 @@ public func tdpmmu_trace_read(
         return 0
     }
     let count = events.map { TraceRings.read($0, room: n) } ?? 0
-    if let lost { lost.pointee &+= TraceRings.takeLost() }
+    let overwritten = TraceRings.takeLost()
+    if let lost { lost.pointee &+= overwritten }
     return count
 }
 
@@ -51,34 +53,6 @@ public func tdpmmu_trace_write(_ fd: Int32) -> Int {
         return Int(Int32.invalid)
     }
     return TraceFile(fd: fd).write()
-}
-
-/// One call's worth of events on their way to a file.
-private struct TraceFile {
-    let fd: Int32
-    private static var batch: Int { 512 }
-
-    func write() -> Int {
-        let size = MemoryLayout<tdpmmu_trace_event>.stride
-        guard let memory = cp_malloc(Self.batch &* size) else { return Int(-ENOMEM) }
-        defer { cp_free(memory) }
-        let events = memory.assumingMemoryBound(to: tdpmmu_trace_event.self)
-        var count = 0
-        var error = writeHeader()
-        while error == 0 {
-            let some = TraceRings.read(events, room: Self.batch)
-            guard some > 0 else { return count }
-            error = cp_write_all(fd, events, some &* size)
-            count &+= some
-        }
-        return Int(0 &- error)
-    }
-
-    private func writeHeader() -> Int32 {
-        var header = cp_trace_file_header()
-        header.lost = TraceRings.takeLost()
-        return cp_write_all(fd, &header, MemoryLayout<tdpmmu_trace_file>.size)
-    }
 }
 
 @c @implementation

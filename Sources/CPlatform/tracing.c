@@ -19,7 +19,7 @@ static void leave_ring(void *address)
 
     cp_self()->trace_ring = NULL;
     /* Pairs with the acquiring exchange of the thread that takes the ring over. */
-    __atomic_store_n(&ring->owned, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&ring->owned.raw, 0, __ATOMIC_RELEASE);
 }
 
 static void make_key(void)
@@ -52,20 +52,20 @@ uint16_t cp_current_cpu(void)
     return cpu < 0 ? 0 : (uint16_t)cpu;
 }
 
-int cp_write_all(int fd, const void *bytes, size_t count)
+int cp_write_all(int fd, const void *bytes, size_t count, ptrdiff_t *written)
 {
-    const char *next = bytes;
     int saved = errno, error = 0;
 
-    while (count > 0 && !error) {
-        ssize_t done = write(fd, next, count);
+    *written = 0;
+    while ((size_t)*written < count && !error) {
+        ssize_t done = write(fd, (const char *)bytes + *written, count - (size_t)*written);
 
-        if (done >= 0) {
-            next += done;
-            count -= (size_t)done;
-        } else if (errno != EINTR) {
+        if (done > 0)
+            *written += done;
+        else if (done == 0)
+            error = EIO; /* a file that takes nothing, and does not say why */
+        else if (errno != EINTR)
             error = errno;
-        }
     }
     errno = saved;
     return error;

@@ -5,6 +5,7 @@ import PageTable
 import RCU
 import Sync
 import Synchronization
+import Tracing
 
 /// Events go to the VM's callback, and to the calling thread's ring.  Off, each costs a
 /// load and a branch; all else is out of line.
@@ -35,7 +36,7 @@ extension VM {
 
     @inline(never)
     private func send(_ id: tdpmmu_trace_id, _ event: inout tdpmmu_trace_event) {
-        event.count = atomic64(cp_trace_count()).pointee.wrappingAdd(1, ordering: .relaxed).newValue
+        event.count = shared(cp_trace_count()).pointee.wrappingAdd(1, ordering: .relaxed).newValue
         event.kvm = UInt64(UInt(bitPattern: kvm))
         event.thread = cp_cached_tid()
         event.cpu = cp_current_cpu()

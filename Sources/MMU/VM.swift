@@ -5,6 +5,7 @@ import PageTable
 import RCU
 import Sync
 import Synchronization
+import Tracing
 
 /// What may be switched while the VM runs.
 package struct VMSwitches {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import ArgumentParser
+import KernelTrace
+import Replay
 
 struct DumpCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -10,8 +12,8 @@ struct DumpCommand: ParsableCommand {
             D dirty, H writable for the host, M writable for the MMU. Neighbouring leaves with \
             the same bits share a line.
 
-            Exit status: 0, 1 if the replay met differences on the way, 2 input that cannot be \
-            replayed, 64 wrong usage.
+            Exit status: 0, 1 if the replay met differences on the way or output cannot be written, \
+            2 input that cannot be replayed, 64 wrong usage.
             """)
 
     @Argument(help: "A trace, plain or .gz.", completion: .file())
@@ -32,23 +34,17 @@ struct DumpCommand: ParsableCommand {
     }
 
     func run() throws {
-        do {
-            let replayer = try Replayer(file: file)
-            let stop = try stop(of: replayer)
-            try replayer.run(until: stop)
-            defer { replayer.finish() }
-            guard let machine = replayer.machine else {
-                throw BadInput(file: file, line: replayer.trace.lineCount, problem: "there is no VM at this point")
-            }
-            print(TreePrinter(isFull: full).text(machine), terminator: "")
-            guard let first = replayer.report.first else { return }
-            printError("tdpmmuctl: \(replayer.report.differences) differences on the way, the first:")
-            printError(first.description)
-            throw ExitCode(1)
-        } catch let problem as BadInput {
-            printError("tdpmmuctl: \(problem)")
-            throw ExitCode(2)
+        let replayer = try Replayer(file: file)
+        try replayer.run(until: try stop(of: replayer))
+        defer { replayer.finish() }
+        guard let machine = replayer.machine else {
+            throw BadInput(file: file, line: replayer.trace.lineCount, problem: "there is no VM at this point")
         }
+        try Output.print(TreePrinter(isFull: full).text(machine), terminator: "")
+        guard let first = replayer.report.first else { return }
+        printError("tdpmmuctl: \(replayer.report.differences) differences on the way, the first:")
+        printError(first.description)
+        throw ExitCode(1)
     }
 
     private func stop(of replayer: Replayer) throws(BadInput) -> Replayer.Stop {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import ArgumentParser
-import CTDPMMU
+import KernelTrace
+import Replay
 
 @main
 struct TDPMMUCtl: ParsableCommand {
@@ -11,6 +12,32 @@ struct TDPMMUCtl: ParsableCommand {
             A trace is ftrace text of KVM's TDP MMU (plain or .gz): tracepoints and probes of one \
             VM from its creation to its end, with the real page tables dumped at chosen points.
             """,
-        version: "tdpmmuctl, with libtdpmmu \(String(cString: tdpmmu_version()))",
+        version: "tdpmmuctl, with libtdpmmu \(libraryVersion)",
         subcommands: [ReplayCommand.self, DumpCommand.self, TraceCommand.self])
+
+    static func main() {
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch {
+            end(error)
+        }
+    }
+
+    private static func end(_ error: any Error) -> Never {
+        switch error {
+        case let problem as BadInput:
+            printError("tdpmmuctl: \(problem)")
+            exit(withError: ExitCode(2))
+        case let failure as WriteFailure:
+            printError("tdpmmuctl: \(failure)")
+            exit(withError: ExitCode(1))
+        case _ where exitCode(for: error) == .success && !fullMessage(for: error).isEmpty:
+            // Help and the version are output like any other.
+            do { try Output.print(fullMessage(for: error)) } catch { end(error) }
+            exit(withError: nil)
+        default:
+            exit(withError: error)
+        }
+    }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import ArgumentParser
-import Glibc
+import KernelTrace
+import Replay
 
 struct ReplayCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -17,7 +18,7 @@ struct ReplayCommand: ParsableCommand {
             which faults there were, which pages the host had for them and what it took away. The \
             level, the protection, when to split and what to zap must come out of the library alike.
 
-            Exit status: 0 all equal, 1 differences, 2 input that cannot be replayed, 64 wrong usage.
+            Exit status: 0 all equal, 1 differences, or output that cannot be written, 2 input that cannot be replayed, 64 wrong usage.
             """)
 
     @Argument(help: "Traces, plain or .gz.", completion: .file())
@@ -31,7 +32,7 @@ struct ReplayCommand: ParsableCommand {
 
     @Option(help: ArgumentHelp("""
         Write what the library did, in a kernel's words, to a trace that can be replayed again; \
-        its dumps go beside it. With --guest, one FILE.
+        its dumps go beside it. With --guest, one FILE, which it never takes the place of.
         """, valueName: "trace"))
     var record: String?
 
@@ -45,11 +46,17 @@ struct ReplayCommand: ParsableCommand {
     }
 
     func run() throws {
+        try refuseToOverwriteInput()
         var reports: [Report] = []
-        var isBad = false
+        var isBad = false, isUnwritten = false
         for file in files where !isDumpFile(file) {
             do {
-                reports.append(try replay(file))
+                let replayer = try replay(file)
+                reports.append(replayer.report)
+                if let record { try replayer.recording?.write(to: record) }
+            } catch let failure as WriteFailure {
+                printError("tdpmmuctl: \(failure)")
+                isUnwritten = true
             } catch {
                 printError("tdpmmuctl: \(error)")
                 isBad = true
@@ -59,17 +66,27 @@ struct ReplayCommand: ParsableCommand {
             printError("tdpmmuctl: dump files only; name the traces beside them")
             isBad = true
         }
-        if !reports.isEmpty { print(ReportTable.text(reports)) }
-        for report in reports { Self.printDifferences(report) }
+        if !reports.isEmpty { try Output.print(ReportTable.text(reports)) }
+        for report in reports { try Self.printDifferences(report) }
         if isBad { throw ExitCode(2) }
-        if reports.contains(where: { $0.differences > 0 }) { throw ExitCode(1) }
+        if isUnwritten || reports.contains(where: { $0.differences > 0 }) { throw ExitCode(1) }
+    }
+
+    /// By whatever name.
+    private func refuseToOverwriteInput() throws {
+        guard let record, let file = files.first else { return }
+        for output in Recording.files(record) {
+            for input in [file] + DumpFile.candidates(besides: file) where FileBytes.isSame(input, output) {
+                throw ValidationError("--record would replace \(input), which is replayed")
+            }
+        }
     }
 
     private func isDumpFile(_ file: String) -> Bool {
         file.hasSuffix(".npt.txt") || file.hasSuffix(".npt.txt.gz")
     }
 
-    private func replay(_ file: String) throws(BadInput) -> Report {
+    private func replay(_ file: String) throws(BadInput) -> Replayer {
         let progress = Progress()
         defer { progress.clear() }
         progress.show("\(file): reading")
@@ -78,15 +95,14 @@ struct ReplayCommand: ParsableCommand {
         if record != nil { replayer.recording = try Recording(of: file) }
         replayer.onProgress = { progress.show("\(file): \(Int($0 * 100)) %") }
         try replayer.run()
-        if let record { try replayer.recording?.write(to: record) }
-        return replayer.report
+        return replayer
     }
 
-    private static func printDifferences(_ report: Report) {
+    private static func printDifferences(_ report: Report) throws(WriteFailure) {
         guard report.differences > 0, !report.shown.isEmpty else { return }
         let more = report.differences - report.shown.count
-        print("\n\(report.name): \(report.differences) \(report.differences == 1 ? "difference" : "differences")")
-        for difference in report.shown { print(difference.description) }
-        if more > 0 { print("and \(more) more") }
+        try Output.print("\n\(report.name): \(report.differences) \(report.differences == 1 ? "difference" : "differences")")
+        for difference in report.shown { try Output.print(difference.description) }
+        if more > 0 { try Output.print("and \(more) more") }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import ArgumentParser
-import CTDPMMU
+import Replay
 
 struct TraceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -10,71 +10,17 @@ struct TraceCommand: ParsableCommand {
             A recording with the marks of a rig (see traces/README.md) can be given to \
             "tdpmmuctl replay" again.
 
-            Exit status: 0, 2 a file that is no recording, 64 wrong usage.
+            Exit status: 0, 1 output that cannot be written, 2 a file that is no recording, 64 wrong usage.
             """)
 
     @Argument(help: "Recordings, plain or .gz.", completion: .file())
     var files: [String]
 
     func run() throws {
-        do {
-            for file in files {
-                let recording = try EventFile(file: file)
-                print(recording.text, terminator: "")
-                if recording.lost > 0 { printError("tdpmmuctl: \(file): \(recording.lost) events were overwritten") }
-            }
-        } catch {
-            printError("tdpmmuctl: \(error)")
-            throw ExitCode(2)
+        for file in files {
+            let recording = try EventFile(file: file)
+            try Output.print(recording.text, terminator: "")
+            if recording.lost > 0 { printError("tdpmmuctl: \(file): \(recording.lost) events were overwritten") }
         }
-    }
-}
-
-/// A file of tdpmmu_trace_write(): several may stand behind each other in one.
-struct EventFile {
-    private(set) var lost: UInt64 = 0
-    private var lines = TraceText.Lines()
-
-    var text: String { lines.text }
-
-    init(file: String) throws(BadInput) {
-        try self.init(file: file, bytes: try FileBytes.read(file))
-    }
-
-    init(file: String, bytes: [UInt8]) throws(BadInput) {
-        let problem = bytes.withUnsafeBytes { take($0) }
-        if let problem { throw BadInput(file: file, line: 0, problem: problem) }
-    }
-
-    /// What is wrong, or nil.
-    private mutating func take(_ bytes: UnsafeRawBufferPointer) -> String? {
-        let eventSize = MemoryLayout<tdpmmu_trace_event>.size
-        var position = 0
-        guard Self.header(bytes, at: 0) != nil else { return "no recording of trace events" }
-        while position < bytes.count {
-            if let header = Self.header(bytes, at: position) {
-                guard header.event_size == UInt32(eventSize), header.header_size == UInt32(Self.headerSize) else {
-                    return "events of another version of the library"
-                }
-                lost += header.lost
-                position += Self.headerSize
-            } else {
-                guard bytes.count - position >= eventSize else { return "the last event is cut short" }
-                let event = bytes.loadUnaligned(fromByteOffset: position, as: tdpmmu_trace_event.self)
-                guard UInt32(event.id) < TDPMMU_TRACE_COUNT.rawValue, event.kvm != 0 else { return "this is no event" }
-                lines.add(event)
-                position += eventSize
-            }
-        }
-        return nil
-    }
-
-    private static var headerSize: Int { MemoryLayout<tdpmmu_trace_file>.size }
-
-    private static func header(_ bytes: UnsafeRawBufferPointer, at position: Int) -> tdpmmu_trace_file? {
-        guard bytes.count - position >= headerSize,
-            bytes[position..<position + 8].elementsEqual(TDPMMU_TRACE_MAGIC.utf8)
-        else { return nil }
-        return bytes.loadUnaligned(fromByteOffset: position, as: tdpmmu_trace_file.self)
     }
 }

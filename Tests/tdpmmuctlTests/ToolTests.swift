@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import Foundation
+import RecordedTraces
 import XCTest
-
-@testable import tdpmmuctl
 
 /// The built tdpmmuctl, run as a process.
 final class ToolTests: XCTestCase {
@@ -23,18 +22,23 @@ final class ToolTests: XCTestCase {
         try FileManager.default.removeItem(atPath: folder)
     }
 
+    private var tool: String {
+        let beside = Bundle.main.bundleURL.appendingPathComponent("tdpmmuctl").path
+        if FileManager.default.isExecutableFile(atPath: beside) { return beside }
+        return URL(fileURLWithPath: CommandLine.arguments[0])
+            .deletingLastPathComponent().appendingPathComponent("tdpmmuctl").path
+    }
+
+    private func run(_ arguments: String...) throws -> Result { try execute([tool] + arguments) }
+
     /// Output goes through files: a full pipe must not stop the tool.
-    private func run(_ arguments: String...) throws -> Result {
+    private func execute(_ command: [String], output: String? = nil) throws -> Result {
         let process = Process()
-        process.executableURL = Bundle.main.bundleURL.appendingPathComponent("tdpmmuctl")
-        if process.executableURL.map({ !FileManager.default.isExecutableFile(atPath: $0.path) }) ?? true {
-            process.executableURL = URL(fileURLWithPath: CommandLine.arguments[0])
-                .deletingLastPathComponent().appendingPathComponent("tdpmmuctl")
-        }
-        process.arguments = arguments
+        process.executableURL = URL(fileURLWithPath: command[0])
+        process.arguments = Array(command[1...])
         let paths = ["\(folder)/stdout", "\(folder)/stderr"]
         for path in paths { _ = FileManager.default.createFile(atPath: path, contents: nil) }
-        process.standardOutput = FileHandle(forWritingAtPath: paths[0])
+        process.standardOutput = FileHandle(forWritingAtPath: output ?? paths[0])
         process.standardError = FileHandle(forWritingAtPath: paths[1])
         try process.run()
         process.waitUntilExit()
@@ -150,9 +154,77 @@ final class ToolTests: XCTestCase {
         let trace = Recorded.path("612-14_prefault")
         XCTAssertEqual(try run("replay", "--record", "\(folder)/copy.txt", trace).status, 64)
         XCTAssertEqual(try run("replay", "--guest", "--record", "\(folder)/copy.txt", trace, trace).status, 64)
-        XCTAssertEqual(try run("replay", "--guest", "--record", "\(folder)/none/copy.txt", trace).status, 2)
+        XCTAssertEqual(try run("replay", "--guest", "--record", "\(folder)/none/copy.txt", trace).status, 1)
         XCTAssertEqual(try run("trace", trace).errors, "tdpmmuctl: \(trace): no recording of trace events\n")
         XCTAssertEqual(try run("trace", trace).status, 2)
+    }
+
+    /// No command ends well if what it had to say is not written.
+    func testOutputThatCannotBeWritten() throws {
+        let trace = Recorded.path("612-14_prefault")
+        let events = try write("events", Array("TDPMMU1\n".utf8) + [24, 0, 0, 0, 88, 0, 0, 0] + [UInt8](repeating: 0, count: 8))
+        XCTAssertEqual(try run("trace", events).status, 0)
+        for arguments in [["replay", trace], ["replay", "--guest", trace], ["dump", trace], ["trace", events], ["--help"],
+                          ["help", "replay"], ["dump", "--help"], ["--version"]] {
+            let result = try execute([tool] + arguments, output: "/dev/full")
+            XCTAssertEqual(result.status, 1, "\(arguments)")
+            XCTAssertEqual(result.errors, "tdpmmuctl: standard output: cannot be written: No space left on device\n")
+        }
+        let closed = try execute(["/bin/sh", "-c", "exec \"$0\" \"$@\" >&-", tool, "replay", trace])
+        XCTAssertEqual(closed.status, 1)
+        XCTAssertEqual(closed.errors, "tdpmmuctl: standard output: cannot be written: Bad file descriptor\n")
+    }
+
+    private var filesInFolder: [String] {
+        let files = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        return files.filter { $0 != "stdout" && $0 != "stderr" }.sorted()
+    }
+
+    /// A recording is there as a whole or not at all, and the old one stays until then.
+    func testARecordingThatCannotBeWritten() throws {
+        let trace = Recorded.path("612-14_prefault"), copy = "\(folder)/copy.txt"
+        let full = try run("replay", "--guest", "--record", "/dev/full", trace)
+        XCTAssertEqual(full.status, 1)
+        XCTAssertEqual(full.errors, "tdpmmuctl: /dev/full: cannot be written: No space left on device\n")
+        XCTAssertTrue(full.output.contains("612-14_prefault"), "the replay is told of")
+        _ = try write("copy.txt", Array("old".utf8))
+        // Files end at 64 KiB: the trace does not fit.
+        let cut = try execute(["/bin/bash", "-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"", tool, "replay", "--guest",
+                               "--record", copy, trace])
+        XCTAssertEqual(cut.status, 1)
+        XCTAssertEqual(cut.errors, "tdpmmuctl: \(copy): cannot be written: File too large\n")
+        XCTAssertEqual(try read(copy), "old")
+        XCTAssertEqual(filesInFolder, ["copy.txt"], "nothing half is left")
+        // Its dumps have no place.
+        try FileManager.default.createDirectory(atPath: "\(folder)/copy.npt.txt", withIntermediateDirectories: false)
+        let noDumps = try run("replay", "--guest", "--record", copy, trace)
+        XCTAssertEqual(noDumps.status, 1)
+        XCTAssertEqual(noDumps.errors, "tdpmmuctl: \(folder)/copy.npt.txt: cannot be written: Is a directory\n")
+        XCTAssertEqual(try read(copy), "old")
+        XCTAssertEqual(filesInFolder, ["copy.npt.txt", "copy.txt"])
+        try FileManager.default.removeItem(atPath: "\(folder)/copy.npt.txt")
+        // Through a link, which stays one.
+        try FileManager.default.createSymbolicLink(atPath: "\(folder)/link.txt", withDestinationPath: copy)
+        XCTAssertEqual(try run("replay", "--guest", "--record", "\(folder)/link.txt", trace).status, 0)
+        XCTAssertEqual(try FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/link.txt"), copy)
+        XCTAssertTrue(try read(copy).hasPrefix("# tracer"))
+        XCTAssertEqual(filesInFolder, ["copy.txt", "link.npt.txt", "link.txt"])
+    }
+
+    /// Nor does it take the place of what is replayed, by whatever name.
+    func testARecordingNeverReplacesItsInput() throws {
+        let trace = try Recorded("612-14_prefault"), file = try copy(trace)
+        try FileManager.default.createSymbolicLink(atPath: "\(folder)/symbolic.txt", withDestinationPath: file)
+        try FileManager.default.linkItem(atPath: file, toPath: "\(folder)/hard.txt")
+        for name in ["X.txt", "symbolic.txt", "hard.txt", "X.npt.txt", "X", "../" + (folder as NSString).lastPathComponent + "/X.txt"] {
+            let result = try run("replay", "--guest", "--record", "\(folder)/\(name)", file)
+            XCTAssertEqual(result.status, 64, name)
+            XCTAssertTrue(result.errors.contains("--record would replace"), result.errors)
+            XCTAssertEqual(result.output, "")
+        }
+        XCTAssertEqual(try read(file), trace.lines.joined(separator: "\n") + "\n")
+        XCTAssertEqual(try read("\(folder)/X.npt.txt"), trace.dumpLines.joined(separator: "\n") + "\n")
+        XCTAssertEqual(filesInFolder, ["X.npt.txt", "X.txt", "hard.txt", "symbolic.txt"])
     }
 
     func testHelpAndVersion() throws {

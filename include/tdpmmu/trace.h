@@ -251,7 +251,7 @@ int tdpmmu_trace_ring_size(size_t events);
 
 /*
  * Take up to n events out of all threads' rings, those that came first first, and add
- * the number of events that were overwritten unread to *lost (may be NULL).
+ * the number of events that were overwritten unread to *lost (NULL: it is forgotten).
  * Returns how many events there were.  Threads may go on tracing: what they are just
  * noting comes with a later call, even if it came before the last event of this one.
  * Any thread.  Any lock.
@@ -260,17 +260,23 @@ size_t tdpmmu_trace_read(struct tdpmmu_trace_event *events, size_t n, uint64_t *
 
 /*
  * Write what is in the rings to a file, for `tdpmmuctl trace`: the number of events,
- * or a negative errno of write(), -EINVAL (fd below 0).  Any lock.
+ * or a negative errno of write() (-EIO where that takes nothing), -EINVAL (fd below 0),
+ * -ENOMEM.  Then what was not written is there for the next reader; the file may end in
+ * a part of an event.  What is noted after the call has begun comes with a later one.
+ * Any lock.
  */
 long tdpmmu_trace_write(int fd);
 
-/* A file of tdpmmu_trace_write(): this, then events. */
+/*
+ * A file of tdpmmu_trace_write(): this, then events; and, if some were overwritten while it
+ * was being written, this once more with their number.
+ */
 #define TDPMMU_TRACE_MAGIC "TDPMMU1\n"
 struct tdpmmu_trace_file {
     char magic[8];
     uint32_t header_size; /* of this struct */
     uint32_t event_size;  /* of struct tdpmmu_trace_event */
-    uint64_t lost;        /* events that were overwritten */
+    uint64_t lost;        /* events overwritten since the last read or write */
 };
 
 /*

@@ -4,6 +4,7 @@
 #define CP_TRACE_H
 
 #include <stddef.h>
+
 #include "../../../include/tdpmmu.h"
 #include "cp_shared.h"
 
@@ -12,49 +13,61 @@
 
 /*
  * A thread's ring of trace events, which follow it in memory.  Never freed: when its thread
- * has gone and it is empty, another thread takes it over.
+ * has gone and it is empty, another thread takes it over.  What its thread writes stands on a
+ * cache line of its own.
  */
 struct cp_trace_ring {
     struct cp_trace_ring *_Nullable next; /* never changes once it is listed */
     uint64_t capacity;      /* events, a power of two; never changes */
     uint64_t read;          /* events taken out, ever; trace mutex */
     uint64_t padding[5];
-    uint64_t written;       /* atomic: events put in, ever; its thread writes */
-    uint32_t owned;         /* atomic: 1 while its thread lives */
+    cp_shared64 written;    /* events put in, ever; its thread writes */
+    cp_shared32 owned;      /* 1 while its thread lives */
     uint32_t unused[13];
 };
 
+CP_AT(trace_ring, read)
+CP_AT(trace_ring, written)
+CP_AT(trace_ring, owned)
+
+/* Events that could not be written to a file. */
+#define CP_TRACE_BATCH 512
+struct cp_trace_batch {
+    struct cp_trace_batch *_Nullable next; /* trace mutex */
+    uint32_t first, end;    /* those from first on are still to be read; trace mutex */
+    struct tdpmmu_trace_event events[CP_TRACE_BATCH];
+};
+
+CP_AT(trace_batch, next)
+CP_AT_FIRST(trace_batch, events)
+
+/* What all rings share; what every event touches stands on a cache line of its own. */
 struct cp_trace_words {
     cp_mutex mutex;         /* readers of rings; making rings */
     uint32_t ring_count;    /* trace mutex */
-    uint64_t ring_size;     /* atomic: events in rings made from now on */
-    uint64_t lost;          /* atomic: events overwritten, or without a ring */
-    uint64_t rings;         /* atomic: address of the newest ring, or 0; trace mutex writes */
-    uint64_t padding[4];
-    uint64_t count;         /* atomic: events ever; its own cache line */
+    cp_shared64 ring_size;  /* events in rings made from now on */
+    cp_shared64 lost;       /* events overwritten, or without a ring */
+    cp_shared_word rings;   /* the newest ring; trace mutex writes */
+    struct cp_trace_batch *_Nullable unwritten; /* the oldest first; trace mutex */
+    uint64_t padding[3];
+    cp_shared64 count;      /* events ever */
     uint64_t padding2[7];
 };
 
 extern struct cp_trace_words cp_trace_data;
 
-static inline cp_mutex *cp_trace_mutex(void) { return &cp_trace_data.mutex; }
-static inline uint32_t *cp_trace_ring_count(void) { return &cp_trace_data.ring_count; }
-static inline uint64_t *cp_trace_ring_size(void) { return &cp_trace_data.ring_size; }
-static inline uint64_t *cp_trace_lost(void) { return &cp_trace_data.lost; }
-static inline uint64_t *cp_trace_rings(void) { return &cp_trace_data.rings; }
-static inline uint64_t *cp_trace_count(void) { return &cp_trace_data.count; }
-
-#define CP_FIELD(name, type, field_type, field) \
-    static inline field_type *name(struct type *p) { return &p->field; }
-
-CP_FIELD(cp_ring_read, cp_trace_ring, uint64_t, read)
-CP_FIELD(cp_ring_written, cp_trace_ring, uint64_t, written)
-CP_FIELD(cp_ring_owned, cp_trace_ring, uint32_t, owned)
+CP_THE(trace, cp_trace_data, mutex)
+CP_THE(trace, cp_trace_data, ring_count)
+CP_THE(trace, cp_trace_data, ring_size)
+CP_THE(trace, cp_trace_data, lost)
+CP_THE(trace, cp_trace_data, rings)
+CP_THE(trace, cp_trace_data, unwritten)
+CP_THE(trace, cp_trace_data, count)
 
 /* Word `index` of the event in a place of the ring. */
-static inline uint64_t *cp_ring_word(struct cp_trace_ring *r, uint64_t place, uint64_t index)
+static inline cp_shared64 *cp_ring_word(struct cp_trace_ring *r, uint64_t place, uint64_t index)
 {
-    return (uint64_t *)(r + 1) + place * (sizeof(struct tdpmmu_trace_event) / 8) + index;
+    return (cp_shared64 *)(r + 1) + place * (sizeof(struct tdpmmu_trace_event) / 8) + index;
 }
 
 /* Make it the calling thread's ring until that exits; false if that cannot be had. */
@@ -68,8 +81,8 @@ uint16_t cp_current_cpu(void);
 const char *cp_trace_event_name(int id);
 struct tdpmmu_trace_file cp_trace_file_header(void);
 
-/* write() all of it: 0 or a positive errno. */
-int cp_write_all(int fd, const void *bytes, size_t count);
+/* write() all of it: 0 or a positive errno; *written bytes are in the file, whichever. */
+int cp_write_all(int fd, const void *bytes, size_t count, ptrdiff_t *written);
 
 #pragma clang assume_nonnull end
 #pragma GCC visibility pop

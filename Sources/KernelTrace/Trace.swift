@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+/// A trace file, every line of it understood.
+package struct Trace {
+    package var file: String
+    /// Lines that matter to a replay, in the file's order.
+    package var lines: [TraceLine] = []
+    /// Number of lines of the file.
+    package var lineCount = 0
+
+    package init(file: String) throws(BadInput) {
+        try self.init(file: file, bytes: try FileBytes.read(file))
+    }
+
+    package init(file: String, bytes: [UInt8]) throws(BadInput) {
+        self.file = file
+        guard !bytes.isEmpty else { throw BadInput(file: file, line: 1, problem: "the file is empty") }
+        let problem = bytes.withUnsafeBufferPointer { parse($0) }
+        if let problem { throw problem }
+    }
+
+    package func badInput(_ line: Int, _ problem: String) -> BadInput {
+        BadInput(file: file, line: line, problem: problem)
+    }
+
+    private mutating func parse(_ bytes: UnsafeBufferPointer<UInt8>) -> BadInput? {
+        var cursor = ByteCursor(bytes, from: 0, to: bytes.count)
+        var header = TraceHeader()
+        while let (line, isComplete) = cursor.nextLine() {
+            lineCount += 1
+            if let problem = isComplete ? take(line, &header) : "the last line is cut short" {
+                return badInput(lineCount, problem)
+            }
+        }
+        return header.problem(lines: lineCount).map { badInput(lineCount, $0) }
+    }
+
+    /// Adds a line; returns what is wrong with it.
+    private mutating func take(_ line: ByteCursor, _ header: inout TraceHeader) -> String? {
+        if line.peek == UInt8(ascii: "#") { return header.take(line) }
+        header.events += 1
+        guard let columns = FtraceLine(line) else { return Self.complaint(about: line) }
+        guard let event = EventParser.parse(columns) else {
+            return EventParser.isKnown(columns.event)
+                ? "cannot read this \(columns.event) line"
+                : "unknown event \(Self.quoted(columns.event))"
+        }
+        if event != .note {
+            lines.append(TraceLine(number: lineCount, task: columns.task, event: event))
+        }
+        return nil
+    }
+
+    private static func complaint(about line: ByteCursor) -> String {
+        let text = line.rest
+        if text.hasPrefix("DUMP ") { return "this is a dump file; name the trace beside it" }
+        if text.contains("LOST") { return "the recorder lost events here" }
+        return line.isTextToTheEnd ? "this is no line of an ftrace text" : "binary data"
+    }
+
+    private static func quoted(_ name: String) -> String {
+        let printable = name.utf8.allSatisfy(\.isTextual) && name.utf8.count <= 40
+        return printable ? "\"\(name)\"" : "(not printable)"
+    }
+}
+
+/// The comment lines at the top, which say how many events follow.
+struct TraceHeader {
+    var events = 0
+    private var promised: Int?
+
+    mutating func take(_ line: ByteCursor) -> String? {
+        var text = line
+        guard text.isTextToTheEnd else { return "binary data" }
+        guard text.skip("# entries-in-buffer/entries-written: ") else { return nil }
+        guard let kept = text.integer(), text.skip("/"), let written = text.integer() else {
+            return "cannot read the number of entries"
+        }
+        guard kept == written else { return "the recorder lost \(written) - \(kept) events" }
+        promised = kept
+        return nil
+    }
+
+    func problem(lines: Int) -> String? {
+        guard events > 0 else { return "the file has no events" }
+        guard let promised, promised != events else { return nil }
+        return "the trace has \(events) of \(promised) events: it is cut short or was edited"
+    }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import KernelTrace
+
+/// The guest's side: which vCPU each task runs, what fault that is in, and what its guest has
+/// accessed, as a CPU's page walk shows in our tables.
+final class GuestSide {
+    private let place: Place
+    private let subject: Subject
+    private let verdict: Verdict
+    var model = GuestModel()
+    var tasks: [Int: RunningTask] = [:]
+    private(set) var vcpuOfPointer: [UInt64: Int] = [:]
+
+    /// What a task is in the middle of.
+    struct RunningTask {
+        var vcpu: Int?
+        var fault: (address: UInt64, errorCode: UInt64)?
+        /// What our fault returned.
+        var mapResult: Int?
+    }
+
+    init(_ place: Place, _ subject: Subject, _ verdict: Verdict) {
+        (self.place, self.subject, self.verdict) = (place, subject, verdict)
+    }
+
+    /// The vCPU that a pointer of the kernel's stands for: the one the task runs,
+    /// learned at first sight.
+    func vcpu(_ pointer: UInt64, _ line: TraceLine) throws(BadInput) -> Int {
+        let running = tasks[line.task]?.vcpu
+        if let known = vcpuOfPointer[pointer] {
+            verdict.compare(line.number, "the vCPU is", running ?? known, known)
+            return known
+        }
+        guard let running, !vcpuOfPointer.values.contains(running),
+            try subject.require(line).hasVCPU(running)
+        else { throw subject.trace.badInput(line.number, "no vCPU is known by 0x\(hex(pointer))") }
+        vcpuOfPointer[pointer] = running
+        return running
+    }
+
+    func begin(_ program: GuestRun.Program, vcpu: Int, _ line: TraceLine) throws(BadInput) {
+        guard try subject.require(line).hasVCPU(vcpu) else {
+            throw subject.trace.badInput(line.number, "there is no vCPU \(vcpu)")
+        }
+        tasks[line.task] = RunningTask(vcpu: vcpu)
+        model.begin(vcpu: vcpu, task: line.task, program)
+    }
+
+    /// With other tasks at work, it may be long until the vCPU tells that it has gone on.
+    func answered(vcpu: Int, gpa: UInt64, _ result: Int) {
+        guard place.isParallel, result == FaultResult.fixed || result == FaultResult.spurious else { return }
+        model.answer(vcpu: vcpu, gpa: gpa)
+    }
+
+    /// The guest made these accesses; the CPU's page walker set its bits.
+    func apply(_ accesses: [GuestAccess], vcpu: Int) {
+        guard let machine = subject.machine else { return }
+        for access in accesses where machine.access(vcpu: vcpu, access) { verdict.report.guestBits += 1 }
+    }
+
+    /// Changes that took Accessed or Dirty away, in a parallel part.
+    func drop(_ changes: [SPTEChange]) {
+        for change in changes where change.dropsGuestBits { model.drop(gfn: change.gfn) }
+    }
+
+    /// Our entry where the task's last fault was.
+    func faultingEntry(_ line: TraceLine) throws(BadInput) -> TableEntry? {
+        let machine = try subject.require(line)
+        guard let task = tasks[line.task], let vcpu = task.vcpu, let fault = task.fault else { return nil }
+        return machine.entry(vcpu: vcpu, gfn: fault.address >> Paging.pageShift)
+    }
+}
+
+/// Accessed and Dirty bits that the kernel found while a vCPU ran on another task.
+extension GuestSide {
+    /// Sets them now, if that vCPU's step explains them.  What it does not explain stays a
+    /// difference.
+    func applyEvidence(of operation: Operation, _ machine: Machine) {
+        guard model.isRunning else { return }
+        for index in operation.changes {
+            guard case .spteChanged(let change) = subject.trace.lines[index].event else { continue }
+            applyEvidence(change, subject.trace.lines[index].task, machine)
+        }
+    }
+
+    private func applyEvidence(_ change: SPTEChange, _ task: Int, _ machine: Machine) {
+        let bits = SPTEBits.accessed | SPTEBits.dirty
+        guard SPTEBits.isLeaf(change.old, level: change.level),
+            let entry = machine.entry(addressSpace: change.addressSpace, gfn: change.gfn, downTo: change.level),
+            entry.level == change.level, entry.spte & ~bits == change.old & ~bits
+        else { return }
+        let missing = change.old & ~entry.spte & bits
+        guard missing != 0,
+            let (vcpu, access) = model.explanation(
+                change.gfn, pages: Paging.pages(level: change.level),
+                write: missing & SPTEBits.dirty != 0, task: task)
+        else { return }
+        apply([access], vcpu: vcpu)
+    }
+}
+
+extension SPTEChange {
+    /// The same small page with less of Accessed and Dirty.
+    fileprivate var dropsGuestBits: Bool {
+        let bits = SPTEBits.accessed | SPTEBits.dirty
+        return level == 1 && SPTEBits.isLeaf(old, level: level) && SPTEBits.isLeaf(new, level: level)
+            && (old ^ new) & SPTEBits.address == 0 && old & ~new & bits != 0
+    }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import KernelTrace
+
+/// What userspace asks KVM for is done as a whole, and the recorded calls inside it are
+/// compared as its parts.
+extension Performer {
+    func performStep(_ operation: Operation, _ begin: TraceLine, _ machine: Machine) throws(BadInput) {
+        guard case .step(let step) = begin.event else { return }
+        switch step {
+        case .memslot(let memslot): try self.memslot(operation, memslot, machine)
+        case .parameter(let name, let value): parameter(operation, name, value, machine)
+        case .getDirtyLog(let slot): getDirtyLog(operation, slot, machine)
+        case .clearDirtyLog(let slot, let first, let count):
+            clearDirtyLog(operation, slot, first: first, count: count, machine)
+        case .prefault(let vcpu, let gpa, let length):
+            prefault(operation, vcpu, gpa, length, machine)
+        case .resetDirtyRings(let count): resetDirtyRings(operation, count, machine)
+        default: break
+        }
+        if operation.details.contains(where: { trace.lines[$0].event == .invalidateAllRoots }) {
+            verdict.renaming.forgetRoots()
+        }
+    }
+
+    /// A module parameter can be set before there is a VM.
+    func isBeforeVM(_ begin: TraceLine) -> Bool {
+        guard subject.machine == nil, case .step(.parameter(let name, let value)) = begin.event else { return false }
+        if let change = ModuleParameters.parse(name, value) { subject.parameters.apply(change) }
+        return true
+    }
+
+    private func parameter(_ operation: Operation, _ name: String, _ value: String, _ machine: Machine) {
+        guard let change = ModuleParameters.parse(name, value) else { return }
+        subject.parameters.apply(change)
+        switch change {
+        case .noExecutableHugePages(let on): compareResult(operation, machine.setNoExecutableHugePages(on))
+        case .splitsEagerly(let on): compareResult(operation, machine.setEagerSplit(on))
+        case .recoveryRatio: break
+        }
+        compareChanges(operation)
+    }
+
+    private func memslot(_ operation: Operation, _ step: MemslotStep, _ machine: Machine) throws(BadInput) {
+        if place.isParallel, step.switchesLogging { try others?.finishWithOldFlags(operation, step, machine) }
+        compareResult(operation, machine.setMemoryRegion(step))
+        place.line = trace.lines[operation.begin].number
+        let ours = compareChanges(operation)
+        let slot = RecordedSlot(base: step.gpa >> Paging.pageShift, pages: step.pages)
+        for index in operation.details {
+            let line = trace.lines[index]
+            switch line.event {
+            case .split(let call):
+                let expected = SplitCall(start: slot.base, end: slot.base &+ slot.pages, target: 1, shared: true)
+                verdict.compare(line.number, "split is called with", call, expected) { $0.text }
+            case .writeProtectSlot(let recorded, let level):
+                verdict.compare(line.number, "wrprot_slot is called with", recorded, slot, text)
+                verdict.compare(line.number, "wrprot_slot has min_level", level, 1)
+            case .writeProtectSlotReturn(let result):
+                verdict.compare(line.number, "wrprot_slot returns", result, ours.contains { $0.takesWriteAccess })
+            case .clearDirtySlot(let recorded), .zapCollapsible(let recorded):
+                verdict.compare(line.number, "the slot is", recorded, slot, text)
+            default: break
+            }
+        }
+    }
+
+    private func text(_ slot: RecordedSlot) -> String {
+        "base_gfn 0x\(hex(slot.base)) npages 0x\(hex(slot.pages))"
+    }
+}
+
+extension SPTEChange {
+    /// A leaf stays, but can no longer be written.
+    fileprivate var takesWriteAccess: Bool {
+        SPTEBits.isLeaf(old, level: level) && SPTEBits.isLeaf(new, level: level)
+            && old & ~new & SPTEBits.writable != 0
+    }
+}
