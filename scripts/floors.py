@@ -174,7 +174,7 @@ def check(module, files, owner_of, rows, exceptions, verbose):
             if verbose:
                 print("%s: %s (%s) uses %s (%s): %s" % (module, name, floor_of.get(name), other, floor_of.get(other),
                                                        ", ".join(sorted(names))))
-            if floor_of.get(other, 0) <= floor_of.get(name, 0):
+            if name not in floor_of or other not in floor_of or floor_of[other] <= floor_of[name]:
                 continue
             used.add((module, name, other))
             if (module, name, other) not in exceptions:

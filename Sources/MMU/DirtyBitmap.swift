@@ -37,16 +37,3 @@ struct DirtyBitmap {
         }
     }
 }
-
-extension UnsafePointer where Pointee == kvm_memory_slot {
-    /// Notes that the guest may write gfn from now on, in the vCPU's ring if it has
-    /// one.  For slots found in a slot table, inside RCU.
-    @inline(__always)
-    func markDirty(_ gfn: GFN, by vcpu: VCPU?) {
-        guard isDirtyLogged else { return }
-        if let vcpu, let ring = vcpu.ring { return vcpu.pushDirty(self, gfn, ring) }
-        // Rings belong to vCPUs, and there is no bitmap beside them.
-        let record = UnsafeRawPointer(self).assumingMemoryBound(to: SlotRecord.self)
-        record.pointee.bitmap?.set(gfn.raw - pointee.base_gfn)
-    }
-}

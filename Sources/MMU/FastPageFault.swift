@@ -4,30 +4,6 @@ import PageTable
 import RCU
 import Sync
 
-/// An access that faulted, in the CPU's own words.
-package struct FaultAccess {
-    /// Guest-physical, in bytes.
-    package let address: UInt64
-    /// PFERR_*.
-    package let errorCode: UInt64
-
-    @inline(__always) package init(_ address: UInt64, errorCode: UInt64) {
-        self.address = address
-        self.errorCode = errorCode
-    }
-
-    @inline(__always) package var gfn: GFN { GFN(address &>> 12) }
-    @inline(__always) package var isPresent: Bool { errorCode & 1 != 0 }
-    @inline(__always) package var isWrite: Bool { errorCode & 2 != 0 }
-    @inline(__always) package var isReserved: Bool { errorCode & 8 != 0 }
-    @inline(__always) package var isFetch: Bool { errorCode & 16 != 0 }
-
-    func isAllowed(by spte: SPTE, _ masks: SPTEMasks) -> Bool {
-        if isFetch { return masks.isExecutable(spte) }
-        return isWrite ? spte.isWritable : masks.isReadable(spte)
-    }
-}
-
 extension VCPU {
     /// A few tries: each lost one means that somebody else made progress.
     private static var tries: Int { 5 }
@@ -111,5 +87,19 @@ private struct FastFaultBook: ChangeBook {
     @inline(never)
     func refuse(_ wish: SPTEChange, because reason: StaticString) {
         vm.warn(.spte, "fast_page_fault", reason, wish.old.raw, wish.new.raw)
+    }
+}
+
+extension VCPU {
+    @inline(never)
+    func traceFastFault(
+        _ access: FaultAccess, _ last: LastEntry, _ result: FaultResult, _ rcu: borrowing InsideRCU
+    ) {
+        let now = last.slot.load(rcu)
+        vm.trace(TDPMMU_TRACE_FAST_PAGE_FAULT) {
+            $0.fast_page_fault = tdpmmu_trace_fast_page_fault(
+                cr2_or_gpa: access.address, error_code: access.errorCode, sptep: vm.address(of: last.slot),
+                old_spte: last.spte.raw, new_spte: now.raw, vcpu_id: state.pointee.id, ret: result.code)
+        }
     }
 }

@@ -33,51 +33,6 @@ package struct Fault {
     @inline(__always) package var isFetch: Bool { access.isFetch }
 }
 
-package enum FaultResult {
-    case retry
-    case emulate
-    case fixed
-    case spurious
-    /// Not fixed, and another path has to try.
-    case invalid
-    /// table_limit, or the system's memory, is used up.
-    case noMemory
-    /// The vCPU's dirty ring has no room for a page that would become writable.
-    case ringFull
-    /// The change was refused, with a warning.
-    case refused
-    /// The TDP MMU was taken down meanwhile.
-    case notSetUp
-    /// The host has no page there, or a broken one.
-    case hostFault
-    case hostPoison
-
-    /// What a pfn that is an answer means to the one who faulted.
-    package init(answer pfn: PFN) {
-        switch pfn {
-        case .readOnlyError: self = .emulate
-        case .poisonError: self = .hostPoison
-        default: self = .hostFault
-        }
-    }
-
-    /// RET_PF_*, or a negative errno.
-    package var code: Int32 {
-        switch self {
-        case .retry: Int32(bitPattern: RET_PF_RETRY.rawValue)
-        case .emulate: Int32(bitPattern: RET_PF_EMULATE.rawValue)
-        case .fixed: Int32(bitPattern: RET_PF_FIXED.rawValue)
-        case .spurious: Int32(bitPattern: RET_PF_SPURIOUS.rawValue)
-        case .invalid: Int32(bitPattern: RET_PF_INVALID.rawValue)
-        case .noMemory: -ENOMEM
-        case .ringFull: -ENOBUFS
-        case .refused, .notSetUp: -EINVAL
-        case .hostFault: -EFAULT
-        case .hostPoison: -EHWPOISON
-        }
-    }
-}
-
 /// A fault once slot and level are known.
 private struct Target {
     let fault: Fault
@@ -97,19 +52,9 @@ private struct Target {
     @inline(__always) var pfn: PFN { PFN(fault.pfn.raw & ~(level.pages &- 1)) }
 }
 
-extension SlotPointer {
-    @inline(__always) var isInvalid: Bool { pointee.flags & slotInvalidFlag != 0 }
-    @inline(__always) var isReadOnly: Bool { pointee.flags & UInt32(KVM_MEM_READONLY) != 0 }
-    @inline(__always) var isDirtyLogged: Bool { pointee.flags & UInt32(KVM_MEM_LOG_DIRTY_PAGES) != 0 }
-
-    /// May one entry at this level map gfn?  It must lie inside the slot, and the
-    /// host's addresses must be aligned as the guest's are.
-    @inline(__always)
-    func allows(_ level: Level, at gfn: GFN) -> Bool {
-        let first = gfn.rounded(to: level).raw, base = pointee.base_gfn
-        let congruent = (base ^ (pointee.userspace_addr &>> 12)) & (level.pages &- 1) == 0
-        return congruent && first >= base && first &+ level.pages <= base &+ pointee.npages
-    }
+extension VCPU {
+    /// What a fault gets that has no valid root: another try, when one is loaded, or no more at all.
+    var faultWithoutRoot: FaultResult { vm.isSetUp ? .retry : .notSetUp }
 }
 
 extension Fault {
@@ -260,5 +205,26 @@ extension SPTEWriter {
     @inline(never)
     private func mmioSPTE(_ target: Target, _ gfn: GFN) -> SPTE {
         vm.masks.mmio(gfn, generation: vm.slotGeneration(target.fault.vcpu.addressSpace) & mmioGenerationMask)
+    }
+}
+
+/// What is told of it.
+extension Fault {
+    @inline(never)
+    func trace(_ slot: SlotPointer?) {
+        vcpu.vm.trace(TDPMMU_TRACE_MAP) {
+            $0.map = tdpmmu_trace_map(
+                vcpu: UInt64(UInt(bitPattern: vcpu.state)), addr: access.address, ec: access.errorCode, gfn: gfn.raw,
+                pfn: pfn.raw, slot: UInt64(UInt(bitPattern: slot)), prefetch: prefetch, exec: isFetch, write: isWrite,
+                present: access.isPresent, nxwa: vcpu.vm.nxHugePages, map_writable: hostWritable)
+        }
+    }
+
+    @inline(never)
+    func traceRequest(_ level: Level) {
+        vcpu.vm.trace(TDPMMU_TRACE_SPTE_REQUESTED) {
+            $0.spte_requested = tdpmmu_trace_spte_requested(
+                gfn: gfn.raw, pfn: pfn.raw, level: UInt8(truncatingIfNeeded: level.raw))
+        }
     }
 }

@@ -262,6 +262,3 @@ extension VM {
         }
     }
 }
-
-/// The part of a slot generation that an MMIO SPTE can hold.
-package let mmioGenerationMask: UInt64 = (1 << 19) - 1

@@ -224,3 +224,6 @@ extension VM {
         }
     }
 }
+
+/// The part of a slot generation that an MMIO SPTE can hold.
+package let mmioGenerationMask: UInt64 = (1 << 19) - 1

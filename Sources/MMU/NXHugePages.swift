@@ -5,47 +5,8 @@ import RCU
 import Sync
 import Synchronization
 
-/// Huge pages that must not be executed: a fetch gets a table in their place,
-/// which is listed and zapped later, so that the page may be huge again.
+/// Recovery: tables that stand in for huge pages are zapped.
 extension VM {
-    /// Lists a table that was linked marked, unless it is being removed already.
-    func listNXSplit(_ table: Table) {
-        locked(.pages) {
-            // Again, under the lock: a zap may have been here since the link.
-            guard table.isNXSplit, !table.isNXListed else { return }
-            let last = Table(word: lastNXSplit.pointee)
-            table.isNXListed = true
-            table.nxNext = nil
-            table.nxPrevious = last
-            if let last { last.nxNext = table } else { firstNXSplit.pointee = table.word }
-            lastNXSplit.pointee = table.word
-            counters.add(.nxSplits, 1, exclusive: false)
-        }
-    }
-
-    /// A table is on its way out, or need not be zapped: it leaves the list for good.
-    func forgetNXSplit(_ table: Table) {
-        // Only a fault marks, before it links; an unmarked table never is listed.
-        guard table.isNXSplit else { return }
-        locked(.pages) {
-            table.isNXSplit = false
-            guard table.isNXListed else { return }
-            table.isNXListed = false
-            let next = table.nxNext, previous = table.nxPrevious
-            if let previous { previous.nxNext = next } else { firstNXSplit.pointee = next?.word ?? 0 }
-            if let next { next.nxPrevious = previous } else { lastNXSplit.pointee = previous?.word ?? 0 }
-            counters.add(.nxSplits, -1, exclusive: false)
-        }
-    }
-
-    package func setNXHugePages(_ on: Bool) {
-        withSlotsLocked { held in
-            // Decided before the zap: faults from here on map as they should.
-            if state.pointee.nxHugePages.exchange(on, ordering: .acquiringAndReleasing) != on { zapAllFast(held) }
-        }
-        wakeNXRecovery()
-    }
-
     /// One step of recovery: up to 1/ratio of the listed tables, oldest first.
     @inline(never)
     package func recoverNXSplits(ratio: Int64) -> Int32 {

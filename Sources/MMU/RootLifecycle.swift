@@ -6,8 +6,6 @@ import Sync
 import Synchronization
 
 extension VM {
-    package var isSetUp: Bool { state.pointee.isSetUp.load(ordering: .acquiring) }
-
     /// kvm_mmu_init_tdp_mmu(): false if it was set up already.
     package func setUp() -> Bool {
         // The exchange decides between two callers; it publishes nothing else.

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CTDPMMU
+import PageTable
+
+/// What a slot says of the pages in it.
+extension SlotPointer {
+    @inline(__always) var isInvalid: Bool { pointee.flags & slotInvalidFlag != 0 }
+    @inline(__always) var isReadOnly: Bool { pointee.flags & UInt32(KVM_MEM_READONLY) != 0 }
+    @inline(__always) var isDirtyLogged: Bool { pointee.flags & UInt32(KVM_MEM_LOG_DIRTY_PAGES) != 0 }
+
+    /// May one entry at this level map gfn?  It must lie inside the slot, and the
+    /// host's addresses must be aligned as the guest's are.
+    @inline(__always)
+    func allows(_ level: Level, at gfn: GFN) -> Bool {
+        let first = gfn.rounded(to: level).raw, base = pointee.base_gfn
+        let congruent = (base ^ (pointee.userspace_addr &>> 12)) & (level.pages &- 1) == 0
+        return congruent && first >= base && first &+ level.pages <= base &+ pointee.npages
+    }
+}

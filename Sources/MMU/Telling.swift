@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CTDPMMU
+import PageTable
+import RCU
+import Sync
+
+/// What the VM tells its rig: warnings, and that CPUs are to forget translations.
+extension VM {
+    /// Tells the VM's handler, or the process's.
+    package func warn(
+        _ kind: WarningKind, _ function: StaticString, _ text: StaticString,
+        _ value0: UInt64 = 0, _ value1: UInt64 = 0
+    ) {
+        counters.add(.warnings, 1, exclusive: false)
+        var warning = makeWarning(kind, function, text, value0, value1)
+        if !rig.warned(&warning) { Sync.warn(kind, function, text, value0, value1, kvm: kvm) }
+    }
+
+    /// Every CPU forgets gfns [start, start + pages).
+    package func flush(_ start: GFN, pages: UInt64) {
+        counters.add(.flushes, 1, exclusive: false)
+        if traces(TDPMMU_TRACE_FLUSH) || traces(TDPMMU_TRACE_FLUSH_RANGE) { traceFlush(start, pages: pages) }
+        rig.flush(start, pages: pages)
+    }
+
+    /// Every CPU forgets everything.
+    package func flushAll() { flush(GFN(0), pages: .max) }
+
+    /// May the calling thread take a lock of this rank?  If not, a warning.
+    package func mayTake(_ rank: LockRank, _ function: StaticString) -> Bool {
+        guard let other = LockOrder.held.first(from: rank) else { return true }
+        warn(.lock, function, other.inTheWay, UInt64(other.rawValue))
+        return false
+    }
+
+    /// May it wait for a grace period or for callbacks?  If not, a warning.
+    package func mayWaitForReaders(_ function: StaticString) -> Bool {
+        guard let other = LockOrder.held.firstForbiddingWaits else { return true }
+        warn(.lock, function, other.inTheWay, UInt64(other.rawValue))
+        return false
+    }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
+import CTDPMMU
+import PageTable
+import RCU
+import Sync
+import Synchronization
+
+/// How vCPUs come and go.
+extension VCPU {
+    package enum CreationError {
+        case exists
+        case noMemory
+    }
+
+    private enum Addition {
+        case done
+        case exists
+        case ringsSwitched
+    }
+
+    package static func make(_ vm: VM, id: Int32) -> (VCPU?, CreationError) {
+        guard let memory = cp_alloc_zeroed(bytes) else { return (nil, .noMemory) }
+        let vcpu = VCPU(OpaquePointer(memory))
+        let ringSize = vm.ringSize
+        let ring = ringSize == 0 ? nil : cp_alloc_zeroed(Int(ringSize) * MemoryLayout<kvm_dirty_gfn>.stride)
+        guard ringSize == 0 || ring != nil else {
+            cp_free_zeroed(memory)
+            return (nil, .noMemory)
+        }
+        vcpu.state.initialize(to: VCPUState(kvm: vm.kvm, id: id, ring: ring, ringSize: ringSize))
+        let addition = vm.locked(.vcpus) { () -> Addition in
+            var taken = false
+            vm.forEachListedVCPU { taken = taken || $0.state.pointee.id == id }
+            guard !taken else { return .exists }
+            guard vm.ringSize == ringSize else { return .ringsSwitched }
+            // Behind the others: dirty rings are reset in the order in which vCPUs were made.
+            var link = vm.firstVCPU
+            vm.forEachListedVCPU { link = $0.next }
+            vm.vcpusMade.pointee += 1
+            vcpu.state.pointee.sequence = vm.vcpusMade.pointee
+            vcpu.state.pointee.isListed = true
+            link.pointee = UInt(bitPattern: vcpu.state)
+            return .done
+        }
+        guard addition == .done else {
+            cp_free_zeroed(ring)
+            cp_free_zeroed(memory)
+            // The VM has rings since the size was looked at, once and for all.
+            return addition == .ringsSwitched ? make(vm, id: id) : (nil, .exists)
+        }
+        return (vcpu, .noMemory)
+    }
+
+    @inline(never)
+    package func destroy() {
+        unload()
+        let vm = vm
+        vm.locked(.vcpus) {
+            vm.counters.absorb(counters)
+            state.pointee.isListed = false
+            let here = UInt(bitPattern: state)
+            if vm.firstVCPU.pointee == here {
+                vm.firstVCPU.pointee = next.pointee
+            } else {
+                vm.forEachListedVCPU {
+                    if $0.next.pointee == here { $0.next.pointee = next.pointee }
+                }
+            }
+        }
+        while isPinned { cp_yield() }
+        cache.drain()
+        cp_free_zeroed(state.pointee.ringEntries)
+        state.deinitialize(count: 1)
+        cp_free_zeroed(state)
+    }
+
+    /// Drops its root and goes to another address space.
+    package func setAddressSpace(_ space: Int32) {
+        guard space != addressSpace else { return }
+        vm.trace(TDPMMU_TRACE_SMM_TRANSITION) {
+            $0.smm_transition.vcpu_id = state.pointee.id
+            $0.smm_transition.entering = space != 0
+        }
+        unload()
+        state.pointee.addressSpace = space
+    }
+}
+
+extension VM {
+    package func destroyVCPUs() {
+        while let pointer = OpaquePointer(bitPattern: locked(.vcpus) { firstVCPU.pointee }) {
+            VCPU(pointer).destroy()
+        }
+    }
+}
