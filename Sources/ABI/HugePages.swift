@@ -71,7 +71,7 @@ public func tdpmmu_nx_recover(_ kvm: UnsafeMutablePointer<kvm>?, _ ratio: UInt32
         entry.refuse("ratio is 0")
         return .invalid
     }
-    return entry.vm.recoverNXSplits(ratio: Int64(ratio))
+    return entry.vm.recoverNXSplits(oneIn: Int64(ratio))
 }
 
 @c @implementation

@@ -159,7 +159,4 @@ package struct RigCallbacks {
 
 extension VM {
     @inline(__always) package var rig: RigCallbacks { RigCallbacks(vm: self) }
-
-    /// Largest pfn of this VM.
-    package var pfnMask: UInt64 { (1 &<< UInt64(state.pointee.config.maxPhysicalBits - 12)) - 1 }
 }

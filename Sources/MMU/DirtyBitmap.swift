@@ -13,14 +13,13 @@ struct DirtyBitmap {
     static func make(pages: UInt64, allDirty: Bool) -> DirtyBitmap? {
         let words = wordCount(pages: pages)
         guard let memory = cp_alloc_zeroed(words * 8) else { return nil }
-        let bitmap = DirtyBitmap(memory: memory)
-        if allDirty {
+                if allDirty {
             // Nobody sees it yet.  Word by word; of the last one only the slot's own pages.
             let raw = memory.assumingMemoryBound(to: UInt64.self)
             raw.update(repeating: .max, count: words)
             if pages % 64 != 0 { raw[words - 1] = (1 << (pages % 64)) - 1 }
         }
-        return bitmap
+        return DirtyBitmap(memory: memory)
     }
 
     @inline(__always) func word(_ index: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {

@@ -10,9 +10,9 @@ extension VM {
         _ slot: kvm_memory_slot, _ hold: inout HeldForRead, owing flush: inout OwedFlush
     ) -> Bool {
         traceSlot(TDPMMU_TRACE_CLEAR_DIRTY_SLOT, slot)
-        var leaves = LeafRange(of: slot, minLevel: .page4K)
-        leaves.range.yieldsAtLeavesOnly = true
-        return changeBits(of: leaves, &hold, owing: &flush, clear: dirtyingBit)
+        var named = LeafRange(of: slot, minLevel: .page4K)
+        named.range.yieldsAtLeavesOnly = true
+        return changeBits(of: named, &hold, owing: &flush, clear: dirtyingBit)
     }
 
     /// Sets Dirty.
@@ -20,7 +20,7 @@ extension VM {
         changeBits(of: LeafRange(of: slot, minLevel: .page4K), &hold, owing: &flush, set: masks.dirty)
     }
 
-    /// Clears Dirty (or W) on the 4K leaves that `mask` names, counted from gfn.
+    /// Clears Dirty (or W) on the 4K named that `mask` names, counted from gfn.
     @inline(never)
     package func clearDirty(
         _ gfn: GFN, mask: UInt64, addressSpace: Int32, writeProtect: Bool, _ hold: borrowing HeldForWrite,
@@ -36,8 +36,8 @@ extension VM {
         let range = WalkRange(
             minLevel: .page4K, start: gfn + UInt64(mask.trailingZeroBitCount),
             end: gfn + UInt64(64 - mask.leadingZeroBitCount))
-        let leaves = LeafRange(.valid(in: addressSpace), range)
-        _ = changeLeaves(of: leaves, SPTEWriter(self, hold), owing: &flush) { iter in
+        let named = LeafRange(.valid(in: addressSpace), range)
+        _ = changeLeaves(of: named, SPTEWriter(self, hold), owing: &flush) { iter in
             guard iter.level == 1, mask >> (iter.gfn &- gfn.raw) & 1 != 0, iter.old_spte & bits != 0 else { return nil }
             return SPTE(iter.old_spte & ~bits)
         }

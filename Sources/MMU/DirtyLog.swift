@@ -14,7 +14,7 @@ package enum DirtyLogError {
 }
 
 extension VM {
-    /// Is it a slot's number: the id with the address space in bits 31:16?
+    /// Is it a slot's number: the id with the address asID in bits 31:16?
     private func isSlotNumber(_ number: UInt32) -> Bool {
         number >> 16 < 2 && number & 0xffff < UInt32(KVM_USER_MEM_SLOTS)
     }
@@ -93,21 +93,21 @@ extension VM {
     func logAgain(
         _ slot: kvm_memory_slot, offset: UInt64, mask: UInt64, _ hold: inout HeldForWrite, owing flush: inout OwedFlush
     ) {
-        let space = Int32(slot.as_id), base = GFN(slot.base_gfn + offset), switches = switches
+        let asID = Int32(slot.as_id), base = GFN(slot.base_gfn + offset), switches = switches
         if switches.manualProtect && switches.initiallySet {
             // Nothing was protected when logging began: huge pages first.
             let first = base + UInt64(mask.trailingZeroBitCount)
             let last = base + UInt64(63 - mask.leadingZeroBitCount)
             if switches.eagerSplit {
-                _ = splitHugePages(addressSpace: space, start: first, end: last + 1, target: .page4K, &hold)
+                _ = splitHugePages(addressSpace: asID, start: first, end: last + 1, target: .page4K, &hold)
             }
-            _ = writeProtect(first, addressSpace: space, minLevel: .page2M, &hold, owing: &flush)
+            _ = writeProtect(first, addressSpace: asID, minLevel: .page2M, &hold, owing: &flush)
             // Rounded up, as the kernel does: it sees a border behind a first gfn that is aligned, too.
             if (first + 511).rounded(to: .page2M) != (last + 511).rounded(to: .page2M) {
-                _ = writeProtect(last, addressSpace: space, minLevel: .page2M, &hold, owing: &flush)
+                _ = writeProtect(last, addressSpace: asID, minLevel: .page2M, &hold, owing: &flush)
             }
         }
-        clearDirty(base, mask: mask, addressSpace: space, writeProtect: !logsByDirtyBits, hold, owing: &flush)
+        clearDirty(base, mask: mask, addressSpace: asID, writeProtect: !logsByDirtyBits, hold, owing: &flush)
     }
 
     private var logsByDirtyBits: Bool { state.pointee.config.usesPML && masks.dirty != 0 }

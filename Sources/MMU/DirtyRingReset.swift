@@ -6,9 +6,9 @@ import Synchronization
 
 /// Pages of one slot close together, to be made visible with one walk.
 private struct ResetBatch {
-    var slot: UInt32
-    var offset: UInt64
-    var mask: UInt64 = 1
+    fileprivate var slot: UInt32
+    fileprivate var offset: UInt64
+    fileprivate var mask: UInt64 = 1
 
     /// Takes a page in if it lies within 64 of the first, on either side.
     mutating func take(_ slot: UInt32, _ offset: UInt64) -> Bool {

@@ -7,18 +7,18 @@ import Synchronization
 
 /// Recovery: tables that stand in for huge pages are zapped.
 extension VM {
-    /// One step of recovery: up to 1/ratio of the listed tables, oldest first.
+    /// One step of recovery: up to one in `part` of the listed tables, oldest first.
     @inline(never)
-    package func recoverNXSplits(ratio: Int64) -> Int32 {
-        lock.write { hold in zapNXSplits(ratio: ratio, &hold) } ?? 0
+    package func recoverNXSplits(oneIn part: Int64) -> Int32 {
+        lock.write { hold in zapNXSplits(oneIn: part, &hold) } ?? 0
     }
 
     /// Others get mmu_lock in between if they want it.  One flush for all the tables of a hold,
     /// before RCU is left.
-    func zapNXSplits(ratio: Int64, _ hold: inout HeldForWrite) -> Int32 {
+    func zapNXSplits(oneIn part: Int64, _ hold: inout HeldForWrite) -> Int32 {
         insideRCU { rcu in
             var zapped: Int32 = 0, flush = OwedFlush()
-            var budget = (total(.nxSplits) + ratio - 1) / ratio
+            var budget = (total(.nxSplits) &+ part &- 1) / part
             while budget > 0, let table = Table(word: locked(.pages) { firstNXSplit.pointee }) {
                 budget -= 1
                 // The log wants 4K pages there: a huge one would be split again at once.

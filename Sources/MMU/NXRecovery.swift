@@ -97,7 +97,7 @@ extension VM {
         defer { ForkGate.leave() }
         lock.write { hold in
             // Again, under the lock: whoever changed it and has had the lock since relies on it.
-            if let settings = activeNXRecovery { _ = zapNXSplits(ratio: Int64(settings.ratio), &hold) }
+            if let settings = activeNXRecovery { _ = zapNXSplits(oneIn: Int64(settings.ratio), &hold) }
         }
     }
 }

@@ -87,9 +87,9 @@ extension VM {
     }
 
     @inline(__always)
-    func traceSlot(_ id: tdpmmu_trace_id, _ slot: kvm_memory_slot, minLevel: Level = Level(0)) {
+    func traceSlot(_ id: tdpmmu_trace_id, _ slot: kvm_memory_slot, from lowest: Level = Level(0)) {
         trace(id) {
-            $0.slot = tdpmmu_trace_slot(base_gfn: slot.base_gfn, npages: slot.npages, min_level: minLevel.raw)
+            $0.slot = tdpmmu_trace_slot(base_gfn: slot.base_gfn, npages: slot.npages, min_level: lowest.raw)
         }
     }
 

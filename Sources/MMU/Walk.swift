@@ -111,11 +111,11 @@ extension SPTEWriter {
     /// The walk that gives way, under several roots.
     @inline(__always)
     func walkRoots<Hold: LockHold & ~Copyable>(
-        _ roots: RootFilter, _ range: WalkRange, _ hold: inout Hold, owing flush: inout OwedFlush,
+        _ filter: RootFilter, _ range: WalkRange, _ hold: inout Hold, owing flush: inout OwedFlush,
         _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
     ) {
         var goesOn = true
-        vm.forEachRoot(roots) { root in
+        vm.forEachRoot(filter) { root in
             if goesOn { goesOn = walk(root, range, &hold, owing: &flush, visit) }
         }
     }
@@ -123,11 +123,11 @@ extension SPTEWriter {
     /// The walk that does not, under several roots.
     @inline(__always)
     func walkRoots(
-        _ roots: RootFilter, _ range: WalkRange, owing flush: inout OwedFlush,
+        _ filter: RootFilter, _ range: WalkRange, owing flush: inout OwedFlush,
         _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
     ) {
         var goesOn = true
-        vm.forEachRoot(roots) { root in
+        vm.forEachRoot(filter) { root in
             let table = root.table
             if goesOn { goesOn = insideRCU { rcu in walk(table, range, owing: &flush, rcu, visit) } }
         }

@@ -9,7 +9,7 @@ extension VM {
     package func writeProtect(
         _ slot: kvm_memory_slot, minLevel: Level, _ hold: inout HeldForRead, owing flush: inout OwedFlush
     ) -> Bool {
-        traceSlot(TDPMMU_TRACE_WRPROT_SLOT, slot, minLevel: minLevel)
+        traceSlot(TDPMMU_TRACE_WRPROT_SLOT, slot, from: minLevel)
         let changed = changeBits(
             of: LeafRange(of: slot, minLevel: minLevel), &hold, owing: &flush, clear: SPTE.writable)
         traceReturn(TDPMMU_TRACE_WRPROT_SLOT_RET, changed)
