@@ -120,8 +120,9 @@ extension ContractFor where Proof: ~Copyable {
     /// A walk that has begun; one that is over or never was steps nowhere.
     @inline(__always)
     fileprivate func enter(begun iter: UnsafeMutablePointer<tdp_iter>?) -> UnsafeMutablePointer<tdp_iter>? {
-        guard let iter, (1...5).contains(iter.pointee.root_level), iter.pointee.level >= 1,
-              iter.pointee.level <= iter.pointee.root_level else {
+        // As unsigned: one compare each.
+        guard let iter, UInt32(bitPattern: iter.pointee.root_level &- 1) < 5,
+              UInt32(bitPattern: iter.pointee.level &- 1) < UInt32(bitPattern: iter.pointee.root_level) else {
             refuse("iter is NULL or no walk has begun (iter)", nil, UInt64(iter))
             return nil
         }

@@ -2,6 +2,7 @@
 import CTDPMMU
 import PageTable
 import RCU
+import Sync
 
 /// A table entry is gone.  What follows, in this order:
 ///   1. every entry of the table is frozen, and what it held told and counted: a fault that
@@ -25,6 +26,8 @@ extension SPTEWriter {
         vm.forgetNXSplit(table)
         var flush = OwedFlush()
         for index in 0..<entriesPerTable {
+            // Under an exclusive lock nobody fills an empty entry, and most are empty by now.
+            if mode == .exclusive && !table[index].load(rcu).isPresent { continue }
             let place = (addressSpace: addressSpace, gfn: table.gfn + UInt64(index) &* level.pages, level: level)
             table[index].freeze(place, in: self, rcu, owing: &flush)
         }

@@ -51,9 +51,7 @@ extension SPTEWriter {
     }
 
     private func fill(_ table: borrowing UnlinkedTable, bySplitting huge: SPTE, at level: Level) {
-        let executable = vm.nxHugePages
-        for index in 0..<entriesPerTable {
-            table.fill(index, vm.masks.splitChild(of: huge, at: level, index: index, executable: executable))
-        }
+        let first = vm.masks.splitChild(of: huge, at: level, executable: vm.nxHugePages)
+        for index in 0..<entriesPerTable { table.fill(index, first.sibling(index, at: level.below)) }
     }
 }

@@ -40,6 +40,11 @@ package struct SPTE: Equatable {
     /// Host-physical address of the page or table it points to.
     @inline(__always) package var address: UInt64 { raw & Self.addressMask }
 
+    /// The leaf that maps so many pages of its size further on, and permits the same.
+    @inline(__always) package func sibling(_ index: Int, at level: Level) -> SPTE {
+        SPTE(raw &+ (UInt64(truncatingIfNeeded: index) &* level.pages) &<< 12)
+    }
+
     /// 19 bits of slot generation, split around the address.
     @inline(__always) package var mmioGeneration: UInt64 {
         ((raw &>> 3) & 0xff) | (((raw &>> 52) & 0x7ff) &<< 8)

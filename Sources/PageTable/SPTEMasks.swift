@@ -126,17 +126,13 @@ package struct SPTEMasks {
         return r.prefetch ? markForAccessTrack(SPTE(bits)) : SPTE(bits)
     }
 
-    /// One of the 512 entries that together map what `huge` maps.  `executable`:
-    /// a 4K child may be executed though the huge leaf must not.
+    /// The first of the 512 entries that together map what `huge` maps; the others differ from
+    /// it by their addresses.  `executable`: a 4K child may be executed though the huge leaf must not.
     @inline(__always)
-    package func splitChild(of huge: SPTE, at level: Level, index: Int, executable: Bool) -> SPTE {
-        let child = level.below
-        var bits = huge.raw &+ ((UInt64(truncatingIfNeeded: index) &* child.pages) &<< 12)
-        if child == .page4K {
-            bits &= ~SPTE.pageSize
-            if executable { return permittingExecution(SPTE(bits)) }
-        }
-        return SPTE(bits)
+    package func splitChild(of huge: SPTE, at level: Level, executable: Bool) -> SPTE {
+        guard level.below == .page4K else { return huge }
+        let child = SPTE(huge.raw & ~SPTE.pageSize)
+        return executable ? permittingExecution(child) : child
     }
 
     /// The huge leaf at `level` whose first child is `child`.

@@ -108,7 +108,7 @@ final class SPTEMasksTests: XCTestCase {
             for level in [Level.page2M, .page1G] {
                 let huge = SPTE(leaf(masks, level, pfn: 0x80000))
                 for index in [0, 1, 255, 511] {
-                    let child = masks.splitChild(of: huge, at: level, index: index, executable: false)
+                    let child = masks.splitChild(of: huge, at: level, executable: false).sibling(index, at: level.below)
                     XCTAssertEqual(child.pfn.raw, 0x80000 + UInt64(index) * level.below.pages, name)
                     XCTAssertTrue(child.isLeaf(at: level.below), name)
                     let flags = ~(SPTE.addressMask | SPTE.pageSize)
