@@ -115,7 +115,6 @@ package struct RigCallbacks {
 
     // What happened ------------------------------------------------------------
 
-    @inline(__always)
     func flush(_ start: GFN, pages: UInt64) {
         if let callback = ops.flush_tlb { inCallback { callback(context, vm.kvm, start.raw, pages) } }
     }
@@ -127,6 +126,11 @@ package struct RigCallbacks {
 
     @inline(__always)
     func changed(_ change: SPTEChange, shared: Bool) {
+        if ops.spte_changed != nil { tellChanged(change, shared: shared) }
+    }
+
+    @inline(never)
+    private func tellChanged(_ change: SPTEChange, shared: Bool) {
         guard let callback = ops.spte_changed else { return }
         inCallback {
             callback(context, vm.kvm, change.addressSpace, change.gfn.raw, change.level.raw,
@@ -144,7 +148,6 @@ package struct RigCallbacks {
         if let callback = ops.slot_committing { inCallback { callback(context, vm.kvm, slot) } }
     }
 
-    @inline(__always)
     func happened(_ event: inout tdpmmu_trace_event) {
         if let callback = ops.trace { inCallback { callback(context, vm.kvm, &event) } }
     }
