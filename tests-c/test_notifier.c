@@ -97,6 +97,12 @@ static void flush_of_any_slot_counts(void **state)
 
         assert_int_equal(fault_on(w, vcpu, gfn, PFERR_WRITE_MASK, true, 1, pfn_for(7), false), RET_PF_FIXED);
         assert_true(zap_hva(w, HVA_OF(7), HVA_OF(8)));
+        /* The host's own call flushes by itself, once. */
+        assert_int_equal(fault_on(w, vcpu, gfn, PFERR_WRITE_MASK, true, 1, pfn_for(7), false), RET_PF_FIXED);
+        world_forget(w);
+        kvm_mmu_notifier_invalidate_range_start(w->kvm, HVA_OF(7), HVA_OF(8), true);
+        assert_int_equal(w->flush_count, 1);
+        kvm_mmu_notifier_invalidate_range_end(w->kvm, HVA_OF(7), HVA_OF(8));
         world_free(w);
     }
 }
