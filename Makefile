@@ -37,7 +37,8 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 
 .PHONY: all demo check lib tools install uninstall symbols torture bench-rcu clean help \
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-c \
-	check-swift check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind check-mutants \
+	check-swift check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
+	check-mutants check-mutants-fit \
 	fuzz fuzz-clang check-fuzz
 
 all: lib tools
@@ -51,7 +52,8 @@ help:
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
-	@echo 'make check-mutants  bugs put in one by one: is each found?  (about half an hour)'
+	@echo 'make check-mutants  bugs put in one by one: is each found?  (about half an hour;'
+	@echo '                  check-mutants-fit only sees whether each can be put in)'
 	@echo 'make torture      the torture and stress tests: the MMU twice $(SECONDS_TORTURE) s (SECONDS_TORTURE=N),'
 	@echo '                  RCU $(SECONDS_TORTURE_RCU) s (SECONDS_TORTURE_RCU=N)'
 	@echo 'make fuzz         random calls of the whole C interface for $(SECONDS_FUZZ) s (SECONDS_FUZZ=N); fuzz-clang: by libFuzzer'
@@ -184,6 +186,9 @@ check-valgrind:
 check-mutants:
 	@sh scripts/need.sh check
 	@python3 scripts/mutants.py $(MUTANTS)
+
+check-mutants-fit:
+	@python3 scripts/mutants.py --fit
 
 # ---- installing -----------------------------------------------------------
 

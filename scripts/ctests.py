@@ -179,7 +179,7 @@ def main():
     seconds = options.torture if options.torture is not None else options.and_torture
     if seconds is not None:
         for name, length in (("torture_mmu", seconds), ("stress_mmu", max(seconds, 5)),
-                             ("torture_rcu", options.torture_rcu or seconds)):
+                             ("stress_caches", max(seconds, 8)), ("torture_rcu", options.torture_rcu or seconds)):
             good, bad = torture(mode, name, length)
             passed += good
             failed += bad

@@ -3,6 +3,8 @@
 """Put bugs in, one by one, and demand that a test finds each: make check-mutants.
 
 mutants.py [NAME]...    all of tests-c/mutants.txt, or those whose name begins so
+mutants.py --fit        only see whether the texts of all are where they should be, and the tests
+                        that they name
 
 Works on a copy of the tree, in build/mutants, which stays for the next time: only what
 has changed is built anew.  A mutant is killed if the test that it names fails, crashes or
@@ -34,6 +36,8 @@ class Mutant:
         """{file: (text now, text with the bug)}; raises ValueError."""
         texts = {}
         for file, old, new in self.changes:
+            if not os.path.exists(os.path.join(TOP, file)):
+                raise ValueError("there is no " + file)
             with open(os.path.join(TOP, file)) as source:
                 before, text = texts.get(file) or (source.read(),) * 2
             old, new = "\n".join(old), "\n".join(new)
@@ -181,11 +185,35 @@ def check_unchanged(mutants, programs):
             sys.exit("mutants.py: %s %s without a bug: %s" % (program, test, result))
 
 
+def misfit(mutant):
+    """Why it cannot be put in and judged, or None."""
+    try:
+        texts = mutant.mutated()
+    except ValueError as error:
+        return str(error)
+    with open(os.path.join(TOP, "tests-c", mutant.program + ".c")) as file:
+        if not re.search(r"\b%s\b" % re.escape(mutant.test), file.read()):
+            return "%s has no test %s" % (mutant.program, mutant.test)
+    return None if all(before != after for before, after in texts.values()) else "it changes nothing"
+
+
+def check_fit(mutants):
+    errors = {m.name: misfit(m) for m in mutants}
+    for name, error in errors.items():
+        if error:
+            print("%s: %s" % (name, error))
+    failed = sum(error is not None for error in errors.values())
+    print("mutants that fit: %d passed, %d failed" % (len(mutants) - failed, failed))
+    sys.exit(1 if failed or not mutants else 0)
+
+
 def main():
     mutants = read_mutants(os.path.join(TOP, "tests-c", "mutants.txt"))
     if len({m.name for m in mutants}) != len(mutants):
         sys.exit("mutants.py: two mutants have one name")
     chosen = sys.argv[1:]
+    if chosen == ["--fit"]:
+        check_fit(mutants)
     mutants = [m for m in mutants if not chosen or any(m.name.startswith(c) for c in chosen)]
     copy_tree()
     programs = Programs()
@@ -200,4 +228,5 @@ def main():
     sys.exit(0 if mutants and killed == len(mutants) else 1)
 
 
-main()
+if __name__ == "__main__":
+    main()

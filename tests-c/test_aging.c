@@ -183,7 +183,7 @@ static void address_spaces_age_apart(void **state)
  * Entries that are no leaves hold bits that look like Accessed: a frozen one does
  * by its very value.  The kernel had "dirty clearing that touches frozen or MMIO
  * entries", for Accessed.  To put it in: drop `iter.isAtLeaf` from the guard of
- * touchLeaves() in MMU/LeafUpdate.swift, and in SPTEMasks.isAccessed() the presence.
+ * changeLeaves() in MMU/LeafUpdate.swift, and in SPTEMasks.isAccessed() the presence.
  */
 static void frozen_and_mmio_untouched(void **state)
 {
@@ -259,43 +259,45 @@ static void needs_no_lock(void **state)
 
 /* ---- against the CPU ------------------------------------------------------------- */
 
+enum { PAGES = 4 }; /* few, so that the two often meet */
+
 static atomic_bool stop;
 
 static void *age_all_the_time(void *arg)
 {
     while (!atomic_load(&stop))
-        age(arg, 0, 64);
+        age(arg, 0, PAGES);
     return NULL;
 }
 
 /*
  * Aging must not take back a Dirty bit that the CPU sets meanwhile, nor an entry
  * that is being zapped.  The kernel had "a plain write that loses a hardware-set Dirty
- * bit": in touchLeaves() of MMU/LeafUpdate.swift store instead of replacing.
+ * bit": in changeBits() of PageTable/SPTESlot.swift store instead of replacing.
  */
 static void dirty_survives_aging(void **state)
 {
     (void)state;
     for_each_machine(m) {
         struct world *w;
-        unsigned n = rounds(2000), lost = 0;
+        unsigned n = rounds(20000), lost = 0;
         pthread_t thread;
 
         if (!m->dirty)
             continue;
         w = world_from(m->config);
-        map_pages(w, 0, 64, 1);
+        map_pages(w, 0, PAGES, 1);
         atomic_store(&stop, false);
         pthread_create(&thread, NULL, age_all_the_time, w);
         for (unsigned i = 0; i < n; i++) {
             read_lock(&w->kvm->mmu_lock);
             kvm_tdp_mmu_clear_dirty_slot(w->kvm, slot_by_id(w, 0, 0));
             read_unlock(&w->kvm->mmu_lock);
-            for (gfn_t gfn = 0; gfn < 64; gfn++) {
+            for (gfn_t gfn = 0; gfn < PAGES; gfn++) {
                 tdpmmu_cpu_access(w->vcpu, gfn << 12, 0, NULL); /* for the aging to see Accessed alone */
                 lost += tdpmmu_cpu_access(w->vcpu, gfn << 12, PFERR_WRITE_MASK, NULL) != 1;
             }
-            for (gfn_t gfn = 0; gfn < 64; gfn++)
+            for (gfn_t gfn = 0; gfn < PAGES; gfn++)
                 lost += !is_dirty_spte(w->kvm, spte_at(w->vcpu, gfn, 1));
         }
         atomic_store(&stop, true);

@@ -271,7 +271,7 @@ static void invalid_roots_are_skipped(void **state)
  * thread that is about to replace them leaves them for a moment.  Both hold bits
  * that would be W or Dirty in a leaf.
  * The kernel had "dirty clearing that touches frozen or MMIO entries".  To put it in:
- * drop `iter.isAtLeaf` from the guards of touchLeaves() and updateLeaves().
+ * drop `iter.isAtLeaf` from the guards of changeLeaves() and changeBits() in MMU/LeafUpdate.swift.
  */
 static void frozen_and_mmio_untouched(void **state)
 {
@@ -332,8 +332,7 @@ static void guest_writes_gfn_5(struct world *w)
  * The CPU sets Dirty between the walk's read of the entry and its write: at one of
  * these times, since the guest writes at each of them in turn.
  * The kernel had "a plain write that loses a hardware-set Dirty bit".  To put it in:
- * in Actor.set() of MMU/SPTEChange.swift store `new` in the shared case instead of
- * replacing the value seen.
+ * in changeBits() of PageTable/SPTESlot.swift store instead of replacing the value seen.
  */
 static void dirty_set_during_wrprot_survives(void **state)
 {
@@ -362,7 +361,7 @@ static void dirty_set_during_wrprot_survives(void **state)
 /*
  * The same under the write lock: who zaps the leaf must tell the change with the
  * Dirty bit that the CPU set after the walk's read.  To put it in: in
- * writeExclusively() store always.
+ * writeAlone() of PageTable/SPTESlot.swift store always.
  */
 static void dirty_set_during_zap_is_told(void **state)
 {

@@ -191,7 +191,7 @@ static void tracked_pages(void **state)
 /*
  * The kernel had "a frozen entry or a wrong level taken for the target": the entry is
  * somebody else's, whatever bits it has; and a huge page where a small one was is
- * another page.  To put it in: drop the isLeaf guard of fastPageFault().
+ * another page.  To put it in: drop the isLeaf guard of tryToRepair().
  */
 static void frozen_is_refused(void **state)
 {

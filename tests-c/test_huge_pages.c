@@ -146,7 +146,7 @@ static void one_gib_to_4k_at_once(void **state)
 /*
  * A split in the role and gfn of each table, and where it hangs.
  * The kernel had "table level off by one".  To put it in: in linkTable() of
- * MMU/TableLink.swift give takeTable() parent.role instead of parent.role.child.
+ * MMU/TableLink.swift give takeTable() the role of the table above, not its child.
  */
 static void tables_know_their_place(void **state)
 {
@@ -264,7 +264,7 @@ static void guest_writes_517(struct world *w)
  * The CPU sets Dirty on the huge leaf after the split has read it: the children
  * have it, or the change was told with it.
  * The kernel had "a plain write that loses a hardware-set Dirty bit".  To put it in:
- * in writeExclusively() of MMU/SPTEChange.swift store always.
+ * in writeAlone() of PageTable/SPTESlot.swift store always.
  */
 static void dirty_set_during_split(void **state)
 {

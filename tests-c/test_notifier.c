@@ -83,8 +83,8 @@ static void zap_over_all_slots(void **state)
 
 /*
  * The flush of one root must not be forgotten over the next.
- * The kernel had "flush state lost between roots".  To put it in: in unmapRange() of
- * MMU/Zap.swift give every root a `flush` of its own and return the last.
+ * The kernel had "flush state lost between roots".  To put it in: let add() of
+ * PageTable/OwedFlush.swift take over what is added, owed or not.
  */
 static void flush_of_any_slot_counts(void **state)
 {
@@ -97,6 +97,12 @@ static void flush_of_any_slot_counts(void **state)
 
         assert_int_equal(fault_on(w, vcpu, gfn, PFERR_WRITE_MASK, true, 1, pfn_for(7), false), RET_PF_FIXED);
         assert_true(zap_hva(w, HVA_OF(7), HVA_OF(8)));
+        /* The host's own call flushes by itself, once. */
+        assert_int_equal(fault_on(w, vcpu, gfn, PFERR_WRITE_MASK, true, 1, pfn_for(7), false), RET_PF_FIXED);
+        world_forget(w);
+        kvm_mmu_notifier_invalidate_range_start(w->kvm, HVA_OF(7), HVA_OF(8), true);
+        assert_int_equal(w->flush_count, 1);
+        kvm_mmu_notifier_invalidate_range_end(w->kvm, HVA_OF(7), HVA_OF(8));
         world_free(w);
     }
 }
@@ -135,7 +141,7 @@ static void age_over_all_slots(void **state)
 /*
  * Another page, read-only: first nothing, then a flush, then the new page.
  * The kernel had "a missing flush on leaf-to-leaf change".  To put it in: in setPage()
- * of MMU/HostRanges.swift drop flushLeaf(); or set the new leaf in one step, which
+ * of MMU/HostRanges.swift drop payNow(); or set the new leaf in one step, which
  * the check of every change refuses with a warning.
  */
 static void set_spte_in_two_steps(void **state)
@@ -431,7 +437,7 @@ static void begin_only(struct world *w, gfn_t gfn)
  * The whole invalidation falls between the host's answer and the lock: the answer
  * is stale though nothing runs any more.
  * The kernel had "a stale or sign-extended invalidation sequence".  To put the first
- * in: in mappedFault() of MMU/PageFault.swift read the sequence after hostPage().
+ * in: in slowFault() of MMU/PageFault.swift read the sequence after hostPage().
  */
 static void stale_answer(void **state)
 {

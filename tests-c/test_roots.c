@@ -134,7 +134,7 @@ static void invalidated_and_reloaded(void **state)
 
 /*
  * While a vCPU still has the invalid root, zapping empties it but cannot free it.
- * To put the bug in that a dying root comes back: let Table.get() of MMU/Roots.swift count up from zero.
+ * To put the bug in that a dying root comes back: let addReference() of PageTable/Table.swift count up from zero.
  */
 static void vcpu_holds_the_dying_root(void **state)
 {

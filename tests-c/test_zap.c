@@ -360,8 +360,7 @@ static void flush_calls(void **state)
 
 /*
  * need_resched always says yes: it must still come forward, and skip no gfn.
- * To put bugs in: in yieldLock() of MMU/Walk.swift leave RCU before the flush; or, "a root
- * leaked after a yield", in nextRoot() of MMU/Roots.swift keep the reference after a yield.
+ * To put a bug in: in yield() of MMU/Walk.swift leave RCU before the flush.
  */
 static void yields_by_callback(void **state)
 {
@@ -441,7 +440,8 @@ static void map_where_chosen(void *ctx, struct kvm *kvm)
 
 /*
  * A race without a second thread: a page comes back behind a zap that stands, and one before it.
- * To put a bug in: in yieldLock() of MMU/Walk.swift forget to clear the pending flush.
+ * To put bugs in: in yield() of MMU/Walk.swift flush late; or in payNow() of PageTable/OwedFlush.swift
+ * forget that it was paid.
  */
 static void race_at_a_chosen_yield(void **state)
 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
 import RCU
+import Sync
 import XCTest
 
 @testable import MMU
@@ -61,8 +62,6 @@ final class Fixture {
         vm.free()
     }
 
-    var root: Table { vcpu.root! }
-
     func addSlot(_ id: UInt16, base: UInt64, pages: UInt64, flags: UInt32 = 0) -> SlotError {
         vm.setSlot(SlotRequest(
             id: id, addressSpace: 0, base: GFN(base), pages: pages,
@@ -72,31 +71,65 @@ final class Fixture {
     func fault(
         _ gfn: UInt64, pfn: UInt64? = nil, level: Level = .page4K, write: Bool = true, writable: Bool = true
     ) -> FaultResult {
-        XCTAssertTrue(vm.lock.readLock())
-        defer { XCTAssertTrue(vm.lock.readUnlock()) }
-        return Fault(
-            vcpu: vcpu, FaultAccess(gfn << 12, errorCode: write ? 2 : 0), pfn: PFN(pfn ?? gfn),
-            hostWritable: writable, hostLevel: level, prefetch: false).handle()
+        vm.lock.read { hold in
+            Fault(
+                vcpu: vcpu, FaultAccess(gfn << 12, errorCode: write ? 2 : 0), pfn: PFN(pfn ?? gfn),
+                hostWritable: writable, hostLevel: level, prefetch: false).handle(hold)
+        }!
     }
 
-    func writeLocked<T>(_ body: () -> T) -> T {
-        XCTAssertTrue(vm.lock.writeLock())
-        defer { XCTAssertTrue(vm.lock.writeUnlock()) }
-        return body()
+    // Each returns whether a flush is still owed, and pays none: what the log holds was paid inside.
+
+    @discardableResult
+    func zapRange(_ start: UInt64, _ end: UInt64) -> Bool {
+        vm.lock.write { hold in vm.zapRange(start: GFN(start), end: GFN(end), &hold).handOver() }!
+    }
+
+    @discardableResult
+    func zapLeafs(_ start: UInt64, _ end: UInt64) -> Bool {
+        underWriteLock { hold, flush in vm.zapLeafs(start: GFN(start), end: GFN(end), &hold, owing: &flush) }
+    }
+
+    @discardableResult
+    func unmap(_ start: UInt64, _ end: UInt64) -> Bool {
+        underWriteLock { hold, flush in
+            vm.unmapRange(
+                addressSpace: 0, start: GFN(start), end: GFN(end), mayBlock: true, &hold, owing: &flush)
+        }
+    }
+
+    func underWriteLock(_ body: (inout HeldForWrite, inout OwedFlush) -> Void) -> Bool {
+        vm.lock.write { hold in
+            var flush = OwedFlush()
+            body(&hold, &flush)
+            return flush.handOver()
+        }!
+    }
+
+    /// A walk that stands on the entry of a level that covers gfn.
+    func walk(to gfn: UInt64, level: Level = .page4K, _ rcu: borrowing InsideRCU) -> tdp_iter {
+        var iter = tdp_iter(root: vcpu.root(rcu)!, minLevel: level, from: GFN(gfn), rcu)
+        while iter.atLevel > level { iter.next(rcu) }
+        return iter
     }
 
     /// gfn -> pfn and level of every leaf under the vCPU's root.
     var leaves: [UInt64: [UInt64]] {
         var result: [UInt64: [UInt64]] = [:]
-        rcuReadLock()
-        var iter = tdp_iter(root: root, minLevel: .page4K, from: GFN(0))
-        while iter.valid {
-            if iter.isAtLeaf { result[iter.gfn] = [iter.old.pfn.raw, UInt64(iter.level)] }
-            iter.next()
+        insideRCU { rcu in
+            var iter = tdp_iter(root: vcpu.root(rcu)!, minLevel: .page4K, from: GFN(0), rcu)
+            while iter.valid {
+                if iter.isAtLeaf { result[iter.gfn] = [iter.old.pfn.raw, UInt64(iter.level)] }
+                iter.next(rcu)
+            }
         }
-        rcuReadUnlock()
         return result
     }
+}
+
+extension SPTESlot {
+    /// Writes behind the library's back, as a thread would that is in the middle of its own change.
+    func poke(_ spte: SPTE) { UnsafeMutablePointer<UInt64>(bitPattern: address)!.pointee = spte.raw }
 }
 
 /// A small generator whose numbers a failing test can be run with again.

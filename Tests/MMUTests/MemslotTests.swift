@@ -8,9 +8,9 @@ import XCTest
 
 final class MemslotTests: XCTestCase {
     private func holder(_ fixture: Fixture, _ gfn: UInt64) -> Int {
-        rcuReadLock()
-        defer { rcuReadUnlock() }
-        return fixture.vm.slot(holding: GFN(gfn), addressSpace: 0).map { Int($0.pointee.id) } ?? -1
+        insideRCU { rcu in
+            fixture.vm.slot(holding: GFN(gfn), addressSpace: 0, rcu).map { Int($0.pointee.id) } ?? -1
+        }
     }
 
     /// Random slots against an array that says who holds each gfn.
@@ -92,7 +92,7 @@ final class MemslotTests: XCTestCase {
             XCTAssertEqual(fixture.fault(gfn, level: .page1G), .fixed)
             let first = level == 2 ? gfn & ~0x1ff : gfn
             XCTAssertEqual(fixture.leaves[first]?[1], level, "gfn \(gfn)")
-            _ = fixture.writeLocked { fixture.vm.zapLeafs(start: GFN(gfn), end: GFN(gfn + 1), flush: false) }
+            fixture.zapLeafs(gfn, gfn + 1)
         }
         // The host's pages are out of step with the guest's.
         XCTAssertEqual(fixture.fault(0x200, pfn: 0x201, level: .page2M), .fixed)

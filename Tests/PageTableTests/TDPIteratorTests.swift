@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
+import RCU
 import XCTest
 
 @testable import PageTable
@@ -26,33 +27,32 @@ final class TDPIteratorTests: XCTestCase {
         }
 
         static func take(_ role: Role, _ gfn: GFN, _ parent: SPTESlot?) -> Table {
-            let table = TableArena.take(count: 1)!
-            table.becomeTable(owner: 1, role: role, gfn: gfn, parent: parent)
-            return table
+            UnlinkedTable(TableArena.take(count: 1)!, owner: 1, role: role, gfn: gfn, parent: parent).linked()
         }
 
         /// The table at a level that covers gfn, linked in if it is missing.
-        func table(at level: Level, for gfn: GFN) -> Table {
+        func table(at level: Level, for gfn: GFN, _ rcu: borrowing InsideRCU) -> Table {
             var here = root
             while here.level > level {
                 let slot = here[gfn.index(at: here.level)]
-                if !slot.load().isTable(at: here.level) {
+                if !slot.load(rcu).isTable(at: here.level) {
                     let child = Tree.take(here.role.child, gfn.rounded(to: here.level), slot)
                     tables.append(child)
-                    slot.store(masks.table(at: child.address))
+                    slot.poke(masks.table(at: child.address))
                 }
-                here = Table(child: slot.load())
+                here = Table(child: slot.load(rcu), rcu)
             }
             return here
         }
 
         func setLeaf(_ gfn: GFN, _ level: Level) {
-            let table = table(at: level, for: gfn)
-            let slot = table[gfn.index(at: level)]
-            guard !slot.load().isTable(at: level) else { return }
-            slot.store(masks.leaf(LeafRequest(
-                gfn: gfn, pfn: PFN(gfn.rounded(to: level).raw & 0xfffffff), level: level, old: .nonPresent,
-                hostWritable: true, prefetch: false)))
+            insideRCU { rcu in
+                let slot = table(at: level, for: gfn, rcu)[gfn.index(at: level)]
+                guard !slot.load(rcu).isTable(at: level) else { return }
+                slot.poke(masks.leaf(LeafRequest(
+                    gfn: gfn, pfn: PFN(gfn.rounded(to: level).raw & 0xfffffff), level: level, old: .nonPresent,
+                    hostWritable: true, prefetch: false)))
+            }
         }
 
         deinit {
@@ -65,21 +65,22 @@ final class TDPIteratorTests: XCTestCase {
         /// Entries in pre-order, restricted to what a walk of [start, end) sees.
         func model(minLevel: Level, start: GFN, end: GFN) -> [Visited] {
             var result: [Visited] = []
-            visit(root, GFN(0), minLevel, start, end, &result)
+            insideRCU { rcu in visit(root, GFN(0), minLevel, start, end, &result, rcu) }
             return result
         }
 
         private func visit(
-            _ table: Table, _ base: GFN, _ minLevel: Level, _ start: GFN, _ end: GFN, _ result: inout [Visited]
+            _ table: Table, _ base: GFN, _ minLevel: Level, _ start: GFN, _ end: GFN, _ result: inout [Visited],
+            _ rcu: borrowing InsideRCU
         ) {
             let level = table.level
             for index in 0..<512 {
                 let gfn = base + UInt64(index) * level.pages
                 guard gfn + level.pages > start, gfn < end else { continue }
-                let spte = table[index].load()
+                let spte = table[index].load(rcu)
                 result.append(Visited(level: level.raw, gfn: gfn.raw, spte: spte.raw))
                 if spte.isTable(at: level) && level > minLevel {
-                    visit(Table(child: spte), gfn, minLevel, start, end, &result)
+                    visit(Table(child: spte, rcu), gfn, minLevel, start, end, &result, rcu)
                 }
             }
         }
@@ -87,10 +88,12 @@ final class TDPIteratorTests: XCTestCase {
 
     private func walk(_ tree: Tree, minLevel: Level, start: GFN, end: GFN) -> [Visited] {
         var result: [Visited] = []
-        var iter = tdp_iter(root: tree.root, minLevel: minLevel, from: start)
-        while iter.valid && iter.atGFN < end {
-            result.append(Visited(level: iter.level, gfn: iter.gfn, spte: iter.old_spte))
-            iter.next()
+        insideRCU { rcu in
+            var iter = tdp_iter(root: tree.root, minLevel: minLevel, from: start, rcu)
+            while iter.valid && iter.atGFN < end {
+                result.append(Visited(level: iter.level, gfn: iter.gfn, spte: iter.old_spte))
+                iter.next(rcu)
+            }
         }
         return result
     }
@@ -149,15 +152,17 @@ final class TDPIteratorTests: XCTestCase {
     /// As the MMU does: after a yield nothing is looked at before the restart.
     private func walkYielding(_ tree: Tree, minLevel: Level, end: GFN, _ wants: () -> Bool) -> [Visited] {
         var seen: [Visited] = []
-        var iter = tdp_iter(root: tree.root, minLevel: minLevel, from: GFN(0))
-        while iter.valid && iter.atGFN < end {
-            if iter.next_last_level_gfn != iter.yielded_gfn && wants() {
-                iter.yielded = true
-                iter.next()
-                continue
+        insideRCU { rcu in
+            var iter = tdp_iter(root: tree.root, minLevel: minLevel, from: GFN(0), rcu)
+            while iter.valid && iter.atGFN < end {
+                if iter.next_last_level_gfn != iter.yielded_gfn && wants() {
+                    iter.yielded = true
+                    iter.next(rcu)
+                    continue
+                }
+                seen.append(Visited(level: iter.level, gfn: iter.gfn, spte: iter.old_spte))
+                iter.next(rcu)
             }
-            seen.append(Visited(level: iter.level, gfn: iter.gfn, spte: iter.old_spte))
-            iter.next()
         }
         return seen
     }
@@ -165,22 +170,31 @@ final class TDPIteratorTests: XCTestCase {
     func testATableThatVanishesIsNotEntered() {
         let tree = Tree(rootLevel: Level(4))
         tree.setLeaf(GFN(0x40000), .page4K)
-        var iter = tdp_iter(root: tree.root, minLevel: .page4K, from: GFN(0x40000))
-        while iter.level > 2 { iter.next() }
-        XCTAssertTrue(iter.isAtTable)
-        tree.table(at: .page2M, for: GFN(0x40000))[0].store(.nonPresent)
-        iter.next()
-        XCTAssertEqual(iter.level, 2, "the entry was read again before stepping down")
-        XCTAssertEqual(iter.gfn, 0x40200)
+        insideRCU { rcu in
+            var iter = tdp_iter(root: tree.root, minLevel: .page4K, from: GFN(0x40000), rcu)
+            while iter.level > 2 { iter.next(rcu) }
+            XCTAssertTrue(iter.isAtTable)
+            iter.slot.poke(.nonPresent)
+            iter.next(rcu)
+            XCTAssertEqual(iter.level, 2, "the entry was read again before stepping down")
+            XCTAssertEqual(iter.gfn, 0x40200)
+        }
     }
 
     func testTheWalkEnds() {
         let tree = Tree(rootLevel: Level(4))
-        var iter = tdp_iter(root: tree.root, minLevel: .page4K, from: GFN(511 << 27))
-        XCTAssertTrue(iter.valid)
-        iter.next()
-        XCTAssertFalse(iter.valid)
+        insideRCU { rcu in
+            var iter = tdp_iter(root: tree.root, minLevel: .page4K, from: GFN(511 << 27), rcu)
+            XCTAssertTrue(iter.valid)
+            iter.next(rcu)
+            XCTAssertFalse(iter.valid)
+        }
     }
+}
+
+extension SPTESlot {
+    /// Writes behind the library's back: a tree built by hand has no book of its changes.
+    func poke(_ spte: SPTE) { UnsafeMutablePointer<UInt64>(bitPattern: address)!.pointee = spte.raw }
 }
 
 /// A small generator whose numbers a failing test can be run with again.
