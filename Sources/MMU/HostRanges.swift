@@ -37,7 +37,7 @@ extension VM {
             guard iter.isAtLeaf, writer.set(&iter, .nonPresent, owing: &flush) == .done else { return .next }
             let old = iter.old, gfn = iter.atGFN, pages = iter.atLevel.pages
             changed = true
-            flush.payNow { self.flush(gfn, pages: pages) }
+            flush.payNow(rcu) { self.flush(gfn, pages: pages) }
             iter.old = .nonPresent
             // A huge page loses its mapping whole; a writable page is faulted in.
             if iter.atLevel == .page4K && !writable {

@@ -28,7 +28,7 @@ extension VM {
                     forgetNXSplit(table)
                 }
                 if lock.needBreak {
-                    flush.payNow { flushAll() }
+                    flush.payNow(rcu) { flushAll() }
                     rcu.leave { hold.giveWay(lock) { rig.yielded() } }
                 }
             }

@@ -47,7 +47,7 @@ extension SPTEWriter {
             if visited == .stop { break }
             if visited != .again { iter.next(rcu) }
         }
-        payForTables(range, &flush)
+        payForTables(range, &flush, rcu)
         return !(iter.valid && iter.atGFN < range.end)
     }
 
@@ -61,7 +61,7 @@ extension SPTEWriter {
         let table = root.table
         return insideRCU { rcu in
             let isWhole = walk(table, range, &hold, &rcu, canYield: canYield, owing: &flush, visit)
-            payForTables(range, &flush)
+            payForTables(range, &flush, rcu)
             return isWhole
         }
     }
@@ -97,8 +97,8 @@ extension SPTEWriter {
 
     /// A walk never unlinks a table that reaches out of its range.
     @inline(__always)
-    private func payForTables(_ range: WalkRange, _ flush: inout OwedFlush) {
-        flush.payForTables { vm.flush(range.start, pages: range.end.raw &- range.start.raw) }
+    private func payForTables(_ range: WalkRange, _ flush: inout OwedFlush, _ rcu: borrowing InsideRCU) {
+        flush.payForTables(rcu) { vm.flush(range.start, pages: range.end.raw &- range.start.raw) }
     }
 
     @inline(__always)
@@ -152,7 +152,7 @@ extension SPTEWriter {
     private func yield<Hold: LockHold & ~Copyable>(
         _ iter: inout tdp_iter, _ flush: inout OwedFlush, _ hold: inout Hold, _ rcu: inout InsideRCU
     ) {
-        flush.payNow { vm.flushAll() }
+        flush.payNow(rcu) { vm.flushAll() }
         letOthers(&hold, &rcu)
         iter.yielded = true
     }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+import RCU
 import Sync
 
 /// A flush of the CPUs' translations that is owed, perhaps.  Every walk that changes SPTEs
@@ -42,9 +43,9 @@ package struct OwedFlush: ~Copyable {
         if other.handOver() { isOwed = true }
     }
 
-    /// Pays what is owed so far.
+    /// Pays what is owed so far, before RCU is left: what was unlinked is not freed meanwhile.
     @inline(__always)
-    package mutating func payNow(_ flush: () -> Void) {
+    package mutating func payNow(_ rcu: borrowing InsideRCU, _ flush: () -> Void) {
         if isOwed { flush() }
         isOwed = false
         isForTable = false
@@ -53,7 +54,7 @@ package struct OwedFlush: ~Copyable {
     /// Pays for the tables, which cannot wait.  The rest stays owed: what the caller is told does
     /// not depend on how the pages were mapped.
     @inline(__always)
-    package mutating func payForTables(_ flush: () -> Void) {
+    package mutating func payForTables(_ rcu: borrowing InsideRCU, _ flush: () -> Void) {
         if isForTable { flush() }
         isForTable = false
     }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+import RCU
 import XCTest
 
 @testable import PageTable
@@ -23,10 +24,10 @@ final class OwedFlushTests: XCTestCase {
         flush.owe()
         XCTAssertTrue(flush.isOwed)
         XCTAssertFalse(flush.isForTable)
-        flush.payNow(pay)
+        insideRCU { rcu in flush.payNow(rcu, pay) }
         XCTAssertEqual(paid, 1)
         XCTAssertFalse(flush.isOwed)
-        flush.payNow(pay)
+        insideRCU { rcu in flush.payNow(rcu, pay) }
         flush.pay(pay)
         XCTAssertEqual(paid, 1, "it was paid already")
     }
@@ -34,14 +35,14 @@ final class OwedFlushTests: XCTestCase {
     /// Tables cannot wait until RCU is left.  The caller is told of the debt all the same.
     func testTablesArePaidForFirst() {
         var flush = OwedFlush()
-        flush.payForTables(pay)
+        insideRCU { rcu in flush.payForTables(rcu, pay) }
         flush.owe()
-        flush.payForTables(pay)
+        insideRCU { rcu in flush.payForTables(rcu, pay) }
         XCTAssertEqual(paid, 0, "no table")
         flush.oweForTable()
         XCTAssertTrue(flush.isForTable)
-        flush.payForTables(pay)
-        flush.payForTables(pay)
+        insideRCU { rcu in flush.payForTables(rcu, pay) }
+        insideRCU { rcu in flush.payForTables(rcu, pay) }
         XCTAssertEqual(paid, 1)
         XCTAssertFalse(flush.isForTable)
         XCTAssertTrue(flush.isOwed)
@@ -52,8 +53,8 @@ final class OwedFlushTests: XCTestCase {
     func testPayingAllPaysForTables() {
         var flush = OwedFlush()
         flush.oweForTable()
-        flush.payNow(pay)
-        flush.payForTables(pay)
+        insideRCU { rcu in flush.payNow(rcu, pay) }
+        insideRCU { rcu in flush.payForTables(rcu, pay) }
         XCTAssertEqual(paid, 1)
         let isOwed = flush.handOver()
         XCTAssertFalse(isOwed)
@@ -83,7 +84,7 @@ final class OwedFlushTests: XCTestCase {
         var flush = OwedFlush(handedOver: true)
         XCTAssertTrue(flush.isOwed)
         XCTAssertFalse(flush.isForTable, "a caller has left RCU since")
-        flush.payForTables(pay)
+        insideRCU { rcu in flush.payForTables(rcu, pay) }
         XCTAssertEqual(paid, 0)
         let isOwed = flush.handOver()
         let next = OwedFlush(handedOver: isOwed)
@@ -100,8 +101,8 @@ final class OwedFlushTests: XCTestCase {
         none.oweForTable()
         XCTAssertFalse(none.isOwed)
         XCTAssertFalse(none.isForTable)
-        none.payNow(pay)
-        none.payForTables(pay)
+        insideRCU { rcu in none.payNow(rcu, pay) }
+        insideRCU { rcu in none.payForTables(rcu, pay) }
         var flush = OwedFlush()
         flush.add(none)
         XCTAssertFalse(flush.isOwed)
