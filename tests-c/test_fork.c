@@ -3,6 +3,7 @@
  * Sync/ForkList.swift: a child of fork() makes, uses and destroys VMs, whatever the threads
  * that it does not have were doing; it frees the strays that it inherited, and only those.
  */
+/* modes: plain asan valgrind (the thread sanitizer lets no child of a threaded program start threads) */
 #include "test_helpers.h"
 
 #include <signal.h>
@@ -30,8 +31,6 @@ static void complain(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *wa
 static int setup(void **state)
 {
     (void)state;
-    if (under_mode("tsan")) /* its runtime lets no child of a threaded program start threads */
-        skip();
     tdpmmu_set_warn_handler(complain, NULL);
     atomic_store(&complaints, 0);
     return 0;
