@@ -36,8 +36,8 @@ EMBEDDED_BUILD := $(SWIFT_BUILD) --traits Embedded
 PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
 
 .PHONY: all demo check lib tools install uninstall symbols torture bench-rcu clean help \
-	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-c \
-	check-swift check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
+	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
+	check-c check-swift check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit \
 	fuzz fuzz-clang check-fuzz
 
@@ -47,8 +47,8 @@ help:
 	@echo 'make              libtdpmmu.so.1 and tdpmmuctl, in build/'
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
-	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors c fuzz torture swift'
-	@echo '                  traces readme install'
+	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c fuzz torture'
+	@echo '                  swift traces readme install'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
@@ -160,6 +160,9 @@ check-readme: lib
 
 check-floors:
 	@python3 scripts/floors.py
+
+check-where:
+	@python3 scripts/where.py
 
 check-install: all
 	@sh scripts/check-install.sh

@@ -8,10 +8,10 @@
  *    [start, end), end exclusive.
  *  - Each says in one sentence what the calling thread must hold and must not:
  *    "Lock R" / "Lock W": kvm->mmu_lock for read / for write.  "No lock": not
- *    mmu_lock, where there is no kvm of any VM.  "Any lock": either is fine.  "In RCU": inside rcu_read_lock() ...
- *    rcu_read_unlock().  "In kvm->srcu": inside a reader of that domain.  "TDP MMU
- *    set up": between kvm_mmu_init_tdp_mmu() and kvm_mmu_uninit_tdp_mmu().  What is
- *    not named does not matter.
+ *    mmu_lock, of no VM at all where no kvm is passed.  "Any lock": either is fine.
+ *    "In RCU": inside rcu_read_lock() ... rcu_read_unlock().  "In kvm->srcu": inside
+ *    a reader of that domain.  "TDP MMU set up": between kvm_mmu_init_tdp_mmu() and
+ *    kvm_mmu_uninit_tdp_mmu().  What is not named does not matter.
  *  - Integers returned are 0, a RET_PF_* value, or a negative errno;
  *    constructors return NULL and set errno.
  *  - A broken contract (that sentence, NULL, a pointer to nothing of the VM's, an

@@ -5,7 +5,6 @@ import CPlatform
 import CTDPMMU
 import MMU
 import PageTable
-import Sync
 
 extension Int32 {
     static var invalid: Int32 { -EINVAL }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // What an entry point demands of the thread that calls it, as one value, and the one
 // place where it is looked at whether the thread has it.
-import CPlatform
 import CTDPMMU
 import MMU
 import PageTable

@@ -132,7 +132,7 @@ extension ContractFor where Proof: ~Copyable {
 
 extension ContractFor where Proof == TablesKept {
     /// May this thread look at SPTEs?  Outside an RCU reader the table could be gone,
-    /// unless nobody can remove one: else the walk ends here.
+    /// unless this thread holds Lock W, so that no other removes one: else the walk ends here.
     @inline(__always)
     fileprivate func enter(touching iter: UnsafeMutablePointer<tdp_iter>) -> TablesKept? {
         if let rcu = callersRCU() { return TablesKept(rcu) }

@@ -220,7 +220,7 @@ public func zap_gfn_range(
 ) -> Bool {
     guard var entry = Contract.zap_gfn_range.enter(kvm), let table = entry.root(root),
           entry.isRange(start, end) else { return false }
-    // Others may drop the root while the lock is yielded.
+    // Another thread may drop the root while the lock is yielded.
     guard let reference = RootReference.take(table) else {
         entry.refuse("root is dying (root)", UInt64(root))
         return false

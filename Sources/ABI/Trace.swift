@@ -3,7 +3,6 @@
 import CPlatform
 import CTDPMMU
 import MMU
-import Sync
 import Tracing
 
 @c @implementation

@@ -2,7 +2,6 @@
 import CTDPMMU
 import PageTable
 import RCU
-import Sync
 
 /// What the host's reclaim asks: was it used?  Lockless: RCU keeps the tables,
 /// compare-and-exchange keeps the entries honest.

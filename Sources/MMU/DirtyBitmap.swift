@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CPlatform
-import CTDPMMU
-import PageTable
 import Synchronization
 
 /// A bit for each page of a logged slot.  Faults set bits from any thread.
@@ -13,8 +11,8 @@ struct DirtyBitmap {
     static func make(pages: UInt64, allDirty: Bool) -> DirtyBitmap? {
         let words = wordCount(pages: pages)
         guard let memory = cp_alloc_zeroed(words * 8) else { return nil }
-                if allDirty {
-            // Nobody sees it yet.  Word by word; of the last one only the slot's own pages.
+        if allDirty {
+            // Its slot is not published yet.  Word by word; of the last one only the slot's own pages.
             let raw = memory.assumingMemoryBound(to: UInt64.self)
             raw.update(repeating: .max, count: words)
             if pages % 64 != 0 { raw[words - 1] = (1 << (pages % 64)) - 1 }
@@ -26,8 +24,8 @@ struct DirtyBitmap {
         (memory + index * 8).assumingMemoryBound(to: Atomic<UInt64>.self)
     }
 
-    /// Relaxed: the bit says that a page was written, not what was; whoever reads
-    /// it write-protects the page before he reads the page.
+    /// Relaxed: the bit says that a page was written, not what was; getDirtyLog() and
+    /// clearDirtyLog() protect the page after they took the bit, before their caller reads the page.
     @inline(__always) func set(_ page: UInt64) {
         let bit: UInt64 = 1 << (page & 63), word = word(Int(page / 64))
         // A page that is dirty already, the common case, costs no locked operation.

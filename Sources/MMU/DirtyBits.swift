@@ -20,7 +20,7 @@ extension VM {
         changeBits(of: LeafRange(of: slot, minLevel: .page4K), &hold, owing: &flush, set: masks.dirty)
     }
 
-    /// Clears Dirty (or W) on the 4K named that `mask` names, counted from gfn.
+    /// Clears Dirty (or W) on the 4K leaves that `mask` names, counted from gfn.
     @inline(never)
     package func clearDirty(
         _ gfn: GFN, mask: UInt64, addressSpace: Int32, writeProtect: Bool, _ hold: borrowing HeldForWrite,

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-import CPlatform
 import CTDPMMU
 import PageTable
 import Sync
@@ -39,6 +38,8 @@ struct DirtyRing {
         flags(index).pointee.load(ordering: .acquiring) & Self.resetFlag != 0
     }
 
+    /// Release: pairs with the rig's acquiring look at the flags, as in publish().  The vCPU's thread
+    /// goes by `resetIndex`.
     func free(_ index: UInt32) { flags(index).pointee.store(0, ordering: .releasing) }
 }
 
@@ -47,7 +48,8 @@ extension VCPU {
         state.pointee.ringEntries.map { DirtyRing(entries: $0, size: state.pointee.ringSize) }
     }
 
-    /// Entries pushed and not yet reset.
+    /// Entries pushed and not yet reset.  Acquire: pairs with the release in reset(); the entries
+    /// that it freed may be written.
     private var ringUsed: UInt32 {
         state.pointee.dirtyIndex.load(ordering: .relaxed) &- state.pointee.resetIndex.load(ordering: .acquiring)
     }

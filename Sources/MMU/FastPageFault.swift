@@ -5,7 +5,7 @@ import RCU
 import Sync
 
 extension VCPU {
-    /// A few tries: each lost one means that somebody else made progress.
+    /// A few tries: each lost one means that the thread that changed the entry made progress.
     private static var tries: Int { 5 }
 
     /// Lets an access through that only write-protection or access tracking stops.
@@ -30,7 +30,7 @@ extension VCPU {
         }
     }
 
-    /// .retry: somebody else changed the entry.
+    /// .retry: another thread, or a CPU, changed the entry.
     private func tryToRepair(
         _ last: LastEntry, _ access: FaultAccess, _ rcu: borrowing InsideRCU
     ) -> FaultResult {

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-import CPlatform
 import CTDPMMU
 import PageTable
 import RCU
@@ -120,7 +119,7 @@ extension SPTEWriter {
         var iter = tdp_iter(root: root, minLevel: .page4K, from: target.fault.gfn, rcu)
         if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, iter) }
         while iter.valid && iter.atGFN <= target.fault.gfn {
-            // Somebody is removing what is below.
+            // zapAtomically() or a removal of the table has the entry, in another thread.
             if iter.old.isFrozen { return .retry }
             if target.nxHugePages && standsForNXHugePage(iter, target.level, rcu) { target.level = target.level.below }
             if iter.atLevel == target.level { return installLeaf(target, &iter, rcu) }

@@ -23,7 +23,7 @@ package enum FaultResult {
     case hostFault
     case hostPoison
 
-    /// What a pfn that is an answer means to the one who faulted.
+    /// What a pfn that is an answer means to the vCPU that faulted.
     package init(answer pfn: PFN) {
         switch pfn {
         case .readOnlyError: self = .emulate

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-import CTDPMMU
 import PageTable
 import RCU
 import Sync
@@ -8,7 +7,7 @@ import Sync
 extension VM {
     /// Visits the gfns that map [start, end) of the host, slot by slot: in each address space
     /// by the slots' host addresses, as the kernel does, and of equal ones the one put in
-    /// last behind the others.  The slots are looked at one by one, so `body` may drop mmu_lock.
+    /// last behind those before it.  The slots are looked at one by one, so `body` may drop mmu_lock.
     package func forEachGFNRange(
         hostStart: UInt64, hostEnd: UInt64, _ body: (_ addressSpace: Int32, _ start: GFN, _ end: GFN) -> Void
     ) {

@@ -14,7 +14,7 @@ enum InvalidationRange: UInt8 {
 
 package enum InvalidationEnd {
     case done
-    /// It ended, but nobody ever said what it was about.
+    /// It ended, and addInvalidation() was never called for it.
     case unnamed
     case noneUnderWay
 }
@@ -62,7 +62,7 @@ extension VM {
         return isNamed ? .done : .unnamed
     }
 
-    /// To be read before the host is asked for the page.
+    /// To be read before the host is asked for the page.  Acquire: pairs with endInvalidation().
     var invalidateSequence: UInt64 { state.pointee.invalidateSequence.load(ordering: .acquiring) }
 
     /// Must a fault that read `sequence` ask again?
@@ -72,7 +72,7 @@ extension VM {
     }
 
     /// The same without mmu_lock, and so perhaps wrong both ways: it spares the host a question and
-    /// others the lock, and does not stand for the check under it.
+    /// the lock its readers, and does not stand for the check under it.
     func isProbablyStale(_ gfn: GFN, _ sequence: UInt64) -> Bool {
         if isInvalidating {
             let start = state.pointee.invalidateStart.load(ordering: .relaxed)

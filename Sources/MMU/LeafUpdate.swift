@@ -24,7 +24,7 @@ struct LeafRange {
 
 /// The two ways in which bits of leaves are changed, where no page appears or vanishes.
 extension VM {
-    /// Gives way to others, and asks the entry as its lock demands.
+    /// Gives way, under mmu_lock.  Each change is one compare-and-exchange, whatever the lock.
     @inline(never)
     func changeBits<Hold: LockHold & ~Copyable>(
         of leaves: LeafRange, _ hold: inout Hold, owing flush: inout OwedFlush, clear: UInt64 = 0, set: UInt64 = 0
@@ -46,8 +46,9 @@ extension VM {
         return changed
     }
 
-    /// Never gives way, and changes entries one by one among others who may be at them.  An
-    /// entry that is no leaf any more, frozen say, is left alone.  `change` returns nil to keep a value.
+    /// Never gives way, with mmu_lock or without: aging, the dirty log's bits, write protection of a
+    /// gfn.  Fast faults and CPUs may be at the same entries: each change is one compare-and-exchange.
+    /// An entry that is no leaf any more, frozen say, is left alone.  `change` returns nil to keep a value.
     @inline(__always)
     func changeLeaves(
         of leaves: LeafRange, _ writer: SPTEWriter, owing flush: inout OwedFlush,

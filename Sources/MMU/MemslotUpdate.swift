@@ -231,7 +231,7 @@ extension VM {
         return next
     }
 
-    /// Publishes a slot table, and frees the one before when nobody uses it.  Its
+    /// Publishes a slot table, and frees the one before when its last user is gone.  Its
     /// users are page faults, in SRCU, and those that hold mmu_lock or fix an SPTE
     /// without it, in RCU: from here on all of them see the new flags, before the
     /// caller protects what was mapped by the old ones.

@@ -35,8 +35,8 @@ extension UnsafeMutablePointer where Pointee == SlotRecord {
 }
 
 /// All slots of one address space, sorted by base gfn, and once more by host address, of
-/// equal ones the one put in last behind the others.  Never changed once published: a
-/// change publishes another and frees this when nobody uses it.
+/// equal ones the one put in last behind those before it.  Never changed once published: a
+/// change publishes another and frees this after a grace period of kvm->srcu and one of RCU.
 struct SlotTable {
     struct Header {
         /// Counts the tables of this address space in steps of two; MMIO SPTEs carry it.
@@ -180,7 +180,7 @@ extension VM {
         return copy ?? retiredSlot(pointer)
     }
 
-    /// The slot was replaced, and the change waits for the caller, among others.
+    /// The slot was replaced, and the change waits for the reader that the caller is in.
     private func retiredSlot(_ pointer: SlotPointer) -> kvm_memory_slot? {
         guard srcu.isReadLockHeld || rcuReadLockHeld() else { return nil }
         return locked(.retiredSlots) {
@@ -212,7 +212,7 @@ extension VM {
         return true
     }
 
-    /// Nobody uses the VM any more.
+    /// From free(): the VM is no longer used.
     func freeSlotTables() {
         for space in Int32(0)..<2 {
             let table = withSlotsLocked { slots(space, $0) }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-import CTDPMMU
 import PageTable
 import RCU
 import Sync
@@ -13,7 +12,7 @@ extension VM {
         lock.write { hold in zapNXSplits(oneIn: part, &hold) } ?? 0
     }
 
-    /// Others get mmu_lock in between if they want it.  One flush for all the tables of a hold,
+    /// Waiting threads get mmu_lock in between.  One flush for all the tables of a hold,
     /// before RCU is left.
     func zapNXSplits(oneIn part: Int64, _ hold: inout HeldForWrite) -> Int32 {
         insideRCU { rcu in

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CPlatform
 import CTDPMMU
-import RCU
 import Sync
 import Synchronization
 
@@ -96,7 +95,8 @@ extension VM {
         ForkGate.enter()
         defer { ForkGate.leave() }
         lock.write { hold in
-            // Again, under the lock: whoever changed it and has had the lock since relies on it.
+            // Again, under the lock: a caller of tdpmmu_set_nx_recovery() who has had the lock since
+            // relies on the new values.
             if let settings = activeNXRecovery { _ = zapNXSplits(oneIn: Int64(settings.ratio), &hold) }
         }
     }

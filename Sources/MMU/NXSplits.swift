@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-import CTDPMMU
 import PageTable
 import Sync
-import Synchronization
 
 /// Tables that stand in for a huge page which must not be executed: listed until they are zapped,
 /// so that the page may be huge again.

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-import CTDPMMU
 import Sync
 import Synchronization
 
@@ -7,8 +6,9 @@ extension VM {
     /// Must huge pages not be executed?  Whatever is mapped is zapped, and mapped anew by the answer.
     package func setNXHugePages(_ on: Bool) {
         withSlotsLocked { held in
-            // Decided before the zap: faults from here on map as they should.
-            if state.pointee.nxHugePages.exchange(on, ordering: .acquiringAndReleasing) != on { zapAllFast(held) }
+            // Before the zap.  Relaxed: a fault that maps by the old value does so under mmu_lock before
+            // zapAllFast() takes it, and what it mapped is zapped.
+            if state.pointee.nxHugePages.exchange(on, ordering: .relaxed) != on { zapAllFast(held) }
         }
         wakeNXRecovery()
     }

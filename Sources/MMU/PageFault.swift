@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-import CPlatform
 import CTDPMMU
 import PageTable
 import RCU

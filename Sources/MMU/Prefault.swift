@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CPlatform
-import CTDPMMU
 import PageTable
 import RCU
-import Sync
 
 /// How mapping one stretch ahead of the guest ended.
 package enum PrefaultResult {

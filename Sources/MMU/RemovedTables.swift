@@ -5,16 +5,18 @@ import RCU
 import Sync
 
 /// A table entry is gone.  What follows, in this order:
-///   1. every entry of the table is frozen, and what it held told and counted: a fault that
-///      stands in the table cannot put a page where nobody would look again;
-///   2. the same for each table below it;
+///   1. the table leaves the list of those that NX recovery may zap;
+///   2. entry by entry: it is frozen, so that a fault that stands in the table cannot put a page
+///      where no walk would find it again, and what it held is told and counted.  If that was a
+///      table, the same is done with it at once, from 1;
 ///   3. the table is handed to RCU: walkers that stand in it find frozen entries until they go;
-///   4. the walk pays its flush before it leaves RCU: no CPU may use a translation through
-///      memory that is freed.
+///   4. the change that cut it off owes a flush for a table, once for all below
+///      (UnsettledChange.settle()); the walk or its caller pays it before RCU is left, since no CPU
+///      may use a translation through memory that is freed.
 extension SPTEWriter {
     @inline(never)
     package func removeTable(_ change: SPTEChange) {
-        // A reader of our own: who removes may hold mmu_lock for write alone.
+        // A reader of its own: the book of a change (ChangeBook) hands on no proof of one.
         insideRCU { rcu in
             freezeEntries(of: Table(child: change.old, rcu), change.addressSpace, rcu)
         }

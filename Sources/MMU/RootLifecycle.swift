@@ -8,7 +8,7 @@ import Synchronization
 extension VM {
     /// kvm_mmu_init_tdp_mmu(): false if it was set up already.
     package func setUp() -> Bool {
-        // The exchange decides between two callers; it publishes nothing else.
+        // Of two callers one gets the old value.  Acquire and release: pairs with isSetUp and tearDown().
         let isNew = !state.pointee.isSetUp.exchange(true, ordering: .acquiringAndReleasing)
         if isNew { wakeNXRecovery() }
         return isNew
@@ -17,9 +17,10 @@ extension VM {
     /// kvm_mmu_uninit_tdp_mmu(): everything goes, and must be gone afterwards.
     @inline(never)
     package func tearDown() {
+        // Of two callers one gets the old value.  Acquire and release: pairs with isSetUp and setUp().
         guard state.pointee.isSetUp.exchange(false, ordering: .acquiringAndReleasing) else { return }
-        // Who makes or loads a root holds mmu_lock and has looked at isSetUp under it: the root is
-        // seen here, or there is none.
+        // findOrMakeRoot() looks at isSetUp under mmu_lock, and load() gives the vCPU its root under the
+        // same hold: the root is seen here, or there is none.
         lock.write { hold in invalidateAllRoots(hold) }
         unloadVCPUs()
         zapInvalidatedRoots()

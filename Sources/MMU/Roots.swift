@@ -138,13 +138,14 @@ extension VM {
     /// Under VMLock.pages.
     private func list(_ root: Table) {
         root.setNextRoot(firstRoot)
-        // Release: pairs with the acquire of whoever follows the list.
+        // Release: pairs with the acquire in `firstRoot`; a walk over roots sees the root whole.
         state.pointee.firstRoot.store(root.word, ordering: .releasing)
     }
 
     /// Under VMLock.pages.  The root's own link stays: a reader may stand on it.
     private func unlist(_ root: Table) {
         if firstRoot == root {
+            // Release: as in list(), for the root that is first now.
             state.pointee.firstRoot.store(root.nextRoot?.word ?? 0, ordering: .releasing)
             return
         }
@@ -162,7 +163,7 @@ extension VM {
     }
 
     /// A valid root for the vCPU, found or made; nil without memory or TDP MMU.  Under mmu_lock none
-    /// is invalidated meanwhile: who takes the MMU down says so first and invalidates then, so
+    /// is invalidated meanwhile: tearDown() first clears isSetUp and then invalidates under Lock W, so
     /// this sees the one or is seen by the other.
     func findOrMakeRoot(_ vcpu: VCPU, _ hold: borrowing HeldForRead) -> RootReference? {
         guard isSetUp else { return nil }
@@ -214,8 +215,8 @@ extension VCPU {
         traceVCPU(TDPMMU_TRACE_ALLOC_ROOT, nil)
         let result: LoadResult? = vm.lock.read { hold in
             guard let new = vm.findOrMakeRoot(self, hold)?.keep() else { return vm.isSetUp ? .noMemory : .notSetUp }
-            // Release: pairs with the exchange in takeRoot() by another thread.  Under mmu_lock still,
-            // so that who takes the MMU down finds the root here.
+            // Release: pairs with takeRoot() and root() in another thread.  Under mmu_lock still,
+            // so that tearDown() finds the root here.
             state.pointee.root.store(new.word, ordering: .releasing)
             traceVCPU(TDPMMU_TRACE_LOAD_PGD, new)
             return .done
@@ -224,7 +225,7 @@ extension VCPU {
         return result ?? .noMemory
     }
 
-    /// Drops its root.  Inside RCU, so that who takes the MMU down can wait until the reference is gone.
+    /// Drops its root.  Inside RCU, so that tearDown() can wait until the reference is gone.
     @inline(never)
     package func unload() {
         insideRCU { _ in
@@ -234,7 +235,8 @@ extension VCPU {
 
     /// The reference to its root that was the vCPU's.
     func takeRoot() -> RootReference? {
-        let word = state.pointee.root.exchange(0, ordering: .acquiringAndReleasing)
+        // Acquire: pairs with the release in load().
+        let word = state.pointee.root.exchange(0, ordering: .acquiring)
         guard let root = Table(word: word) else { return nil }
         return RootReference(kept: root)
     }

@@ -10,7 +10,7 @@ package struct SPTEWriter {
     package let vm: VM
     package let mode: LockMode
     let counters: Counters
-    /// Nobody else writes `counters` meanwhile.
+    /// No other thread writes `counters` meanwhile: the vCPU's own, or under Lock W the VM's.
     let countsAlone: Bool
 
     /// An operation on the whole VM.
@@ -95,9 +95,9 @@ extension SPTEChange {
 }
 
 package enum SetResult {
-    /// The new value is in place and everybody knows.
+    /// The new value is in place, told and counted.
     case done
-    /// Somebody else changed the entry first; the iterator has the value seen.
+    /// Another thread, or a CPU, changed the entry first; the iterator has the value seen.
     case lost
     /// The change is illegal: warned, not made.
     case refused
@@ -110,14 +110,14 @@ extension SPTEWriter {
         note(iter.slot.change(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
     }
 
-    /// Changes bits of the leaf that a walk stands on, among others who may be at them whatever
-    /// the lock: CPUs, fast faults, aging, the dirty log.
+    /// Changes bits of the leaf that a walk stands on.  Whatever the lock, CPUs, fast faults and
+    /// aging may be at them at the same time.
     @inline(__always)
     func setBits(_ iter: inout tdp_iter, _ new: SPTE, owing flush: inout OwedFlush) -> SetResult {
         note(iter.slot.changeBits(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
     }
 
-    /// Empties an entry under the read lock: frozen keeps others off until the CPUs
+    /// Empties an entry under the read lock: frozen keeps faults off until the CPUs
     /// have forgotten what it mapped.  Pays its flush itself.
     @inline(never)
     func zapAtomically(_ iter: inout tdp_iter, _ rcu: borrowing InsideRCU) -> SetResult {

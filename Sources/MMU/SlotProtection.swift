@@ -10,8 +10,8 @@ package protocol KeepsSlots: ~Copyable {}
 extension InsideRCU: KeepsSlots {}
 extension InsideSRCU: KeepsSlots {}
 
-/// Proof that the calling thread holds the slots lock: nobody else changes slots, switches
-/// dirty logs or reads them.  Only this file makes one.
+/// Proof that the calling thread holds the slots lock: no other thread changes slots,
+/// switches dirty logs or reads them.  Only this file makes one.
 @frozen
 package struct SlotsLocked: KeepsSlots, ~Copyable {
     @inline(__always) fileprivate init() {}

@@ -9,14 +9,14 @@ struct TableLink {
     var vcpu: VCPU?
     /// It stands in for a huge page that a fetch may not have.
     var isNXSplit = false
-    /// And a huge page could be there again, once nobody executes.
+    /// And a huge page could be there again, once the guest no longer executes from it.
     var isNXRecoverable = false
 }
 
 enum LinkResult {
     /// The table is there.
     case linked
-    /// Somebody else changed the entry first.
+    /// Another thread changed the entry first.
     case lost
     case noMemory
     /// The change is illegal: warned, not made.
@@ -31,7 +31,8 @@ extension SPTEWriter {
         guard let new = vm.takeTable(link.vcpu, role: role, gfn: iter.atGFN, parent: iter.slot)
         else { return .noMemory }
         if huge.isPresent { fill(new, bySplitting: huge, at: iter.atLevel) }
-        // Marked before it is visible: whoever finds it must know that it has to stay.
+        // Marked before it is visible: a fault that finds it (standsForNXHugePage()) must know that it
+        // has to stay.
         if link.isNXSplit { new.table.isNXSplit = true }
         var flush = OwedFlush()
         let result = set(&iter, vm.masks.table(at: new.table.address), owing: &flush)

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-import CPlatform
 import CTDPMMU
 import PageTable
 import RCU
-import Sync
 import Synchronization
 
 /// Where tables come from and where they go.
@@ -28,7 +26,7 @@ extension VM {
         return nil
     }
 
-    /// A table that nobody ever saw goes back to where it came from.
+    /// A table that was not linked goes back to where it came from.
     func returnTable(_ vcpu: VCPU?, _ table: consuming UnlinkedTable) {
         let page = table.retired()
         if let vcpu { vcpu.cache.putBack(page) } else { TableArena.give(page) }

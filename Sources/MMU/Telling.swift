@@ -32,11 +32,4 @@ extension VM {
         warn(.lock, function, other.inTheWay, UInt64(other.rawValue))
         return false
     }
-
-    /// May it wait for a grace period or for callbacks?  If not, a warning.
-    package func mayWaitForReaders(_ function: StaticString) -> Bool {
-        guard let other = LockOrder.held.firstForbiddingWaits else { return true }
-        warn(.lock, function, other.inTheWay, UInt64(other.rawValue))
-        return false
-    }
 }

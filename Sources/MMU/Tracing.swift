@@ -10,7 +10,7 @@ import Tracing
 /// Events go to the VM's callback, and to the calling thread's ring.  Off, each costs a
 /// load and a branch; all else is out of line.
 extension VM {
-    /// Does anybody want this event?
+    /// Does the rig's callback or a ring want this event?
     @inline(__always)
     package func traces(_ event: tdpmmu_trace_id) -> Bool {
         state.pointee.tracedEvents.load(ordering: .relaxed) & Self.bit(event) != 0

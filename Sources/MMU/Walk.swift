@@ -7,9 +7,9 @@ import Sync
 /// What a visit asks of the walk.
 enum Visit {
     case next
-    /// Look at the same entry again: somebody changed it meanwhile.
+    /// Look at the same entry again: another thread, or a CPU, changed it meanwhile.
     case again
-    /// Let others have mmu_lock here, and look at the entry again.
+    /// Let waiting threads have mmu_lock here, and look at the entry again.
     case giveWay
     /// The walk is over.
     case stop
@@ -27,12 +27,16 @@ struct WalkRange {
 
 /// The walk that all range operations share:
 ///   1. enter RCU, and stand on the entry of the root that covers the range's start;
-///   2. if others want mmu_lock, or the rig says so, and the walk has come forward since it last
-///      gave way: pay the flush that is owed, leave RCU, let go of the lock; take them
-///      again, and start over from the root at the gfn where the walk wanted to go;
-///   3. else visit the entry, and step: down if a table is there, else aside, else up;
-///   4. past the range's end, or when a visit says stop: pay what is owed for tables that
-///      were unlinked, and leave RCU.
+///   2. if a thread waits for mmu_lock, or the rig says so, and the walk has come forward since it
+///      last gave way (and, where the range says so, stands on a leaf): pay all flushes that are owed, leave RCU, let go of the lock; take them
+///      again, start over from the root at the gfn where the walk wanted to go, and go on with 2;
+///   3. else visit the entry.  It says how to go on: next, again (the same entry, from 2), give way
+///      (as in 2, asked by nobody), or stop;
+///   4. next: step down if a table is there now, else aside, else up, and go on with 2;
+///   5. past the range's end, or at stop: pay what is owed for tables that were unlinked, and
+///      leave RCU.  What else is owed is the caller's.
+/// A walk that never gives way has no step 2, and is inside its caller's RCU reader; of several in one
+/// reader (zapRoot()) the caller does what step 5 says, once for all.
 extension SPTEWriter {
     /// One that never gives way.  False if a visit stopped it.
     @inline(__always)
@@ -136,7 +140,7 @@ extension SPTEWriter {
 
 /// Giving way.
 extension SPTEWriter {
-    /// Lets others have mmu_lock if they want it and the walk has come forward
+    /// Lets waiting threads have mmu_lock, if there are any and the walk has come forward
     /// since it last yielded; else it could yield for ever at one place.
     @inline(__always)
     private func yieldIfWanted<Hold: LockHold & ~Copyable>(

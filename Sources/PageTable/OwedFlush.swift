@@ -36,7 +36,7 @@ package struct OwedFlush: ~Copyable {
         isForTable = isOwed
     }
 
-    /// What somebody else owes is owed here.
+    /// What another walk owes is owed here.
     @inline(__always)
     package mutating func add(_ other: consuming OwedFlush) {
         isForTable = isForTable || other.isForTable

@@ -3,8 +3,8 @@ import RCU
 import Sync
 
 /// What keeps the tables that a thread can reach from being freed under it: an RCU
-/// reader, or mmu_lock held for write.  (A hold for read does not: others who hold it for
-/// read remove tables.)  Reading an SPTE, and following one to a table, asks for this.
+/// reader, or mmu_lock held for write.  (A hold for read does not: other threads that hold
+/// it for read remove tables.)  Reading an SPTE, and following one to a table, asks for this.
 package protocol KeepsTables: ~Copyable {}
 
 extension InsideRCU: KeepsTables {}

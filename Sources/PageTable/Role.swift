@@ -21,6 +21,6 @@ package struct Role: Equatable {
 
     /// Role of a table one level down.
     @inline(__always) package var child: Role { Role(raw: raw &- 1) }
-    /// Of a root that nobody may use any more.
+    /// Of a root below which no fault maps and no CPU walks any more.
     package var invalidated: Role { Role(raw: raw | Self.invalidBit) }
 }

@@ -9,7 +9,7 @@ package struct SPTE: Equatable {
     /// Nothing here.  Bit 63 suppresses virtualization exceptions on EPT and is
     /// ignored while an NPT entry is not present.
     package static let nonPresent = SPTE(1 &<< 63)
-    /// Somebody is replacing or removing this entry: keep off and retry.
+    /// emptyThroughFrozen() is replacing the entry, or its table is cut off: keep off and retry.
     package static let frozen = SPTE((1 &<< 63) | 0x5a0)
 
     package static let writable: UInt64 = 1 &<< 1

@@ -210,7 +210,7 @@ package struct SPTEMasks {
     /// NPT's U, as a trace shows it; -1: EPT has no such bit.
     package func userBit(_ spte: SPTE) -> Int8 { noExecute != 0 ? (spte.raw & 4 != 0 ? 1 : 0) : -1 }
 
-    /// Could somebody change it without mmu_lock?  Then it is to be read and
+    /// Could a CPU or a fast fault change it without mmu_lock?  Then it is to be read and
     /// written in one atomic step, or a bit set in between is lost.
     @inline(__always) package func hasVolatileBits(_ spte: SPTE) -> Bool {
         guard spte.isPresent else { return false }

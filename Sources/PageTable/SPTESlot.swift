@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Where SPTEs are written: here and nowhere else.
 //
-// Every write to an entry that somebody may see goes through these steps, in this order:
+// Every write to an entry of a table that is linked, or was, goes through these steps, in this order:
 //   1. the change is checked: one that must never happen is refused, and not made;
 //   2. the entry is written, in the way that its lock and its volatile bits demand;
-//   3. the write gives an UnsettledChange, which cannot be copied and not be forgotten
+//   3. the write gives an UnsettledChange, which can neither be copied nor be forgotten
 //      (MustSettle.swift): settle() tells the rig, counts, cares for the subtree, and owes a flush.
 // So no other file can write an entry, and none can write one in silence.
 import CPlatform
@@ -32,13 +32,13 @@ package struct SPTESlot: Equatable {
         SPTE(word.pointee.load(ordering: .acquiring))
     }
 
-    // Of these four the file's other types make use, and nobody else can.
+    // Of these four only the other types of this file can make use.
 
     /// Release: pairs with load(); what the entry points to was written before.
     @inline(__always)
     fileprivate func store(_ new: SPTE) { word.pointee.store(new.raw, ordering: .releasing) }
 
-    /// In a table that nobody sees yet; the link releases it.
+    /// In a table that is not linked yet; the link releases it.
     @inline(__always)
     fileprivate func fill(_ new: SPTE) { word.pointee.store(new.raw, ordering: .relaxed) }
 
@@ -59,15 +59,15 @@ package struct SPTESlot: Equatable {
     }
 }
 
-/// Who keeps the books on SPTEs: judges each change, is told of it, counts it, and takes
-/// care of what it cuts off.
+/// What keeps the books on SPTEs (SPTEWriter, a fast fault's, the CPU model's): judges each change,
+/// is told of it, counts it, and takes care of what it cuts off.
 package protocol ChangeBook {
     /// How mmu_lock is held; .shared also where it is not held at all.
     var mode: LockMode { get }
 
     /// Why the change must never happen, or nil.
     func violation(of wish: SPTEChange) -> StaticString?
-    /// May somebody set a bit of this entry without mmu_lock?
+    /// May a CPU or a fast fault set a bit of this entry without mmu_lock?
     func hasVolatileBits(_ spte: SPTE) -> Bool
     /// Is it one of Accessed, Dirty or W alone?
     func isOfBits(_ wish: SPTEChange) -> Bool
@@ -83,7 +83,7 @@ package protocol ChangeBook {
     func refuse(_ wish: SPTEChange, because reason: StaticString)
 }
 
-/// A change that has been made, and of which nobody knows yet.
+/// A change that has been made, and is not told, counted or followed up yet.
 @frozen
 package struct UnsettledChange: ~Copyable {
     private let change: SPTEChange
@@ -91,7 +91,7 @@ package struct UnsettledChange: ~Copyable {
     @inline(__always)
     fileprivate init(_ change: SPTEChange) { self.change = change }
 
-    /// Everybody who must know of it is told, the subtree that it cut off is removed, and a
+    /// The book tells and counts it, the subtree that it cut off is removed, and a
     /// flush is owed if a CPU may remember what is gone.
     @inline(__always)
     fileprivate consuming func settle(with book: some ChangeBook, owing flush: inout OwedFlush) -> ChangeResult {
@@ -122,7 +122,7 @@ package struct UnsettledChange: ~Copyable {
 
 /// What came of a wish to change an entry.
 package enum ChangeResult {
-    /// The new value is in place, and everybody knows; this was there before.
+    /// The new value is in place, and is told; this was there before.
     case made(from: SPTE)
     /// Another thread changed the entry first; this is what it holds.
     case lost(SPTE)
@@ -143,8 +143,8 @@ extension SPTESlot {
         return writeAlone(wish, in: book).settle(with: book, owing: &flush)
     }
 
-    /// The same under any lock or none, where others may be changing the entry at this moment:
-    /// a fault, a fast fault, aging, a CPU.
+    /// The same under any lock or none, where a fault, a fast fault, aging or a CPU may be
+    /// changing the entry at this moment.
     @inline(__always)
     package func changeAmongOthers(
         _ wish: SPTEChange, in book: some ChangeBook, owing flush: inout OwedFlush
@@ -225,8 +225,8 @@ extension SPTESlot {
             addressSpace: wish.addressSpace, gfn: wish.gfn, level: wish.level, old: old, new: wish.new))
     }
 
-    /// Others may still be changing entries of the table.  One that they hold frozen is theirs
-    /// until they let go.
+    /// Under a shared lock faults and walks of other threads may still be changing entries of the
+    /// table.  One that emptyThroughFrozen() has frozen is that thread's until it lets go.
     @inline(__always)
     private func takeFromOthers() -> SPTE {
         while true {
@@ -237,7 +237,7 @@ extension SPTESlot {
     }
 }
 
-/// A table that nobody else can reach: what has been taken and not been linked yet.  It is
+/// A table that no other thread can reach: what has been taken and not been linked yet.  It is
 /// linked, or given back; it cannot be forgotten.
 @frozen
 package struct UnlinkedTable: ~Copyable {

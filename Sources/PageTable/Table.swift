@@ -106,7 +106,7 @@ package struct Table: Equatable {
         header.pointee.isScheduledToZap = false
         header.pointee.role.store(role.raw, ordering: .relaxed)
         header.pointee.references.store(0, ordering: .relaxed)
-        // Release: pairs with ownerAddress, for callers that made up a pointer.
+        // Release: pairs with ownerAddress, for pointers that a caller of the library made up.
         header.pointee.owner.store(owner, ordering: .releasing)
     }
 
@@ -139,7 +139,7 @@ extension Table {
     /// Next root of the list.  Acquire: pairs with the release that listed the root.
     package var nextRoot: Table? { Table(word: header.pointee.next.load(ordering: .acquiring)) }
 
-    /// Release: pairs with nextRoot; a reader who finds the root sees it whole.
+    /// Release: pairs with nextRoot; a walk that finds the root sees it whole.
     package func setNextRoot(_ next: Table?) {
         header.pointee.next.store(next?.word ?? 0, ordering: .releasing)
     }
@@ -157,7 +157,7 @@ extension Table {
     /// How many references there are, for events and for tests.
     package var referenceCount: Int32 { header.pointee.references.load(ordering: .relaxed) }
 
-    /// Before anybody sees the root.
+    /// Before the root is listed.
     package func setReferences(_ count: Int32) { header.pointee.references.store(count, ordering: .relaxed) }
 
     /// Takes a reference unless the count is zero already: a dying root stays dead.
@@ -183,9 +183,8 @@ extension Table {
         var count = referenceCount
         while true {
             if count <= 0 || (count == 1 && !role.isInvalid) { return .refused }
-            // Release: what this user did to the tables comes before their end;
-            // acquire: the last user sees what the others did.  They pair with
-            // each other.
+            // Release: what this user did to the tables comes before their end.  Acquire: pairs with
+            // the releases here of all who dropped theirs before.
             let (done, seen) = header.pointee.references.weakCompareExchange(
                 expected: count, desired: count &- 1,
                 successOrdering: .acquiringAndReleasing, failureOrdering: .relaxed)

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CPlatform
-import CTDPMMU
 import Sync
 import Synchronization
 
@@ -8,7 +7,7 @@ import Synchronization
 /// space, cut into 2 MiB blocks.  The first pages of a block hold the headers of
 /// the others, so a header is found from a table's address by arithmetic, and a
 /// table's host-physical address is its distance from the start of the stretch.
-/// Of blocks in which no page is used a few are kept, the others' memory goes back.
+/// Of blocks in which no page is used a few are kept, the memory of more goes back.
 package enum TableArena {
     package static let blockBytes: UInt = 2 &<< 20
     static let pagesPerBlock: UInt = 512
@@ -71,7 +70,7 @@ package enum TableArena {
         }
     }
 
-    /// Takes a page back.  Nobody may still reach it.
+    /// Takes a page back: one that was never linked, or whose grace period is over.
     package static func give(_ table: Table) {
         locked {
             let block = ArenaBlock(holding: table.word)
@@ -103,7 +102,7 @@ package enum TableArena {
         if let previous = links.previous { previous.links.pointee.next = links.next } else { available = links.next }
     }
 
-    /// No page of it is used, nor looked at by anybody inside RCU: that was waited for.
+    /// No page of it is used, nor looked at inside RCU: the grace period of the last one is over.
     private static func release(_ block: ArenaBlock) {
         unlist(block)
         idleCount &-= 1
@@ -150,6 +149,7 @@ package enum TableArena {
     }
 
     /// Is this virtual address inside a usable block, beyond its headers?
+    /// Acquire: both pair with grow() and reserve(); `offset` and the headers are in place.
     package static func covers(_ address: UInt) -> Bool {
         guard reserved.load(ordering: .acquiring) != 0 else { return false }
         let distance = address &- (offset &+ firstAddress)

@@ -47,8 +47,9 @@ package struct TableCache {
 
     /// Takes back a page that was not needed.
     package func putBack(_ table: Table) {
-        guard storage.pointee.count < Self.batch, busy.tryLock() else { return TableArena.give(table) }
+        guard busy.tryLock() else { return TableArena.give(table) }
         defer { busy.unlock() }
+        guard storage.pointee.count < Self.batch else { return TableArena.give(table) }
         table.nextStray = storage.pointee.first
         storage.pointee.first = table
         storage.pointee.count &+= 1

@@ -26,7 +26,7 @@ package enum AccessResult {
     case ringFull
 }
 
-/// What a CPU's page walker writes: nobody is told, and nothing is counted, since no kernel
+/// What a CPU's page walker writes: the rig is not told, and nothing is counted, since no kernel
 /// hears of it either; but it is held to what a CPU can do.
 private struct HardwareBook: ChangeBook {
     let vm: VM

@@ -27,7 +27,7 @@ package struct TraceRing {
     /// By the ring's thread only.
     package func put(_ event: UnsafePointer<tdpmmu_trace_event>) {
         let number = written.pointee.load(ordering: .relaxed)
-        // Release: who sees one of the words below sees that the event whose place they
+        // Release: a reader that sees one of the words below sees that the event whose place they
         // take is on its way out.  Pairs with the acquiring fence in copy().
         atomicMemoryFence(ordering: .releasing)
         let from = UnsafeRawPointer(event).assumingMemoryBound(to: UInt64.self)
@@ -45,6 +45,7 @@ package struct TraceRing {
     /// Events that may be read: those of the trace mutex's holder.  What was overwritten
     /// meanwhile is passed over and counted as lost.
     func available() -> Range<UInt64> {
+        // Acquire: pairs with the release in put().
         let end = written.pointee.load(ordering: .acquiring)
         let read = cp_trace_ring_read(ring)
         // The oldest place may be in the writer's hands.
@@ -116,7 +117,7 @@ extension TraceRing {
         let size = shared(cp_trace_ring_size()).pointee.load(ordering: .relaxed)
         var found: TraceRing?
         forEach { ring in
-            // Acquire: pairs with the release of the thread that left it.
+            // Acquire: pairs with the release of the thread that left it (tracing.c).
             guard found == nil, ring.owned.pointee.load(ordering: .acquiring) == 0 else { return }
             let isRead = ring.written.pointee.load(ordering: .relaxed) == cp_trace_ring_read(ring.ring).pointee
             if evenUnread || (isRead && ring.capacity == size) { found = ring }

@@ -61,7 +61,8 @@ int kvm_vm_ioctl_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
  * Clear the bits set in log->dirty_bitmap for log->num_pages pages from
  * log->first_page, and write-protect those that were dirty.  first_page must be a
  * multiple of 64, num_pages too unless the range ends with the slot.
- * 0, -ENXIO, -EINVAL, -ENOENT as above, -EINVAL (not the slot's pages).  
+ * 0, -ENXIO or -ENOENT as above, -EINVAL (as above, or not the slot's pages).  CPUs that
+ * log are asked as above.
  * No lock, not in RCU, not in kvm->srcu.  Follows KVM_CLEAR_DIRTY_LOG.
  */
 int kvm_vm_ioctl_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *log);
@@ -76,8 +77,9 @@ struct kvm_dirty_gfn *tdpmmu_vcpu_dirty_ring(struct kvm_vcpu *vcpu, uint32_t *en
 
 /*
  * Free the harvested entries of all rings and make their pages visible again
- * when written.  Returns how many entries, or -EINVAL (the VM has no rings).  vCPUs may
- * fault, come and go meanwhile.  No lock, not in RCU, not in kvm->srcu.  Follows
+ * when written, with one flush of everything if there were any.  Returns how many entries,
+ * or -EINVAL (the VM has no rings).  CPUs that log are asked to leave the guest first, as
+ * above.  vCPUs may fault, come and go meanwhile.  No lock, not in RCU, not in kvm->srcu.  Follows
  * KVM_RESET_DIRTY_RINGS.
  */
 int kvm_vm_ioctl_reset_dirty_pages(struct kvm *kvm);

@@ -28,7 +28,7 @@ void kvm_tdp_mmu_zap_collapsible_sptes(struct kvm *kvm, const struct kvm_memory_
 /*
  * Replace such tables by the huge leaf in place; one whose leaves do not map one
  * contiguous stretch with equal permissions stays.  Accessed and Dirty are set if
- * any leaf had them.  Flushes the slot inside RCU.  Yields.  Lock R.  Follows
+ * any leaf had them.  Flushes the slot inside RCU, if a table went.  Yields.  Lock R.  Follows
  * kvm_tdp_mmu_recover_huge_pages() of later kernels.
  */
 void kvm_tdp_mmu_recover_huge_pages(struct kvm *kvm, const struct kvm_memory_slot *slot);

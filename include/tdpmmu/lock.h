@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * mmu_lock: a fair reader-writer lock that knows whether somebody waits for it
+ * mmu_lock: a fair reader-writer lock that knows whether a thread waits for it
  * and whether the calling thread holds it.
  */
 #ifndef TDPMMU_LOCK_H
@@ -16,7 +16,7 @@ TDPMMU_BEGIN_DECLS
  * while it holds one causes a warning; a VM's mmu_lock is released for it.
  */
 typedef struct tdpmmu_rwlock {
-    uint32_t state;    /* bit 31 held for write, bit 30 somebody waits, 29:0 readers */
+    uint32_t state;    /* bit 31 held for write, bit 30 threads wait, 29:0 readers */
     uint16_t sleepers; /* threads that wait, in order of arrival */
     uint16_t rank;     /* 0; of a VM's mmu_lock, its place in the library's order of locks */
     uint64_t owner;    /* id of the thread that holds it for write, 0 if none */

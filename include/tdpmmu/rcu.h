@@ -25,7 +25,7 @@ TDPMMU_BEGIN_DECLS
 #define TDPMMU_RCU_GP_ONE UINT64_C(0x40000)
 
 struct tdpmmu_rcu_reader {
-    uint64_t word;  /* written by its thread, read by whoever waits for a grace period */
+    uint64_t word;  /* written by its thread, read by threads that wait for a grace period */
     uint64_t slot[7]; /* private */
 };
 
@@ -36,7 +36,7 @@ extern __thread struct tdpmmu_rcu_reader tdpmmu_rcu_self
 /* The grace-period word, always with nesting depth 1. Private likewise. */
 extern uint64_t tdpmmu_rcu_gp;
 
-/* Rare halves of the inlines: first use, misuse, somebody to wake.  Any lock. */
+/* Rare halves of the inlines: first use, misuse, a waiting thread to wake.  Any lock. */
 void tdpmmu_rcu_read_lock_slow(void);
 /* Likewise.  In RCU. */
 void tdpmmu_rcu_read_unlock_slow(void);

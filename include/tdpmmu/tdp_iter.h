@@ -7,7 +7,7 @@
 
 TDPMMU_BEGIN_DECLS
 
-/* What a non-present entry holds, and one that somebody is about to replace. */
+/* What a non-present entry holds, and one that a thread is about to replace. */
 #define SHADOW_NONPRESENT_VALUE (UINT64_C(1) << 63)
 #define FROZEN_SPTE (SHADOW_NONPRESENT_VALUE | UINT64_C(0x5a0))
 

@@ -110,8 +110,9 @@ int kvm_tdp_mmu_map(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code, bool 
  * against notifiers that ran meanwhile, kvm_tdp_mmu_map().  Whether the root is still
  * valid is looked at last, under the lock: what is fixed without it is fixed below an
  * obsolete root, too.
- * RET_PF_RETRY asks for kvm_mmu_load() and another try.  As above, and
- * RET_PF_EMULATE for a gpa beyond MAXPHYADDR.  No lock, not in RCU; TDP MMU set up.
+ * RET_PF_RETRY asks for kvm_mmu_load() and another try.  As above, but RET_PF_EMULATE for
+ * a gpa beyond MAXPHYADDR, and -ENOBUFS as soon as only the reserve of the vCPU's dirty
+ * ring is left (kvm_vm_ioctl_enable_cap()).  No lock, not in RCU; TDP MMU set up.
  */
 int kvm_tdp_mmu_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code);
 
@@ -153,8 +154,8 @@ tdp_ptep_t kvm_tdp_mmu_fast_pf_get_last_sptep(struct kvm_vcpu *vcpu, gfn_t gfn, 
 /*
  * Fix a fault without mmu_lock, if only W, or an access-tracked entry's RWX, is
  * missing: RET_PF_FIXED, RET_PF_SPURIOUS (the access is allowed already),
- * RET_PF_INVALID (not that sort of fault), -EINVAL.  A page that becomes writable
- * in a logged slot is marked dirty.  Enters RCU itself.  Any lock.
+ * RET_PF_INVALID (not that sort of fault, or the vCPU's dirty ring is full), -EINVAL.
+ * A page that becomes writable in a logged slot is marked dirty.  Enters RCU itself.  Any lock.
  * Follows fast_page_fault().
  */
 int tdpmmu_fast_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code);
@@ -163,9 +164,9 @@ int tdpmmu_fast_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code
 
 /*
  * Zap leaves and whole tables inside [start, end) under one root.  Returns
- * whether the caller must flush [start, end); tables that were unlinked have
- * been flushed already, inside RCU.  can_yield: let others have mmu_lock when
- * they want it.  Lock W.  Follows zap_gfn_range() of Linux 5.12.
+ * whether the caller must flush [start, end).  If tables were unlinked, the range has
+ * been flushed once already, inside RCU.  can_yield: let waiting threads have mmu_lock,
+ * after a flush of all that is owed by then.  Lock W.  Follows zap_gfn_range() of Linux 5.12.
  */
 bool zap_gfn_range(struct kvm *kvm, struct kvm_mmu_page *root, gfn_t start, gfn_t end,
                    bool can_yield);

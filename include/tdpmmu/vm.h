@@ -130,7 +130,7 @@ struct tdpmmu_ops {
      */
     int (*mapping_level)(void *ctx, struct kvm *kvm, const struct kvm_memory_slot *slot, gfn_t gfn);
     /*
-     * A slot's flags have changed and nobody goes by the old ones any more; what follows
+     * A slot's flags have changed and no fault goes by the old ones any more; what follows
      * from it (splitting, write-protecting, collapsing) is still to come.  Held is the lock
      * that serialises slot changes, and no other: here, as an exception, the rig may make
      * faults and notifier calls on its own thread, to force what happens between the two.
@@ -164,8 +164,8 @@ struct tdpmmu_ops {
      * left the guest: it uses nothing of its root or its translations afterwards until it has
      * done what was asked.  Called once for each vCPU: FREE_OBSOLETE_ROOTS with Lock W held, as
      * roots are invalidated; LEAVE_GUEST under the lock that serialises slot changes, where the
-     * VM logs by Dirty bits (PML); TLB_FLUSH with no
-     * lock, by the vCPU's own thread in kvm_mmu_load().  The vCPU's own thread may be the one
+     * VM logs by Dirty bits (PML); TLB_FLUSH with no lock, by the vCPU's own thread in
+     * kvm_mmu_load(), once it has its new root.  The vCPU's own thread may be the one
      * that asks.  The vCPU outlives the call, and may not be destroyed in it.
      * Default: nothing; tdpmmu_cpu_access() needs none of it, since its CPU has no TLB, never
      * walks a root that was invalidated, and is waited for.
@@ -189,7 +189,7 @@ struct tdpmmu_vm_config {
     void *ops_ctx;         /* handed to each callback */
     uint32_t nx_huge_pages; /* 1: no execution through huge pages; a fetch splits them */
     uint32_t no_eager_split; /* 1: dirty logging leaves huge leaves to be split by faults */
-    uint32_t no_pml;       /* 1: dirty logging by write-protection, not by Dirty bits (NPT always) */
+    uint32_t no_pml;       /* 1: dirty logging by write-protection, not Dirty bits (NPT always) */
     uint32_t dirty_log;    /* KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE, KVM_DIRTY_LOG_INITIALLY_SET */
     uint32_t zap_slot_only; /* 1: deleting or moving a slot zaps its leaves, not all roots */
     uint32_t l1tf_cache_bits; /* CPU leaks L1 through non-present entries: its cached physical
@@ -239,11 +239,13 @@ int tdpmmu_vcpu_set_as_id(struct kvm_vcpu *vcpu, int as_id);
  * Add, delete (memory_size 0), move or change the flags of a slot, as the
  * KVM_SET_USER_MEMORY_REGION ioctl: region->slot is the id with the address
  * space in bits 31:16; addresses and size are bytes and 4 KiB aligned.  Delete
- * and move invalidate and zap all roots first (kvm_mmu_zap_all_fast).  MMIO
- * SPTEs made before are stale afterwards: the generation moves.
+ * and move invalidate and zap all roots first (kvm_mmu_zap_all_fast), or zap the
+ * slot's leaves (zap_slot_only).  MMIO SPTEs made before are stale afterwards: the
+ * generation moves.
  * 0, -EINVAL (NULL, unaligned, wraps, bad id or flags, resize, read-only flag changed,
- * nothing to delete), -EEXIST (overlaps another slot), -EINVAL (beyond MAXPHYADDR; a slot
- * that was to move has been invalid and zapped by then, and is as it was), -ENOMEM.  On return no reader uses a slot as it was.  
+ * nothing to delete, beyond MAXPHYADDR), -EEXIST (overlaps another slot), -ENOMEM.  A slot
+ * that was to move beyond MAXPHYADDR has been invalid and zapped by then, and is as it
+ * was.  On return no reader uses a slot as it was.
  * No lock, not in RCU, not in kvm->srcu.  Follows __kvm_set_memory_region().
  */
 int kvm_set_memory_region(struct kvm *kvm, const struct kvm_userspace_memory_region *region);
@@ -267,7 +269,7 @@ uint64_t tdpmmu_memslots_generation(struct kvm *kvm, int as_id);
  * KVM_CAP_DIRTY_LOG_RING[_ACQ_REL] (args[0]: bytes of each vCPU's ring, a power of two from
  * 4096, or 16384 where the CPU logs dirty pages (PML), to 1 MiB; once, before the first
  * vCPU; replaces the bitmaps).  A vCPU stops (-ENOBUFS) with 64 entries left, or 576.
- * 0, -EINVAL (NULL, unknown cap, flags or args), -E2BIG (a ring above 1 MiB).  
+ * 0, -EINVAL (NULL, unknown cap, flags or args), -E2BIG (a ring above 1 MiB).
  * No lock, not in RCU, not in kvm->srcu.
  * Follows the KVM_ENABLE_CAP ioctl of a VM.
  */
