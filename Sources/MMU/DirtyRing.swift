@@ -94,7 +94,7 @@ extension VM {
               entries >= DirtyRing.reserve(usesPML: usesPML) else { return .invalid }
         guard entries <= DirtyRing.mostEntries else { return .tooBig }
         return locked(.vcpus) {
-            guard firstVCPU.pointee == 0, ringSize == 0 else { return .invalid }
+            guard firstListedVCPU == nil, ringSize == 0 else { return .invalid }
             state.pointee.dirtyRingSize.store(entries, ordering: .relaxed)
             return .none
         }
