@@ -4,10 +4,10 @@ import PageTable
 import Synchronization
 
 /// The one allocation of a vCPU, aligned to a cache line, behind the opaque struct kvm_vcpu.
-/// Each part begins on a line of its own.
+/// Each part begins on a line of its own, and none has an end of its own.
 struct VCPUMemory: ~Copyable {
     var state: VCPUState
-    private let afterState = Reserved<3>(repeating: 0)
+    private let afterState = Reserved<7>(repeating: 0)
     var cache = TableCache.Storage()
     private let afterCache = Reserved<6>(repeating: 0)
     var link = VCPULink()

@@ -7,10 +7,12 @@ typealias Reserved<let words: Int> = InlineArray<words, UInt>
 
 /// The one allocation of a VM, aligned to a cache line.  struct kvm, which C points to, comes
 /// first.  Each part begins on a line of its own: mmu_lock, what is mostly read, each small
-/// lock with what it protects, what many threads count.
+/// lock with what it protects, what many threads count.  Nothing in it has an end of its own,
+/// so its memory is just freed.
 struct VMMemory: ~Copyable {
     var kvm = CTDPMMU.kvm()
     private let afterKVM = Reserved<5>(repeating: 0)
+    /// Just whole lines; what it grows by, a filler behind it completes.
     var state: VMState
     var pages = PagesLock()
     var slots = SlotsLock()

@@ -39,7 +39,6 @@ package struct VMState: ~Copyable {
     /// Events, by bit, that go to rings; and those that go anywhere.
     let ringEvents = Atomic<UInt64>(0)
     let tracedEvents = Atomic<UInt64>(0)
-    private let reserved = Reserved<1>(repeating: 0)
 
     init(_ config: VMConfiguration) {
         self.config = config
