@@ -24,7 +24,7 @@ struct DirtyRing {
     func entry(_ index: UInt32) -> UnsafeMutablePointer<kvm_dirty_gfn> { entries + Int(index & (size - 1)) }
 
     private func flags(_ index: UInt32) -> AtomicWord32 {
-        atomic32(UnsafeMutableRawPointer(entry(index)).assumingMemoryBound(to: UInt32.self))
+        atomic32(place(of: &entry(index).pointee.flags))
     }
 
     func publish(_ index: UInt32, slot: UInt32, offset: UInt64) {

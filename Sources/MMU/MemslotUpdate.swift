@@ -75,11 +75,11 @@ extension VM {
         var bitmap: DirtyBitmap?
         guard bitmapFor(request.slot, old: nil, &bitmap) else { return .noMemory }
         guard let record = SlotRecord.make(request.slot, sequence: nextSlotSequence(), bitmap) else {
-            cp_free_zeroed(bitmap?.memory)
+            cp_free_zeroed(bitmap?.words)
             return .noMemory
         }
         guard let next = successor(of: slots(request.addressSpace, held), without: -1, adding: record) else {
-            cp_free_zeroed(bitmap?.memory)
+            cp_free_zeroed(bitmap?.words)
             cp_free_zeroed(record)
             return .noMemory
         }
@@ -123,7 +123,7 @@ extension VM {
         if let new, !bitmapFor(new, old: oldBitmap, &newBitmap) { return .noMemory }
         var plan = ReplacementPlan(oldBitmap: oldBitmap, newBitmap: newBitmap)
         guard plan.prepare(self, old, index, new, dying: flushing ? dying : nil) else {
-            if oldBitmap == nil { cp_free_zeroed(newBitmap?.memory) }
+            if oldBitmap == nil { cp_free_zeroed(newBitmap?.words) }
             return .noMemory
         }
         if let transitional = plan.transitional {
@@ -137,7 +137,7 @@ extension VM {
         }
         finishLogging(from: dying, to: new, toggles: !flushing, held)
         if let oldBitmap, newBitmap == nil {
-            cp_free_zeroed(oldBitmap.memory)
+            cp_free_zeroed(oldBitmap.words)
         }
         return .none
     }

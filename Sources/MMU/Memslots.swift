@@ -213,7 +213,7 @@ extension VM {
         for space in Int32(0)..<2 {
             let table = withSlotsLocked { slots(space, $0) }
             for i in 0..<table.count {
-                cp_free_zeroed(table[i].pointee.bitmap?.memory)
+                cp_free_zeroed(table[i].pointee.bitmap?.words)
                 cp_free_zeroed(table[i])
             }
             cp_free_zeroed(table.header)
