@@ -8,41 +8,49 @@ package enum Counter: Int {
     case faults, fixed, spurious, retried, emulated
     case mmioSPTEs, spteChanges, flushes, yields, warnings
     case fastFaults, splits, nxSplits
-
-    static let count = 18
 }
 
-/// One block of counters.  Every vCPU has its own and the VM has two; a reader
-/// adds them up, so one block alone may be negative.
+/// One block of counters, on lines of its own.  Every vCPU has one and the VM has two; a
+/// reader adds them up, so one block alone may be negative.
+package struct CounterBlock: ~Copyable {
+    fileprivate typealias Cells = InlineArray<18, Atomic<Int64>>
+
+    /// By Counter.rawValue.
+    fileprivate let cells = Cells { _ in Atomic(0) }
+    private let reserved = Reserved<6>(repeating: 0)
+
+    init() {}
+
+    static var count: Int { Cells.count }
+}
+
+/// A block of counters, where it lies.
 package struct Counters {
-    package typealias Cell = Atomic<Int64>
+    private let block: UnsafeMutablePointer<CounterBlock>
 
-    private let cells: UnsafeMutablePointer<Cell>
-
-    @inline(__always) package init(_ cells: UnsafeMutablePointer<Cell>) { self.cells = cells }
-
-    package static var bytes: Int { Counter.count * MemoryLayout<Cell>.stride }
+    @inline(__always) init(_ block: UnsafeMutablePointer<CounterBlock>) { self.block = block }
 
     /// exclusive: nobody else ever writes this block meanwhile (a vCPU's thread its
     /// own, a holder of mmu_lock for write the VM's exclusive one), so no locked
     /// operation is needed.
     @inline(__always) package func add(_ counter: Counter, _ n: Int64, exclusive: Bool) {
         if exclusive {
-            let now = cells[counter.rawValue].load(ordering: .relaxed)
-            cells[counter.rawValue].store(now &+ n, ordering: .relaxed)
+            let now = read(counter)
+            block.pointee.cells[unchecked: counter.rawValue].store(now &+ n, ordering: .relaxed)
         } else {
-            cells[counter.rawValue].wrappingAdd(n, ordering: .relaxed)
+            block.pointee.cells[unchecked: counter.rawValue].wrappingAdd(n, ordering: .relaxed)
         }
     }
 
     @inline(__always) package func read(_ counter: Counter) -> Int64 {
-        cells[counter.rawValue].load(ordering: .relaxed)
+        block.pointee.cells[unchecked: counter.rawValue].load(ordering: .relaxed)
     }
 
     /// Adds a block that is about to vanish.
     package func absorb(_ other: Counters) {
-        for i in 0..<Counter.count {
-            cells[i].wrappingAdd(other.cells[i].load(ordering: .relaxed), ordering: .relaxed)
+        for i in block.pointee.cells.indices {
+            block.pointee.cells[unchecked: i].wrappingAdd(
+                other.block.pointee.cells[unchecked: i].load(ordering: .relaxed), ordering: .relaxed)
         }
     }
 }

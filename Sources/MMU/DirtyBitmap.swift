@@ -4,25 +4,23 @@ import Synchronization
 
 /// A bit for each page of a logged slot.  Faults set bits from any thread.
 struct DirtyBitmap {
-    let memory: UnsafeMutableRawPointer
+    let words: UnsafeMutablePointer<Atomic<UInt64>>
 
     static func wordCount(pages: UInt64) -> Int { Int((pages + 63) / 64) }
 
     static func make(pages: UInt64, allDirty: Bool) -> DirtyBitmap? {
-        let words = wordCount(pages: pages)
-        guard let memory = cp_alloc_zeroed(words * 8) else { return nil }
+        let count = wordCount(pages: pages)
+        guard let memory = cp_alloc_zeroed(count * MemoryLayout<Atomic<UInt64>>.stride) else { return nil }
         if allDirty {
             // Its slot is not published yet.  Word by word; of the last one only the slot's own pages.
             let raw = memory.assumingMemoryBound(to: UInt64.self)
-            raw.update(repeating: .max, count: words)
-            if pages % 64 != 0 { raw[words - 1] = (1 << (pages % 64)) - 1 }
+            raw.update(repeating: .max, count: count)
+            if pages % 64 != 0 { raw[count - 1] = (1 << (pages % 64)) - 1 }
         }
-        return DirtyBitmap(memory: memory)
+        return DirtyBitmap(words: memory.assumingMemoryBound(to: Atomic<UInt64>.self))
     }
 
-    @inline(__always) func word(_ index: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
-        (memory + index * 8).assumingMemoryBound(to: Atomic<UInt64>.self)
-    }
+    @inline(__always) func word(_ index: Int) -> UnsafeMutablePointer<Atomic<UInt64>> { words + index }
 
     /// Relaxed: the bit says that a page was written, not what was; getDirtyLog() and
     /// clearDirtyLog() protect the page after they took the bit, before their caller reads the page.

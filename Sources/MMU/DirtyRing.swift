@@ -23,7 +23,7 @@ struct DirtyRing {
     func entry(_ index: UInt32) -> UnsafeMutablePointer<kvm_dirty_gfn> { entries + Int(index & (size - 1)) }
 
     private func flags(_ index: UInt32) -> AtomicWord32 {
-        atomic32(UnsafeMutableRawPointer(entry(index)).assumingMemoryBound(to: UInt32.self))
+        atomic32(place(of: &entry(index).pointee.flags))
     }
 
     func publish(_ index: UInt32, slot: UInt32, offset: UInt64) {
@@ -96,7 +96,7 @@ extension VM {
               entries >= DirtyRing.reserve(usesPML: usesPML) else { return .invalid }
         guard entries <= DirtyRing.mostEntries else { return .tooBig }
         return locked(.vcpus) {
-            guard firstVCPU.pointee == 0, ringSize == 0 else { return .invalid }
+            guard firstListedVCPU == nil, ringSize == 0 else { return .invalid }
             state.pointee.dirtyRingSize.store(entries, ordering: .relaxed)
             return .none
         }

@@ -213,7 +213,7 @@ extension Fault {
     func trace(_ slot: SlotPointer?) {
         vcpu.vm.trace(TDPMMU_TRACE_MAP) {
             $0.map = tdpmmu_trace_map(
-                vcpu: UInt64(UInt(bitPattern: vcpu.state)), addr: access.address, ec: access.errorCode, gfn: gfn.raw,
+                vcpu: UInt64(UInt(bitPattern: vcpu.memory)), addr: access.address, ec: access.errorCode, gfn: gfn.raw,
                 pfn: pfn.raw, slot: UInt64(UInt(bitPattern: slot)), prefetch: prefetch, exec: isFetch, write: isWrite,
                 present: access.isPresent, nxwa: vcpu.vm.nxHugePages, map_writable: hostWritable)
         }

@@ -75,22 +75,23 @@ extension VM {
         var bitmap: DirtyBitmap?
         guard bitmapFor(request.slot, old: nil, &bitmap) else { return .noMemory }
         guard let record = SlotRecord.make(request.slot, sequence: nextSlotSequence(), bitmap) else {
-            cp_free_zeroed(bitmap?.memory)
+            cp_free_zeroed(bitmap?.words)
             return .noMemory
         }
         guard let next = successor(of: slots(request.addressSpace, held), without: -1, adding: record) else {
-            cp_free_zeroed(bitmap?.memory)
+            cp_free_zeroed(bitmap?.words)
             cp_free_zeroed(record)
             return .noMemory
         }
         swap(to: next, request.addressSpace, adding: request.slot, held)
-        if isLogged(request.slot) { state.pointee.loggedSlots.wrappingAdd(1, ordering: .relaxed) }
+        if isLogged(request.slot) { memory.pointee.slots.logged.wrappingAdd(1, ordering: .relaxed) }
         return .none
     }
 
     /// Under VMLock.slots.
     fileprivate func nextSlotSequence() -> UInt64 {
-        state.pointee.slotSequence.wrappingAdd(1, ordering: .relaxed).newValue
+        memory.pointee.slots.recordsMade &+= 1
+        return memory.pointee.slots.recordsMade
     }
 
     private func isLogged(_ slot: kvm_memory_slot?) -> Bool {
@@ -122,7 +123,7 @@ extension VM {
         if let new, !bitmapFor(new, old: oldBitmap, &newBitmap) { return .noMemory }
         var plan = ReplacementPlan(oldBitmap: oldBitmap, newBitmap: newBitmap)
         guard plan.prepare(self, old, index, new, dying: flushing ? dying : nil) else {
-            if oldBitmap == nil { cp_free_zeroed(newBitmap?.memory) }
+            if oldBitmap == nil { cp_free_zeroed(newBitmap?.words) }
             return .noMemory
         }
         if let transitional = plan.transitional {
@@ -136,7 +137,7 @@ extension VM {
         }
         finishLogging(from: dying, to: new, toggles: !flushing, held)
         if let oldBitmap, newBitmap == nil {
-            cp_free_zeroed(oldBitmap.memory)
+            cp_free_zeroed(oldBitmap.words)
         }
         return .none
     }
@@ -181,7 +182,7 @@ extension VM {
     private func finishLogging(from old: kvm_memory_slot, to slot: kvm_memory_slot?, toggles: Bool, _ held: borrowing SlotsLocked) {
         let isOn = isLogged(slot)
         guard isLogged(old) != isOn else { return }
-        state.pointee.loggedSlots.wrappingAdd(isOn ? 1 : -1, ordering: .relaxed)
+        memory.pointee.slots.logged.wrappingAdd(isOn ? 1 : -1, ordering: .relaxed)
         guard let slot, toggles, slot.flags & UInt32(KVM_MEM_READONLY) == 0 else { return }
         rig.committing(self.slot(id: slot.id, addressSpace: Int32(slot.as_id), held))
         applyLogging(slot, on: isOn)
@@ -240,11 +241,11 @@ extension VM {
         to next: SlotTable, _ space: Int32, adding slot: kvm_memory_slot?, _ held: borrowing SlotsLocked
     ) {
         let old = slots(space, held)
-        locked(.retiredSlots) { retiredSlots.pointee = UInt(bitPattern: old.header) }
+        locked(.retiredSlots) { memory.pointee.retiredSlots.table = old.header }
         if let slot { publish(next, space, adding: slot) } else { publish(next, space) }
         srcu.synchronize()
         synchronizeRCU()
-        locked(.retiredSlots) { retiredSlots.pointee = 0 }
+        locked(.retiredSlots) { memory.pointee.retiredSlots.table = nil }
         cp_free_zeroed(old.header)
         // MMIO SPTEs keep 19 bits: when these wrap, an old one could look fresh.
         if next.generation & mmioGenerationMask <= 1 { zapAllFast(held) }

@@ -3,6 +3,7 @@ import CPlatform
 import CTDPMMU
 import PageTable
 import RCU
+import Sync
 import Synchronization
 
 /// A slot while it is being deleted or moved: faults must not use it any more.
@@ -30,7 +31,7 @@ struct SlotRecord {
 
 extension UnsafeMutablePointer where Pointee == SlotRecord {
     var slot: SlotPointer {
-        UnsafePointer(UnsafeMutableRawPointer(self).assumingMemoryBound(to: kvm_memory_slot.self))
+        UnsafePointer(place(of: &pointee.slot))
     }
 }
 
@@ -38,11 +39,7 @@ extension UnsafeMutablePointer where Pointee == SlotRecord {
 /// equal ones the one put in last behind those before it.  Never changed once published: a
 /// change publishes another and frees this after a grace period of kvm->srcu and one of RCU.
 struct SlotTable {
-    struct Header {
-        /// Counts the tables of this address space in steps of two; MMIO SPTEs carry it.
-        var generation: UInt64
-        var count: Int
-    }
+    typealias Header = SlotTableHeader
 
     let header: UnsafeMutablePointer<Header>
 
@@ -184,8 +181,7 @@ extension VM {
     private func retiredSlot(_ pointer: SlotPointer) -> kvm_memory_slot? {
         guard srcu.isReadLockHeld || rcuReadLockHeld() else { return nil }
         return locked(.retiredSlots) {
-            guard let header = UnsafeMutablePointer<SlotTable.Header>(bitPattern: retiredSlots.pointee),
-                  SlotTable(header).contains(pointer) else { return nil }
+            guard let header = memory.pointee.retiredSlots.table, SlotTable(header).contains(pointer) else { return nil }
             return pointer.pointee
         }
     }
@@ -217,7 +213,7 @@ extension VM {
         for space in Int32(0)..<2 {
             let table = withSlotsLocked { slots(space, $0) }
             for i in 0..<table.count {
-                cp_free_zeroed(table[i].pointee.bitmap?.memory)
+                cp_free_zeroed(table[i].pointee.bitmap?.words)
                 cp_free_zeroed(table[i])
             }
             cp_free_zeroed(table.header)

@@ -18,7 +18,7 @@ extension VM {
         insideRCU { rcu in
             var zapped: Int32 = 0, flush = OwedFlush()
             var budget = (total(.nxSplits) &+ part &- 1) / part
-            while budget > 0, let table = Table(word: locked(.pages) { firstNXSplit.pointee }) {
+            while budget > 0, let table = locked(.pages, { memory.pointee.pages.firstNXSplit }) {
                 budget -= 1
                 // The log wants 4K pages there: a huge one would be split again at once.
                 if !isLogged(table, rcu) && zapTable(table, hold, rcu, owing: &flush) {
@@ -37,7 +37,7 @@ extension VM {
     }
 
     private func isLogged(_ table: Table, _ rcu: borrowing InsideRCU) -> Bool {
-        guard state.pointee.loggedSlots.load(ordering: .relaxed) != 0 else { return false }
+        guard memory.pointee.slots.logged.load(ordering: .relaxed) != 0 else { return false }
         return slot(holding: table.gfn, addressSpace: table.role.addressSpace, rcu)?.isDirtyLogged ?? false
     }
 }

@@ -40,29 +40,29 @@ extension VM {
 
     /// Under VMLock.recovery.
     private func startNXRecovery() -> Int32 {
-        let words = nxRecoveryWords
-        if words.isRunning { return 0 }
-        let error = cp_thread_start(words.thread, nxRecoveryMain, kvm)
+        if memory.pointee.recovery.isRunning { return 0 }
+        let error = cp_thread_start(&memory.pointee.recovery.thread, nxRecoveryMain, memory)
         guard error == 0 else { return error }
-        words.started.pointee = 1
-        words.forks.pointee = ForkGate.forks
+        memory.pointee.recovery.wasStarted = true
+        memory.pointee.recovery.forks = ForkGate.forks
         return 0
     }
+
+    private var recoveryEvent: AtomicWord32 { shared(place(of: &memory.pointee.recovery.event)) }
 
     /// Something that the thread goes by has changed.
     func wakeNXRecovery() {
         // Release: pairs with the acquire in recoverPeriodically().
-        atomic32(nxRecoveryWords.event).pointee.wrappingAdd(1, ordering: .releasing)
-        cp_futex_wake(nxRecoveryWords.event, 1)
+        recoveryEvent.pointee.wrappingAdd(1, ordering: .releasing)
+        cp_futex_wake(recoveryEvent, 1)
     }
 
     /// Ends the thread, if there is one; the VM is about to go.  No lock.
     @inline(never)
     package func endNXRecovery() {
-        let words = nxRecoveryWords
-        words.stop.pointee.store(1, ordering: .relaxed)
+        memory.pointee.recovery.mustStop.store(true, ordering: .relaxed)
         wakeNXRecovery()
-        if locked(.recovery, { words.isRunning }) { cp_thread_join(words.thread.pointee) }
+        if locked(.recovery, { memory.pointee.recovery.isRunning }) { cp_thread_join(memory.pointee.recovery.thread) }
     }
 }
 
@@ -75,18 +75,17 @@ extension VM {
     }
 
     fileprivate func recoverPeriodically() {
-        let words = nxRecoveryWords
         var last = cp_monotonic_ns()
         while true {
             // Acquire: pairs with the release in wakeNXRecovery(); what was changed before is seen.
-            let event = atomic32(words.event).pointee.load(ordering: .acquiring)
-            if words.stop.pointee.load(ordering: .relaxed) != 0 { return }
+            let event = recoveryEvent.pointee.load(ordering: .acquiring)
+            if memory.pointee.recovery.mustStop.load(ordering: .relaxed) { return }
             let period = activeNXRecovery?.periodNS, waited = cp_monotonic_ns() - last
             if let period, waited >= period {
                 takeNXRecoveryStep()
                 last = cp_monotonic_ns()
             } else {
-                cp_futex_wait(words.event, event, period.map { $0 - waited } ?? 0)
+                cp_futex_wait(recoveryEvent, event, period.map { $0 - waited } ?? 0)
             }
         }
     }
@@ -103,6 +102,6 @@ extension VM {
 }
 
 private func nxRecoveryMain(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-    VM(argument.unsafelyUnwrapped.assumingMemoryBound(to: kvm.self)).recoverPeriodically()
+    VM(argument.unsafelyUnwrapped.assumingMemoryBound(to: VMMemory.self)).recoverPeriodically()
     return nil
 }

@@ -10,12 +10,12 @@ extension VM {
         locked(.pages) {
             // Again, under the lock: a zap may have been here since the link.
             guard table.isNXSplit, !table.isNXListed else { return }
-            let last = Table(word: lastNXSplit.pointee)
+            let last = memory.pointee.pages.lastNXSplit
             table.isNXListed = true
             table.nxNext = nil
             table.nxPrevious = last
-            if let last { last.nxNext = table } else { firstNXSplit.pointee = table.word }
-            lastNXSplit.pointee = table.word
+            if let last { last.nxNext = table } else { memory.pointee.pages.firstNXSplit = table }
+            memory.pointee.pages.lastNXSplit = table
             counters.add(.nxSplits, 1, exclusive: false)
         }
     }
@@ -29,8 +29,8 @@ extension VM {
             guard table.isNXListed else { return }
             table.isNXListed = false
             let next = table.nxNext, previous = table.nxPrevious
-            if let previous { previous.nxNext = next } else { firstNXSplit.pointee = next?.word ?? 0 }
-            if let next { next.nxPrevious = previous } else { lastNXSplit.pointee = previous?.word ?? 0 }
+            if let previous { previous.nxNext = next } else { memory.pointee.pages.firstNXSplit = next }
+            if let next { next.nxPrevious = previous } else { memory.pointee.pages.lastNXSplit = previous }
             counters.add(.nxSplits, -1, exclusive: false)
         }
     }

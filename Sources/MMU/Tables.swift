@@ -7,14 +7,14 @@ import Synchronization
 /// Where tables come from and where they go.
 extension VM {
     /// Tables that exist, strays included.
-    package var tablesAlive: UInt64 { state.pointee.tablesTaken.load(ordering: .relaxed) }
+    package var tablesAlive: UInt64 { memory.pointee.tables.taken.load(ordering: .relaxed) }
 
     /// Takes a page into use, from the vCPU's cache or, without one, from the
     /// arena; nil if the limit is reached or memory used up.
     @inline(__always)
     func takeTable(_ vcpu: VCPU?, role: Role, gfn: GFN, parent: SPTESlot?) -> UnlinkedTable? {
         let limit = state.pointee.config.tableLimit
-        let taken = state.pointee.tablesTaken.wrappingAdd(1, ordering: .relaxed).newValue
+        let taken = memory.pointee.tables.taken.wrappingAdd(1, ordering: .relaxed).newValue
         if limit == 0 || taken <= limit,
            let page = vcpu.map({ $0.cache.take() }) ?? TableArena.take(count: 1) {
             let table = UnlinkedTable(
@@ -22,7 +22,7 @@ extension VM {
             if traces(TDPMMU_TRACE_GET_PAGE) { tracePage(TDPMMU_TRACE_GET_PAGE, table.table, created: true) }
             return table
         }
-        state.pointee.tablesTaken.wrappingSubtract(1, ordering: .relaxed)
+        memory.pointee.tables.taken.wrappingSubtract(1, ordering: .relaxed)
         return nil
     }
 
@@ -30,21 +30,21 @@ extension VM {
     func returnTable(_ vcpu: VCPU?, _ table: consuming UnlinkedTable) {
         let page = table.retired()
         if let vcpu { vcpu.cache.putBack(page) } else { TableArena.give(page) }
-        state.pointee.tablesTaken.wrappingSubtract(1, ordering: .relaxed)
+        memory.pointee.tables.taken.wrappingSubtract(1, ordering: .relaxed)
     }
 
     /// A table after its grace period goes back to the arena.
     fileprivate func releaseTable(_ table: Table) {
         table.retire()
         TableArena.give(table)
-        state.pointee.tablesTaken.wrappingSubtract(1, ordering: .relaxed)
+        memory.pointee.tables.taken.wrappingSubtract(1, ordering: .relaxed)
     }
 }
 
 /// The end of a grace period, for a table or a root.
 let freeTable: @convention(c) (UnsafeMutablePointer<rcu_head>?) -> Void = { head in
     let table = Table(rcuHead: head.unsafelyUnwrapped)
-    let vm = VM(UnsafeMutablePointer(bitPattern: table.ownerAddress).unsafelyUnwrapped)
+    let vm = VM(UnsafeMutablePointer<VMMemory>(bitPattern: table.ownerAddress).unsafelyUnwrapped)
     vm.counters.add(.strays, -1, exclusive: false)
     vm.trace(TDPMMU_TRACE_FREE_SP_RCU) { $0.sp.sp = UInt64(UInt(bitPattern: head)) }
     vm.releaseTable(table)

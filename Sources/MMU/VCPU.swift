@@ -6,61 +6,21 @@ import RCU
 import Sync
 import Synchronization
 
-/// A vCPU's state, behind the opaque struct kvm_vcpu.  Its thread writes it.
-package struct VCPUState: ~Copyable {
-    package let kvm: UnsafeMutablePointer<kvm>
-    package let id: Int32
-    /// 0 normal, 1 SMM.
-    var addressSpace: Int32 = 0
-    /// The root it walks (a header's address), or 0; it owns a reference.
-    let root = Atomic<UInt>(0)
-    /// Its dirty ring, if the VM has rings.
-    let ringEntries: UnsafeMutablePointer<kvm_dirty_gfn>?
-    let ringSize: UInt32
-    /// Entries ever pushed, by its thread; entries ever reset, under VMLock.slots.
-    let dirtyIndex = Atomic<UInt32>(0)
-    let resetIndex = Atomic<UInt32>(0)
-    /// Asked to leave its root: kvm_mmu_load() before it walks again.
-    let mustLoad = Atomic<Bool>(false)
-    /// Odd while the CPU model is in the guest; ForkGate.forks when it last went in.
-    let guestEntries = Atomic<UInt32>(0)
-    let guestForks = Atomic<UInt32>(0)
-    /// Counts the VM's vCPUs: which of two was made later.  This and the next two under VMLock.vcpus.
-    var sequence: UInt64 = 0
-    var isListed = false
-    /// Loops that stand on it.
-    var pins: Int32 = 0
-
-    init(kvm: UnsafeMutablePointer<kvm>, id: Int32, ring: UnsafeMutableRawPointer?, ringSize: UInt32) {
-        self.kvm = kvm
-        self.id = id
-        ringEntries = ring?.assumingMemoryBound(to: kvm_dirty_gfn.self)
-        self.ringSize = ringSize
-    }
-}
-
 package struct VCPU: Equatable {
-    package let state: UnsafeMutablePointer<VCPUState>
+    let memory: UnsafeMutablePointer<VCPUMemory>
 
-    @inline(__always) package init(_ pointer: OpaquePointer) {
-        state = UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: VCPUState.self)
-    }
+    @inline(__always) init(_ memory: UnsafeMutablePointer<VCPUMemory>) { self.memory = memory }
 
-    // Behind the state, each on lines of its own: the cache, the list's link, the counters.
-    private static var cacheOffset: Int { (MemoryLayout<VCPUState>.size + 63) / 64 * 64 }
-    private static var linkOffset: Int { cacheOffset + (MemoryLayout<TableCache.Storage>.size + 63) / 64 * 64 }
-    private static var countersOffset: Int { linkOffset + 64 }
-    /// Of the whole.
-    static var bytes: Int { countersOffset + Counters.bytes }
+    @inline(__always) package init(_ pointer: OpaquePointer) { memory = UnsafeMutablePointer(pointer) }
 
-    package var pointer: OpaquePointer { OpaquePointer(state) }
+    /// As C has it.
+    package var pointer: OpaquePointer { OpaquePointer(memory) }
+
+    @inline(__always) package var state: UnsafeMutablePointer<VCPUState> { place(of: &memory.pointee.state) }
 
     @inline(__always) package var vm: VM { VM(state.pointee.kvm) }
 
-    @inline(__always) package var counters: Counters {
-        Counters((UnsafeMutableRawPointer(state) + Self.countersOffset)
-            .assumingMemoryBound(to: Counters.Cell.self))
-    }
+    @inline(__always) package var counters: Counters { Counters(place(of: &memory.pointee.counters)) }
 
     @inline(__always) package var addressSpace: Int32 { state.pointee.addressSpace }
 
@@ -74,18 +34,13 @@ package struct VCPU: Equatable {
 
     @inline(__always) package var hasRoot: Bool { state.pointee.root.load(ordering: .relaxed) != 0 }
 
-    @inline(__always) var cache: TableCache {
-        TableCache((UnsafeMutableRawPointer(state) + Self.cacheOffset)
-            .assumingMemoryBound(to: TableCache.Storage.self))
-    }
+    @inline(__always) var cache: TableCache { TableCache(place(of: &memory.pointee.cache)) }
 
-    /// Next vCPU of the VM, or 0; under VMLock.vcpus.
-    @inline(__always) var next: UnsafeMutablePointer<UInt> {
-        (UnsafeMutableRawPointer(state) + Self.linkOffset).assumingMemoryBound(to: UInt.self)
+    /// Next vCPU of the VM; under VMLock.vcpus.
+    @inline(__always) var nextListed: VCPU? {
+        get { memory.pointee.link.next.map { VCPU($0) } }
+        nonmutating set { memory.pointee.link.next = newValue?.memory }
     }
-
-    /// Under VMLock.vcpus.
-    var nextListed: VCPU? { OpaquePointer(bitPattern: next.pointee).map { VCPU($0) } }
 }
 
 extension VM {
@@ -100,7 +55,10 @@ extension VM {
     }
 
     /// Under VMLock.vcpus.
-    var firstListedVCPU: VCPU? { OpaquePointer(bitPattern: firstVCPU.pointee).map { VCPU($0) } }
+    var firstListedVCPU: VCPU? {
+        get { memory.pointee.vcpus.first.map { VCPU($0) } }
+        nonmutating set { memory.pointee.vcpus.first = newValue?.memory }
+    }
 
     /// Visits each vCPU in the order in which they were made, without the list's lock: `body`
     /// may take others and call the rig.  One that is destroyed meanwhile outlives its visit.
@@ -115,19 +73,18 @@ extension VM {
     /// The next vCPU of the list, pinned; `previous` no longer is.
     private func pinVCPU(after previous: VCPU?) -> VCPU? {
         locked(.vcpus) {
-            var address = firstVCPU.pointee
+            var next = firstListedVCPU
             if let previous {
                 previous.state.pointee.pins -= 1
-                if previous.state.pointee.isListed { address = previous.next.pointee }
+                if previous.state.pointee.isListed { next = previous.nextListed }
             }
             let last = previous?.state.pointee.sequence ?? 0
-            while let pointer = OpaquePointer(bitPattern: address) {
-                let vcpu = VCPU(pointer)
+            while let vcpu = next {
                 if vcpu.state.pointee.sequence > last {
                     vcpu.state.pointee.pins += 1
                     return vcpu
                 }
-                address = vcpu.next.pointee
+                next = vcpu.nextListed
             }
             return nil
         }

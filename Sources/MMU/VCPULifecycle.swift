@@ -20,27 +20,27 @@ extension VCPU {
     }
 
     package static func make(_ vm: VM, id: Int32) -> (VCPU?, CreationError) {
-        guard let memory = cp_alloc_zeroed(bytes) else { return (nil, .noMemory) }
-        let vcpu = VCPU(OpaquePointer(memory))
+        guard let memory = cp_alloc_zeroed(MemoryLayout<VCPUMemory>.size) else { return (nil, .noMemory) }
+        let vcpu = VCPU(memory.assumingMemoryBound(to: VCPUMemory.self))
         let ringSize = vm.ringSize
         let ring = ringSize == 0 ? nil : cp_alloc_zeroed(Int(ringSize) * MemoryLayout<kvm_dirty_gfn>.stride)
         guard ringSize == 0 || ring != nil else {
             cp_free_zeroed(memory)
             return (nil, .noMemory)
         }
-        vcpu.state.initialize(to: VCPUState(kvm: vm.kvm, id: id, ring: ring, ringSize: ringSize))
+        vcpu.memory.initialize(to: VCPUMemory(VCPUState(kvm: vm.kvm, id: id, ring: ring, ringSize: ringSize)))
         let addition = vm.locked(.vcpus) { () -> Addition in
             var taken = false
             vm.forEachListedVCPU { taken = taken || $0.state.pointee.id == id }
             guard !taken else { return .exists }
             guard vm.ringSize == ringSize else { return .ringsSwitched }
             // Behind the others: dirty rings are reset in the order in which vCPUs were made.
-            var link = vm.firstVCPU
-            vm.forEachListedVCPU { link = $0.next }
-            vm.vcpusMade.pointee += 1
-            vcpu.state.pointee.sequence = vm.vcpusMade.pointee
+            var last: VCPU?
+            vm.forEachListedVCPU { last = $0 }
+            vm.memory.pointee.vcpus.made += 1
+            vcpu.state.pointee.sequence = vm.memory.pointee.vcpus.made
             vcpu.state.pointee.isListed = true
-            link.pointee = UInt(bitPattern: vcpu.state)
+            if let last { last.nextListed = vcpu } else { vm.firstListedVCPU = vcpu }
             return .done
         }
         guard addition == .done else {
@@ -59,20 +59,18 @@ extension VCPU {
         vm.locked(.vcpus) {
             vm.counters.absorb(counters)
             state.pointee.isListed = false
-            let here = UInt(bitPattern: state)
-            if vm.firstVCPU.pointee == here {
-                vm.firstVCPU.pointee = next.pointee
+            if vm.firstListedVCPU == self {
+                vm.firstListedVCPU = nextListed
             } else {
                 vm.forEachListedVCPU {
-                    if $0.next.pointee == here { $0.next.pointee = next.pointee }
+                    if $0.nextListed == self { $0.nextListed = nextListed }
                 }
             }
         }
         while isPinned { cp_yield() }
         cache.drain()
         cp_free_zeroed(state.pointee.ringEntries)
-        state.deinitialize(count: 1)
-        cp_free_zeroed(state)
+        cp_free_zeroed(memory)
     }
 
     /// Drops its root and goes to another address space.
@@ -89,8 +87,6 @@ extension VCPU {
 
 extension VM {
     package func destroyVCPUs() {
-        while let pointer = OpaquePointer(bitPattern: locked(.vcpus) { firstVCPU.pointee }) {
-            VCPU(pointer).destroy()
-        }
+        while let vcpu = locked(.vcpus, { firstListedVCPU }) { vcpu.destroy() }
     }
 }

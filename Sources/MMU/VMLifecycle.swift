@@ -13,9 +13,9 @@ extension VM {
         TableArena.seeToForks()
         TraceRings.seeToForks()
         keepInForkedChild(freeTable)
-        guard let memory = cp_alloc_zeroed(bytes) else { return nil }
-        let vm = VM(memory.assumingMemoryBound(to: CTDPMMU.kvm.self))
-        vm.state.initialize(to: VMState(config))
+        guard let memory = cp_alloc_zeroed(MemoryLayout<VMMemory>.size) else { return nil }
+        let vm = VM(memory.assumingMemoryBound(to: VMMemory.self))
+        vm.memory.initialize(to: VMMemory(config))
         vm.lock.setRank(LockRank.mmu)
         vm.srcu.initialize(rank: LockRank.srcuReader)
         guard vm.makeSlotTables() else {
@@ -32,7 +32,6 @@ extension VM {
             return warn(.leak, "tdpmmu_destroy_vm", "kvm->srcu has readers: the VM's memory is not freed")
         }
         freeSlotTables()
-        state.deinitialize(count: 1)
-        cp_free_zeroed(kvm)
+        cp_free_zeroed(memory)
     }
 }

@@ -36,15 +36,9 @@ package struct VMState: ~Copyable {
     let invalidateEnd = Atomic<UInt64>(0)
     /// InvalidationRange: was any such gfn named yet?
     let invalidationRange = Atomic<UInt8>(0)
-    /// Slot records ever made; under VMLock.slots.
-    let slotSequence = Atomic<UInt64>(0)
-    /// Slots with dirty logging; under VMLock.slots.
-    let loggedSlots = Atomic<Int64>(0)
     /// Events, by bit, that go to rings; and those that go anywhere.
     let ringEvents = Atomic<UInt64>(0)
     let tracedEvents = Atomic<UInt64>(0)
-    /// Tables taken by this VM and not yet freed, for the limit.
-    let tablesTaken = Atomic<UInt64>(0)
 
     init(_ config: VMConfiguration) {
         self.config = config

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
+import Sync
 import Synchronization
 
 /// One table: a page of 512 SPTEs and its header.  It may be named anywhere; its entries
@@ -118,7 +119,7 @@ package struct Table: Equatable {
     }
 
     @inline(__always) package var rcuHead: UnsafeMutablePointer<rcu_head> {
-        withUnsafeMutablePointer(to: &header.pointee.rcuHead) { $0 }
+        place(of: &header.pointee.rcuHead)
     }
 
     /// The table around an rcu_head: headers are aligned to their size.

@@ -6,7 +6,7 @@ import Sync
 /// lock.  One thread at a time drives a vCPU; should a second one come, it is
 /// served from the arena.
 package struct TableCache {
-    package struct Storage {
+    package struct Storage: ~Copyable {
         /// Held while a thread is inside; never waited for.
         var busy = cp_mutex()
         var count: Int32 = 0
@@ -24,7 +24,7 @@ package struct TableCache {
     @inline(__always) package init(_ storage: UnsafeMutablePointer<Storage>) { self.storage = storage }
 
     @inline(__always) private var busy: FutexMutex {
-        FutexMutex(UnsafeMutableRawPointer(storage).assumingMemoryBound(to: cp_mutex.self))
+        FutexMutex(place(of: &storage.pointee.busy))
     }
 
     /// A free page, or nil when the system has no more memory.

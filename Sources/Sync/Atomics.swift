@@ -13,14 +13,10 @@ package func atomic32(_ word: UnsafeMutablePointer<UInt32>) -> AtomicWord32 {
     UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt32>.self)
 }
 
+/// Where a field of a struct in memory lies: place(of: &pointer.pointee.field).
 @inline(__always)
-package func atomic64(_ word: UnsafeMutablePointer<UInt64>) -> AtomicWord64 {
-    UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt64>.self)
-}
-
-@inline(__always)
-package func atomicWord(_ word: UnsafeMutablePointer<UInt>) -> AtomicWord {
-    UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt>.self)
+package func place<T: ~Copyable>(of field: inout T) -> UnsafeMutablePointer<T> {
+    withUnsafeMutablePointer(to: &field) { $0 }
 }
 
 /// A shared word of a C struct, as the atomic that it is.

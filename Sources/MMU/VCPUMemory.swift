@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CTDPMMU
+import PageTable
+import Synchronization
+
+/// The one allocation of a vCPU, aligned to a cache line, behind the opaque struct kvm_vcpu.
+/// Each part begins on a line of its own, and none has an end of its own.
+struct VCPUMemory: ~Copyable {
+    var state: VCPUState
+    private let afterState = Reserved<7>(repeating: 0)
+    var cache = TableCache.Storage()
+    private let afterCache = Reserved<6>(repeating: 0)
+    var link = VCPULink()
+    var counters = CounterBlock()
+
+    init(_ state: consuming VCPUState) { self.state = state }
+}
+
+/// A vCPU's place in the VM's list.
+struct VCPULink: ~Copyable {
+    /// Under VMLock.vcpus.
+    var next: UnsafeMutablePointer<VCPUMemory>? = nil
+    private let reserved = Reserved<7>(repeating: 0)
+}
+
+/// A vCPU's state.  Its thread writes it.
+package struct VCPUState: ~Copyable {
+    package let kvm: UnsafeMutablePointer<kvm>
+    package let id: Int32
+    /// 0 normal, 1 SMM.
+    var addressSpace: Int32 = 0
+    /// The root it walks (a header's address), or 0; it owns a reference.
+    let root = Atomic<UInt>(0)
+    /// Its dirty ring, if the VM has rings.
+    let ringEntries: UnsafeMutablePointer<kvm_dirty_gfn>?
+    let ringSize: UInt32
+    /// Entries ever pushed, by its thread; entries ever reset, under VMLock.slots.
+    let dirtyIndex = Atomic<UInt32>(0)
+    let resetIndex = Atomic<UInt32>(0)
+    /// Asked to leave its root: kvm_mmu_load() before it walks again.
+    let mustLoad = Atomic<Bool>(false)
+    /// Odd while the CPU model is in the guest; ForkGate.forks when it last went in.
+    let guestEntries = Atomic<UInt32>(0)
+    let guestForks = Atomic<UInt32>(0)
+    /// Counts the VM's vCPUs: which of two was made later.  This and the next two under VMLock.vcpus.
+    var sequence: UInt64 = 0
+    var isListed = false
+    /// Loops that stand on it.
+    var pins: Int32 = 0
+
+    init(kvm: UnsafeMutablePointer<kvm>, id: Int32, ring: UnsafeMutableRawPointer?, ringSize: UInt32) {
+        self.kvm = kvm
+        self.id = id
+        ringEntries = ring?.assumingMemoryBound(to: kvm_dirty_gfn.self)
+        self.ringSize = ringSize
+    }
+}

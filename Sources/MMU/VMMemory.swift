@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CTDPMMU
+import Synchronization
+
+/// Fills up what would share a cache line with the next field.  MMUTests measures.
+typealias Reserved<let words: Int> = InlineArray<words, UInt>
+
+/// The one allocation of a VM, aligned to a cache line.  struct kvm, which C points to, comes
+/// first.  Each part begins on a line of its own: mmu_lock, what is mostly read, each small
+/// lock with what it protects, what many threads count.  Nothing in it has an end of its own,
+/// so its memory is just freed.
+struct VMMemory: ~Copyable {
+    var kvm = CTDPMMU.kvm()
+    private let afterKVM = Reserved<5>(repeating: 0)
+    /// Just whole lines; what it grows by, a filler behind it completes.
+    var state: VMState
+    var pages = PagesLock()
+    var slots = SlotsLock()
+    var retiredSlots = RetiredSlotsLock()
+    var vcpus = VCPUsLock()
+    var recovery = RecoveryLock()
+    var tables = TableCount()
+    /// What anybody counts at any time.
+    var counters = CounterBlock()
+    /// What holders of mmu_lock for write count, who are alone with it.
+    var exclusiveCounters = CounterBlock()
+
+    init(_ config: VMConfiguration) { state = VMState(config) }
+}
+
+/// Tables taken by a VM and not yet freed, for the limit.
+struct TableCount: ~Copyable {
+    let taken = Atomic<UInt64>(0)
+    private let reserved = Reserved<7>(repeating: 0)
+}
