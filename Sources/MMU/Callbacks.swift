@@ -59,7 +59,7 @@ package struct RigCallbacks {
         let mayWrite = !slot.isReadOnly
         guard let callback = ops.gfn_to_pfn else {
             // The host's virtual frames stand in for physical ones, folded to fit.
-            let frame = (slot.pointee.userspace_addr >> 12) &+ (gfn.raw - slot.pointee.base_gfn)
+            let frame = (slot.pointee.userspace_addr >> 12) &+ (gfn.raw &- slot.pointee.base_gfn)
             return HostPage(pfn: PFN(frame & vm.pfnMask), writable: mayWrite, level: .maxHuge)
         }
         var writable = mayWrite, level = Level.maxHuge.raw

@@ -12,6 +12,6 @@ extension UnsafePointer where Pointee == kvm_memory_slot {
         if let vcpu, let ring = vcpu.ring { return vcpu.pushDirty(self, gfn, ring) }
         // Rings belong to vCPUs, and there is no bitmap beside them.
         let record = UnsafeRawPointer(self).assumingMemoryBound(to: SlotRecord.self)
-        record.pointee.bitmap?.set(gfn.raw - pointee.base_gfn)
+        record.pointee.bitmap?.set(gfn.raw &- pointee.base_gfn)
     }
 }

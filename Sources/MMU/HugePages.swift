@@ -44,7 +44,7 @@ extension VM {
     ) -> Bool {
         let level = Level(iter.level), gfn = GFN(iter.gfn)
         // A table that reaches out of the slot says nothing about what is outside.
-        guard level <= .maxHuge, gfn.raw >= slot.base_gfn, gfn.raw < slot.base_gfn + slot.npages else { return false }
+        guard level <= .maxHuge, gfn.raw >= slot.base_gfn, gfn.raw < slot.base_gfn &+ slot.npages else { return false }
         // The rig gets the slot itself, which may be another by now, or none: then nothing is put together.
         guard let slot = self.slot(holding: gfn, addressSpace: Int32(slot.as_id), rcu) else { return false }
         return slot.allows(level, at: gfn) && rig.mappingLevel(of: gfn, in: slot) >= level

@@ -7,6 +7,7 @@ import Sync
 /// What the VM tells its rig: warnings, and that CPUs are to forget translations.
 extension VM {
     /// Tells the VM's handler, or the process's.
+    @inline(never)
     package func warn(
         _ kind: WarningKind, _ function: StaticString, _ text: StaticString,
         _ value0: UInt64 = 0, _ value1: UInt64 = 0

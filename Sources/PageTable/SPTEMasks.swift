@@ -100,8 +100,8 @@ package struct SPTEMasks {
         }
         logBits = accessed | dirty | SPTE.writable
         // A bit with two meanings would let one be mistaken for the other.
-        precondition(hostWritable & mmuWritable == 0 && (hostWritable | mmuWritable) & leafBits == 0)
-        precondition((accessed | dirty) & (hostWritable | mmuWritable | SPTE.mmuPresent) == 0)
+        assert(hostWritable & mmuWritable == 0 && (hostWritable | mmuWritable) & leafBits == 0)
+        assert((accessed | dirty) & (hostWritable | mmuWritable | SPTE.mmuPresent) == 0)
     }
 
     /// False where an MMIO SPTE could be taken for a real one: then MMIO is not cached.
