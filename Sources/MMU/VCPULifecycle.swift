@@ -37,7 +37,7 @@ extension VCPU {
             // Behind the others: dirty rings are reset in the order in which vCPUs were made.
             var last: VCPU?
             vm.forEachListedVCPU { last = $0 }
-            vm.memory.pointee.vcpus.made += 1
+            vm.memory.pointee.vcpus.made &+= 1
             vcpu.state.pointee.sequence = vm.memory.pointee.vcpus.made
             vcpu.state.pointee.isListed = true
             if let last { last.nextListed = vcpu } else { vm.firstListedVCPU = vcpu }
