@@ -9,13 +9,13 @@ struct DirtyBitmap {
     static func wordCount(pages: UInt64) -> Int { Int((pages + 63) / 64) }
 
     static func make(pages: UInt64, allDirty: Bool) -> DirtyBitmap? {
-        let count = wordCount(pages: pages)
-        guard let memory = cp_alloc_zeroed(count * MemoryLayout<Atomic<UInt64>>.stride) else { return nil }
+        let words = wordCount(pages: pages)
+        guard let memory = cp_alloc_zeroed(words * MemoryLayout<Atomic<UInt64>>.stride) else { return nil }
         if allDirty {
             // Its slot is not published yet.  Word by word; of the last one only the slot's own pages.
             let raw = memory.assumingMemoryBound(to: UInt64.self)
-            raw.update(repeating: .max, count: count)
-            if pages % 64 != 0 { raw[count - 1] = (1 << (pages % 64)) - 1 }
+            raw.update(repeating: .max, count: words)
+            if pages % 64 != 0 { raw[words - 1] = (1 << (pages % 64)) - 1 }
         }
         return DirtyBitmap(words: memory.assumingMemoryBound(to: Atomic<UInt64>.self))
     }
