@@ -989,7 +989,7 @@ static bool survives(uint64_t seed, const char *program)
     if (child < 0)
         exit(2);
     if (child == 0) {
-        alarm(20);
+        alarm(60);
         run_input(generated, size);
         _exit(0);
     }
@@ -1015,7 +1015,7 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (argc == 3 && strcmp(argv[1], "replay") == 0) {
         verbose = true;
-        alarm(20);
+        alarm(60);
         run_input(generated, generate(strtoull(argv[2], NULL, 0)));
         puts("survived");
         return 0;

@@ -498,7 +498,7 @@ static int in_child(void)
 
     assert_true(child >= 0);
     if (child == 0) {
-        alarm(10);
+        alarm(60);
         make_world();
         armed = true;
         switch (where->place) {

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATIENCE_S 20
+#define PATIENCE_S 60 /* longer than any machine is busy */
 
 static bool under_mode(const char *name)
 {
