@@ -10,8 +10,6 @@ import Tracing
 extension VM {
     /// nil when there is no memory.
     package static func make(_ config: VMConfiguration) -> VM? {
-        TableArena.seeToForks()
-        TraceRings.seeToForks()
         keepInForkedChild(freeTable)
         guard let memory = cp_alloc_zeroed(MemoryLayout<VMMemory>.size) else { return nil }
         let vm = VM(memory.assumingMemoryBound(to: VMMemory.self))

@@ -38,12 +38,13 @@ package enum TableArena {
     private static let smallestReservation: UInt = 64 &<< 20
 
     /// Protects the fields above, the blocks' own, and the growth of the arena.
+    /// Who comes to it has it in the list of what a fork sets right.
     @inline(__always) private static var mutex: RankedMutex {
-        RankedMutex(cp_arena_mutex(), .arena)
+        if !ForkList.has(.arena) { seeToForks() }
+        return RankedMutex(cp_arena_mutex(), .arena)
     }
 
-    /// Its entry in the list of what a fork sets right (Sync/ForkList.swift).
-    package static func seeToForks() {
+    @inline(never) private static func seeToForks() {
         ForkList.add(.arena, prepare: { TableArena.mutex.lock() }, parent: { TableArena.mutex.unlock() },
                      child: { TableArena.mutex.unlock() })
     }

@@ -76,36 +76,4 @@ extension SRCUDomain {
         if state.pointee.wanted < number { state.pointee.wanted = number }
         return number
     }
-
-    /// The end of a domain.  False, with a warning, while it is in use.
-    @discardableResult
-    package func cleanUp() -> Bool {
-        guard check("cleanup_srcu_struct") else { return false }
-        SRCU.mutex.lock()
-        advance()
-        let state = state
-        let readers = !isDrained(0) || !isDrained(1)
-        let callbacks = state.pointee.queued != state.pointee.invoked
-        let waiters = state.pointee.waiters != 0
-        if readers || callbacks || waiters {
-            SRCU.mutex.unlock()
-            let text: StaticString = readers ? "the SRCU domain still has readers"
-                : callbacks ? "the SRCU domain still has callbacks"
-                : "the SRCU domain is waited for"
-            warn(.rcu, "cleanup_srcu_struct", text, address)
-            return false
-        }
-        let next = state.pointee.next
-        let previous = state.pointee.prev
-        if let next { next.pointee.prev = previous }
-        if let previous {
-            previous.pointee.next = next
-        } else {
-            cp_srcu_all().pointee.domains = next
-        }
-        shared(cp_srcu_self(state)).pointee.store(0, ordering: .relaxed)
-        shared(cp_srcu_listed(state)).pointee.store(0, ordering: .relaxed)
-        SRCU.mutex.unlock()
-        return true
-    }
 }

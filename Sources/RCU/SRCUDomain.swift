@@ -27,34 +27,14 @@ package struct SRCUDomain {
 
     /// Relaxed: a user of the domain was told of it by the caller of initialize().
     @inline(__always)
-    private var isAlive: Bool {
+    var isAlive: Bool {
         shared(cp_srcu_self(state)).pointee.load(ordering: .relaxed) == UInt(bitPattern: domain)
     }
 
     /// Acquire: pairs with the release in enlist; the id is there.
     @inline(__always)
-    private var isListed: Bool {
+    var isListed: Bool {
         shared(cp_srcu_listed(state)).pointee.load(ordering: .acquiring) != 0
-    }
-
-    /// May it be used?  If not, a warning.  One made by DEFINE_SRCU() becomes known here.
-    @inline(__always)
-    func check(_ function: StaticString) -> Bool {
-        if isAlive, isListed { return true }
-        return checkSlow(function)
-    }
-
-    @inline(never)
-    private func checkSlow(_ function: StaticString) -> Bool {
-        guard isAlive else {
-            warn(.rcu, function, "this SRCU domain was never initialised, or is cleaned up",
-                 address)
-            return false
-        }
-        SRCU.mutex.lock()
-        if !isListed { enlist() }
-        SRCU.mutex.unlock()
-        return true
     }
 
     /// SRCU mutex held.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// An SRCU domain from its begin, and its readers.
+// An SRCU domain from its begin to its end, and its readers.
 import CPlatform
 import CTDPMMU
 import Sync
@@ -17,6 +17,59 @@ extension SRCUDomain {
         enlist()
         SRCU.mutex.unlock()
         shared(cp_srcu_self(state)).pointee.store(UInt(bitPattern: domain), ordering: .relaxed)
+    }
+
+    /// The end of a domain.  False, with a warning, while it is in use.
+    @discardableResult
+    package func cleanUp() -> Bool {
+        guard check("cleanup_srcu_struct") else { return false }
+        SRCU.mutex.lock()
+        advance()
+        let state = state
+        let readers = !isDrained(0) || !isDrained(1)
+        let callbacks = state.pointee.queued != state.pointee.invoked
+        let waiters = state.pointee.waiters != 0
+        if readers || callbacks || waiters {
+            SRCU.mutex.unlock()
+            let text: StaticString = readers ? "the SRCU domain still has readers"
+                : callbacks ? "the SRCU domain still has callbacks"
+                : "the SRCU domain is waited for"
+            warn(.rcu, "cleanup_srcu_struct", text, address)
+            return false
+        }
+        let next = state.pointee.next
+        let previous = state.pointee.prev
+        if let next { next.pointee.prev = previous }
+        if let previous {
+            previous.pointee.next = next
+        } else {
+            cp_srcu_all().pointee.domains = next
+        }
+        shared(cp_srcu_self(state)).pointee.store(0, ordering: .relaxed)
+        shared(cp_srcu_listed(state)).pointee.store(0, ordering: .relaxed)
+        SRCU.mutex.unlock()
+        return true
+    }
+
+    /// May it be used?  If not, a warning.  One made by DEFINE_SRCU() becomes known here.
+    @inline(__always)
+    func check(_ function: StaticString) -> Bool {
+        if isAlive, isListed { return true }
+        return checkSlow(function)
+    }
+
+    @inline(never)
+    private func checkSlow(_ function: StaticString) -> Bool {
+        guard isAlive else {
+            warn(.rcu, function, "this SRCU domain was never initialised, or is cleaned up",
+                 address)
+            return false
+        }
+        ForkSupport.install()
+        SRCU.mutex.lock()
+        if !isListed { enlist() }
+        SRCU.mutex.unlock()
+        return true
     }
 
     /// The index for readUnlock, or a negative errno with a warning.

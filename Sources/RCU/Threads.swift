@@ -10,8 +10,8 @@ enum Threads {
     /// its exit handler, or there is no handler to be had.
     @inline(never)
     static func join() -> Bool {
+        ForkSupport.install()  // also for a thread that will not be on the list: it takes the mutex
         if cp_self().pointee.exiting != 0 || !cp_thread_at_exit(CP_EXIT_RCU, threadExits) { return false }
-        ForkSupport.install()
         let signals = cp_signals_block()
         Registry.add()
         cp_signals_restore(signals)

@@ -39,26 +39,37 @@ package enum ForkStep: UInt32 {
 package enum ForkList {
     package typealias Hook = @convention(c) () -> Void
 
+    @inline(__always)
     private static func hooks(_ step: UInt32) -> (prepare: AtomicWord, parent: AtomicWord, child: AtomicWord) {
         let entry = cp_fork_steps() + Int(step)
         return (shared(cp_fork_step_prepare(entry)), shared(cp_fork_step_parent(entry)),
                 shared(cp_fork_step_child(entry)))
     }
 
+    /// Is it in the list?  Then a fork that begins from now on brings it to rest.
+    @inline(__always)
+    package static func has(_ step: ForkStep) -> Bool {
+        // Acquire: pairs with the release in set(); who sees the hook sees the others.
+        hooks(step.rawValue).prepare.pointee.load(ordering: .acquiring) != 0
+    }
+
+    /// Before a mutex of the step is taken for the first time, by whatever way: where the mutex is
+    /// given out, or, for RCU, at each first use.
     /// Cheap enough for every thread's first use: any number of threads may add an entry, and
     /// all add the same.
     package static func add(_ step: ForkStep, prepare: Hook, parent: Hook, child: Hook) {
+        cp_set_fork_hooks({ ForkList.prepare() }, { ForkList.parent() }, { ForkList.child() })
         set(.gate, { ForkGate.close() }, { ForkGate.open() }, { ForkGate.childForked() })
         set(.lockQueues, {}, {}, { LockQueue.forgetAll() })
         set(step, prepare, parent, child)
-        cp_set_fork_hooks({ ForkList.prepare() }, { ForkList.parent() }, { ForkList.child() })
     }
 
     private static func set(_ step: ForkStep, _ prepare: Hook, _ parent: Hook, _ child: Hook) {
         let hooks = hooks(step.rawValue)
         hooks.child.pointee.store(unsafeBitCast(child, to: UInt.self), ordering: .relaxed)
         hooks.parent.pointee.store(unsafeBitCast(parent, to: UInt.self), ordering: .relaxed)
-        hooks.prepare.pointee.store(unsafeBitCast(prepare, to: UInt.self), ordering: .relaxed)
+        // Release: pairs with the acquire in has().
+        hooks.prepare.pointee.store(unsafeBitCast(prepare, to: UInt.self), ordering: .releasing)
     }
 
     /// False if there is none.

@@ -71,7 +71,20 @@ package struct TraceRing {
 
 /// Which rings there are.
 extension TraceRing {
-    static var mutex: RankedMutex { RankedMutex(cp_trace_mutex(), .trace) }
+    /// Who comes to it has it in the list of what a fork sets right, be there a VM or not.
+    private static var mutex: RankedMutex {
+        seeToForks()
+        return RankedMutex(cp_trace_mutex(), .trace)
+    }
+
+    private static func seeToForks() {
+        if ForkList.has(.trace) { return }
+        ForkList.add(.trace, prepare: { TraceRing.mutex.lock() }, parent: { TraceRing.mutex.unlock() }, child: {
+            cp_self().pointee.tid = 0
+            TraceRing.disownOthers()
+            TraceRing.mutex.unlock()
+        })
+    }
 
     static func locked<T>(_ body: () -> T) -> T {
         mutex.locked(body)
@@ -91,7 +104,7 @@ extension TraceRing {
     }
 
     /// In a forked child: threads whose rings these were are not here.  Trace mutex.
-    static func disownOthers() {
+    private static func disownOthers() {
         let own = cp_self().pointee.trace_ring
         forEach { if $0.ring != own { $0.owned.pointee.store(0, ordering: .relaxed) } }
     }

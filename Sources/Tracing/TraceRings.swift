@@ -13,15 +13,6 @@ package enum TraceRings {
         return true
     }
 
-    /// Their entry in the list of what a fork sets right (Sync/ForkList.swift).
-    package static func seeToForks() {
-        ForkList.add(.trace, prepare: { TraceRing.mutex.lock() }, parent: { TraceRing.mutex.unlock() }, child: {
-            cp_self().pointee.tid = 0
-            TraceRing.disownOthers()
-            TraceRing.mutex.unlock()
-        })
-    }
-
     package static func countLost() { shared(cp_trace_lost()).pointee.wrappingAdd(1, ordering: .relaxed) }
 
     static var hasLost: Bool { shared(cp_trace_lost()).pointee.load(ordering: .relaxed) != 0 }
