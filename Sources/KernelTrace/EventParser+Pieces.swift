@@ -7,6 +7,13 @@ extension ByteCursor {
         skip("(") && skipBehind(UInt8(ascii: ")"))
     }
 
+    /// Whose function a probe was on, as far as the beginning of its name tells.
+    var vendorOfPlace: Vendor? {
+        var text = self
+        guard text.skip("(") else { return nil }
+        return text.skip("vmx_") ? .ept : text.skip("svm_") ? .npt : nil
+    }
+
     mutating func returned() -> Int? {
         guard skipPlace(), skip(" ret=") else { return nil }
         return signed()

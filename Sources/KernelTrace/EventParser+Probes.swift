@@ -23,17 +23,26 @@ extension EventParser {
                 gfn: gfn, pfn: pfn, mapWritable: writable))
     }
 
+    static let faultHandled: Parser = { text in
+        guard text.skipPlace(), text.skip(" vcpu="), let vcpu = text.prefixedHex(),
+            text.skip(" addr="), let address = text.prefixedHex(),
+            text.skip(" ec="), let errorCode = text.prefixedHex()
+        else { return nil }
+        return .faultHandled(vcpuPointer: vcpu, address: address, errorCode: errorCode)
+    }
+
     static let allocRoot: Parser = { text in
         guard text.skipPlace(), text.skip(" vcpu="), let vcpu = text.prefixedHex() else { return nil }
         return .allocRoot(vcpuPointer: vcpu)
     }
 
     static let loadRoot: Parser = { text in
+        let vendor = text.vendorOfPlace
         guard text.skipPlace(), text.skip(" vcpu="), let vcpu = text.prefixedHex(),
             text.skip(" root_hpa="), let root = text.prefixedHex(),
             text.skip(" root_level="), let level = text.integer()
         else { return nil }
-        return .loadRoot(vcpuPointer: vcpu, root: root, level: level)
+        return .loadRoot(vcpuPointer: vcpu, root: root, level: level, vendor: vendor)
     }
 
     static let iteratorStart: Parser = { text in

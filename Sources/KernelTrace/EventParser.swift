@@ -33,6 +33,7 @@ enum EventParser {
         "handle_mmio_page_fault": mmioHandled,
         "fast_page_fault": fastPageFault,
         "kvm_smm_transition": smmTransition,
+        "kvm_dirty_ring_push": ringPushed,
         "kvm_mmu_split_huge_page": hugePageSplit,
         "kvm_unmap_hva_range": { $0.hostRange("unmap range").map { .hostUnmapped(start: $0.0, end: $0.1) } },
         "kvm_age_hva": { $0.hostRange("age hva").map { .hostAged(start: $0.0, end: $0.1) } },
@@ -41,6 +42,7 @@ enum EventParser {
         "kvm_mmu_zap_all_fast": { $0.isTextToTheEnd ? $0.toEnd(.zapAllFast) : nil },
         "map": map,
         "map_ret": { $0.returned().map { .mapReturn($0) } },
+        "mmu_page_fault": faultHandled,
         "pf_ret": { $0.returned().map { .pageFaultReturn($0) } },
         "alloc_root": allocRoot,
         "load_pgd": loadRoot,
@@ -104,8 +106,9 @@ extension EventParser {
         guard text.skip("sp gen "), text.hex() != nil, text.skip(" gfn "), let gfn = text.hex(),
             text.skip(" l"), let level = text.integer(), text.skip(" "), text.isTextToTheEnd
         else { return nil }
-        return text.toEnd(
-            .tableAllocated(gfn: gfn, level: level, isNew: text.rest.hasSuffix(" new")))
+        let role = text.rest.split(separator: " ")
+        return text.toEnd(.tableAllocated(TableAllocation(
+            gfn: gfn, level: level, isNew: role.last == "new", hasAD: !role.contains("!ad"))))
     }
 
     private static let spteSet: Parser = { text in
@@ -159,6 +162,15 @@ extension EventParser {
             text.skip(" level "), let level = text.integer(), text.skip(" errno "), let error = text.signed()
         else { return nil }
         return .hugePageSplit(HugePageSplit(gfn: gfn, spte: spte, level: level, error: error))
+    }
+
+    private static let ringPushed: Parser = { text in
+        guard text.skip("ring "), let vcpu = text.integer(), text.skip(": dirty "), text.prefixedHex() != nil,
+            text.skip(" reset "), text.prefixedHex() != nil, text.skip(" slot "), let slot = text.integer(),
+            text.skip(" offset "), let offset = text.prefixedHex(), text.skip(" (used "), text.integer() != nil,
+            text.skip(")"), let id = UInt32(exactly: slot)
+        else { return nil }
+        return .ringPushed(vcpu: vcpu, RingEntry(slot: id, offset: offset))
     }
 
     private static let smmTransition: Parser = { text in

@@ -22,6 +22,9 @@ struct MarkerFields {
         pairs.first.map { ($0.key, $0.value.rest) }
     }
 
+    /// All of them, in order.
+    var all: [(key: String, value: String)] { pairs.map { ($0.key, $0.value.rest) } }
+
     func cursor(_ key: String) -> ByteCursor? {
         pairs.first { $0.key == key }?.value
     }

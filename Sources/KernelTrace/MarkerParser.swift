@@ -12,6 +12,7 @@ enum MarkerParser {
         if text.skip("DONE ") { return done(&text) }
         if text.skip("EXIT ") { return exit(&text) }
         if text.skip("INFO guest_cpuid_80000008") { return guestCPUID(&text) }
+        if let event = machineInfo(&text) { return event }
         if text.skip("DATA ") { return DataParser.parse(&text) }
         guard text.skip("INFO ") else { return nil }
         return text.toEnd(.note)
@@ -77,6 +78,14 @@ enum MarkerParser {
             let gpa = fields.number("phys")
         else { return nil }
         return .mmioExit(vcpu: vcpu, gpa: gpa)
+    }
+
+    /// "INFO vendor= …".
+    private static func machineInfo(_ text: inout ByteCursor) -> TraceEvent? {
+        var copy = text
+        guard copy.skip("INFO "), let fields = MarkerFields(&copy), fields.text("vendor") != nil else { return nil }
+        text = copy
+        return .machineInfo(MachineInfo(fields))
     }
 
     private static func guestCPUID(_ text: inout ByteCursor) -> TraceEvent? {

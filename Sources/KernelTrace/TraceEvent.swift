@@ -81,6 +81,15 @@ package struct HugePageSplit: Equatable {
     }
 }
 
+/// kvm_mmu_get_page.
+package struct TableAllocation: Equatable {
+    package var gfn: UInt64
+    package var level: Int
+    package var isNew: Bool
+    /// The CPU sets Accessed and Dirty below it.
+    package var hasAD: Bool
+}
+
 package struct MMIOMark: Equatable {
     package var address: UInt64 // direct-map virtual address of the entry
     package var gfn: UInt64
@@ -105,7 +114,7 @@ package enum TraceEvent: Equatable {
     case spteChanged(SPTEChange)
     case pageFault(vcpu: Int, address: UInt64, errorCode: UInt64)
     case spteRequested(gfn: UInt64, pfn: UInt64, level: Int)
-    case tableAllocated(gfn: UInt64, level: Int, isNew: Bool)
+    case tableAllocated(TableAllocation)
     case spteSet(gfn: UInt64, spte: UInt64, level: Int, address: UInt64)
     case mmioMarked(MMIOMark)
     case mmioChecked(MMIOCheck)
@@ -120,12 +129,15 @@ package enum TraceEvent: Equatable {
     case hostTestAged(start: UInt64, end: UInt64)
     case invalidateEnd
 
-    // Calls and returns of the TDP MMU's functions.
+    // Calls and returns of the TDP MMU's functions, and of its callers'.
+    /// kvm_mmu_page_fault(), which the vendors' handlers call.
+    case faultHandled(vcpuPointer: UInt64, address: UInt64, errorCode: UInt64)
     case map(MapCall)
     case mapReturn(Int)
     case pageFaultReturn(Int)
     case allocRoot(vcpuPointer: UInt64)
-    case loadRoot(vcpuPointer: UInt64, root: UInt64, level: Int)
+    /// vendor: whose function that was, if its name tells.
+    case loadRoot(vcpuPointer: UInt64, root: UInt64, level: Int, vendor: Vendor?)
     case iteratorStart(RecordedRoot, minLevel: Int, gfn: UInt64)
     case iteratorRestart(next: UInt64, yielded: UInt64)
     case unmap(start: UInt64, end: UInt64, flush: Bool)
@@ -159,10 +171,13 @@ package enum TraceEvent: Equatable {
     case ringEntries(vcpu: Int, entries: [RingEntry])
     case mmioExit(vcpu: Int, gpa: UInt64)
     case guestCPUID(eax: UInt64)
+    case machineInfo(MachineInfo)
 
     /// An event inside an operation that is on no account the guest's or the
     /// user's doing: it neither ends an operation nor begins one.
     case detail
+    /// An entry was put into a dirty ring.
+    case ringPushed(vcpu: Int, RingEntry)
     /// Nothing that a replay needs.
     case note
 }
@@ -172,4 +187,8 @@ package struct TraceLine: Equatable {
     package var number: Int
     package var task: Int
     package var event: TraceEvent
+
+    package init(number: Int, task: Int, event: TraceEvent) {
+        (self.number, self.task, self.event) = (number, task, event)
+    }
 }

@@ -19,16 +19,24 @@ package final class Replayer {
     package let trace: Trace
     private let schedule: Schedule
     private let subject: Subject
+    /// The trace has an INFO line about the machine.
+    private let isMachineTold: Bool
     private let verdict: Verdict
     private let interleaving: Interleaving
     package var onProgress: ((Double) -> Void)?
 
-    package init(trace: Trace, dumps: DumpFile?, mode: ReplayMode = .calls) throws(BadInput) {
+    /// `options`: what the machine is, whatever the trace says of it.
+    package init(trace: Trace, dumps: DumpFile?, mode: ReplayMode = .calls, options: MachineFacts = MachineFacts())
+        throws(BadInput)
+    {
         try Self.requireDumps(trace, dumps)
+        let evidence = try MachineEvidence(trace), machine = evidence.machine(options)
+        let trace = try KVMFaults.translate(trace, machine.vendor)
         self.trace = trace
         schedule = try Schedule(trace, mode)
         let place = Place()
-        subject = Subject(trace)
+        subject = Subject(trace, machine)
+        isMachineTold = evidence.isTold
         verdict = Verdict(trace, place)
         let guest = GuestSide(place, subject, verdict), host = HostSide(trace, place)
         let performer = Performer(mode, place, subject, verdict, guest, host, DirtyLogs(place, subject, verdict))
@@ -36,12 +44,14 @@ package final class Replayer {
     }
 
     /// A trace and the dump file beside it.
-    package convenience init(file: String, mode: ReplayMode = .calls) throws(BadInput) {
+    package convenience init(file: String, mode: ReplayMode = .calls, options: MachineFacts = MachineFacts())
+        throws(BadInput)
+    {
         let trace = try Trace(file: file)
         let beside = DumpFile.candidates(besides: file).first(where: FileBytes.exists)
         var dumps: DumpFile?
         if let beside { dumps = try DumpFile(file: beside) }
-        try self.init(trace: trace, dumps: dumps, mode: mode)
+        try self.init(trace: trace, dumps: dumps, mode: mode, options: options)
     }
 
     private static func requireDumps(_ trace: Trace, _ dumps: DumpFile?) throws(BadInput) {
@@ -71,8 +81,14 @@ extension Replayer {
     /// What our VM does is written down there, if it is set before the replay.
     package var recording: Recording? {
         get { subject.recording }
-        set { subject.recording = newValue }
+        set {
+            subject.recording = newValue
+            if !isMachineTold { newValue?.add(subject.recorded) }
+        }
     }
+
+    /// What it was recorded on, as far as is known.
+    package var recordedMachine: RecordedMachine { subject.recorded }
 
     /// The ids of the dumps, in order.
     package var dumpIDs: [Int] {

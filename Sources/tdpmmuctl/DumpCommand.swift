@@ -9,7 +9,8 @@ struct DumpCommand: ParsableCommand {
         abstract: "Replay a trace up to a dump marker and print the VM's tables as a tree.",
         discussion: """
             A line per table entry: level, gfns, what it is, pfns, and its bits: RWX, A accessed, \
-            D dirty, H writable for the host, M writable for the MMU. Neighbouring leaves with \
+            D dirty, H writable for the host, M writable for the MMU; of EPT the memory type, with + where \
+            the guest's PAT has a say. Neighbouring leaves with \
             the same bits share a line.
 
             Exit status: 0, 1 if the replay met differences on the way or output cannot be written, \
@@ -29,12 +30,15 @@ struct DumpCommand: ParsableCommand {
     @Flag(help: "A line for every leaf.")
     var full = false
 
+    @OptionGroup(title: "Options of the recorded machine")
+    var machine: MachineOptions
+
     func validate() throws {
         if atEnd, dump != nil { throw ValidationError("--at and --at-end exclude each other") }
     }
 
     func run() throws {
-        let replayer = try Replayer(file: file)
+        let replayer = try Replayer(file: file, options: machine.facts)
         try replayer.run(until: try stop(of: replayer))
         defer { replayer.finish() }
         guard let machine = replayer.machine else {

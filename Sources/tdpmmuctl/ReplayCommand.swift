@@ -18,6 +18,9 @@ struct ReplayCommand: ParsableCommand {
             which faults there were, which pages the host had for them and what it took away. The \
             level, the protection, when to split and what to zap must come out of the library alike.
 
+            The machine is what the trace's line "INFO vendor=…" says, or what its events show: options \
+            are for traces that show too little of it, and wrong ones give differences.
+
             Exit status: 0 all equal, 1 differences, or output that cannot be written, 2 input that cannot be replayed, 64 wrong usage.
             """)
 
@@ -35,6 +38,9 @@ struct ReplayCommand: ParsableCommand {
         its dumps go beside it. With --guest, one FILE, which it never takes the place of.
         """, valueName: "trace"))
     var record: String?
+
+    @OptionGroup(title: "Options of the recorded machine")
+    var machine: MachineOptions
 
     @Option(help: ArgumentHelp("Show this many differences of each file.", valueName: "count"))
     var show = 1
@@ -90,7 +96,7 @@ struct ReplayCommand: ParsableCommand {
         let progress = Progress()
         defer { progress.clear() }
         progress.show("\(file): reading")
-        let replayer = try Replayer(file: file, mode: guest ? .guest : .calls)
+        let replayer = try Replayer(file: file, mode: guest ? .guest : .calls, options: machine.facts)
         replayer.report.kept = show
         if record != nil { replayer.recording = try Recording(of: file) }
         replayer.onProgress = { progress.show("\(file): \(Int($0 * 100)) %") }

@@ -29,7 +29,8 @@ extension DirtyLogs {
     func compareHarvest(_ operation: Operation, _ bitmap: [UInt64], base: UInt64) {
         guard !place.isParallel else { return }
         var expected = HarvestCall.expected(
-            bitmap, base: base, mode, splitsEagerly: subject.parameters.splitsEagerly)[...]
+            bitmap, base: base, mode, splitsEagerly: subject.parameters.splitsEagerly,
+            hasPML: subject.recorded.hasPML)[...]
         for index in operation.details {
             let line = trace.lines[index]
             guard let call = HarvestCall(line.event) else { continue }

@@ -17,13 +17,15 @@ enum HarvestCall: Equatable {
         }
     }
 
-    /// base: the gfn of the bitmap's first bit.
-    static func expected(_ bitmap: [UInt64], base: UInt64, _ mode: DirtyLogMode, splitsEagerly: Bool) -> [HarvestCall] {
+    /// base: the gfn of the bitmap's first bit.  Where the CPU logs what becomes dirty, nothing is
+    /// write-protected.
+    static func expected(_ bitmap: [UInt64], base: UInt64, _ mode: DirtyLogMode, splitsEagerly: Bool,
+                         hasPML: Bool) -> [HarvestCall] {
         var calls: [HarvestCall] = []
         for (index, mask) in bitmap.enumerated() where mask != 0 {
             let gfn = base &+ UInt64(index) * 64
             if mode.isManual, mode.isInitiallySet { calls += untilNowUnprotected(gfn, mask, splitsEagerly) }
-            calls.append(.clearDirty(gfn: gfn, mask: mask, writeProtect: true))
+            calls.append(.clearDirty(gfn: gfn, mask: mask, writeProtect: !hasPML))
         }
         return calls
     }

@@ -22,6 +22,7 @@ struct GuestRun {
     let task: Int
     let program: Program
     let longMode: Bool
+    let walksAreWrites: Bool
     /// Accesses known to have been made.
     private(set) var made = 0
     /// The access whose fault was answered last: it is made at any moment, or faults again.
@@ -31,11 +32,12 @@ struct GuestRun {
     /// Accesses of which only a later look at the SPTE tells whether their bits were taken away.
     private var doubtful: [GuestAccess] = []
 
-    init(vcpu: Int, task: Int, program: Program, longMode: Bool) {
+    init(vcpu: Int, task: Int, program: Program, longMode: Bool, walksAreWrites: Bool) {
         self.vcpu = vcpu
         self.task = task
         self.program = program
         self.longMode = longMode
+        self.walksAreWrites = walksAreWrites
     }
 
     var count: Int {
@@ -100,13 +102,13 @@ struct GuestRun {
         return pages + pages.flatMap { supporting($0) }
     }
 
-    /// The guest's own page tables that an access goes through.  To nested paging
-    /// a walk of them is a write, as their Accessed bits may be set by it.
+    /// The guest's own page tables that an access goes through.  To nested paging, and to EPT
+    /// with A/D bits, a walk of them is a write, as their Accessed bits may be set by it.
     private func supporting(_ access: GuestAccess) -> [GuestAccess] {
         guard longMode else { return [] }
         let directory = GuestLayout.pageTables &+ 0x1000 &* (1 &+ access.gpa >> 39)
         return [GuestLayout.pageTables, directory].map {
-            GuestAccess(gpa: $0, access: PageFaultBits.write)
+            GuestAccess(gpa: $0, access: walksAreWrites ? PageFaultBits.write : 0)
         }
     }
 
@@ -151,10 +153,11 @@ extension GuestAccess {
 /// The runs that are going on, one per vCPU.
 struct GuestModel {
     var longMode = false
+    var walksAreWrites = true
     private var runs: [Int: GuestRun] = [:]
 
     mutating func begin(vcpu: Int, task: Int, _ program: GuestRun.Program) {
-        runs[vcpu] = GuestRun(vcpu: vcpu, task: task, program: program, longMode: longMode)
+        runs[vcpu] = GuestRun(vcpu: vcpu, task: task, program: program, longMode: longMode, walksAreWrites: walksAreWrites)
     }
 
     /// The vCPU faulted at gpa: what it has done before.  A fault on code, stack or

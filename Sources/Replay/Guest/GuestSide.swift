@@ -60,7 +60,7 @@ final class GuestSide {
 
     /// Changes that took Accessed or Dirty away, in a parallel part.
     func drop(_ changes: [SPTEChange]) {
-        for change in changes where change.dropsGuestBits { model.drop(gfn: change.gfn) }
+        for change in changes where change.drops(subject.layout.setByCPU) { model.drop(gfn: change.gfn) }
     }
 
     /// Our entry where the task's last fault was.
@@ -84,7 +84,7 @@ extension GuestSide {
     }
 
     private func applyEvidence(_ change: SPTEChange, _ task: Int, _ machine: Machine) {
-        let bits = SPTEBits.accessed | SPTEBits.dirty
+        let bits = subject.layout.setByCPU
         guard SPTEBits.isLeaf(change.old, level: change.level),
             let entry = machine.entry(addressSpace: change.addressSpace, gfn: change.gfn, downTo: change.level),
             entry.level == change.level, entry.spte & ~bits == change.old & ~bits
@@ -93,17 +93,16 @@ extension GuestSide {
         guard missing != 0,
             let (vcpu, access) = model.explanation(
                 change.gfn, pages: Paging.pages(level: change.level),
-                write: missing & SPTEBits.dirty != 0, task: task)
+                write: missing & subject.layout.dirty != 0, task: task)
         else { return }
         apply([access], vcpu: vcpu)
     }
 }
 
 extension SPTEChange {
-    /// The same small page with less of Accessed and Dirty.
-    fileprivate var dropsGuestBits: Bool {
-        let bits = SPTEBits.accessed | SPTEBits.dirty
-        return level == 1 && SPTEBits.isLeaf(old, level: level) && SPTEBits.isLeaf(new, level: level)
+    /// The same small page with less of Accessed and Dirty, which are `bits`.
+    fileprivate func drops(_ bits: UInt64) -> Bool {
+        level == 1 && SPTEBits.isLeaf(old, level: level) && SPTEBits.isLeaf(new, level: level)
             && (old ^ new) & SPTEBits.address == 0 && old & ~new & bits != 0
     }
 }

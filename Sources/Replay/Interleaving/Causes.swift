@@ -108,7 +108,7 @@ struct Causes {
     /// The same but for what a CPU sets; tables by being tables.
     private func isAlike(_ left: UInt64, _ right: UInt64, level: Int) -> Bool {
         if SPTEBits.isTable(left, level: level) { return SPTEBits.isTable(right, level: level) }
-        let bits = SPTEBits.isLeaf(left, level: level) ? SPTEBits.accessed | SPTEBits.dirty : 0
+        let bits = SPTEBits.isLeaf(left, level: level) ? subject.layout.setByCPU : 0
         return left & ~bits == right & ~bits
     }
 }

@@ -5,7 +5,8 @@ import KernelTrace
 /// The VM under test: the only place that calls libtdpmmu, and only its C ABI.
 package final class Machine {
     let kvm: UnsafeMutablePointer<kvm>
-    let rootLevel: Int
+    /// The machine that it is made after.
+    let recorded: RecordedMachine
     private let log: CallbackLog
     private var vcpus: [Int: OpaquePointer] = [:]
     private(set) var slots: [Slot] = []
@@ -19,8 +20,8 @@ package final class Machine {
         var hva: UInt64
     }
 
-    /// A VM with nested paging as the recorded machine has it; nil with errno.
-    init?(rootLevel: Int, physicalAddressBits: Int, parameters: ModuleParameters,
+    /// A VM with tables as the recorded machine has them; nil with errno.
+    init?(_ recorded: RecordedMachine, parameters: ModuleParameters,
           hostLevel: @escaping (UInt64) -> Int, hostPage: @escaping (UInt64) -> HostPage)
     {
         let log = CallbackLog()
@@ -38,9 +39,12 @@ package final class Machine {
         operations.gfn_to_pfn = gfnToPFN
         var config = tdpmmu_vm_config()
         config.size = MemoryLayout<tdpmmu_vm_config>.size
-        config.vendor = TDPMMU_NPT.rawValue
-        config.root_level = UInt32(clamping: rootLevel)
-        config.maxphyaddr = UInt32(clamping: physicalAddressBits)
+        config.vendor = recorded.vendor == .npt ? TDPMMU_NPT.rawValue : TDPMMU_EPT.rawValue
+        config.ad_disabled = recorded.hasAD ? 0 : 1
+        config.no_pml = recorded.hasPML ? 0 : 1
+        config.root_level = UInt32(clamping: recorded.rootLevel)
+        config.maxphyaddr = UInt32(clamping: recorded.physicalBits)
+        config.l1tf_cache_bits = UInt32(clamping: recorded.l1tfCacheBits)
         config.nx_huge_pages = parameters.noExecutableHugePages ? 1 : 0
         config.no_eager_split = parameters.splitsEagerly ? 0 : 1
         config.ops_ctx = Unmanaged.passUnretained(log).toOpaque()
@@ -50,7 +54,7 @@ package final class Machine {
         }
         guard let created else { return nil }
         kvm = created
-        self.rootLevel = rootLevel
+        self.recorded = recorded
     }
 
     deinit {
@@ -58,6 +62,9 @@ package final class Machine {
         observer = nil
         if !isDestroyed { tdpmmu_destroy_vm(kvm) }
     }
+
+    var rootLevel: Int { recorded.rootLevel }
+    var layout: SPTELayout { SPTELayout(recorded) }
 
     /// Ends the VM; whatever it complains of then is still to be had.
     func destroy() {

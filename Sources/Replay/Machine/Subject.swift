@@ -5,6 +5,9 @@ import KernelTrace
 /// module that it obeys.
 final class Subject {
     let trace: Trace
+    /// What the trace was recorded on, and our VM is made after.
+    let recorded: RecordedMachine
+    let layout: SPTELayout
     var machine: Machine?
     var parameters = ModuleParameters()
     /// What our VM does, in a kernel's words.
@@ -12,7 +15,10 @@ final class Subject {
     /// Who is asked in the middle of what the VM does.
     unowned var observer: (any WalkObserver)?
 
-    init(_ trace: Trace) { self.trace = trace }
+    init(_ trace: Trace, _ recorded: RecordedMachine) {
+        (self.trace, self.recorded) = (trace, recorded)
+        layout = SPTELayout(recorded)
+    }
 
     /// The VM, which must have been created by now.
     func require(_ line: TraceLine) throws(BadInput) -> Machine {
@@ -24,30 +30,11 @@ final class Subject {
     func create(_ line: TraceLine, hostLevel: @escaping (UInt64) -> Int, hostPage: @escaping (UInt64) -> HostPage)
         throws(BadInput)
     {
-        let created = Machine(rootLevel: rootLevel, physicalAddressBits: physicalAddressBits, parameters: parameters,
-                              hostLevel: hostLevel, hostPage: hostPage)
-        guard let created else {
-            throw trace.badInput(
-                line.number, "no VM with \(rootLevel) levels and \(physicalAddressBits) address bits")
+        guard let created = Machine(recorded, parameters: parameters, hostLevel: hostLevel, hostPage: hostPage) else {
+            throw trace.badInput(line.number, "no VM can have \(MachineFacts(recorded).text)")
         }
         if recording != nil { created.record() }
         created.observer = observer
         machine = created
-    }
-
-    /// The level of the first root that is loaded.
-    private var rootLevel: Int {
-        for line in trace.lines {
-            if case .loadRoot(_, _, let level) = line.event { return level }
-        }
-        return 4
-    }
-
-    /// MAXPHYADDR as the recorder read it, else that of the recorded machine's model.
-    private var physicalAddressBits: Int {
-        for line in trace.lines {
-            if case .guestCPUID(let eax) = line.event { return Int(eax & 0xff) }
-        }
-        return 40
     }
 }

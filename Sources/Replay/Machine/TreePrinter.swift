@@ -30,7 +30,7 @@ package struct TreePrinter {
             + "address space \(machine.addressSpace(vcpu: first)), "
             + "\(vcpus.count == 1 ? "vCPU" : "vCPUs") \(names)\n"
         let lines = rows(entries).map { line($0, machine) }
-        return head + lines.joined() + summary(entries)
+        return head + lines.joined() + summary(entries, machine.layout)
     }
 }
 
@@ -90,9 +90,9 @@ extension TreePrinter {
             return "table"
         case .leaf:
             return padded("\(size(row.first.level)) leaf\(times)", 14) + "  "
-                + padded(bits(spte), 8) + "  " + pfns(row)
+                + padded(bits(spte, machine.layout), 8) + "  " + pfns(row)
         case .nonpresent:
-            guard SPTEBits.isMMIO(spte) else { return "nonpresent \(hex(spte))" }
+            guard machine.layout.isMMIO(spte) else { return "nonpresent \(hex(spte))" }
             return padded("MMIO\(times)", 14) + "  generation \(hex(machine.generation(ofMMIO: spte)))"
         }
     }
@@ -106,14 +106,21 @@ extension TreePrinter {
         return "pfn \(hex(first)), \(row.count > 2 ? "…, " : "")\(hex(last))"
     }
 
-    private func bits(_ spte: UInt64) -> String {
+    private func bits(_ spte: UInt64, _ layout: SPTELayout) -> String {
         let letters: [(String, Bool)] = [
-            ("R", spte & SPTEBits.present != 0), ("W", spte & SPTEBits.writable != 0),
-            ("X", spte & SPTEBits.noExecute == 0), (" ", true),
-            ("A", spte & SPTEBits.accessed != 0), ("D", spte & SPTEBits.dirty != 0),
-            ("H", spte & SPTEBits.hostWritable != 0), ("M", spte & SPTEBits.mmuWritable != 0),
+            ("R", layout.isReadable(spte)), ("W", spte & SPTEBits.writable != 0),
+            ("X", layout.isExecutable(spte)), (" ", true),
+            ("A", spte & layout.accessed != 0), ("D", spte & layout.dirty != 0),
+            ("H", spte & layout.hostWritable != 0), ("M", spte & layout.mmuWritable != 0),
         ]
-        return letters.map { $0.1 ? $0.0 : "-" }.joined()
+        return letters.map { $0.1 ? $0.0 : "-" }.joined() + memoryType(spte, layout)
+    }
+
+    /// Of EPT: " WB", " UC+" where the guest's PAT has a say.
+    private func memoryType(_ spte: UInt64, _ layout: SPTELayout) -> String {
+        guard let (type, ignoresPAT) = layout.memoryType(spte) else { return "" }
+        let names = [0: "UC", 1: "WC", 4: "WT", 5: "WP", 6: "WB"]
+        return " " + (names[type] ?? "?\(type)") + (ignoresPAT ? "" : "+")
     }
 
     private func size(_ level: Int) -> String {
@@ -124,13 +131,13 @@ extension TreePrinter {
         text + String(repeating: " ", count: max(0, width - text.count))
     }
 
-    private func summary(_ entries: [TableEntry]) -> String {
+    private func summary(_ entries: [TableEntry], _ layout: SPTELayout) -> String {
         let tables = 1 + entries.filter { $0.kind == .table }.count
         let leaves = [1, 2, 3].compactMap { level -> String? in
             let count = entries.filter { $0.kind == .leaf && $0.level == level }.count
             return count > 0 ? "\(count) \(count == 1 ? "leaf" : "leaves") of \(size(level))" : nil
         }
-        let mmio = entries.filter { SPTEBits.isMMIO($0.spte) }.count
+        let mmio = entries.filter { layout.isMMIO($0.spte) }.count
         let parts = ["\(tables) \(tables == 1 ? "table" : "tables")"] + leaves + (mmio > 0 ? ["\(mmio) MMIO"] : [])
         return parts.joined(separator: ", ") + "\n"
     }

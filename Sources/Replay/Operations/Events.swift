@@ -43,7 +43,7 @@ final class Events {
             subject.machine?.endInvalidation(hostStart: range.lowerBound, hostEnd: range.upperBound)
         case .pages(let list): logs.compare(list, line)
         case .ringEntries(let vcpu, let entries): try logs.harvest(vcpu: vcpu, entries, line)
-        case .loadRoot(let pointer, let root, let level):
+        case .loadRoot(let pointer, let root, let level, _):
             let vcpu = try guest.vcpu(pointer, line)
             performer.compareRoot(vcpu, root, level, isNew: false, line)
         case .smmTransition(let vcpu, let entering):
@@ -112,6 +112,7 @@ final class Events {
         try subject.create(line, hostLevel: { [unowned host] in host.level(of: $0) },
                            hostPage: { [unowned host] in host.page($0) })
         guest.model.longMode = longMode
+        guest.model.walksAreWrites = subject.recorded.hasAD
     }
 }
 

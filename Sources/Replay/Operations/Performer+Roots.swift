@@ -10,14 +10,14 @@ extension Performer {
         verdict.compare(begin.number, "kvm_mmu_load returns", 0, machine.loadRoot(vcpu: vcpu))
         compareChanges(operation)
         let last = trace.lines[operation.end]
-        guard case .loadRoot(let loaded, let root, let level) = last.event else { return }
+        guard case .loadRoot(let loaded, let root, let level, _) = last.event else { return }
         verdict.compare(last.number, "load_pgd is for vCPU", pointer, loaded, hex)
         compareRoot(vcpu, root, level, isNew: allocates(operation), last)
     }
 
     private func allocates(_ operation: Operation) -> Bool {
         operation.details.contains {
-            if case .tableAllocated(_, _, isNew: true) = trace.lines[$0].event { true } else { false }
+            if case .tableAllocated(let table) = trace.lines[$0].event { table.isNew } else { false }
         }
     }
 

@@ -54,7 +54,7 @@ extension Performer {
                 verdict.compare(line.number, "split is called with", call, expected) { $0.text }
             case .writeProtectSlot(let recorded, let level):
                 verdict.compare(line.number, "wrprot_slot is called with", recorded, slot, text)
-                verdict.compare(line.number, "wrprot_slot has min_level", level, 1)
+                verdict.compare(line.number, "wrprot_slot has min_level", level, subject.recorded.hasPML ? 2 : 1)
             case .writeProtectSlotReturn(let result):
                 verdict.compare(line.number, "wrprot_slot returns", result, ours.contains { $0.takesWriteAccess })
             case .clearDirtySlot(let recorded), .zapCollapsible(let recorded):

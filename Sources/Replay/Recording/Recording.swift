@@ -30,6 +30,11 @@ package final class Recording {
         }
     }
 
+    /// The machine, of which the trace that is replayed has no line.
+    func add(_ machine: RecordedMachine) {
+        lines.add("tracing_mark_write", "INFO " + MachineFacts(machine).text, task: marks.first?.task ?? 0)
+    }
+
     /// "STEP dump id= root= root_level=".
     private static func replacingRoot(_ text: String, _ root: String?) -> String {
         guard let root, text.hasPrefix("STEP dump ") else { return text }
