@@ -66,6 +66,11 @@ package struct SPTELayout: Equatable, Sendable {
         vendor == .npt ? spte & 1 << 63 == 0 : spte & 1 << 2 != 0
     }
 
+    /// Nobody can use it, and the rights that it had are kept elsewhere: an access will be a fault.
+    package func isAccessTracked(_ spte: UInt64) -> Bool {
+        accessed == 0 && spte & 7 == 0 && spte & (5 << 54) != 0
+    }
+
     /// EPT's memory type of a leaf, and whether it holds whatever the guest's PAT says.
     package func memoryType(_ spte: UInt64) -> (type: Int, ignoresPAT: Bool)? {
         vendor == .npt ? nil : (Int(spte >> 3 & 7), spte & 1 << 6 != 0)

@@ -7,11 +7,14 @@ extension ByteCursor {
         skip("(") && skipBehind(UInt8(ascii: ")"))
     }
 
-    /// Whose function a probe was on, as far as the beginning of its name tells.
+    /// Whose function a probe was on, as far as its name or its module tells.
     var vendorOfPlace: Vendor? {
         var text = self
         guard text.skip("(") else { return nil }
-        return text.skip("vmx_") ? .ept : text.skip("svm_") ? .npt : nil
+        if text.skip("vmx_") { return .ept }
+        if text.skip("svm_") { return .npt }
+        let place = text.word(until: UInt8(ascii: ")"))
+        return place.hasSuffix("[kvm_intel]") ? .ept : place.hasSuffix("[kvm_amd]") ? .npt : nil
     }
 
     mutating func returned() -> Int? {

@@ -42,6 +42,17 @@ package struct MachineFacts: Equatable, Sendable {
         (rootLevel, physicalBits, l1tfCacheBits) = (machine.rootLevel, machine.physicalBits, machine.l1tfCacheBits)
     }
 
+    package init(physicalBits: Int) { self.physicalBits = physicalBits }
+
+    /// `other` says all this as well.
+    package func isPart(of other: MachineFacts) -> Bool {
+        func agrees<Fact: Equatable>(_ path: KeyPath<MachineFacts, Fact?>) -> Bool {
+            self[keyPath: path] == nil || self[keyPath: path] == other[keyPath: path]
+        }
+        return agrees(\.vendor) && agrees(\.hasAD) && agrees(\.hasPML) && agrees(\.rootLevel)
+            && agrees(\.physicalBits) && agrees(\.l1tfCacheBits)
+    }
+
     /// The INFO line that the recorder writes, without "INFO ".
     package var text: String {
         let fields: [(String, String?)] = [
@@ -54,6 +65,7 @@ package struct MachineFacts: Equatable, Sendable {
 
     /// What cannot be of one machine, or nil.
     package var contradiction: String? {
+        if vendor == .npt, hasAD == false { return "ad=0 contradicts vendor=npt" }
         if vendor == .npt, hasPML == true { return "pml=1 contradicts vendor=npt" }
         if hasAD == false, hasPML == true { return "pml=1 contradicts ad=0" }
         return nil

@@ -31,7 +31,7 @@ package final class Replayer {
     {
         try Self.requireDumps(trace, dumps)
         let evidence = try MachineEvidence(trace), machine = evidence.machine(options)
-        let trace = try KVMFaults.translate(trace, machine.vendor)
+        let trace = try KVMFaults.translate(trace, evidence.recorder(options))
         self.trace = trace
         schedule = try Schedule(trace, mode)
         let place = Place()

@@ -8,7 +8,8 @@ struct DumpCommand: ParsableCommand {
         commandName: "dump",
         abstract: "Replay a trace up to a dump marker and print the VM's tables as a tree.",
         discussion: """
-            A line per table entry: level, gfns, what it is, pfns, and its bits: RWX, A accessed, \
+            A line per table entry: level, gfns, what it is, pfns, and its bits: RWX, A accessed (or T \
+            tracked: no rights until the next access, where the CPU has no such bit), \
             D dirty, H writable for the host, M writable for the MMU; of EPT the memory type, with + where \
             the guest's PAT has a say. Neighbouring leaves with \
             the same bits share a line.

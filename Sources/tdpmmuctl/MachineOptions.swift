@@ -32,7 +32,6 @@ struct MachineOptions: ParsableArguments {
 
     func validate() throws {
         if let problem = facts.contradiction { throw ValidationError("no machine has this: \(problem)") }
-        if vendor == .npt, ad == false { throw ValidationError("nested paging has Accessed and Dirty bits: --no-ad takes --vendor ept") }
         if let rootLevel, !(4...5).contains(rootLevel) { throw ValidationError("--root-level takes 4 or 5") }
         if let physicalBits, !(36...52).contains(physicalBits) { throw ValidationError("--maxphyaddr takes 36 to 52") }
         if let l1tfCacheBits, l1tfCacheBits != 0, !(36...46).contains(l1tfCacheBits) {

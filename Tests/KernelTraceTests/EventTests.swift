@@ -19,7 +19,7 @@ final class EventTests: XCTestCase {
         XCTAssertEqual(event("kvm_mmu_spte_requested: gfn 1f pfn 103220 level 2"),
                        .spteRequested(gfn: 0x1f, pfn: 0x103220, level: 2))
         XCTAssertEqual(event("kvm_mmu_get_page: sp gen 0 gfn 40000 l3 8-byte q0 direct wux nxe ad root 0 sync new"),
-                       .tableAllocated(gfn: 0x40000, level: 3, isNew: true))
+                       .tableAllocated(TableAllocation(gfn: 0x40000, level: 3, isNew: true, hasAD: true)))
         XCTAssertEqual(event("kvm_mmu_set_spte: gfn 8 spte 1032c9e67 (rwxu) level 1 at 129ffc040"),
                        .spteSet(gfn: 8, spte: 0x1_032c_9e67, level: 1, address: 0x1_29ff_c040))
         XCTAssertEqual(event("mark_mmio_spte: sptep:ffff888129f0f800 gfn feb00 access 7 gen 1e"),
@@ -45,7 +45,7 @@ final class EventTests: XCTestCase {
         XCTAssertEqual(event("map_ret: (kvm_tdp_page_fault+0xc9/0xf0 [kvm] <- kvm_tdp_mmu_map) ret=-14"), .mapReturn(-14))
         XCTAssertEqual(event("alloc_root: (f+0x4/0x1c0 [kvm]) vcpu=0x10"), .allocRoot(vcpuPointer: 0x10))
         XCTAssertEqual(event("load_pgd: (f+0x4 [kvm_amd]) vcpu=0x10 root_hpa=0x129ff9000 root_level=5"),
-                       .loadRoot(vcpuPointer: 0x10, root: 0x1_29ff_9000, level: 5))
+                       .loadRoot(vcpuPointer: 0x10, root: 0x1_29ff_9000, level: 5, vendor: .npt))
         XCTAssertEqual(event("unmap_gfn_range: (f+0x4) start=0x10 end=0x20 flush=0"),
                        .unmap(start: 0x10, end: 0x20, flush: false))
         XCTAssertEqual(event("unmap_gfn_range_ret: (a <- b) ret=1"), .unmapReturn(true))
@@ -165,6 +165,30 @@ final class MarkerTests: XCTestCase {
         XCTAssertEqual(marker("INFO warm_done"), .note)
         XCTAssertEqual(marker("DATA dirty slot=1 pages=0,2-5"),
                        .pages(PageList(isToClear: false, slot: 1, ranges: [0...0, 2...5])))
+    }
+
+    func testTheMachine() throws {
+        let line = "INFO vendor=ept ad=1 pml=0 root_level=5 maxphyaddr=46 l1tf_cache_bits=44"
+        guard case .machineInfo(let info) = marker(line) else { return XCTFail("no machine") }
+        XCTAssertNil(info.problem)
+        let machine = RecordedMachine(vendor: .ept, hasAD: true, hasPML: false, rootLevel: 5, physicalBits: 46,
+                                      l1tfCacheBits: 44)
+        XCTAssertEqual(info.facts, MachineFacts(machine))
+        XCTAssertEqual("INFO " + info.facts.text, line)
+        let bad = [
+            "vendor=via": "unknown vendor \"via\": npt or ept", "vendor=": "unknown vendor \"\": npt or ept",
+            "vendor=ept ad=2": "the machine cannot have ad=2", "vendor=ept pml=x": "the machine cannot have pml=x",
+            "vendor=ept root_level=3": "the machine cannot have root_level=3",
+            "vendor=ept maxphyaddr=53": "the machine cannot have maxphyaddr=53",
+            "vendor=ept l1tf_cache_bits=47": "the machine cannot have l1tf_cache_bits=47",
+            "vendor=ept tlb=1": "unknown fact \"tlb\" of the machine",
+            "vendor=npt pml=1": "pml=1 contradicts vendor=npt", "vendor=ept ad=0 pml=1": "pml=1 contradicts ad=0",
+            "vendor=npt ad=0": "ad=0 contradicts vendor=npt",
+        ]
+        for (text, problem) in bad {
+            guard case .machineInfo(let info) = marker("INFO " + text) else { return XCTFail(text) }
+            XCTAssertEqual(info.problem, problem, text)
+        }
     }
 
     func testRefusesBadMarkers() {

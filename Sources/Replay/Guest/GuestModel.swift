@@ -173,6 +173,13 @@ struct GuestModel {
         return run.surroundings + run.advance(to: index)
     }
 
+    /// It has written to gfn by now: that, and what it has done before, if it is to do so at all.
+    mutating func writes(vcpu: Int, to gfn: UInt64) -> [GuestAccess] {
+        guard var run = runs[vcpu], let index = run.next(in: gfn, pages: 1, write: true) else { return [] }
+        defer { runs[vcpu] = run }
+        return run.surroundings + run.advance(to: index + 1)
+    }
+
     /// Its fault at gpa has been answered.
     mutating func answer(vcpu: Int, gpa: UInt64) {
         guard let index = runs[vcpu]?.next(in: gpa >> Paging.pageShift, pages: 1) else { return }

@@ -58,6 +58,23 @@ final class GuestSide {
         for access in accesses where machine.access(vcpu: vcpu, access) { verdict.report.guestBits += 1 }
     }
 
+    /// The guest made these accesses, and then the CPU left it: the kernel marks what was logged.
+    func leave(after accesses: [GuestAccess], vcpu: Int) {
+        apply(accesses, vcpu: vcpu)
+        subject.machine?.leaveGuest(vcpu: vcpu)
+    }
+
+    /// An entry of the CPU's log was put into the vCPU's ring outside of any fault: the CPU has just
+    /// left the guest, who had made this access and, as the log is read from its end, no later one.
+    func pushed(_ entry: RingEntry, vcpu: Int, task: Int) {
+        guard subject.recorded.hasPML, tasks[task]?.vcpu == vcpu,
+            let slot = subject.machine?.slot(id: entry.slot), entry.offset < slot.pages
+        else { return }
+        let accesses = model.writes(vcpu: vcpu, to: slot.base &+ entry.offset)
+        guard !accesses.isEmpty else { return }
+        leave(after: accesses, vcpu: vcpu)
+    }
+
     /// Changes that took Accessed or Dirty away, in a parallel part.
     func drop(_ changes: [SPTEChange]) {
         for change in changes where change.drops(subject.layout.setByCPU) { model.drop(gfn: change.gfn) }

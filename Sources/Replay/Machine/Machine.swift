@@ -281,6 +281,11 @@ extension Machine {
         tdpmmu_memslots_generation(kvm, Int32(clamping: addressSpace)) & 0x7ffff
     }
 
+    /// The CPU leaves the guest: what it has logged as dirty is marked.
+    func leaveGuest(vcpu id: Int) {
+        if let vcpu = vcpus[id] { tdpmmu_cpu_exit(vcpu) }
+    }
+
     /// The guest accesses memory as the CPU would; true if that set a bit.
     func access(vcpu id: Int, _ access: GuestAccess) -> Bool {
         guard let vcpu = vcpus[id], let root = root(vcpu: id) else { return false }

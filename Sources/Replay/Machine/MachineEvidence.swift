@@ -35,6 +35,9 @@ struct MachineEvidence {
             l1tfCacheBits: options.l1tfCacheBits ?? told.l1tfCacheBits ?? shown.l1tfCacheBits ?? 0)
     }
 
+    /// Whose handlers wrote the trace, whatever machine it is replayed on.
+    func recorder(_ options: MachineFacts) -> Vendor { told.vendor ?? shown.vendor ?? options.vendor ?? .npt }
+
     /// Was there an INFO line?
     var isTold: Bool { toldAt != 0 }
 }

@@ -110,7 +110,7 @@ extension TreePrinter {
         let letters: [(String, Bool)] = [
             ("R", layout.isReadable(spte)), ("W", spte & SPTEBits.writable != 0),
             ("X", layout.isExecutable(spte)), (" ", true),
-            ("A", spte & layout.accessed != 0), ("D", spte & layout.dirty != 0),
+            layout.accessed == 0 ? ("T", layout.isAccessTracked(spte)) : ("A", spte & layout.accessed != 0), ("D", spte & layout.dirty != 0),
             ("H", spte & layout.hostWritable != 0), ("M", spte & layout.mmuWritable != 0),
         ]
         return letters.map { $0.1 ? $0.0 : "-" }.joined() + memoryType(spte, layout)

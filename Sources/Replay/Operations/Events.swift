@@ -28,8 +28,8 @@ final class Events {
         case .pageFault(let vcpu, let address, let errorCode):
             guest.tasks[line.task, default: GuestSide.RunningTask()].vcpu = vcpu
             guest.tasks[line.task]?.fault = (address, errorCode)
-            guest.apply(guest.model.fault(vcpu: vcpu, gpa: address), vcpu: vcpu)
-        case .mmioExit(let vcpu, let gpa): guest.apply(guest.model.fault(vcpu: vcpu, gpa: gpa), vcpu: vcpu)
+            guest.leave(after: guest.model.fault(vcpu: vcpu, gpa: address), vcpu: vcpu)
+        case .mmioExit(let vcpu, let gpa): guest.leave(after: guest.model.fault(vcpu: vcpu, gpa: gpa), vcpu: vcpu)
         case .pageFaultReturn(let result):
             comparePageFaultReturn(result, line)
             if let task = guest.tasks[line.task], let vcpu = task.vcpu, let fault = task.fault {
@@ -38,6 +38,9 @@ final class Events {
         case .mmioChecked(let check): try compare(check, line)
         case .mmioHandled(let gfn): try compareMMIO(gfn, line)
         case .fastPageFault(let fault): try performer.fastPageFault(fault, line)
+        case .guestCPUID(let eax): compare(MachineFacts(physicalBits: Int(eax & 0xff)), line)
+        case .machineInfo(let info): compare(info.facts, line)
+        case .ringPushed(let vcpu, let entry): guest.pushed(entry, vcpu: vcpu, task: line.task)
         case .invalidateEnd:
             guard let range = host.endInvalidation(task: line.task) else { break }
             subject.machine?.endInvalidation(hostStart: range.lowerBound, hostEnd: range.upperBound)
@@ -48,7 +51,7 @@ final class Events {
             performer.compareRoot(vcpu, root, level, isNew: false, line)
         case .smmTransition(let vcpu, let entering):
             // What it did in SMM, while it still has that address space's root.
-            if !entering { guest.apply(guest.model.end(vcpu: vcpu, succeeded: true), vcpu: vcpu) }
+            if !entering { guest.leave(after: guest.model.end(vcpu: vcpu, succeeded: true), vcpu: vcpu) }
             let result = try subject.require(line).setAddressSpace(vcpu: vcpu, entering ? 1 : 0)
             verdict.compare(line.number, "the switch of address space returns", 0, result)
         default: break
@@ -81,7 +84,7 @@ final class Events {
         switch done.operation {
         case "touch", "batch", "kick", "smi_touch":
             guard let vcpu = guest.tasks[line.task]?.vcpu else { return }
-            guest.apply(guest.model.end(vcpu: vcpu, succeeded: done.result == 0), vcpu: vcpu)
+            guest.leave(after: guest.model.end(vcpu: vcpu, succeeded: done.result == 0), vcpu: vcpu)
         case "enable_cap":
             guard let ours = enabled.removeValue(forKey: line.task) else { return }
             verdict.compare(line.number, "enable_cap returns", done.result, ours)
@@ -116,8 +119,15 @@ final class Events {
     }
 }
 
-/// Looks at our tables that the trace lets us make between operations.
+/// Looks at our tables that the trace lets us make between operations, and at our machine.
 extension Events {
+    /// By options it may be another than the trace says.
+    private func compare(_ told: MachineFacts, _ line: TraceLine) {
+        let ours = MachineFacts(subject.recorded)
+        guard !told.isPart(of: ours) else { return }
+        verdict.differ(line.number, "the machine has", expected: told.text, got: ours.text)
+    }
+
     private func comparePageFaultReturn(_ result: Int, _ line: TraceLine) {
         if let ours = guest.tasks[line.task]?.mapResult {
             verdict.compare(line.number, "the fault returns", result, ours, FaultResult.text)

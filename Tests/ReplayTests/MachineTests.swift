@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import RecordedTraces
+import XCTest
+
+@testable import KernelTrace
+@testable import Replay
+
+/// Which machine a trace is of: what it says, what it shows, and what options say.
+final class MachineTests: XCTestCase {
+    private static let info = "INFO vendor=ept ad=1 pml=1 root_level=4 maxphyaddr=40 l1tf_cache_bits=40"
+
+    private func trace() throws -> Recorded {
+        var trace = try Recorded("612ept-31_small")
+        trace.lines = trace.lines.map { $0.hasPrefix("# entries-in") ? "#" : $0 }
+        return trace
+    }
+
+    /// The trace with what the recorder says of the machine replaced, or without it.
+    private func saying(_ text: String?) throws -> Recorded {
+        var copy = try trace()
+        let line = try copy.number(of: "INFO vendor=") - 1
+        if let text {
+            copy.lines[line] = copy.lines[line].replacingOccurrences(of: Self.info, with: text)
+        } else {
+            copy.lines.remove(at: line)
+        }
+        return copy
+    }
+
+    private func machine(_ recorded: Recorded, _ options: MachineFacts = MachineFacts()) throws -> RecordedMachine {
+        try MachineEvidence(Trace(file: "X.txt", bytes: Recorded.bytes(recorded.lines))).machine(options)
+    }
+
+    private func outcome(_ recorded: Recorded, _ options: MachineFacts) -> Outcome {
+        Outcome {
+            try Replayer(trace: Trace(file: "X.txt", bytes: Recorded.bytes(recorded.lines)),
+                         dumps: DumpFile(file: "X.npt.txt", bytes: Recorded.bytes(recorded.dumpLines)), options: options)
+        }
+    }
+
+    func testTheEventsShowWhatTheRecorderSays() throws {
+        for name in Recorded.all {
+            let trace = try Recorded(name)
+            guard let line = trace.lines.first(where: { $0.contains("INFO vendor=") }) else { continue }
+            var silent = trace
+            silent.lines.removeAll { $0.contains("INFO vendor=") || $0.hasPrefix("# entries-in") }
+            let shown = try machine(silent)
+            // Without a slot that is logged, nothing shows whether the CPU could log; without MMIO,
+            // nothing how that is mitigated.
+            var facts = MachineFacts(shown)
+            if !trace.lines.contains(where: { $0.contains(" wrprot_slot: ") || $0.contains("wrprot=") }) { facts.hasPML = nil }
+            if !trace.lines.contains(where: { $0.contains(" mark_mmio_spte: ") }) { facts.l1tfCacheBits = nil }
+            guard case .machineInfo(let told)? = try Trace(file: "X.txt", bytes: Recorded.bytes(["t-1 [000] .  1: " + line.dropFirst(line.range(of: "tracing_mark")!.lowerBound.utf16Offset(in: line))])).lines.first?.event
+            else { return XCTFail(line) }
+            XCTAssertTrue(facts.isPart(of: told.facts), "\(name): \(facts.text)")
+        }
+    }
+
+    func testATraceThatSaysNothing() throws {
+        let silent = try saying(nil)
+        XCTAssertEqual(MachineFacts(try machine(silent)).text, String(Self.info.dropFirst(5)))
+        XCTAssertEqual(silent.replay(), .equal)
+        XCTAssertEqual(silent.replay(.guest), .equal)
+    }
+
+    func testOptionsComeFirst() throws {
+        let silent = try saying(nil)
+        var options = MachineFacts()
+        options.vendor = .npt
+        XCTAssertEqual(try machine(silent, options).vendor, .npt)
+        XCTAssertFalse(try machine(silent, options).hasPML)
+        for wrong in ["vendor=npt", "vendor=ept ad=0", "vendor=ept root_level=5", "vendor=ept maxphyaddr=44",
+                      "vendor=ept l1tf_cache_bits=44", "vendor=ept l1tf_cache_bits=0"] {
+            guard case .different = outcome(silent, try facts(wrong)) else { return XCTFail(wrong) }
+        }
+        // What a silent trace does not show, one that speaks does.
+        guard case .different = outcome(try trace(), try facts("vendor=ept pml=0")) else { return XCTFail("pml=0") }
+        XCTAssertEqual(outcome(silent, try facts(String(Self.info.dropFirst(5)))), .equal)
+    }
+
+    private func facts(_ text: String) throws -> MachineFacts {
+        let trace = try Trace(file: "X.txt", bytes: Array("t-1 [000] . 1: tracing_mark_write: INFO \(text)\n".utf8))
+        guard case .machineInfo(let info)? = trace.lines.first?.event else { throw trace.badInput(1, text) }
+        return info.facts
+    }
+
+    func testAnINFOThatContradictsItself() throws {
+        let line = try trace().number(of: "INFO vendor=")
+        XCTAssertEqual(try saying("INFO vendor=via").replay(), .bad("X.txt:\(line): unknown vendor \"via\": npt or ept"))
+        XCTAssertEqual(try saying("INFO vendor=npt pml=1").replay(), .bad("X.txt:\(line): pml=1 contradicts vendor=npt"))
+    }
+
+    func testAnINFOThatContradictsTheEvents() throws {
+        let info = try trace().number(of: "INFO vendor=")
+        func check(_ told: String, _ shown: String, at text: String) throws {
+            let line = try trace().number(of: text)
+            XCTAssertEqual(try saying("INFO " + told).replay(), .bad(
+                "X.txt:\(line): this shows \(shown), but line \(info) says \(told.split(separator: " ").last ?? "")"))
+        }
+        try check("vendor=npt", "vendor=ept", at: " load_pgd: ")
+        try check("vendor=ept ad=0", "ad=1", at: " kvm_mmu_get_page: ")
+        try check("vendor=ept root_level=5", "root_level=4", at: " load_pgd: ")
+        try check("vendor=ept maxphyaddr=46", "maxphyaddr=40", at: "INFO guest_cpuid")
+        var copy = try saying("INFO vendor=ept l1tf_cache_bits=44")
+        let line = try copy.number(of: " mark_mmio_spte: ") - 1
+        XCTAssertEqual(copy.replay(), .bad(
+            "X.txt:\(line): this shows l1tf_cache_bits=40, but line \(info) says l1tf_cache_bits=44"))
+        copy = try saying("INFO vendor=ept pml=0")
+        let end = try copy.number(of: " zap_all: ")
+        copy.lines.insert("            user-100     [000] .....  1: wrprot_slot: (f) base_gfn=0x1 npages=0x1 min_level=2", at: end - 1)
+        XCTAssertEqual(copy.replay(), .bad("X.txt:\(end): this shows pml=1, but line \(info) says pml=0"))
+    }
+
+    func testAMachineThatChangesItsMind() throws {
+        var copy = try trace()
+        let line = try copy.number(of: "INFO vendor=")
+        copy.lines.insert(copy.lines[line - 1].replacingOccurrences(of: "pml=1", with: "pml=0"), at: line)
+        XCTAssertEqual(copy.replay(), .bad("X.txt:\(line + 1): the machine is another than on line \(line)"))
+        copy = try trace()
+        let first = try copy.number(of: " load_pgd: "), second = try copy.number(of: " load_pgd: ", occurrence: 2)
+        copy.lines[second - 1] = copy.lines[second - 1].replacingOccurrences(of: "vmx_load", with: "svm_load")
+        XCTAssertEqual(copy.replay(), .bad("X.txt:\(second): vendor is npt here, but ept on line \(first)"))
+        copy = try trace()
+        let table = try copy.number(of: " kvm_mmu_get_page: ", occurrence: 3)
+        copy.lines[table - 1] = copy.lines[table - 1].replacingOccurrences(of: " nxe ad ", with: " nxe !ad ")
+        let before = try copy.number(of: " kvm_mmu_get_page: ")
+        XCTAssertEqual(copy.replay(), .bad("X.txt:\(table): ad is 0 here, but 1 on line \(before)"))
+    }
+}
+
+/// Faults as VMX tells them.
+extension MachineTests {
+    /// Without the probe on kvm_mmu_page_fault(), a misconfiguration has no line at all.
+    func testMisconfigurationsWithoutAProbe() throws {
+        var copy = try trace()
+        XCTAssertTrue(copy.lines.contains { $0.contains(" mmu_page_fault: ") && $0.hasSuffix(" ec=0x8") })
+        copy.lines.removeAll { $0.contains(" mmu_page_fault: ") }
+        XCTAssertEqual(copy.replay(), .equal)
+        XCTAssertEqual(copy.replay(.guest), .equal)
+    }
+
+    /// What the handler made of the exit qualification is compared with ours.
+    func testAFaultThatTheHandlerTellsOtherwise() throws {
+        for (text, other) in [(" ec=0x100000002", " ec=0x100000004"), (" ec=0x100000004", " ec=0x300000004")] {
+            var copy = try trace()
+            let line = try copy.number(of: text + "")
+            let handler = copy.lines[..<line].lastIndex { $0.contains(" mmu_page_fault: ") && $0.hasSuffix(text) }
+                ?? copy.lines.firstIndex { $0.contains(" mmu_page_fault: ") && $0.hasSuffix(text) }
+            guard let handler else { return XCTFail(text) }
+            copy.lines[handler] = copy.lines[handler].replacingOccurrences(of: text, with: other)
+            XCTAssertEqual(copy.replay(), .bad(
+                "X.txt:\(handler + 1): kvm_mmu_page_fault is told another fault than kvm_page_fault on line \(handler)"))
+        }
+    }
+
+    func testAnErrorCodeAmongQualifications() throws {
+        var copy = try trace()
+        let fault = try copy.number(of: " kvm_page_fault: ", occurrence: 2)
+        let line = copy.lines[fault - 1]
+        guard let code = line.range(of: "error_code ") else { return XCTFail(line) }
+        copy.lines[fault - 1] = line[..<code.upperBound] + "0x100000002"
+        XCTAssertEqual(copy.replay(), .bad(
+            "X.txt:\(fault): 0x100000002 is no exit qualification, as others here are"))
+    }
+
+    /// Each bit of a qualification that means something to KVM.
+    func testAFlippedQualificationIsSeen() throws {
+        for bit in [0, 1, 2, 3, 8] as [UInt64] {
+            var copy = try trace()
+            copy.lines.removeAll { $0.contains(" mmu_page_fault: ") }
+            let fault = try copy.number(of: " kvm_page_fault: ", occurrence: 5)
+            let line = copy.lines[fault - 1]
+            guard let code = line.range(of: "error_code 0x"), let value = UInt64(line[code.upperBound...], radix: 16)
+            else { return XCTFail(line) }
+            copy.lines[fault - 1] = line[..<code.upperBound] + String(value ^ 1 << bit, radix: 16)
+            XCTAssertNotEqual(copy.replay(), .equal, "bit \(bit)")
+        }
+    }
+}
