@@ -401,6 +401,7 @@ static void make(struct machine *m)
     config.nx_huge_pages = byte() & 1;
     config.no_eager_split = one_in(3);
     config.no_pml = one_in(3);
+    config.pml_oldest_first = byte() & 1;
     config.zap_slot_only = one_in(3);
     config.dirty_log = one_in(3) ? (one_in(2) ? 3 : 1) : 0;
     config.maxphyaddr = one_in(4) ? 36 + byte() % 17 : 0;
@@ -711,6 +712,7 @@ static void faults(struct machine *m)
         break;
     case 6: kvm_tdp_mmu_get_walk(vcpu_at(m, 'c'), any_gpa(), one_in(40) ? NULL : sptes, one_in(40) ? NULL : &level); break;
     case 7: kvm_tdp_mmu_fast_pf_get_last_sptep(vcpu_at(m, 'c'), any_gfn(), one_in(40) ? NULL : &spte); break;
+    case 9: tdpmmu_cpu_exit(one_in(40) ? NULL : any_vcpu(m)); break;
     case 8: tdpmmu_fast_page_fault(any_vcpu(m), any_gpa(), any_error_code()); break;
     default: tdpmmu_cpu_access(any_vcpu(m), any_gpa(), one_in(16) ? any64() : any_error_code() & 0x16, one_in(4) ? NULL : &spte); break;
     }

@@ -460,6 +460,8 @@ static void nothing(struct rcu_head *unused)
     BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .zap_slot_only = 2 })) \
     BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .l1tf_cache_bits = 35 })) \
     BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .l1tf_cache_bits = 47 })) \
+    BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .pml_oldest_first = 2 })) \
+    BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .reserved = 1 })) \
     /* vm.h: switches */ \
     BAD(enable(NULL, 0, 0, 0) == -EINVAL) \
     BAD(kvm_vm_ioctl_enable_cap(a->kvm, NULL) == -EINVAL) \
@@ -698,7 +700,9 @@ static void nothing(struct rcu_head *unused)
     BAD(tdpmmu_cpu_access(NULL, 0, 0, NULL) == -EINVAL) \
     BAD(tdpmmu_cpu_access(bare, 0, 0, NULL) == -EINVAL) \
     BAD(tdpmmu_cpu_access(a->vcpu, BEYOND << 12, 0, NULL) == -EINVAL) \
-    BAD(tdpmmu_cpu_access(a->vcpu, UINT64_MAX, 0, NULL) == -EINVAL)
+    BAD(tdpmmu_cpu_access(a->vcpu, UINT64_MAX, 0, NULL) == -EINVAL) \
+    BAD(tdpmmu_cpu_exit(NULL) == -EINVAL) \
+    FINE(tdpmmu_cpu_exit(bare))
 
 enum { FIRST = __COUNTER__ };
 

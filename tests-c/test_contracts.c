@@ -243,7 +243,8 @@ static void nothing(struct rcu_head *unused)
     ROW(tdpmmu_trace_write, "Any lock", tdpmmu_trace_write(open("/dev/null", O_WRONLY)), EI) \
     ROW(tdpmmu_trace_mark, "Any lock", tdpmmu_trace_mark(kvm, "here"), EI) \
     /* rig.h */ \
-    ROW(tdpmmu_cpu_access, "Any lock", tdpmmu_cpu_access(vcpu, 0, PFERR_WRITE_MASK, &spte), EI)
+    ROW(tdpmmu_cpu_access, "Any lock", tdpmmu_cpu_access(vcpu, 0, PFERR_WRITE_MASK, &spte), EI) \
+    ROW(tdpmmu_cpu_exit, "Any lock", tdpmmu_cpu_exit(vcpu), EI)
 
 /* What a rig may call in any of its callbacks: what only looks. */
 static const char *const read_only[] = {

@@ -189,11 +189,18 @@ static void logs_are_drained_before_they_are_read(void **state)
         struct kvm_clear_dirty_log clear = { .slot = 0, .num_pages = 512, .dirty_bitmap = all };
 
         memset(all, 0xff, sizeof(all));
+        for (int i = 0; i < VCPUS; i++) /* when the slot came, the first that is logged */
+            assert_int_equal(a->count[TDPMMU_REQ_LEAVE_GUEST][i], k == 0);
         dirty_word(a->kvm);
         for (int i = 0; i < VCPUS; i++)
-            assert_int_equal(a->count[TDPMMU_REQ_LEAVE_GUEST][i], k == 0);
+            assert_int_equal(a->count[TDPMMU_REQ_LEAVE_GUEST][i], k == 0 ? 2 : 0);
         assert_int_equal(kvm_vm_ioctl_clear_dirty_log(a->kvm, &clear), 0);
-        assert_int_equal(a->count[TDPMMU_REQ_LEAVE_GUEST][1], k == 0 ? 2 : 0);
+        assert_int_equal(a->count[TDPMMU_REQ_LEAVE_GUEST][1], k == 0 ? 3 : 0);
+        assert_int_equal(add_slot(a->kvm, 1, KVM_MEM_LOG_DIRTY_PAGES, 512, 512, WORLD_HVA + (1 << 24)), 0);
+        assert_int_equal(add_slot(a->kvm, 0, 0, 0, 512, WORLD_HVA + 4096), 0);
+        assert_int_equal(a->count[TDPMMU_REQ_LEAVE_GUEST][1], k == 0 ? 3 : 0);
+        assert_int_equal(delete_slot(a->kvm, 1), 0); /* the last one */
+        assert_int_equal(a->count[TDPMMU_REQ_LEAVE_GUEST][1], k == 0 ? 4 : 0);
         assert_int_equal(a->warnings, 0);
         tdpmmu_destroy_vm(a->kvm);
     }

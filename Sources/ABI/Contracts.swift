@@ -126,6 +126,7 @@ extension Contract {
 
     // rig.h
     static var tdpmmu_cpu_access: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_cpu_exit: ContractFor<NothingAsked> { ContractFor(.anyLock) }
 
     // lock.h; the lock is the one that they are given, and Sync.RWLock looks at who holds it
     static var tdpmmu_rwlock_init: ContractFor<NothingAsked> { ContractFor(.anyLock) }

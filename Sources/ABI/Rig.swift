@@ -37,3 +37,10 @@ public func tdpmmu_cpu_access(
     case .ringFull: return -ENOBUFS
     }
 }
+
+@c @implementation
+public func tdpmmu_cpu_exit(_ vcpu: OpaquePointer?) -> Int32 {
+    let contract = Contract.tdpmmu_cpu_exit
+    guard let vcpu = contract.vcpu(vcpu), contract.enter(vcpu.vm) != nil else { return .invalid }
+    return vcpu.exitGuest()
+}

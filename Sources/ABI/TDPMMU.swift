@@ -25,6 +25,7 @@ public func kvm_mmu_uninit_tdp_mmu(_ kvm: UnsafeMutablePointer<kvm>?) {
 public func kvm_tdp_mmu_get_vcpu_root_hpa(_ vcpu: OpaquePointer?) -> hpa_t {
     let contract = Contract.kvm_tdp_mmu_get_vcpu_root_hpa
     guard let vcpu = contract.vcpu(vcpu), contract.enter(vcpu.vm) != nil else { return .max }
+    vcpu.exitGuest()
     return vcpu.acquireRoot()?.keep().address ?? .max
 }
 
@@ -51,6 +52,7 @@ public func kvm_tdp_mmu_put_root(_ kvm: UnsafeMutablePointer<kvm>?, _ root: Unsa
 public func kvm_mmu_load(_ vcpu: OpaquePointer?) -> Int32 {
     let contract = Contract.kvm_mmu_load
     guard let vcpu = contract.vcpu(vcpu), contract.enter(vcpu.vm) != nil else { return .invalid }
+    vcpu.exitGuest()
     switch vcpu.load() {
     case .done: return 0
     case .noMemory: return -ENOMEM
@@ -62,6 +64,7 @@ public func kvm_mmu_load(_ vcpu: OpaquePointer?) -> Int32 {
 public func kvm_mmu_unload(_ vcpu: OpaquePointer?) {
     let contract = Contract.kvm_mmu_unload
     guard let vcpu = contract.vcpu(vcpu), contract.enter(vcpu.vm) != nil else { return }
+    vcpu.exitGuest()
     vcpu.unload()
 }
 
@@ -105,6 +108,7 @@ public func kvm_tdp_mmu_map(
     let contract = Contract.kvm_tdp_mmu_map
     guard let vcpu = contract.vcpu(vcpu), let entry = contract.enter(vcpu.vm), entry.isAddress(gpa),
           entry.isLevel(max_level, upTo: 3, "max_level is not 1 to 3 (max_level)") else { return .invalid }
+    vcpu.exitGuest()
     let page = PFN(pfn)
     if page != .noSlot {
         if page.isError { return FaultResult(answer: page).code }
@@ -120,6 +124,7 @@ public func kvm_tdp_mmu_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error
     let contract = Contract.kvm_tdp_mmu_page_fault
     guard let vcpu = contract.vcpu(vcpu), let entry = contract.enter(vcpu.vm) else { return .invalid }
     let access = FaultAccess(gpa, errorCode: error_code)
+    vcpu.exitGuest()
     vcpu.traceFault(access)
     guard gpa >> 12 < entry.vm.gfnLimit.raw else { return FaultResult.emulate.code }
     return vcpu.pageFault(access).code
@@ -141,6 +146,7 @@ public func kvm_vcpu_pre_fault_memory(
         entry.refuse("range is NULL")
         return .invalid
     }
+    vcpu.exitGuest()
     guard isPrefaultRange(range.pointee) else { return .invalid }
     var done = false
     while range.pointee.size > 0 {
@@ -208,6 +214,7 @@ public func tdpmmu_fast_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error
         entry.refuse("the vCPU has no root")
         return .invalid
     }
+    vcpu.exitGuest()
     return vcpu.fastPageFault(FaultAccess(gpa, errorCode: error_code)).code
 }
 

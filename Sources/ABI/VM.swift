@@ -67,7 +67,8 @@ private struct Options {
             ?? flag(raw.nx_huge_pages, "nx_huge_pages is not 0 or 1 (nx_huge_pages)")
             ?? flag(raw.no_eager_split, "no_eager_split is not 0 or 1 (no_eager_split)")
             ?? flag(raw.no_pml, "no_pml is not 0 or 1 (no_pml)")
-            ?? flag(raw.zap_slot_only, "zap_slot_only is not 0 or 1 (zap_slot_only)") { return no }
+            ?? flag(raw.zap_slot_only, "zap_slot_only is not 0 or 1 (zap_slot_only)")
+            ?? flag(raw.pml_oldest_first, "pml_oldest_first is not 0 or 1 (pml_oldest_first)") { return no }
         guard level == 4 || level == 5 else { return Refusal("root_level is not 4 or 5 (root_level)", UInt64(level)) }
         guard (36...52).contains(bits) else { return Refusal("maxphyaddr is not 36 to 52 (maxphyaddr)", UInt64(bits)) }
         guard raw.vendor == 0 || raw.ad_disabled == 0 else {
@@ -78,6 +79,9 @@ private struct Options {
         }
         guard raw.l1tf_cache_bits == 0 || (36...46).contains(raw.l1tf_cache_bits) else {
             return Refusal("l1tf_cache_bits is not 36 to 46 (l1tf_cache_bits)", UInt64(raw.l1tf_cache_bits))
+        }
+        guard raw.reserved == 0 else {
+            return Refusal("reserved is not 0 (reserved)", UInt64(raw.reserved), E2BIG)
         }
         return nil
     }
@@ -90,6 +94,7 @@ private struct Options {
         config.switches.nxHugePages = raw.nx_huge_pages == 1
         config.switches.eagerSplit = raw.no_eager_split == 0
         config.usesPML = raw.vendor == 0 && raw.ad_disabled == 0 && raw.no_pml == 0
+        config.pmlOldestFirst = raw.pml_oldest_first == 1
         config.switches.manualProtect = raw.dirty_log & manualProtectFlag != 0
         config.switches.initiallySet = raw.dirty_log & initiallySetFlag != 0
         config.switches.zapSlotOnly = raw.zap_slot_only == 1
@@ -323,7 +328,8 @@ extension VM {
             spte_changes: clampedTotal(.spteChanges), tlb_flushes: clampedTotal(.flushes),
             yields: clampedTotal(.yields), warnings: clampedTotal(.warnings),
             fast_faults: clampedTotal(.fastFaults), splits: clampedTotal(.splits),
-            nx_splits: clampedTotal(.nxSplits))
+            nx_splits: clampedTotal(.nxSplits), pml_full: clampedTotal(.pmlFull),
+            pml_flushes: clampedTotal(.pmlFlushes))
     }
 }
 

@@ -8,16 +8,17 @@ package enum Counter: Int {
     case faults, fixed, spurious, retried, emulated
     case mmioSPTEs, spteChanges, flushes, yields, warnings
     case fastFaults, splits, nxSplits
+    case pmlFull, pmlFlushes
 }
 
 /// One block of counters, on lines of its own.  Every vCPU has one and the VM has two; a
 /// reader adds them up, so one block alone may be negative.
 package struct CounterBlock: ~Copyable {
-    fileprivate typealias Cells = InlineArray<18, Atomic<Int64>>
+    fileprivate typealias Cells = InlineArray<20, Atomic<Int64>>
 
     /// By Counter.rawValue.
     fileprivate let cells = Cells { _ in Atomic(0) }
-    private let reserved = Reserved<6>(repeating: 0)
+    private let reserved = Reserved<4>(repeating: 0)
 
     init() {}
 

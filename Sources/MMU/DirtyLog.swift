@@ -110,7 +110,7 @@ extension VM {
         clearDirty(base, mask: mask, addressSpace: asID, writeProtect: !logsByDirtyBits, hold, owing: &flush)
     }
 
-    private var logsByDirtyBits: Bool { state.pointee.config.usesPML && masks.dirty != 0 }
+    private var logsByDirtyBits: Bool { usesPML && masks.dirty != 0 }
 
     /// Dirty logging of a slot was switched; its flags are published already.
     @inline(never)
@@ -143,9 +143,6 @@ extension VM {
         self.flush(GFN(slot.base_gfn), pages: slot.npages)
     }
 
-    /// Do the CPUs report pages whose Dirty bit they set?
-    package var usesPML: Bool { state.pointee.config.usesPML }
-
     @inline(never)
     package func markDirty(_ gfn: GFN, addressSpace: Int32) {
         insideRCU { rcu in
@@ -155,19 +152,5 @@ extension VM {
             }
             slot.markDirty(gfn, by: nil)
         }
-    }
-}
-
-extension VCPU {
-    /// Is there room for the page, if it must be logged?
-    package func canLogDirty(_ gfn: GFN, _ rcu: borrowing InsideRCU) -> Bool {
-        guard vm.usesPML, ringIsNearlyFull else { return true }
-        return !(vm.slot(holding: gfn, addressSpace: addressSpace, rcu)?.isDirtyLogged ?? false)
-    }
-
-    /// The CPU set Dirty on the page that holds gfn.
-    package func logDirty(_ gfn: GFN, _ rcu: borrowing InsideRCU) {
-        guard vm.usesPML else { return }
-        vm.slot(holding: gfn, addressSpace: addressSpace, rcu)?.markDirty(gfn, by: self)
     }
 }

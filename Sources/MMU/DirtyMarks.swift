@@ -9,7 +9,10 @@ extension UnsafePointer where Pointee == kvm_memory_slot {
     @inline(__always)
     func markDirty(_ gfn: GFN, by vcpu: VCPU?) {
         guard isDirtyLogged else { return }
-        if let vcpu, let ring = vcpu.ring { return vcpu.pushDirty(self, gfn, ring) }
+        if let vcpu, let ring = vcpu.ring {
+            _ = vcpu.withLog { owned in vcpu.pushDirty(self, gfn, ring, owned) }
+            return
+        }
         // Rings belong to vCPUs, and there is no bitmap beside them.
         let record = UnsafeRawPointer(self).assumingMemoryBound(to: SlotRecord.self)
         record.pointee.bitmap?.set(gfn.raw &- pointee.base_gfn)

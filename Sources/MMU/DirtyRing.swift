@@ -5,8 +5,8 @@ import Sync
 import Synchronization
 
 /// A vCPU's ring of dirty gfns, the other form of the dirty log.  The vCPU's
-/// thread pushes, the rig harvests by flagging entries, and a reset makes the
-/// harvested pages visible again and their entries free.
+/// thread pushes, or who empties the CPU's log; the rig harvests by flagging entries, and a
+/// reset makes the harvested pages visible again and their entries free.
 struct DirtyRing {
     let entries: UnsafeMutablePointer<kvm_dirty_gfn>
     let size: UInt32
@@ -62,8 +62,7 @@ extension VCPU {
     /// Not one more entry fits: nothing may become writable unseen.
     var ringIsFull: Bool { ring.map { ringUsed >= $0.size } ?? false }
 
-    /// By the vCPU's thread only.
-    func pushDirty(_ slot: SlotPointer, _ gfn: GFN, _ ring: DirtyRing) {
+    func pushDirty(_ slot: SlotPointer, _ gfn: GFN, _ ring: DirtyRing, _ owned: borrowing OwnsLog) {
         let index = state.pointee.dirtyIndex.load(ordering: .relaxed)
         if ringUsed >= ring.size {
             vm.warn(.argument, "kvm_dirty_ring_push", "the ring is full, an entry is lost (vCPU, gfn)",

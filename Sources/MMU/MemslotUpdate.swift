@@ -84,7 +84,7 @@ extension VM {
             return .noMemory
         }
         swap(to: next, request.addressSpace, adding: request.slot, held)
-        if isLogged(request.slot) { memory.pointee.slots.logged.wrappingAdd(1, ordering: .relaxed) }
+        if isLogged(request.slot) { countLogged(1) }
         return .none
     }
 
@@ -176,16 +176,25 @@ extension VM {
                 end: GFN(slot.base_gfn + slot.npages), mayBlock: true, &hold, owing: &flush)
             flush.pay { flushAll() }
         }
+        // The flush makes the kernel's vCPUs exit, and the slot's log is still there.
+        forEachVCPU { _ = $0.exitGuest() }
     }
 
     /// What a change of a slot means for its dirty log, once it is published.
     private func finishLogging(from old: kvm_memory_slot, to slot: kvm_memory_slot?, toggles: Bool, _ held: borrowing SlotsLocked) {
         let isOn = isLogged(slot)
         guard isLogged(old) != isOn else { return }
-        memory.pointee.slots.logged.wrappingAdd(isOn ? 1 : -1, ordering: .relaxed)
+        countLogged(isOn ? 1 : -1)
         guard let slot, toggles, slot.flags & UInt32(KVM_MEM_READONLY) == 0 else { return }
         rig.committing(self.slot(id: slot.id, addressSpace: Int32(slot.as_id), held))
         applyLogging(slot, on: isOn)
+    }
+
+    /// The CPUs log as long as there are logged slots.
+    private func countLogged(_ change: Int64) {
+        // Sequentially consistent, with isLoggedByCPUs and waitUntilOutOfGuest().
+        let count = memory.pointee.slots.logged.wrappingAdd(change, ordering: .sequentiallyConsistent).newValue
+        if count == 0 || count == change { drainDirtyLogs() }
     }
 
     private struct ReplacementPlan {

@@ -24,11 +24,15 @@ extension VCPU {
         let vcpu = VCPU(memory.assumingMemoryBound(to: VCPUMemory.self))
         let ringSize = vm.ringSize
         let ring = ringSize == 0 ? nil : cp_alloc_zeroed(Int(ringSize) * MemoryLayout<kvm_dirty_gfn>.stride)
-        guard ringSize == 0 || ring != nil else {
+        let log = vm.usesPML ? cp_alloc_zeroed(PageModificationLog.bytes) : nil
+        guard ringSize == 0 || ring != nil, !vm.usesPML || log != nil else {
+            cp_free_zeroed(log)
+            cp_free_zeroed(ring)
             cp_free_zeroed(memory)
             return (nil, .noMemory)
         }
-        vcpu.memory.initialize(to: VCPUMemory(VCPUState(kvm: vm.kvm, id: id, ring: ring, ringSize: ringSize)))
+        vcpu.memory.initialize(
+            to: VCPUMemory(VCPUState(kvm: vm.kvm, id: id, ring: ring, ringSize: ringSize), log: log))
         let addition = vm.locked(.vcpus) { () -> Addition in
             var taken = false
             vm.forEachListedVCPU { taken = taken || $0.state.pointee.id == id }
@@ -44,6 +48,7 @@ extension VCPU {
             return .done
         }
         guard addition == .done else {
+            cp_free_zeroed(log)
             cp_free_zeroed(ring)
             cp_free_zeroed(memory)
             // The VM has rings since the size was looked at, once and for all.
@@ -54,6 +59,7 @@ extension VCPU {
 
     @inline(never)
     package func destroy() {
+        exitGuest()
         unload()
         let vm = vm
         vm.locked(.vcpus) {
@@ -69,19 +75,21 @@ extension VCPU {
         }
         while isPinned { cp_yield() }
         cache.drain()
+        cp_free_zeroed(memory.pointee.log.entries)
         cp_free_zeroed(state.pointee.ringEntries)
         cp_free_zeroed(memory)
     }
 
     /// Drops its root and goes to another address space.
     package func setAddressSpace(_ space: Int32) {
+        exitGuest()
         guard space != addressSpace else { return }
         vm.trace(TDPMMU_TRACE_SMM_TRANSITION) {
             $0.smm_transition.vcpu_id = state.pointee.id
             $0.smm_transition.entering = space != 0
         }
         unload()
-        state.pointee.addressSpace = space
+        changeAddressSpace(space)
     }
 }
 

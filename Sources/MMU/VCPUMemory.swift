@@ -11,9 +11,28 @@ struct VCPUMemory: ~Copyable {
     var cache = TableCache.Storage()
     private let afterCache = Reserved<6>(repeating: 0)
     var link = VCPULink()
+    var log: PageModificationLog
     var counters = CounterBlock()
 
-    init(_ state: consuming VCPUState) { self.state = state }
+    init(_ state: consuming VCPUState, log: UnsafeMutableRawPointer?) {
+        self.state = state
+        self.log = PageModificationLog(log)
+    }
+}
+
+/// The CPU's log of the pages whose Dirty bit it set (PML).
+struct PageModificationLog: ~Copyable {
+    static var bytes: Int { 512 * MemoryLayout<UInt64>.stride }
+
+    /// Who is alone with it, and with the ring: count of forks, number of the thread; or 0.
+    let holder = Atomic<UInt64>(0)
+    /// Where the next address goes: 511 downwards, above 511 if there is no room.  Written by the holder.
+    let index = Atomic<UInt16>(511)
+    /// Guest-physical addresses of pages, the holder's; nil: the CPU has no such log.
+    let entries: UnsafeMutablePointer<UInt64>?
+    private let reserved = Reserved<5>(repeating: 0)
+
+    init(_ memory: UnsafeMutableRawPointer?) { entries = memory?.assumingMemoryBound(to: UInt64.self) }
 }
 
 /// A vCPU's place in the VM's list.
@@ -34,7 +53,7 @@ package struct VCPUState: ~Copyable {
     /// Its dirty ring, if the VM has rings.
     let ringEntries: UnsafeMutablePointer<kvm_dirty_gfn>?
     let ringSize: UInt32
-    /// Entries ever pushed, by its thread; entries ever reset, under VMLock.slots.
+    /// Entries ever pushed, by its thread, with PML the log's holder; entries ever reset, under VMLock.slots.
     let dirtyIndex = Atomic<UInt32>(0)
     let resetIndex = Atomic<UInt32>(0)
     /// Asked to leave its root: kvm_mmu_load() before it walks again.

@@ -14,7 +14,8 @@ import Synchronization
 /// 3. An access that begins later sees the request, and does not walk.
 /// 4. kvm_mmu_load() takes the request back and looks at the root afterwards.
 extension VCPU {
-    /// Returns when the vCPU is out of the guest and cannot enter again without doing it.
+    /// Returns when the vCPU is out of the guest and cannot enter again without doing it; what its CPU
+    /// had logged by then is marked, whether or not the rig does anything.
     fileprivate func ask(_ request: tdpmmu_request) {
         if request == TDPMMU_REQ_FREE_OBSOLETE_ROOTS {
             // Sequentially consistent, with enterGuest(): at least one sees the other.
@@ -22,6 +23,7 @@ extension VCPU {
         }
         vm.rig.request(request, of: pointer)
         waitUntilOutOfGuest()
+        exitGuest()
     }
 
     /// Its next entry goes by a root that it did not walk before.  By its own thread.
@@ -50,7 +52,7 @@ extension VCPU {
     /// leave the one it has.
     @inline(__always)
     package func inGuest<T>(_ rcu: borrowing InsideRCU, _ body: (Table) -> T) -> T? {
-        state.pointee.guestForks.store(ForkGate.forks, ordering: .relaxed)
+        if state.pointee.guestForks.load(ordering: .relaxed) != ForkGate.forks { beginInThisProcess() }
         // Sequentially consistent, with ask() and waitUntilOutOfGuest().
         state.pointee.guestEntries.wrappingAdd(1, ordering: .sequentiallyConsistent)
         // Release: pairs with the acquire in waitUntilOutOfGuest().
@@ -61,12 +63,24 @@ extension VCPU {
     }
 }
 
+extension VCPU {
+    /// The first entry since a fork: a thread that was in the guest stayed behind in the parent.
+    @inline(never)
+    private func beginInThisProcess() {
+        if state.pointee.guestEntries.load(ordering: .relaxed) & 1 != 0 {
+            // Releasing, as where the guest is left.
+            state.pointee.guestEntries.wrappingAdd(1, ordering: .releasing)
+        }
+        state.pointee.guestForks.store(ForkGate.forks, ordering: .relaxed)
+    }
+}
+
 extension VM {
     /// Asks every vCPU, and returns when all are out of the guest.  No small lock.
     @inline(never)
     func askVCPUs(_ request: tdpmmu_request) { forEachVCPU { $0.ask(request) } }
 
-    /// Before dirty pages are read: what the CPUs have logged and not yet told must come in.
+    /// Before dirty pages are read, or the CPUs begin or end to log: what they have logged must come in.
     func drainDirtyLogs() {
         if usesPML { askVCPUs(TDPMMU_REQ_LEAVE_GUEST) }
     }

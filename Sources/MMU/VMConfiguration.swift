@@ -29,6 +29,8 @@ package struct VMConfiguration {
     package let rig: RigTable
     /// The CPU logs dirty pages by their Dirty bits.
     package var usesPML = false
+    /// That log is emptied in the order in which it was written, as since 6.14.
+    package var pmlOldestFirst = false
     /// What can be switched later begins so.
     package var switches = VMSwitches()
     /// Cached physical address bits of a CPU that leaks through them; 0: it does not.

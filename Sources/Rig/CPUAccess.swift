@@ -22,8 +22,17 @@ package enum AccessResult {
     case faults(present: Bool, reserved: Bool)
     /// The vCPU has no root, or was asked to leave it: kvm_mmu_load() first.
     case mustLoad
-    /// The page would be logged, and its ring has no room: harvest and reset it first.
+    /// The page would be logged, and the vCPU's ring has no room: harvest and reset it first.
     case ringFull
+}
+
+/// What one walk came to.
+private enum WalkResult {
+    case ended(AccessResult)
+    /// An entry changed under the walker, who starts again.
+    case disturbed
+    /// The CPU's log is full: it exits, and makes the access again.
+    case logFull
 }
 
 /// What a CPU's page walker writes: the rig is not told, and nothing is counted, since no kernel
@@ -48,19 +57,25 @@ private struct HardwareBook: ChangeBook {
 extension VCPU {
     /// One access as the CPU's page walker makes it, without a TLB.
     package func access(_ gfn: GFN, _ access: Access) -> AccessResult {
-        insideRCU { rcu in
-            inGuest(rcu) { root in
-                while true {
-                    if let result = tryAccess(gfn, access, from: root, rcu) { return result }
-                }
-            } ?? .mustLoad
+        while true {
+            switch enterAndWalk(gfn, access) {
+            case .ended(let result): return result
+            case .disturbed: continue
+            // An empty log has room: there is no third time.
+            case .logFull: exitWithFullLog()
+            }
         }
     }
 
-    /// nil: an entry changed under the walker, who starts again.
-    private func tryAccess(
+    private func enterAndWalk(_ gfn: GFN, _ access: Access) -> WalkResult {
+        insideRCU { rcu in
+            inGuest(rcu) { root in walk(gfn, access, from: root, rcu) } ?? .ended(.mustLoad)
+        }
+    }
+
+    private func walk(
         _ gfn: GFN, _ access: Access, from root: Table, _ rcu: borrowing InsideRCU
-    ) -> AccessResult? {
+    ) -> WalkResult {
         let masks = vm.masks
         var table = root
         var level = root.level
@@ -68,21 +83,23 @@ extension VCPU {
             let slot = table[gfn.index(at: level)]
             let spte = slot.load(rcu)
             guard spte.isPresent, masks.isReadable(spte) else {
-                return .faults(present: false, reserved: masks.isMMIO(spte))
+                return .ended(.faults(present: false, reserved: masks.isMMIO(spte)))
             }
             let isLast = spte.isLast(at: level)
-            guard allows(spte, access, masks) else { return .faults(present: true, reserved: false) }
-            let dirties = isLast && access.write && !masks.isDirty(spte)
-            if dirties && !canLogDirty(gfn, rcu) { return .ringFull }
+            guard allows(spte, access, masks) else { return .ended(.faults(present: true, reserved: false)) }
             let marked = SPTE(spte.raw | masks.accessed | (isLast && access.write ? masks.dirty : 0))
-            let change = SPTEChange(
-                addressSpace: addressSpace, gfn: gfn.rounded(to: level), level: level, old: spte, new: marked)
-            guard set(slot, change) else { return nil }
-            if isLast {
-                // Page modification logging: the CPU reports what becomes dirty.
-                if dirties { logDirty(gfn, rcu) }
-                return .done(level)
+            if marked != spte {
+                let change = SPTEChange(
+                    addressSpace: addressSpace, gfn: gfn.rounded(to: level), level: level, old: spte, new: marked)
+                let dirties = isLast && access.write && !masks.isDirty(spte)
+                switch setBits(dirtying: dirties ? gfn : nil, { set(slot, change) }) {
+                case .made: break
+                case .lost: return .disturbed
+                case .logFull: return .logFull
+                case .ringFull: return .ended(.ringFull)
+                }
             }
+            if isLast { return .ended(.done(level)) }
             table = Table(child: spte, rcu)
             level = level.below
         }
@@ -94,7 +111,6 @@ extension VCPU {
 
     /// False if the entry is no longer what the walker saw.
     private func set(_ slot: SPTESlot, _ change: SPTEChange) -> Bool {
-        guard change.new != change.old else { return true }
         var flush = OwedFlush()
         let result = slot.changeAmongOthers(change, in: HardwareBook(vm: vm), owing: &flush)
         flush.forgo(because: "a CPU takes nothing away")

@@ -73,7 +73,8 @@ enum tdpmmu_request {
      * kvm_mmu_load() flushes in the kernel. */
     TDPMMU_REQ_TLB_FLUSH = 2,
     /* Leave the guest once, and tell which pages were logged (PML): kvm_vcpu_kick() before a
-     * dirty log is read or cleared or dirty rings are reset. */
+     * dirty log is read or cleared, and before dirty rings are reset; and
+     * KVM_REQ_UPDATE_CPU_DIRTY_LOGGING when the first slot is logged, or the last no longer. */
     TDPMMU_REQ_LEAVE_GUEST = 3,
 };
 
@@ -168,7 +169,8 @@ struct tdpmmu_ops {
      * kvm_mmu_load(), once it has its new root.  The vCPU's own thread may be the one
      * that asks.  The vCPU outlives the call, and may not be destroyed in it.
      * Default: nothing; tdpmmu_cpu_access() needs none of it, since its CPU has no TLB, never
-     * walks a root that was invalidated, and is waited for.
+     * walks a root that was invalidated, and is waited for; what that CPU has logged is marked
+     * when the callback has returned.
      */
     void (*vcpu_request)(void *ctx, struct kvm *kvm, struct kvm_vcpu *vcpu,
                          enum tdpmmu_request request);
@@ -194,6 +196,9 @@ struct tdpmmu_vm_config {
     uint32_t zap_slot_only; /* 1: deleting or moving a slot zaps its leaves, not all roots */
     uint32_t l1tf_cache_bits; /* CPU leaks L1 through non-present entries: its cached physical
                                  address bits, 36 to 46; 0: it does not */
+    uint32_t pml_oldest_first; /* 1: what a CPU logged (PML) is marked in the order in which it was
+                                  written, as since Linux 6.14; 0: the newest first, as in 6.12 */
+    uint32_t reserved;         /* 0 */
 };
 
 /*
@@ -312,6 +317,8 @@ struct tdpmmu_stats {
     uint64_t fast_faults;    /* faults fixed without mmu_lock */
     uint64_t splits;         /* huge leaves split */
     uint64_t nx_splits;      /* tables that stand in for a non-executable huge page now */
+    uint64_t pml_full;       /* exits of tdpmmu_cpu_access() because the CPU's log was full (PML) */
+    uint64_t pml_flushes;    /* exits that found something in such a log, these among them */
 };
 
 /*

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
+import CTDPMMU
+import PageTable
+import RCU
+import Sync
+import Synchronization
+
+/// That the thread is alone with a vCPU's log and what the log is emptied into, its ring: made here only.
+struct OwnsLog: ~Copyable {
+    @inline(__always) fileprivate init() {}
+}
+
+/// How it ended that a CPU was to set bits in an SPTE.
+package enum BitsResult {
+    case made
+    /// The SPTE is no longer what the CPU saw.
+    case lost
+    /// Nothing was set: the CPU must exit, which empties its log.
+    case logFull
+    /// Nothing was set: what the log is emptied into has no room.
+    case ringFull
+}
+
+// A CPU's page-modification log, as hardware has it: room for 512 addresses and an index that counts
+// down from 511.  The CPU model writes it; the kernel empties it whenever the vCPU leaves the guest.
+
+extension VM {
+    /// Have the CPUs logs of the pages whose Dirty bit they set?
+    package var usesPML: Bool { state.pointee.config.usesPML }
+
+    /// Do they use them?  As in the kernel, while any slot is logged.
+    /// Sequentially consistent, with countLogged(): an access goes by the new count, or is waited for.
+    fileprivate var isLoggedByCPUs: Bool {
+        usesPML && memory.pointee.slots.logged.load(ordering: .sequentiallyConsistent) != 0
+    }
+}
+
+extension VCPU {
+    private static var lastIndex: UInt16 { 511 }
+
+    private var logIndex: UInt16 { memory.pointee.log.index.load(ordering: .relaxed) }
+
+    /// Only the vCPU's own thread makes it so.
+    private var logHasRoom: Bool { logIndex <= Self.lastIndex }
+
+    // Written by the CPU -------------------------------------------------------
+
+    /// Sets Accessed or Dirty bits by `set`, which is false for an SPTE that has changed.  `dirtied`: the
+    /// page that becomes dirty, or nil.  The index is looked at first, whichever bits they are.  In the
+    /// guest.
+    @inline(__always)
+    package func setBits(dirtying dirtied: GFN?, _ set: () -> Bool) -> BitsResult {
+        guard vm.isLoggedByCPUs else { return set() ? .made : .lost }
+        guard logHasRoom else { return .logFull }
+        guard let dirtied else { return set() ? .made : .lost }
+        return setAndLog(dirtied, set)
+    }
+
+    /// One hold for the bit and the entry: whoever empties the log finds both or neither.
+    private func setAndLog(_ gfn: GFN, _ set: () -> Bool) -> BitsResult {
+        withLog { _ in
+            guard let entries = memory.pointee.log.entries, logHasRoom else { return .logFull }
+            // What the log holds was logged with room for 512 in the ring, so that all of it fits.
+            if ringIsNearlyFull { return .ringFull }
+            guard set() else { return .lost }
+            let index = logIndex
+            entries[Int(index)] = gfn.raw &<< 12
+            memory.pointee.log.index.store(index &- 1, ordering: .relaxed)
+            return .made
+        } ?? .ringFull
+    }
+
+    // Emptied as the vCPU exits -------------------------------------------------
+
+    /// The CPU is out of the guest: what its log holds is marked, in the address space that the vCPU is in
+    /// now.  Returns how many entries.  By any thread.
+    @inline(__always)
+    @discardableResult
+    package func exitGuest() -> Int32 { logIndex == Self.lastIndex ? 0 : emptyLog() }
+
+    /// An access found the log full.
+    @inline(never)
+    package func exitWithFullLog() {
+        counters.add(.pmlFull, 1, exclusive: true)
+        exitGuest()
+    }
+
+    @inline(never)
+    private func emptyLog() -> Int32 {
+        insideRCU { rcu in
+            withLog { owned in
+                let newest = logIndex &+ 1, count = Self.lastIndex &+ 1 &- newest
+                guard count > 0 else { return 0 }
+                let oldestFirst = vm.state.pointee.config.pmlOldestFirst
+                var step: UInt16 = 0
+                while step < count {
+                    markLogged(oldestFirst ? Self.lastIndex &- step : newest &+ step, rcu, owned)
+                    step &+= 1
+                }
+                counters.add(.pmlFlushes, 1, exclusive: true)
+                memory.pointee.log.index.store(Self.lastIndex, ordering: .relaxed)
+                return Int32(count)
+            } ?? 0
+        }
+    }
+
+    /// An entry of which no slot holds the page any more is dropped.
+    private func markLogged(_ index: UInt16, _ rcu: borrowing InsideRCU, _ owned: borrowing OwnsLog) {
+        guard let entries = memory.pointee.log.entries else { return }
+        let gfn = GFN(entries[Int(index)] &>> 12)
+        guard let slot = vm.slot(holding: gfn, addressSpace: addressSpace, rcu), slot.isDirtyLogged else { return }
+        if let ring { pushDirty(slot, gfn, ring, owned) } else { slot.markDirty(gfn, by: nil) }
+    }
+
+    /// Goes to another address space, out of the guest.  Who empties the log looks at it.
+    func changeAddressSpace(_ space: Int32) {
+        exitGuest()
+        _ = withLog { _ in state.pointee.addressSpace = space }
+    }
+
+    // One thread at a time ------------------------------------------------------
+
+    /// Runs `body` alone with the log and the ring; nil, with a warning, in a callback that is made there.
+    /// Waits as for the guest: sections are short, and in them nothing is waited for.  A thread that stayed
+    /// behind in the parent of a fork has nothing here any more.
+    func withLog<T>(_ body: (borrowing OwnsLog) -> T) -> T? {
+        // Without PML only the vCPU's own thread comes here.
+        guard vm.usesPML else { return body(OwnsLog()) }
+        let mine = UInt64(ForkGate.forks) &<< 32 | currentThreadID() & 0xffff_ffff
+        while true {
+            // Acquire: pairs with the release below; what the holder before left is seen.
+            let (isMine, holder) = memory.pointee.log.holder.compareExchange(
+                expected: 0, desired: mine, successOrdering: .acquiring, failureOrdering: .relaxed)
+            if isMine { break }
+            if holder == mine {
+                vm.warn(.lock, "tdpmmu_cpu_exit", "called by a callback that is made under this vCPU's log (vCPU)",
+                        UInt64(UInt32(bitPattern: state.pointee.id)))
+                return nil
+            }
+            if holder &>> 32 != mine &>> 32 {
+                _ = memory.pointee.log.holder.compareExchange(expected: holder, desired: 0, ordering: .relaxed)
+            } else {
+                cp_yield()
+            }
+        }
+        // Release: pairs with the acquire above.
+        defer { memory.pointee.log.holder.store(0, ordering: .releasing) }
+        return body(OwnsLog())
+    }
+}
