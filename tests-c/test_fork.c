@@ -351,6 +351,113 @@ static void while_tables_are_freed(void **state)
     assert_int_equal(atomic_load(&complaints), 0);
 }
 
+/* What a CPU has logged by itself --------------------------------------------- */
+
+#define LOGGED_PAGES 1024u
+
+/* EPT with PML, a logged slot, its pages mapped at 4K, writable and clean. */
+static struct kvm *new_logged_vm(struct kvm_vcpu **vcpu)
+{
+    struct tdpmmu_vm_config config = { .size = sizeof(config) };
+    struct kvm *kvm = tdpmmu_create_vm(&config);
+
+    *vcpu = tdpmmu_create_vcpu(kvm, 0);
+    /* Off by a page from the host's huge pages: 4K leaves only. */
+    assert_int_equal(add_slot(kvm, 0, 0, 0, LOGGED_PAGES, WORLD_HVA + 4096), 0);
+    for (gfn_t gfn = 0; gfn < LOGGED_PAGES; gfn++)
+        guest_write(*vcpu, gfn);
+    assert_int_equal(add_slot(kvm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, LOGGED_PAGES, WORLD_HVA + 4096), 0);
+    return kvm;
+}
+
+static unsigned dirty_pages(struct kvm *kvm)
+{
+    uint64_t bits[LOGGED_PAGES / 64] = { 0 };
+    struct kvm_dirty_log log = { .slot = 0, .dirty_bitmap = bits };
+    unsigned count = 0;
+
+    if (kvm_vm_ioctl_get_dirty_log(kvm, &log))
+        return UINT32_MAX;
+    for (unsigned i = 0; i < LOGGED_PAGES / 64; i++)
+        count += (unsigned)__builtin_popcountll(bits[i]);
+    return count;
+}
+
+/* Both have what the CPU had logged, each for itself. */
+static void a_cpus_log_is_in_both(void **state)
+{
+    struct kvm_vcpu *vcpu;
+    struct kvm *kvm = new_logged_vm(&vcpu);
+    pid_t child;
+
+    (void)state;
+    for (gfn_t gfn = 0; gfn < 600; gfn++)
+        assert_int_equal(tdpmmu_cpu_access(vcpu, gfn << 12, PFERR_WRITE_MASK, NULL), 1);
+    child = fork();
+    if (child == 0) {
+        alarm(PATIENCE_S);
+        if (tdpmmu_cpu_exit(vcpu) != 600 - 512 || dirty_pages(kvm) != 600)
+            end_child(1);
+        tdpmmu_destroy_vm(kvm);
+        end_child(0);
+    }
+    assert_child_well(child);
+    assert_int_equal(dirty_pages(kvm), 600);
+    tdpmmu_destroy_vm(kvm);
+}
+
+static void *keep_writing(void *argument)
+{
+    struct kvm_vcpu *vcpu = argument;
+
+    for (gfn_t gfn = 0; !atomic_load(&stop); gfn = (gfn + 1) % LOGGED_PAGES)
+        tdpmmu_cpu_access(vcpu, gfn << 12, PFERR_WRITE_MASK, NULL);
+    return NULL;
+}
+
+/* The child's memory is not of one moment: a page may be dirty of which the log, copied earlier, knows nothing. */
+static void make_all_clean(struct kvm *kvm)
+{
+    read_lock(&kvm->mmu_lock);
+    rcu_read_lock();
+    kvm_tdp_mmu_clear_dirty_slot(kvm, tdpmmu_id_to_memslot(kvm, 0, 0));
+    rcu_read_unlock();
+    read_unlock(&kvm->mmu_lock);
+}
+
+/* A CPU was in the guest, or about its log, and its thread is not there: the child harvests, and
+ * drives the vCPU itself. */
+static void beside_a_running_guest(void **state)
+{
+    struct kvm_vcpu *vcpu;
+    struct kvm *kvm = new_logged_vm(&vcpu);
+    pthread_t thread;
+
+    (void)state;
+    atomic_store(&stop, false);
+    assert_int_equal(pthread_create(&thread, NULL, keep_writing, vcpu), 0);
+    for (unsigned i = 0; i < rounds(1000); i++) {
+        pid_t child;
+
+        assert_true(dirty_pages(kvm) <= LOGGED_PAGES);
+        child = fork();
+        if (child == 0) {
+            alarm(PATIENCE_S);
+            if (dirty_pages(kvm) > LOGGED_PAGES)
+                end_child(1);
+            make_all_clean(kvm);
+            for (gfn_t gfn = 0; gfn < LOGGED_PAGES; gfn++)
+                if (tdpmmu_cpu_access(vcpu, gfn << 12, PFERR_WRITE_MASK, NULL) != 1)
+                    end_child(2);
+            end_child(dirty_pages(kvm) == LOGGED_PAGES ? 0 : 3);
+        }
+        assert_child_well(child);
+    }
+    atomic_store(&stop, true);
+    pthread_join(thread, NULL);
+    tdpmmu_destroy_vm(kvm);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +466,8 @@ int main(void)
         cmocka_unit_test_setup(strays_come_back, setup),
         cmocka_unit_test_setup(inside_a_reader, setup),
         cmocka_unit_test_setup(while_tables_are_freed, setup),
+        cmocka_unit_test_setup(a_cpus_log_is_in_both, setup),
+        cmocka_unit_test_setup(beside_a_running_guest, setup),
     };
 
     return cmocka_run_group_tests_name("fork", tests, NULL, NULL);

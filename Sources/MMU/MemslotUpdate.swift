@@ -190,11 +190,12 @@ extension VM {
         applyLogging(slot, on: isOn)
     }
 
-    /// The CPUs log as long as there are logged slots.
+    /// A logged slot more, or one less: the CPUs log as long as there is any.
     private func countLogged(_ change: Int64) {
         // Sequentially consistent, with isLoggedByCPUs and waitUntilOutOfGuest().
         let count = memory.pointee.slots.logged.wrappingAdd(change, ordering: .sequentiallyConsistent).newValue
-        if count == 0 || count == change { drainDirtyLogs() }
+        let isFirst = change > 0 && count == 1
+        if isFirst || count == 0 { drainDirtyLogs() }
     }
 
     private struct ReplacementPlan {

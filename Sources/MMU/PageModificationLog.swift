@@ -41,7 +41,7 @@ extension VCPU {
 
     private var logIndex: UInt16 { memory.pointee.log.index.load(ordering: .relaxed) }
 
-    /// Only the vCPU's own thread makes it so.
+    /// If so it stays so, until the vCPU's own thread logs a page: others only empty.
     private var logHasRoom: Bool { logIndex <= Self.lastIndex }
 
     // Written by the CPU -------------------------------------------------------
@@ -77,7 +77,10 @@ extension VCPU {
     /// now.  Returns how many entries.  By any thread.
     @inline(__always)
     @discardableResult
-    package func exitGuest() -> Int32 { logIndex == Self.lastIndex ? 0 : emptyLog() }
+    package func exitGuest() -> Int32 {
+        // Acquire: pairs with the release in emptyLog(), of another thread perhaps; what it marked is seen.
+        memory.pointee.log.index.load(ordering: .acquiring) == Self.lastIndex ? 0 : emptyLog()
+    }
 
     /// An access found the log full.
     @inline(never)
@@ -99,7 +102,8 @@ extension VCPU {
                     step &+= 1
                 }
                 counters.add(.pmlFlushes, 1, exclusive: true)
-                memory.pointee.log.index.store(Self.lastIndex, ordering: .relaxed)
+                // Release: pairs with the acquire in exitGuest(), for who finds nothing to empty.
+                memory.pointee.log.index.store(Self.lastIndex, ordering: .releasing)
                 return Int32(count)
             } ?? 0
         }

@@ -18,7 +18,7 @@ extension VCPU {
     /// had logged by then is marked, whether or not the rig does anything.
     fileprivate func ask(_ request: tdpmmu_request) {
         if request == TDPMMU_REQ_FREE_OBSOLETE_ROOTS {
-            // Sequentially consistent, with enterGuest(): at least one sees the other.
+            // Sequentially consistent, with inGuest(): at least one sees the other.
             state.pointee.mustLoad.store(true, ordering: .sequentiallyConsistent)
         }
         vm.rig.request(request, of: pointer)
@@ -37,10 +37,10 @@ extension VCPU {
 
     /// The CPU model's accesses are short and wait for nothing.
     private func waitUntilOutOfGuest() {
-        // Sequentially consistent, with enterGuest().
+        // Sequentially consistent, with inGuest().
         let entries = state.pointee.guestEntries.load(ordering: .sequentiallyConsistent)
         guard entries & 1 != 0 else { return }
-        // Acquire: pairs with the release in leaveGuest(); what the access logged is seen.
+        // Acquire: pairs with the release in inGuest(); what the access logged is seen.
         while state.pointee.guestEntries.load(ordering: .acquiring) == entries {
             // The thread that was in the guest stayed behind in the parent.
             if state.pointee.guestForks.load(ordering: .relaxed) != ForkGate.forks { return }

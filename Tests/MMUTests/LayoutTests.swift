@@ -44,7 +44,8 @@ final class LayoutTests: XCTestCase {
         assertLines(
             [
                 ("state", raw(&memory.pointee.state)), ("cache", raw(&memory.pointee.cache)),
-                ("link", raw(&memory.pointee.link)), ("counters", raw(&memory.pointee.counters)),
+                ("link", raw(&memory.pointee.link)), ("log", raw(&memory.pointee.log)),
+                ("counters", raw(&memory.pointee.counters)),
             ], of: memory, bytes: MemoryLayout<VCPUMemory>.size)
     }
 

@@ -52,7 +52,7 @@ bool kvm_tdp_mmu_write_protect_gfn(struct kvm *kvm, const struct kvm_memory_slot
  * manual protection, clear it and write-protect what it named.
  * 0, -ENXIO (the VM has dirty rings), -EINVAL (NULL, bad id or address space), -ENOENT (no
  * such slot, or it is not logged).  Where the CPUs log (PML), they are asked to leave the
- * guest first (vcpu_request).
+ * guest first (vcpu_request), and what tdpmmu_cpu_access() logged is marked in any case.
  * No lock, not in RCU, not in kvm->srcu.  Follows KVM_GET_DIRTY_LOG.
  */
 int kvm_vm_ioctl_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
@@ -71,7 +71,8 @@ int kvm_vm_ioctl_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *lo
  * The vCPU's dirty ring (KVM_CAP_DIRTY_LOG_RING, see kvm_vm_ioctl_enable_cap())
  * and, in *entries unless that is NULL, its size; NULL and 0 if the VM has none.
  * The vCPU fills entries in order: flags becomes KVM_DIRTY_GFN_F_DIRTY (load it
- * with acquire); the rig sets KVM_DIRTY_GFN_F_RESET (store it with release).  Any lock.
+ * with acquire); the rig sets KVM_DIRTY_GFN_F_RESET (store it with release).  What the CPU
+ * logged by itself (PML) is there when the vCPU has left the guest: tdpmmu_cpu_exit().  Any lock.
  */
 struct kvm_dirty_gfn *tdpmmu_vcpu_dirty_ring(struct kvm_vcpu *vcpu, uint32_t *entries);
 

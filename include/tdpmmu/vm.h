@@ -273,7 +273,8 @@ uint64_t tdpmmu_memslots_generation(struct kvm *kvm, int as_id);
  * TDPMMU_QUIRK_SLOT_ZAP_ALL means something here; they stay disabled), or
  * KVM_CAP_DIRTY_LOG_RING[_ACQ_REL] (args[0]: bytes of each vCPU's ring, a power of two from
  * 4096, or 16384 where the CPU logs dirty pages (PML), to 1 MiB; once, before the first
- * vCPU; replaces the bitmaps).  A vCPU stops (-ENOBUFS) with 64 entries left, or 576.
+ * vCPU; replaces the bitmaps).  A vCPU stops (-ENOBUFS) with 64 entries left; where the CPU
+ * logs, with 576, into 512 of which goes what it has logged by then.
  * 0, -EINVAL (NULL, unknown cap, flags or args), -E2BIG (a ring above 1 MiB).
  * No lock, not in RCU, not in kvm->srcu.
  * Follows the KVM_ENABLE_CAP ioctl of a VM.
