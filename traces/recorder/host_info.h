@@ -86,13 +86,23 @@ static int new_root_level(bool ept, int physical_bits)
     return has_word(cpuinfo("flags"), "la57") ? 5 : 4;
 }
 
+static bool has_pml(void)
+{
+    return is_yes("/sys/module/kvm_intel/parameters/pml"); /* "" without kvm_intel */
+}
+
+/* KVM keeps 64 entries free, and with PML 512 more, for what may come before the vCPU can be stopped. */
+static uint32_t least_ring_bytes(void)
+{
+    return has_pml() ? 16384 : 4096;
+}
+
 static void mark_host_info(void)
 {
     bool ept = has_word(cpuinfo("vendor_id"), "GenuineIntel");
     bool ad = !ept || is_yes("/sys/module/kvm_intel/parameters/eptad");
-    bool pml = ept && is_yes("/sys/module/kvm_intel/parameters/pml");
     int physical_bits = atoi(cpuinfo("address sizes"));
 
-    mark("INFO vendor=%s ad=%d pml=%d root_level=%d maxphyaddr=%d l1tf_cache_bits=%d", ept ? "ept" : "npt", ad, pml,
+    mark("INFO vendor=%s ad=%d pml=%d root_level=%d maxphyaddr=%d l1tf_cache_bits=%d", ept ? "ept" : "npt", ad, has_pml(),
          new_root_level(ept, physical_bits), physical_bits, l1tf_cache_bits(physical_bits));
 }

@@ -247,7 +247,7 @@ static void play_dirty_ring(void)
     struct memory *m, *h;
     struct slot *a, *b;
 
-    vm_create((struct options){ .nvcpus = 2, .ring_bytes = 4096 });
+    vm_create((struct options){ .nvcpus = 2, .ring_bytes = least_ring_bytes() });
     m = host_map("anon4k", 2 * MIB, true);
     h = host_map("thp", 8 * MIB, true);
     a = slot_add(1, 0, GIB, 512, m, 0, 0, "anon4k");

@@ -196,7 +196,7 @@ static void play_small_dirtylog(void)
     param("eager_page_split", "Y");
 }
 
-/* With PML 512 entries more are kept free: 16384 bytes are the least then. */
+/* Rings that are large enough for a machine with PML, by two vCPUs. */
 static void play_small_dirty_ring(void)
 {
     struct memory *m, *h;
