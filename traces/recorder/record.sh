@@ -11,6 +11,7 @@
 #   --limit N      give up after N seconds (3600)
 #   --still N      give up when nothing came from the machine for N seconds (600)
 set -e
+PATH=$PATH:/usr/sbin:/sbin # depmod is there
 here=$(cd "$(dirname "$0")" && pwd)
 usage() { sed -n '3,13s/^# //p' "$here/record.sh" >&2; exit 2; }
 
@@ -43,6 +44,7 @@ cpu=${4-}
 # What has to be there, and the Debian package that has it.
 missing=
 needs() { [ -e "$1" ] || command -v "$1" >/dev/null || missing="$missing $2"; }
+needs "${CC:-cc}" gcc
 needs busybox busybox-static
 needs cpio cpio
 needs depmod kmod

@@ -133,7 +133,8 @@ def watch(emulator, serial, progress, limit, still):
 
 def main():
     serial, limit, still, *command = sys.argv[1:]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(1))
     emulator, progress = Emulator(command), Progress()
     try:
         wrong = watch(emulator, SerialLine(serial), progress, int(limit), int(still))
