@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Records what KVM's TDP MMU does, for tdpmmuctl replay: a small userspace VMM that plays
- * scenarios on /dev/kvm while ftrace watches.  Runs as root in a machine of its own.
+ * scenarios on /dev/kvm while ftrace watches.  Runs as root in a machine of its own, of AMD's
+ * kind (NPT) or Intel's (EPT).
  *
  *     recorder OUT-FOLDER NAME SEED      one scenario (see scenarios[]): NAME.txt, NAME.npt.txt
  *
@@ -91,6 +92,16 @@ static void must_put(const char *path, const char *text)
         die("%s <- %s", path, text);
 }
 
+/* For each CPU: 100 MB, or a 32nd of all memory in a small machine. */
+static const char *buffer_kb(void)
+{
+    static char text[24];
+    long kb = sysconf(_SC_PHYS_PAGES) / 32 * (long)(PAGE / 1024);
+
+    snprintf(text, sizeof(text), "%ld", kb < 100000 ? kb : 100000);
+    return text;
+}
+
 static void set_up_tracing(void)
 {
     static const char *const events[] = {
@@ -106,7 +117,7 @@ static void set_up_tracing(void)
     mkdir(INSTANCE, 0755);
     mkdir(PRIVATE, 0755);
     must_put(INSTANCE "/tracing_on", "0");
-    must_put(INSTANCE "/buffer_size_kb", "100000");
+    must_put(INSTANCE "/buffer_size_kb", buffer_kb());
     must_put(INSTANCE "/trace_clock", "counter");
     must_put(PRIVATE "/trace_clock", "counter");
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
@@ -809,6 +820,7 @@ static void dump(int vcpu)
     n = dump_table(v->root, v->root_level, 0);
     fprintf(vm.dumps, "END id=%d n=%d\n", id, n);
     mark("DONE dump id=%d n=%d", id, n);
+    fprintf(stderr, "   dump %d\n", id); /* on the console: who watches sees that it goes on */
 }
 
 /* ---- a VM ------------------------------------------------------------------------- */
@@ -881,7 +893,41 @@ static void vm_create(struct options o)
     mark("INFO warm_done");
 }
 
+#include "host_info.h"
 #include "scenarios.h"
+#include "scenarios_small.h"
+
+static const struct scenario {
+    const char *name;
+    void (*play)(void);
+} scenarios[] = {
+    { "02b_huge1g", play_huge1g },
+    { "02c_huge1g_briefly", play_huge1g_briefly },
+    { "12_smm", play_smm },
+    { "13_ksm", play_ksm },
+    { "15_dirty_ring", play_dirty_ring },
+    { "04b_slot_zap", play_slot_zap },
+    { "03d_manual_2m", play_manual_2m },
+    { "03e_initset_2m", play_initset_2m },
+    { "03f_manual_1g", play_manual_1g },
+    { "03g_initset_1g", play_initset_1g },
+    { "09b_parallel_4k", play_parallel_4k },
+    { "09c_parallel_2m", play_parallel_2m },
+    { "09d_parallel_mixed", play_parallel_mixed },
+    { "20_random", play_random },
+    { "01s_pages", play_small_pages },
+    { "03s_dirtylog", play_small_dirtylog },
+    { "04s_slots", play_small_slots },
+    { "05s_notifier", play_small_notifier },
+    { "06s_mmio_readonly", play_small_mmio_readonly },
+    { "07s_aging", play_small_aging },
+    { "08s_nx", play_small_nx },
+    { "09s_parallel", play_small_parallel },
+    { "11s_longmode", play_small_longmode },
+    { "15s_dirty_ring", play_small_dirty_ring },
+    { "20s_random", play_small_random },
+    { NULL, NULL },
+};
 
 static void on_alarm(int signal)
 {
@@ -924,6 +970,7 @@ int main(int argc, char **argv)
         if (!s->name)
             return fprintf(stderr, "recorder: no scenario %s\n", argv[2]), 2;
         mark("INFO scenario=%s name=%s seed=%s", argv[2], argv[2], argv[3]);
+        mark_host_info();
         s->play();
         mark("INFO scenario_end");
         fclose(vm.dumps);

@@ -247,7 +247,7 @@ static void play_dirty_ring(void)
     struct memory *m, *h;
     struct slot *a, *b;
 
-    vm_create((struct options){ .nvcpus = 2, .ring_bytes = 4096 });
+    vm_create((struct options){ .nvcpus = 2, .ring_bytes = least_ring_bytes() });
     m = host_map("anon4k", 2 * MIB, true);
     h = host_map("thp", 8 * MIB, true);
     a = slot_add(1, 0, GIB, 512, m, 0, 0, "anon4k");
@@ -474,22 +474,28 @@ static void parallel(struct slot **slots, bool zapper, bool dirtylog, int rounds
     roll(1);
 }
 
+/* One slot for each of three kinds of memory, the second across 2 GiB. */
+static void parallel_slots(struct slot **slots, const char *const *kinds_of)
+{
+    static const uint64_t at[3] = { GIB, 0x7fe00000, 0x90000000 };
+
+    for (int i = 0; i < 3; i++) {
+        struct memory *m = host_map(kinds_of[i], 4 * MIB, true);
+
+        slots[i] = slot_add(1 + i, 0, at[i], strncmp(kinds_of[i], "anon", 4) ? 1024 : 512, m, 0, 0, kinds_of[i]);
+    }
+}
+
 static void play_parallel(const char *kind)
 {
-    struct slot *slots[3];
-    uint64_t at[3] = { GIB, 0x7fe00000, 0x90000000 };
-
+    static const char *const mixed[] = { "hugetlb2m", "thp", "shmem4k" };
     static const uint64_t manual[] = { 0, 0, 0, 1, 3 };
+    struct slot *slots[3];
 
     vm_create((struct options){ .nvcpus = 3, .manual = manual[roll(5)], .zap_slot_only = roll(3) == 0 });
     if (roll(3) == 0)
         param("eager_page_split", "N");
-    for (int i = 0; i < 3; i++) {
-        const char *here = strcmp(kind, "mixed") ? kind : i == 0 ? "hugetlb2m" : i == 1 ? "thp" : "shmem4k";
-        struct memory *m = host_map(here, 4 * MIB, true);
-
-        slots[i] = slot_add(1 + i, 0, at[i], strncmp(here, "anon", 4) ? 1024 : 512, m, 0, 0, here);
-    }
+    parallel_slots(slots, strcmp(kind, "mixed") ? (const char *const[]){ kind, kind, kind } : mixed);
     parallel(slots, false, false, 10);
     dump(0);
     parallel(slots, true, false, 15);
@@ -719,7 +725,7 @@ static void random_step(void)
     }
 }
 
-static void play_random(void)
+static void play_at_random(int steps)
 {
     static const uint64_t manual[] = { 0, 0, 1, 3 };
     struct options o = { .nvcpus = 1 + (int)roll(3), .long_mode = roll(3) == 0 };
@@ -733,29 +739,10 @@ static void play_random(void)
     vm_create(o);
     for (int i = 1; i <= 5; i++)
         random_add(i);
-    for (int i = 0; i < 450; i++)
+    for (int i = 0; i < steps; i++)
         random_step();
     for (int i = 0; i < o.nvcpus; i++)
         dump(i);
 }
 
-static const struct scenario {
-    const char *name;
-    void (*play)(void);
-} scenarios[] = {
-    { "02b_huge1g", play_huge1g },
-    { "02c_huge1g_briefly", play_huge1g_briefly },
-    { "12_smm", play_smm },
-    { "13_ksm", play_ksm },
-    { "15_dirty_ring", play_dirty_ring },
-    { "04b_slot_zap", play_slot_zap },
-    { "03d_manual_2m", play_manual_2m },
-    { "03e_initset_2m", play_initset_2m },
-    { "03f_manual_1g", play_manual_1g },
-    { "03g_initset_1g", play_initset_1g },
-    { "09b_parallel_4k", play_parallel_4k },
-    { "09c_parallel_2m", play_parallel_2m },
-    { "09d_parallel_mixed", play_parallel_mixed },
-    { "20_random", play_random },
-    { NULL, NULL },
-};
+static void play_random(void) { play_at_random(450); }
