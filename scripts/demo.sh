@@ -10,15 +10,16 @@ trace() { # NAME: the file, packed or not
     echo "demo: traces/$1 is missing" >&2
     exit 1
 }
-intel=$(trace 612ept-31_small)
+intel=$(trace 612ept-08s_nx)
+aging=$(trace 612ept-noad-07s_aging)
 huge=$(trace 612-02_huge2m)
 anon=$(trace 612-01_anon4k)
 high=$(trace 612-11_longmode_high_gpa)
 five=$(trace 612la57-01_anon4k)
 
-printf 'Traces of Linux 6.12 hosts, four AMD and one Intel, replayed through %s:\n\n' "$(readlink -f build/libtdpmmu.so | xargs basename)"
-$ctl replay "$anon" "$huge" "$high" "$five" "$intel"
+printf 'Traces of Linux 6.12 hosts, four of AMD machines and two of Intel ones, replayed through %s:\n\n' "$(readlink -f build/libtdpmmu.so | xargs basename)"
+$ctl replay "$anon" "$huge" "$high" "$five" "$intel" "$aging"
 printf '\nThe page tables at the end of %s:\n\n' "$huge"
 $ctl dump "$huge"
-printf '\nThose of an Intel machine, at the first dump of %s:\n\n' "$intel"
-$ctl dump --at 0 "$intel"
+printf '\nThose of an Intel machine that executes through no huge page, at a dump of %s:\n\n' "$intel"
+$ctl dump --at 2 "$intel"

@@ -114,6 +114,22 @@ final class ReplayTests: XCTestCase {
         XCTAssertTrue(tree.hasPrefix("root  4 levels, role 0x3784, address space 0, vCPU 0\n  level 4  gfn 0-7ffffff"), tree)
     }
 
+    func testTreesOfEPT() throws {
+        func tree(_ name: String, _ dump: Int) throws -> String {
+            let replayer = try Replayer(file: Recorded.path(name))
+            try replayer.run(until: .afterDump(dump))
+            return TreePrinter(isFull: false).text(try XCTUnwrap(replayer.machine))
+        }
+        let split = try tree("612ept-08s_nx", 2)
+        XCTAssertTrue(split.contains("gfn 40000-401ff          2M leaf         RW- ADHM WB  pfn bc00-bdff"), split)
+        XCTAssertTrue(split.contains("gfn 40205              4K leaf         RWX A-HM WB  pfn b805"), split)
+        let tracked = try tree("612ept-noad-07s_aging", 1)
+        XCTAssertTrue(tracked.contains("--- T-HM WB"), tracked)
+        let devices = try tree("612ept-11s_longmode", 2)
+        XCTAssertTrue(devices.contains("gfn af00000            MMIO            generation 6"), devices)
+        XCTAssertTrue(devices.hasSuffix("12 tables, 16 leaves of 4K, 2 leaves of 2M, 2 MMIO\n"), devices)
+    }
+
     func testATreeFoldsRuns() throws {
         let replayer = try Replayer(file: Recorded.path("612-02_huge2m"))
         try replayer.run(until: .beforeTeardown)

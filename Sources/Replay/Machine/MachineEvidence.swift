@@ -17,7 +17,7 @@ struct MachineEvidence {
     init(_ trace: Trace) throws(BadInput) {
         self.trace = trace
         for line in trace.lines { try take(line) }
-        mmio.finish(&shown, &lines)
+        mmio.finish(told, &shown, &lines)
         leaves.finish(&shown, &lines)
         try compareToldWithShown()
     }
@@ -131,10 +131,12 @@ private struct MMIOEvidence {
         return gpa | mask | (gpa & mask) << 5
     }
 
-    /// The greater part: one line may be garbled.  Where several explain it, nothing is shown.
-    func finish(_ facts: inout MachineFacts, _ lines: inout [String: Int]) {
-        let best = votes.filter { $0.value * 2 > count }
-        guard best.count == 1, let bits = best.first?.key else { return }
+    /// The greater part: one line may be garbled.  High addresses may be explained by several:
+    /// then it is what was told, or one as good as the others.
+    func finish(_ told: MachineFacts, _ facts: inout MachineFacts, _ lines: inout [String: Int]) {
+        let best = votes.filter { $0.value * 2 > count }.keys
+        let wanted = [told.l1tfCacheBits, 0, told.physicalBits ?? facts.physicalBits]
+        guard let bits = wanted.compactMap({ $0 }).first(where: best.contains) ?? best.min() else { return }
         facts.l1tfCacheBits = bits
         lines["l1tf_cache_bits"] = line
     }
