@@ -13,7 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-#define HANG_SECONDS 100
+#define HANG_SECONDS 60
 #define SKIPPED 77
 
 static char *program;
