@@ -168,7 +168,6 @@ void cp_cancel_restore(int32_t before)
     pthread_setcancelstate(before, &unused);
 }
 
-#ifndef CP_TSAN
 /* The thread-local memory of one loaded object, as large as it can be where it lies. */
 static int add_thread_local(struct dl_phdr_info *object, size_t size, void *sum)
 {
@@ -192,7 +191,6 @@ static void set_stack_size(pthread_attr_t *attributes)
     dl_iterate_phdr(add_thread_local, &thread_local_bytes);
     pthread_attr_setstacksize(attributes, (stack + thread_local_bytes + page - 1) & ~(page - 1));
 }
-#endif
 
 int cp_thread_start(uint64_t *thread, cp_thread_body body, void *argument)
 {
@@ -206,9 +204,7 @@ int cp_thread_start(uint64_t *thread, cp_thread_body body, void *argument)
     error = pthread_attr_init(&attributes);
     if (error)
         return error;
-#ifndef CP_TSAN
     set_stack_size(&attributes);
-#endif
     before = cp_signals_block();
     error = pthread_create(&made, &attributes, body, argument);
     cp_signals_restore(before);
