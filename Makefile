@@ -17,6 +17,7 @@ DESTDIR ?=
 SWIFT ?= swift
 SECONDS_TORTURE ?= 10
 SECONDS_TORTURE_RCU ?= 600
+PROCESSES_TORTURE ?= 100000
 SECONDS_FUZZ ?= 60
 REPETITIONS ?= 9
 export SWIFT
@@ -55,7 +56,7 @@ help:
 	@echo 'make check-mutants  bugs put in one by one: is each found?  (about half an hour;'
 	@echo '                  check-mutants-fit only sees whether each can be put in)'
 	@echo 'make torture      the torture and stress tests: the MMU twice $(SECONDS_TORTURE) s (SECONDS_TORTURE=N),'
-	@echo '                  RCU $(SECONDS_TORTURE_RCU) s (SECONDS_TORTURE_RCU=N)'
+	@echo '                  RCU $(SECONDS_TORTURE_RCU) s (SECONDS_TORTURE_RCU=N), exits of $(PROCESSES_TORTURE) processes (PROCESSES_TORTURE=N)'
 	@echo 'make fuzz         random calls of the whole C interface for $(SECONDS_FUZZ) s (SECONDS_FUZZ=N); fuzz-clang: by libFuzzer'
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
@@ -124,7 +125,7 @@ check-torture: lib
 	@python3 scripts/ctests.py plain --torture 3
 
 torture: lib
-	@python3 scripts/ctests.py plain --torture $(SECONDS_TORTURE) --torture-rcu $(SECONDS_TORTURE_RCU)
+	@python3 scripts/ctests.py plain --torture $(SECONDS_TORTURE) --torture-rcu $(SECONDS_TORTURE_RCU) --exits $(PROCESSES_TORTURE)
 
 # Random calls ---------------------------------------------------------------
 

@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# What the shipped file may be: small, on libc alone, silent about where it was built.
+# What the shipped file may be: small, on libc alone, frugal with thread-local memory, silent about where it was built.
 # Usage: check-library.sh LIBRARY BUILD_DIRECTORY
 set -u
 library=$1
 directory=$2
 limit_bytes=300000
+limit_thread_local_bytes=512
 passed=0
 failed=0
 
@@ -38,6 +39,11 @@ verdict $? "it has a run path or text relocations"
 
 readelf -lW "$library" | grep -q 'GNU_STACK.*RW '
 verdict $? "its stack is executable"
+
+# Of static thread-local memory there is little for all libraries that are loaded later.
+thread_local=$(readelf -lW "$library" | awk '$1 == "TLS" { print $6 }')
+[ -n "$thread_local" ] && [ $((thread_local)) -le $limit_thread_local_bytes ]
+verdict $? "it takes ${thread_local:-an unknown number of} bytes of thread-local memory, allowed are $limit_thread_local_bytes"
 
 ! strings -a "$library" | grep -qF -e "$directory" -e "${HOME:-/nowhere}/" -e "$(sh scripts/toolchain.sh)/"
 verdict $? "it contains a path of the machine that built it"

@@ -4,7 +4,7 @@
 the torture tests, against the built library.
 
 ctests.py plain|tsan|asan|valgrind [--torture SECONDS | --and-torture SECONDS]
-          [--torture-rcu SECONDS] [--only NAME]...
+          [--torture-rcu SECONDS] [--exits PROCESSES] [--only NAME]...
 
 cmocka writes TAP; a program that plans tests and does not report each of them
 (it crashed, it hung, it has none) counts as failed.
@@ -141,12 +141,13 @@ def one_file(mode, source):
     return name, passed, failed, notes
 
 
-def torture(mode, name, seconds):
+def torture(mode, name, amount):
+    """The amount is in seconds, or in processes."""
     program, status, errors = mode.build(os.path.join(TESTS, name + ".c"))
     if status:
         print(name + " does not compile\n" + tail(errors))
         return 0, 1
-    status, out, err = mode.run(program, [str(seconds)], timeout=seconds * 20 + 300)
+    status, out, err = mode.run(program, [str(amount)], timeout=amount * 20 + 300)
     print(out, end="")
     if status:
         print(tail(err))
@@ -160,6 +161,7 @@ def main():
     parser.add_argument("--torture", type=int)
     parser.add_argument("--and-torture", type=int)
     parser.add_argument("--torture-rcu", type=int, help="if not the same as the others")
+    parser.add_argument("--exits", type=int, help="processes that exit, if not a hundred for each second")
     parser.add_argument("--only", action="append")
     options = parser.parse_args()
     mode = Mode(options.mode)
@@ -179,7 +181,8 @@ def main():
     seconds = options.torture if options.torture is not None else options.and_torture
     if seconds is not None:
         for name, length in (("torture_mmu", seconds), ("stress_mmu", max(seconds, 5)),
-                             ("stress_caches", max(seconds, 8)), ("torture_rcu", options.torture_rcu or seconds)):
+                             ("stress_caches", max(seconds, 8)), ("torture_rcu", options.torture_rcu or seconds),
+                             ("torture_exit", options.exits or seconds * (100 if mode.name == "plain" else 10))):
             good, bad = torture(mode, name, length)
             passed += good
             failed += bad

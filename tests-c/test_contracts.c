@@ -129,6 +129,9 @@ static void nothing(struct rcu_head *unused)
     ROW(srcu_read_lock, "Any lock", srcu_read_lock(&kvm->srcu), 0) \
     ROW(srcu_read_unlock, "In a reader of ssp", VOID(srcu_read_unlock(&kvm->srcu, srcu_index)), 0) \
     ROW(srcu_read_lock_held, "Any lock", srcu_read_lock_held(&kvm->srcu), 0) \
+    ROW(srcu_down_read, "Any lock", srcu_down_read(&kvm->srcu), 0) \
+    ROW(srcu_up_read, "Any lock", VOID(srcu_up_read(&kvm->srcu, srcu_down_read(&kvm->srcu))), 0) \
+    ROW(tdpmmu_srcu_check_reader, "In a reader of ssp", tdpmmu_srcu_check_reader(&kvm->srcu, "tdpmmu_srcu_check_reader"), 0) \
     ROW(synchronize_srcu, "No lock, not in RCU, not in a reader of ssp", VOID(synchronize_srcu(&kvm->srcu)), 0) \
     ROW(synchronize_srcu_expedited, "No lock, not in RCU, not in a reader of ssp", VOID(synchronize_srcu_expedited(&kvm->srcu)), 0) \
     ROW(call_srcu, "Any lock", VOID(call_srcu(&kvm->srcu, &head, nothing)), 0) \

@@ -23,6 +23,12 @@ static void null_domains(void **state)
     assert_one_warning("srcu_read_lock");
     srcu_read_unlock(NULL, 0);
     assert_one_warning("srcu_read_unlock");
+    assert_int_equal(srcu_down_read(NULL), -22);
+    assert_one_warning("srcu_down_read");
+    srcu_up_read(NULL, 0);
+    assert_one_warning("srcu_up_read");
+    assert_false(tdpmmu_srcu_check_reader(NULL, "here"));
+    assert_one_warning("tdpmmu_srcu_check_reader");
     assert_false(srcu_read_lock_held(NULL));
     assert_one_warning("srcu_read_lock_held");
     synchronize_srcu(NULL);

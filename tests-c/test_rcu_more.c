@@ -304,6 +304,31 @@ static void dereference_outside_reader(void **state)
     assert_ptr_equal(rcu_dereference_protected(pointer, true), &value);
 }
 
+DEFINE_STATIC_SRCU(domain);
+
+static void dereference_outside_srcu_reader(void **state)
+{
+    int value = 5, *pointer = &value, index, evaluated = 0;
+
+    (void)state;
+    assert_ptr_equal(srcu_dereference(pointer, &domain), &value);
+    assert_one_warning("dereference_outside_srcu_reader");
+    assert_int_equal(last_warning.kind, TDPMMU_WARN_LOCK);
+    rcu_read_lock(); /* is another thing */
+    assert_ptr_equal(srcu_dereference(pointer, &domain), &value);
+    assert_one_warning("dereference_outside_srcu_reader");
+    rcu_read_unlock();
+    assert_ptr_equal(srcu_dereference_check(pointer, &domain, ++evaluated == 1), &value);
+    assert_int_equal(evaluated, 1);
+    assert_ptr_equal(srcu_dereference_check(pointer, &domain, evaluated == 0), &value);
+    assert_one_warning("dereference_outside_srcu_reader");
+    index = srcu_read_lock(&domain);
+    assert_ptr_equal(srcu_dereference(pointer, &domain), &value);
+    assert_ptr_equal(srcu_dereference_check(pointer, &domain, false), &value);
+    srcu_read_unlock(&domain, index);
+    cleanup_srcu_struct(&domain);
+}
+
 static void breaking_is_for_those_who_may(void **state)
 {
     (void)state;
@@ -483,6 +508,7 @@ int main(void)
         RCU_TEST(handler_that_waits),
         RCU_TEST(no_stall_if_told_never),
         RCU_TEST(dereference_outside_reader),
+        RCU_TEST(dereference_outside_srcu_reader),
         RCU_TEST(breaking_is_for_those_who_may),
         RCU_TEST(flood_beside_a_slow_reader),
         RCU_TEST(fork_inside_callback),

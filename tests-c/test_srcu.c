@@ -2,6 +2,9 @@
 /* srcu.h: domains, readers that sleep, grace periods, callbacks, misuse, fork. */
 #include "rcu_helpers.h"
 
+#include <signal.h>
+#include <sys/mman.h>
+
 DEFINE_SRCU(global_domain);
 DEFINE_STATIC_SRCU(static_domain);
 static struct srcu_struct a, b;
@@ -362,6 +365,216 @@ static void barrier_inside_callback(void **state)
     assert_one_warning("srcu_barrier");
 }
 
+/* Readers of no thread ------------------------------------------------------ */
+
+static int loose;
+
+static void *ends_loose(void *domain)
+{
+    atomic_store(&leaving, 1);
+    srcu_up_read(domain, loose);
+    return NULL;
+}
+
+/* Who has the index ends the section: the grace period waits for it, and for nothing else. */
+static void index_given_to_another_thread(void **state)
+{
+    pthread_t waiter;
+
+    (void)state;
+    atomic_store(&leaving, 0);
+    atomic_store(&done, 0);
+    loose = srcu_down_read(&a);
+    assert_true(loose >= 0);
+    assert_false(srcu_read_lock_held(&a));
+    pthread_create(&waiter, NULL, synchronizer, &a);
+    nap_ms(10);
+    assert_int_equal(atomic_load(&done), 0);
+    cleanup_srcu_struct(&a);
+    assert_one_warning("cleanup_srcu_struct");
+    run_thread(ends_loose, &a);
+    pthread_join(waiter, NULL);
+    assert_int_equal(atomic_load(&done), 1);
+}
+
+static void loose_index_misused(void **state)
+{
+    int first = srcu_down_read(&a), second = srcu_down_read(&a), held = srcu_read_lock(&b);
+
+    (void)state;
+    srcu_up_read(&b, first);
+    assert_one_warning("srcu_up_read");
+    srcu_up_read(&b, held);
+    assert_one_warning("srcu_up_read");
+    srcu_read_unlock(&a, first);
+    assert_one_warning("srcu_read_unlock");
+    srcu_up_read(&a, -1);
+    assert_one_warning("srcu_up_read");
+    srcu_up_read(&a, first ^ 1);
+    assert_one_warning("srcu_up_read");
+    srcu_up_read(&a, first);
+    srcu_up_read(&a, second);
+    srcu_up_read(&a, second);
+    assert_one_warning("srcu_up_read");
+    srcu_read_unlock(&b, held);
+    synchronize_srcu(&a); /* the counts are right */
+    synchronize_srcu(&b);
+}
+
+static void up_in_handler(int number)
+{
+    (void)number;
+    srcu_up_read(&a, loose);
+}
+
+static void index_given_to_a_handler(void **state)
+{
+    struct rcu_head head = {0};
+
+    (void)state;
+    atomic_store(&invoked, 0);
+    signal(SIGUSR1, up_in_handler);
+    for (int i = 0; i < 100; i++) {
+        loose = srcu_down_read(&a);
+        raise(SIGUSR1);
+        synchronize_srcu(&a);
+    }
+    loose = srcu_down_read(&a);
+    call_srcu(&a, &head, count);
+    nap_ms(5);
+    assert_int_equal(atomic_load(&invoked), 0);
+    raise(SIGUSR1); /* and the callback thread is told */
+    while (!atomic_load(&invoked))
+        nap_ms(1);
+    signal(SIGUSR1, SIG_DFL);
+}
+
+/* Domains that are forgotten -------------------------------------------------- */
+
+static void initialised_twice(void **state)
+{
+    struct rcu_head head = {0};
+    int index;
+
+    (void)state;
+    assert_int_equal(init_srcu_struct(&b), 0); /* nobody uses it */
+    assert_one_warning("init_srcu_struct");
+    index = srcu_read_lock(&a);
+    call_srcu(&a, &head, count);
+    assert_int_equal(init_srcu_struct(&a), -16);
+    assert_one_warning("init_srcu_struct");
+    srcu_read_unlock(&a, index); /* the domain is what it was */
+    srcu_barrier(&a);
+    loose = srcu_down_read(&a);
+    assert_int_equal(init_srcu_struct(&a), -16);
+    assert_one_warning("init_srcu_struct");
+    srcu_up_read(&a, loose);
+}
+
+static void fork_and_use(void)
+{
+    int status;
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        synchronize_srcu(&a);
+        srcu_read_unlock(&a, srcu_read_lock(&a));
+        _exit(warnings() ? 1 : 0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+/* As with a plugin that is unloaded: the library does not look there again. */
+static void memory_of_a_domain_goes(void **state)
+{
+    struct rcu_head head = {0};
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct srcu_struct *gone = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        unsigned long cookie;
+
+        assert_ptr_not_equal(gone, MAP_FAILED);
+        *gone = (struct srcu_struct){ gone, { 0 } }; /* DEFINE_SRCU() */
+        srcu_read_unlock(gone, srcu_read_lock(gone));
+        synchronize_srcu(gone);
+        if (i) {
+            memset(&head, 0, sizeof(head));
+            call_srcu(gone, &head, count);
+            srcu_barrier(gone);
+        }
+        if (i == 2) {
+            cookie = start_poll_synchronize_srcu(gone);
+            while (!poll_state_synchronize_srcu(gone, cookie))
+                sched_yield();
+        }
+        munmap(gone, 4096);
+        fork_and_use();
+        memset(&head, 0, sizeof(head));
+        call_srcu(&a, &head, count);
+        srcu_barrier(&a);
+    }
+}
+
+/* A reader of no thread comes along to a child; others' readers do not. */
+static void child_has_loose_readers(void **state)
+{
+    int status;
+    pid_t child;
+
+    (void)state;
+    if (mode_is("tsan"))
+        skip(); /* its runtime lets no child of a threaded program start threads */
+    loose = srcu_down_read(&a);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        unsigned long cookie = start_poll_synchronize_srcu(&a);
+        bool early = poll_state_synchronize_srcu(&a, cookie);
+
+        srcu_up_read(&a, loose);
+        synchronize_srcu(&a);
+        _exit(warnings() || early ? 1 : 0);
+    }
+    srcu_up_read(&a, loose);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+/* Callbacks in all of very many, readers that hold some up, and their end in any order. */
+static void very_many_domains(void **state)
+{
+    const int number = mode_is("valgrind") ? 500 : 20000;
+    struct srcu_struct *domains = calloc((size_t)number, sizeof(*domains));
+    struct rcu_head *heads = calloc((size_t)number, sizeof(*heads));
+    int *indexes = calloc((size_t)number, sizeof(*indexes));
+
+    (void)state;
+    atomic_store(&invoked, 0);
+    for (int i = 0; i < number; i++) {
+        assert_int_equal(init_srcu_struct(&domains[i]), 0);
+        indexes[i] = srcu_down_read(&domains[i]);
+        call_srcu(&domains[i], &heads[i], count);
+    }
+    for (int i = 0; i < number; i += 2)
+        srcu_up_read(&domains[i], indexes[i]);
+    for (int i = 0; i < number; i += 2)
+        srcu_barrier(&domains[i]);
+    assert_int_equal(atomic_load(&invoked), number / 2);
+    for (int i = number - 1; i > 0; i -= 2)
+        srcu_up_read(&domains[i], indexes[i]);
+    for (int i = 0; i < number; i++) {
+        srcu_barrier(&domains[i]);
+        cleanup_srcu_struct(&domains[i]);
+    }
+    assert_int_equal(atomic_load(&invoked), number);
+    free(indexes);
+    free(heads);
+    free(domains);
+}
+
 static void cleanup_in_use(void **state)
 {
     struct rcu_head head = {0};
@@ -500,6 +713,13 @@ int main(void)
         TEST(foreign_indexes),
         TEST(waiting_for_oneself),
         TEST(barrier_inside_callback),
+        TEST(index_given_to_another_thread),
+        TEST(loose_index_misused),
+        TEST(index_given_to_a_handler),
+        TEST(initialised_twice),
+        TEST(memory_of_a_domain_goes),
+        TEST(child_has_loose_readers),
+        TEST(very_many_domains),
         TEST(cleanup_in_use),
         TEST(double_call),
         TEST(thread_exits_inside),

@@ -8,6 +8,7 @@ import PageTable
 
 extension Int32 {
     static var invalid: Int32 { -EINVAL }
+    static var busy: Int32 { -EBUSY }
 }
 
 extension UInt64 {

@@ -169,6 +169,9 @@ extension Contract {
     static var srcu_read_lock: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var srcu_read_unlock: ContractFor<NothingAsked> { ContractFor(.domain) }
     static var srcu_read_lock_held: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var srcu_down_read: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var srcu_up_read: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_srcu_check_reader: ContractFor<NothingAsked> { ContractFor(.domain) }
     static var synchronize_srcu: ContractFor<NothingAsked> { ContractFor(.noLockNotRCUNotDomain) }
     static var synchronize_srcu_expedited: ContractFor<NothingAsked> { ContractFor(.noLockNotRCUNotDomain) }
     static var call_srcu: ContractFor<NothingAsked> { ContractFor(.anyLock) }

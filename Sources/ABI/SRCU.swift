@@ -18,8 +18,7 @@ extension ContractFor where Proof: ~Copyable {
 @c @implementation
 public func init_srcu_struct(_ ssp: UnsafeMutablePointer<srcu_struct>!) -> Int32 {
     guard let domain = Contract.init_srcu_struct.enter(domain: ssp) else { return .invalid }
-    domain.initialize()
-    return 0
+    return domain.initialize() ? 0 : .busy
 }
 
 @c @implementation
@@ -40,6 +39,24 @@ public func srcu_read_unlock(_ ssp: UnsafeMutablePointer<srcu_struct>!, _ idx: I
 @c @implementation
 public func srcu_read_lock_held(_ ssp: UnsafePointer<srcu_struct>!) -> Bool {
     Contract.srcu_read_lock_held.enter(domain: UnsafeMutablePointer(mutating: ssp))?.isReadLockHeld ?? false
+}
+
+@c @implementation
+public func srcu_down_read(_ ssp: UnsafeMutablePointer<srcu_struct>!) -> Int32 {
+    Contract.srcu_down_read.enter(domain: ssp)?.readDown() ?? .invalid
+}
+
+@c @implementation
+public func srcu_up_read(_ ssp: UnsafeMutablePointer<srcu_struct>!, _ idx: Int32) {
+    Contract.srcu_up_read.enter(domain: ssp)?.readUp(idx)
+}
+
+@c @implementation
+public func tdpmmu_srcu_check_reader(
+    _ ssp: UnsafePointer<srcu_struct>!, _ function: UnsafePointer<CChar>!
+) -> Bool {
+    Contract.tdpmmu_srcu_check_reader.enter(domain: UnsafeMutablePointer(mutating: ssp))?
+        .checkReader(function) ?? false
 }
 
 @c @implementation

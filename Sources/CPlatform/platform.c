@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <link.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
@@ -118,7 +119,7 @@ void cp_sleep_ns(uint64_t ns)
     struct timespec length = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
     int saved = errno;
 
-    nanosleep(&length, NULL);
+    syscall(SYS_nanosleep, &length, NULL); /* the function of that name is a cancellation point */
     errno = saved;
 }
 
@@ -152,10 +153,47 @@ void cp_test_refuse_threads(bool refuse)
     threads_refused = refuse;
 }
 
+int32_t cp_cancel_hold(void)
+{
+    int before = PTHREAD_CANCEL_ENABLE;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    return before;
+}
+
+void cp_cancel_restore(int32_t before)
+{
+    int unused;
+
+    pthread_setcancelstate(before, &unused);
+}
+
+/* The thread-local memory of one loaded object, as large as it can be where it lies. */
+static int add_thread_local(struct dl_phdr_info *object, size_t size, void *sum)
+{
+    (void)size;
+    for (int i = 0; i < object->dlpi_phnum; i++)
+        if (object->dlpi_phdr[i].p_type == PT_TLS)
+            *(size_t *)sum += object->dlpi_phdr[i].p_memsz + object->dlpi_phdr[i].p_align;
+    return 0;
+}
+
+/*
+ * The C library takes the program's thread-local memory out of a thread's stack.  What is
+ * left shall be what a thread has without any.
+ */
+static void set_stack_size(pthread_attr_t *attributes)
+{
+    size_t stack, page = (size_t)sysconf(_SC_PAGESIZE), thread_local_bytes = 0;
+
+    if (pthread_attr_getstacksize(attributes, &stack))
+        return;
+    dl_iterate_phdr(add_thread_local, &thread_local_bytes);
+    pthread_attr_setstacksize(attributes, (stack + thread_local_bytes + page - 1) & ~(page - 1));
+}
+
 int cp_thread_start(uint64_t *thread, cp_thread_body body, void *argument)
 {
-    /* Callbacks of users run on it, and it holds the program's TLS too. */
-    const size_t stack = 1 << 20;
     struct cp_signals before;
     pthread_attr_t attributes;
     pthread_t made;
@@ -166,11 +204,7 @@ int cp_thread_start(uint64_t *thread, cp_thread_body body, void *argument)
     error = pthread_attr_init(&attributes);
     if (error)
         return error;
-#ifndef CP_TSAN
-    pthread_attr_setstacksize(&attributes, stack);
-#else
-    (void)stack;
-#endif
+    set_stack_size(&attributes);
     before = cp_signals_block();
     error = pthread_create(&made, &attributes, body, argument);
     cp_signals_restore(before);
@@ -185,9 +219,25 @@ void cp_thread_join(uint64_t thread)
     pthread_join((pthread_t)thread, NULL);
 }
 
+bool cp_thread_join_within(uint64_t thread, uint64_t ns)
+{
+    struct timespec end;
+
+    clock_gettime(CLOCK_REALTIME, &end);
+    ns += (uint64_t)end.tv_nsec;
+    end.tv_sec += (time_t)(ns / 1000000000);
+    end.tv_nsec = (long)(ns % 1000000000);
+    return pthread_timedjoin_np((pthread_t)thread, NULL, &end) == 0;
+}
+
 void cp_thread_detach(uint64_t thread)
 {
     pthread_detach((pthread_t)thread);
+}
+
+void cp_thread_detach_self(void)
+{
+    pthread_detach(pthread_self());
 }
 
 static pthread_key_t exit_key;
@@ -254,6 +304,19 @@ void cp_set_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child
 int cp_at_process_exit(void (*hook)(void))
 {
     return atexit(hook);
+}
+
+static void (*end_hook)(void);
+
+void cp_at_process_end(void (*hook)(void))
+{
+    __atomic_store_n(&end_hook, hook, __ATOMIC_RELAXED);
+}
+
+/* After all exit handlers: the library is never unloaded before. */
+__attribute__((destructor)) static void at_end(void)
+{
+    run_hook(&end_hook);
 }
 
 void *cp_malloc(size_t bytes)

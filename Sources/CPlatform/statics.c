@@ -49,6 +49,7 @@ struct cp_fork_words cp_fork_data __attribute__((aligned(64)));
 struct cp_fork_step cp_fork_step_data[CP_FORK_STEPS];
 
 struct cp_srcu_global cp_srcu_global_data;
+cp_shared32 cp_srcu_process_data __attribute__((CACHE_LINE)) = {1};
 struct cp_srcu_words cp_srcu_words_data __attribute__((aligned(64)));
 
 _Static_assert(offsetof(struct cp_thread, callbacks) % 64 == 0, "queues begin a cache line");

@@ -61,20 +61,20 @@ static void thread_name(char name[17], uint64_t tid)
     name[strcspn(name, "\n")] = 0;
 }
 
-const char *cp_describe_stall(uint64_t tid, uint64_t ms)
+void cp_describe_stall(struct cp_stall_text *to, uint64_t tid, uint64_t ms)
 {
-    static __thread char text[128] __attribute__((tls_model("initial-exec")));
     int saved = errno;
     char name[17];
 
     if (tid) {
         thread_name(name, tid);
-        snprintf(text, sizeof(text), "a reader in thread %llu (%s) holds up a grace period for %llu ms",
+        snprintf(to->text, sizeof(to->text),
+                 "a reader in thread %llu (%s) holds up a grace period for %llu ms",
                  (unsigned long long)tid, name, (unsigned long long)ms);
     } else {
-        snprintf(text, sizeof(text), "a reader in an exiting thread holds up a grace period for %llu ms",
+        snprintf(to->text, sizeof(to->text),
+                 "a reader in an exiting thread holds up a grace period for %llu ms",
                  (unsigned long long)ms);
     }
     errno = saved;
-    return text;
 }

@@ -155,7 +155,7 @@ package struct RigCallbacks {
     /// False: the rig has no handler of the VM's own.
     func warned(_ warning: inout tdpmmu_warning) -> Bool {
         guard let handler = ops.warn else { return false }
-        inCallback { handler(context, vm.kvm, &warning) }
+        withoutCancellation { inCallback { handler(context, vm.kvm, &warning) } }  // as in Sync.warn
         return true
     }
 }

@@ -19,16 +19,22 @@ package func rcuBarrier() {
     // The queues first, the worker second: callbacks that are in no queue have been
     // taken, by a worker that was awake then and sleeps only when they have run.
     if !CallbackEngine.hasCallbacks(), Worker.isIdle { return }
+    withoutCancellation { waitForAnswer() }
+}
+
+private func waitForAnswer() {
     // Release: pairs with the acquire in runOnce.  Full, as a read-modify-write, against
     // the worker going to sleep: pairs with the heavy fence in Worker.sleep.
     let mine = shared(cp_engine_barriers_wanted()).pointee.wrappingAdd(
         1, ordering: .sequentiallyConsistent).newValue
     let done = shared(cp_engine_barriers_done())
     while true {
+        // Before the look at the worker: if that goes after the look, the event changes.
+        // Acquire: pairs with the release in WaitersForCallbacks.lookAgain.
+        let seen = WaitersForCallbacks.event.pointee.load(ordering: .acquiring)
         // Acquire: pairs with the release in runOnce.
         let now = done.pointee.load(ordering: .acquiring)
         if Int32(bitPattern: now &- mine) >= 0 { return }
-        if !Worker.wake() { continue }  // no worker: the work was done here
-        cp_futex_wait(cp_engine_barriers_done(), now, 0)
+        if Worker.wakeOrWork() { cp_futex_wait(cp_engine_event(), seen, 0) }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Callbacks from the queues to their end: collect, grace period, invoke.  Run by
-// the worker; by others only while there is no worker.
+// the worker; by threads that wait for callbacks only while there is no worker.
 import CPlatform
 import CTDPMMU
 import Sync
@@ -21,7 +21,7 @@ enum CallbackEngine {
         let batch = collect()
         if !batch.isEmpty {
             GracePeriod.wait(.call)
-            PendingCallbacks.invoked(Invocation.run(batch))
+            PendingCallbacks.invoked(Invocation.run(batch, of: nil))
         }
         // Acquire: pairs with the release in rcuStartPoll.
         let polled = shared(cp_gp_poll_wanted()).pointee.load(ordering: .acquiring)
@@ -31,7 +31,7 @@ enum CallbackEngine {
         if barriersDone.pointee.load(ordering: .relaxed) != asked {
             // Release: pairs with the acquire in rcuBarrier.
             barriersDone.pointee.store(asked, ordering: .releasing)
-            cp_futex_wake(cp_engine_barriers_done(), Int32.max)
+            WaitersForCallbacks.lookAgain()
         }
     }
 
@@ -66,6 +66,18 @@ enum CallbackEngine {
         forEachQueue { if $0.hasCallbacks() { found = true } }
         registryMutex.unlock()
         return found
+    }
+
+    /// About how many callbacks, SRCU's among them, are queued and have not run.
+    static func countPending() -> Int64 {
+        registryMutex.lock()
+        var untold: Int64 = 0
+        forEachQueue { untold &+= Int64($0.countUntold) }
+        registryMutex.unlock()
+        SRCU.mutex.lock()
+        untold &+= Int64(bitPattern: cp_srcu_all().pointee.pending)
+        SRCU.mutex.unlock()
+        return PendingCallbacks.now &+ untold
     }
 
     /// Registry mutex held.

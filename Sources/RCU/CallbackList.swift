@@ -8,6 +8,20 @@ import Synchronization
 package typealias RCUCallback = @convention(c) (UnsafeMutablePointer<rcu_head>?) -> Void
 typealias Head = UnsafeMutablePointer<rcu_head>
 
+extension Head {
+    /// The last element of a chain, whose next is nil.
+    var lastOfChain: Head {
+        var last = self
+        while let next = Head(last.pointee.next) { last = next }
+        return last
+    }
+
+    /// `next` is the first field.
+    func setNext(_ next: Head?) {
+        UnsafeMutableRawPointer(self).assumingMemoryBound(to: Head?.self).pointee = next
+    }
+}
+
 /// A list of callbacks taken out of queues; owned by one thread.
 struct CallbackList {
     var first: Head?
@@ -41,6 +55,18 @@ enum Orphans {
                 .unsafelyUnwrapped.pointee = chain
         }
         state.pointee.orphans_tail = lastNext
+    }
+
+    /// Registry mutex held.  A chain that is older than all that is here.
+    static func putFirst(_ chain: Head) {
+        let state = cp_registry()
+        let last = chain.lastOfChain
+        if let first = state.pointee.orphans_head {
+            last.setNext(first)
+        } else {
+            state.pointee.orphans_tail = UInt(bitPattern: last)
+        }
+        state.pointee.orphans_head = chain
     }
 
     /// Registry mutex held.

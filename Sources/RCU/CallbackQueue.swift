@@ -53,6 +53,10 @@ struct CallbackQueue {
         return queue.pointee.count % PendingCallbacks.step == 0
     }
 
+    /// How many of them PendingCallbacks has not been told of.  Read while the owner counts:
+    /// about right is enough.
+    var countUntold: UInt32 { queue.pointee.count % PendingCallbacks.step }
+
     /// Owner.  `next` of the element is nil.
     @inline(__always)
     func append(_ element: Head) {
@@ -101,7 +105,7 @@ struct CallbackQueue {
             cp_registry().pointee.queues = next
         }
         own.known = 0
-        PendingCallbacks.add(UInt64(own.queue.pointee.count % PendingCallbacks.step))
+        PendingCallbacks.add(UInt64(own.countUntold))
         own.queue.pointee.count = 0
     }
 

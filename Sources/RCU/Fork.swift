@@ -8,6 +8,7 @@ import Synchronization
 enum ForkSupport {
     static func install() {
         ForkList.add(.srcu, prepare: { SRCU.mutex.lock() }, parent: { SRCU.mutex.unlock() }, child: {
+            SRCU.childForked()
             SRCUHolds.childForked()
             SRCU.mutex.unlock()
         })
@@ -24,19 +25,20 @@ enum ForkSupport {
         WorkerWord.mutex.setFree()
         // A callback that forks holds it; Invocation's caller releases it when that returns.
         if thread.pointee.in_callback == 0 { Invocation.mutex.setFree() }
-        state.pointee.late_count = thread.pointee.late_depth == 0 ? 0 : 1
-        if thread.pointee.late_depth == 0 {
-            LateReaders.word.pointee.store(ReaderWord.idle.raw, ordering: .relaxed)
-        }
+        LateReaders.childForked()
         let kept = keepCallbacks(state)
         Registry.keepOnlySelf()
         state.pointee.queues = nil
-        if CallbackQueue.own.known != 0 { CallbackQueue.own.enlist() }
+        if CallbackQueue.own.known != 0 {
+            CallbackQueue.own.enlist()
+            CallbackQueue.own.queue.pointee.count = 0  // what is kept is counted below
+        }
         shared(cp_engine_barriers_done()).pointee.store(
             shared(cp_engine_barriers_wanted()).pointee.load(ordering: .relaxed), ordering: .relaxed)
         WorkerWord.childForked()
         PendingCallbacks.reset(kept)
         shared(cp_gp_hurry()).pointee.store(0, ordering: .relaxed)
+        shared(cp_gp_attempt()).pointee.store(0, ordering: .relaxed)
     }
 
     /// Of all callbacks queued, collected or left behind, those of the kept function become

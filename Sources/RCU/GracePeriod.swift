@@ -47,6 +47,30 @@ enum GracePeriod {
         mutex.unlock()
     }
 
+    /// Bring grace period `wanted` on without waiting for anybody, where no thread does that:
+    /// callers look now and then (rcuPollState), and each goes on where the last one stood.
+    static func push(to wanted: UInt64) {
+        guard mutex.tryLock() else { return }
+        if completed.pointee.load(ordering: .relaxed) < wanted, let number = pushOnce() {
+            completed.pointee.store(number, ordering: .releasing)  // as in wait
+        }
+        mutex.unlock()
+    }
+
+    /// gp_mutex held.  The number of the grace period that is over by now, or nil.
+    private static func pushOnce() -> UInt64? {
+        registryMutex.lock()
+        defer { registryMutex.unlock() }
+        let begun = attempt.pointee.load(ordering: .relaxed)
+        let number = begun != 0 ? begun : begin()
+        let isOver = pass(number, askForWake: false) == nil
+        attempt.pointee.store(isOver ? 0 : number, ordering: .relaxed)
+        return isOver ? number : nil
+    }
+
+    /// gp_mutex held.  The grace period that push() has begun and not ended, or 0.
+    private static var attempt: AtomicWord64 { shared(cp_gp_attempt()) }
+
     /// gp_mutex held.  What a test breaks: the number goes up, nobody is waited for.
     private static func skip() -> UInt64 {
         let next = currentGracePeriod().nextSequence
@@ -57,6 +81,7 @@ enum GracePeriod {
     /// gp_mutex held.
     private static func run() -> UInt64 {
         registryMutex.lock()
+        attempt.pointee.store(0, ordering: .relaxed)  // this one serves for that as well
         let number = begin()
         var patience = Patience()
         // Before the look at the readers: a reader that leaves after it changes the event.
@@ -97,7 +122,8 @@ enum GracePeriod {
             }
             state.pointee.cursor = cp_reader_place(reader).pointee.next
         }
-        return spin(LateReaders.word, until: number) ? nil : 0
+        if spin(LateReaders.word, until: number) { return nil }
+        return askForWake && !ask(LateReaders.word, number) ? nil : 0
     }
 
     /// Pauses at one reader with the registry mutex held.

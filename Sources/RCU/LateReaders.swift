@@ -5,42 +5,61 @@ import Sync
 import Synchronization
 
 /// Readers without a place on the list, all behind one word: threads whose exit
-/// handler has run, and threads for which there is none.  Slow (a mutex), and a
-/// grace period waits for all of them together; there are next to none.
+/// handler has run, and threads for which there is none.  The word is a reader's, its depth
+/// the number of such threads, and changed by compare-and-exchange only: a signal handler may
+/// read in a thread that is inside a grace period and has the registry mutex.  A grace
+/// period waits for all of them together; there are next to none.
 enum LateReaders {
     @inline(never)
     static func enter() {
-        let thread = cp_self()
-        thread.pointee.late_depth &+= 1
-        if thread.pointee.late_depth != 1 { return }
-        let signals = cp_signals_block()
-        registryMutex.lock()
-        let state = cp_registry()
-        if state.pointee.late_count == 0 {
-            // The order both ways comes from the mutex, under which the word is scanned.
-            word.pointee.store(currentGracePeriod().raw, ordering: .relaxed)
+        // A handler that comes in between here enters and leaves on its own account.
+        if cp_self().pointee.late_depth == 0 { comeIn() }
+        cp_self().pointee.late_depth &+= 1
+    }
+
+    private static func comeIn() {
+        while true {
+            // Acquire: as in enterSection.
+            let gracePeriod = ReaderWord(gracePeriodWord.pointee.load(ordering: .acquiring))
+            let now = ReaderWord(word.pointee.load(ordering: .relaxed))
+            let next = now.depth == 0 ? gracePeriod.raw : now.raw &+ 1
+            // A full fence, as a read-modify-write; with that of begin() as in enterSection.
+            if word.pointee.compareExchange(
+                expected: now.raw, desired: next, ordering: .sequentiallyConsistent
+            ).exchanged {
+                if gracePeriod.needsFences { cp_reader_fence() } else { cp_signal_fence() }
+                return
+            }
         }
-        state.pointee.late_count &+= 1
-        registryMutex.unlock()
-        cp_signals_restore(signals)
     }
 
     @inline(never)
     static func leave() {
-        let thread = cp_self()
-        thread.pointee.late_depth &-= 1
-        if thread.pointee.late_depth != 0 { return }
-        let signals = cp_signals_block()
-        registryMutex.lock()
-        let state = cp_registry()
-        state.pointee.late_count &-= 1
-        if state.pointee.late_count == 0 {
-            // Release: as in rcuReadUnlock.
-            word.pointee.store(ReaderWord.idle.raw, ordering: .releasing)
+        cp_self().pointee.late_depth &-= 1
+        if cp_self().pointee.late_depth == 0 { goOut() }
+    }
+
+    private static func goOut() {
+        while true {
+            let now = ReaderWord(word.pointee.load(ordering: .relaxed))
+            let next = now.depth == 1 ? ReaderWord.idle.raw : now.raw &- 1
+            // Release: as in rcuReadUnlock; acquire: the last to leave carries what the
+            // others did before.
+            if word.pointee.compareExchange(
+                expected: now.raw, desired: next,
+                successOrdering: .acquiringAndReleasing, failureOrdering: .relaxed
+            ).exchanged {
+                if now.depth == 1, now.wantsWake { ReaderEvent.readerLeft() }
+                return
+            }
         }
-        registryMutex.unlock()
-        cp_signals_restore(signals)
-        ReaderEvent.readerLeft()
+    }
+
+    /// In a forked child: of those inside only the calling thread is left, if it is one.
+    static func childForked() {
+        let now = ReaderWord(word.pointee.load(ordering: .relaxed))
+        let isInside = cp_self().pointee.late_depth != 0
+        word.pointee.store(isInside ? now.atDepthOne.raw : ReaderWord.idle.raw, ordering: .relaxed)
     }
 
     @inline(__always)

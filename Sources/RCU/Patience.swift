@@ -54,8 +54,9 @@ struct Patience {
         let milliseconds = (now &- begunNS) / 1_000_000
         let own = cp_self()
         own.pointee.in_report = 1
-        warn(.rcu, "synchronize_rcu", composed: cp_describe_stall(thread, milliseconds),
-             thread, milliseconds)
+        var sentence = cp_stall_text()
+        cp_describe_stall(&sentence, thread, milliseconds)
+        warn(.rcu, "synchronize_rcu", composed: cp_stall_sentence(&sentence), thread, milliseconds)
         own.pointee.in_report = 0
         setNextComplaint(after: now)
     }

@@ -27,12 +27,10 @@ package func rcuPollState(_ cookie: UInt64) -> Bool {
         return true
     }
     guard isGenuine(cookie, "poll_state_synchronize_rcu") else { return false }
-    // Started, and there may be no worker that runs it: then the poll does (Worker.workInPlace).
-    if shared(cp_gp_poll_wanted()).pointee.load(ordering: .relaxed) >= cookie {
-        Worker.wake()
-        return GracePeriod.isOver(cookie)
-    }
-    return false
+    // Started, and there may be no worker that runs it: then polls do.
+    if shared(cp_gp_poll_wanted()).pointee.load(ordering: .relaxed) < cookie || Worker.wake() { return false }
+    GracePeriod.push(to: cookie)
+    return GracePeriod.isOver(cookie)
 }
 
 /// Wait until the cookie's grace period is over.
@@ -42,7 +40,7 @@ package func rcuCondSynchronize(_ cookie: UInt64) {
         return
     }
     guard isGenuine(cookie, "cond_synchronize_rcu"), mayWait("cond_synchronize_rcu") else { return }
-    GracePeriod.wait(for: cookie, .poll)
+    withoutCancellation { GracePeriod.wait(for: cookie, .poll) }
 }
 
 /// Can the cookie have been given out?

@@ -38,6 +38,9 @@ struct ReaderWord: Equatable {
 
     @inline(__always) var askingForWake: ReaderWord { ReaderWord(raw | Self.wakeBit) }
 
+    /// With one section open, and nobody to wake.
+    var atDepthOne: ReaderWord { ReaderWord(raw & ~(Self.nestMask | Self.wakeBit) | 1) }
+
     /// Number of the grace period that had begun last.
     @inline(__always) var sequence: UInt64 { raw &>> Self.sequenceShift }
 

@@ -14,6 +14,11 @@
 //
 // One mutex covers the grace periods and callbacks of all domains.  Readers do not
 // take it.
+//
+// The library knows of a domain only as long as there is something to do for it: callbacks,
+// or a grace period that start_poll_ asked for.  So one whose memory goes without
+// cleanup_srcu_struct() harms nobody.  Domains with something to do stand in buckets, chosen by
+// their addresses; the callback thread looks at those buckets in which something happened.
 import CPlatform
 import CTDPMMU
 import Sync
@@ -25,40 +30,54 @@ enum SRCU {
 
     static var event: AtomicWord32 { shared(cp_srcu_event()) }
 
+    /// Buckets, a bit each, in which somebody waits for a reader.
+    static var waiting: AtomicWord64 { shared(cp_srcu_waiting()) }
+
+    /// Which process this is, seen from the first one.
+    static var process: AtomicWord32 { shared(cp_srcu_this_process()) }
+
     /// SRCU mutex held.  Something that others wait for has happened.
     static func changed() {
         event.pointee.wrappingAdd(1, ordering: .releasing)
         if cp_srcu_all().pointee.sleepers != 0 { cp_futex_wake(cp_srcu_event(), Int32.max) }
     }
 
-    /// A reader left while a thread waited for one.  No mutex, and not the domain's
+    /// A reader left while a thread waited for one in this bucket.  No mutex, and not the domain's
     /// memory, which may be gone.
     @inline(never)
-    static func readerLeft() {
-        if shared(cp_srcu_waiting()).pointee.exchange(0, ordering: .sequentiallyConsistent) == 0 {
-            return
-        }
+    static func readerLeft(_ bucket: UInt64) {
+        // Sequentially consistent: pairs with the fence in isQuiet, as the load in leave.
+        let before = waiting.pointee.bitwiseAnd(~bucket, ordering: .sequentiallyConsistent).oldValue
+        if before & bucket == 0 { return }
         event.pointee.wrappingAdd(1, ordering: .releasing)
         cp_futex_wake(cp_srcu_event(), Int32.max)
-        SRCUWork.set()
+        SRCUWork.set(bucket)
         WorkerWord.nudge()
+    }
+
+    /// In a forked child, SRCU mutex held (by the prepare handler).  No domain is set up in this
+    /// process yet, and none has anything to do.
+    static func childForked() {
+        process.pointee.wrappingAdd(1, ordering: .relaxed)
+        let all = cp_srcu_all()
+        for bucket in 0..<Int(CP_SRCU_BUCKETS) { cp_srcu_global_buckets(all)[bucket] = nil }
+        all.pointee.round = nil
+        all.pointee.pending = 0
+        all.pointee.sleepers = 0
     }
 }
 
-/// Has the callback thread something to do for a domain?
+/// In which buckets has the callback thread something to do?
 enum SRCUWork {
-    private static var word: AtomicWord32 { shared(cp_srcu_work()) }
+    private static var word: AtomicWord64 { shared(cp_srcu_work()) }
 
     static var isThere: Bool { word.pointee.load(ordering: .relaxed) != 0 }
 
-    static func set() {
-        word.pointee.store(1, ordering: .sequentiallyConsistent)
+    static func set(_ buckets: UInt64) {
+        word.pointee.bitwiseOr(buckets, ordering: .sequentiallyConsistent)
         atomicMemoryFence(ordering: .sequentiallyConsistent)  // pairs with that in Worker.sleep
     }
 
-    /// The same by the SRCU mutex's holder, who looks after it; no worker need wake.
-    static func setLater() { word.pointee.store(1, ordering: .relaxed) }
-
     /// Acquire: what was done before the word was set is seen afterwards, by the mutex.
-    static func take() -> Bool { word.pointee.exchange(0, ordering: .acquiring) != 0 }
+    static func take() -> UInt64 { word.pointee.exchange(0, ordering: .acquiring) }
 }

@@ -16,8 +16,11 @@ extension SRCUDomain {
         SRCU.mutex.lock()
         append(head, lastNext: UInt(bitPattern: head), to: want() & 1)
         state.pointee.queued &+= 1
+        cp_srcu_all().pointee.pending &+= 1
+        enlist()
         SRCU.mutex.unlock()
-        Self.tellWorker()
+        SRCUWork.set(bucket)
+        Worker.wake()
     }
 
     /// Wait until every callback queued before the call has run.
@@ -34,12 +37,17 @@ extension SRCUDomain {
         }
         guard mayWaitByOrder("srcu_barrier") else { return }
         Threads.joinIfNew()
+        withoutCancellation { waitForCallbacks() }
+    }
+
+    private func waitForCallbacks() {
         SRCU.mutex.lock()
         let last = state.pointee.queued
         waitUntil("srcu_barrier") {
             if state.pointee.invoked >= last { return true }
             SRCU.mutex.unlock()
-            Self.tellWorker()  // which may do the work here, if it cannot have a thread
+            SRCUWork.set(bucket)
+            _ = Worker.wakeOrWork()  // here, if there can be no thread
             SRCU.mutex.lock()
             return state.pointee.invoked >= last
         }

@@ -26,7 +26,7 @@ extension SRCUDomain {
     private func isQuiet(_ which: UInt32) -> Bool {
         if Breakable.srcu.isBroken || isDrained(which) { return true }
         // Ask leavers to wake us, and look again: pairs with the fence in leave.
-        shared(cp_srcu_waiting()).pointee.store(1, ordering: .relaxed)
+        SRCU.waiting.pointee.bitwiseOr(bucket, ordering: .relaxed)
         atomicMemoryFence(ordering: .sequentiallyConsistent)
         return isDrained(which)
     }
@@ -42,7 +42,10 @@ extension SRCUDomain {
         while true {
             switch state.pointee.phase {
             case restPhase:
-                if state.pointee.completed >= state.pointee.wanted { return }
+                if state.pointee.completed >= state.pointee.wanted {
+                    if !hasWork { delist() }
+                    return
+                }
                 // What the callers unlinked comes before all counts that are read.
                 atomicMemoryFence(ordering: .sequentiallyConsistent)
                 state.pointee.phase = drainOther
@@ -66,9 +69,14 @@ extension SRCUDomain {
         }
     }
 
-    private var restPhase: UInt32 { 0 }
-    private var drainOther: UInt32 { 1 }
-    private var drainOld: UInt32 { 2 }
+    private var restPhase: UInt8 { 0 }
+    private var drainOther: UInt8 { 1 }
+    private var drainOld: UInt8 { 2 }
+
+    /// Is there a grace period to run, or a callback?
+    var hasWork: Bool {
+        state.pointee.wanted > state.pointee.completed || state.pointee.queued != state.pointee.invoked
+    }
 
     /// Number of the next grace period, which is wanted from now on.
     func want() -> UInt64 {

@@ -27,7 +27,8 @@ extension SRCUDomain {
         guard let first = cp_srcu_head(state)[Int(list)] else { return }
         append(first, lastNext: cp_srcu_tail(state)[Int(list)], to: ripe)
         cp_srcu_head(state)[Int(list)] = nil
-        SRCUWork.setLater()
+        SRCUWork.set(bucket)
+        WorkerWord.nudge()
     }
 
     func takeRipe() -> CallbackList {
@@ -39,17 +40,49 @@ extension SRCUDomain {
         return batch
     }
 
-    /// In a forked child: readers and callbacks are the parent's, or this thread's.
+    /// So many callbacks of a batch have run.
+    func haveRun(_ count: UInt64) {
+        SRCU.mutex.lock()
+        state.pointee.invoked &+= count
+        cp_srcu_all().pointee.pending &-= count
+        if hasWork { enlist() }
+        SRCU.changed()
+        SRCU.mutex.unlock()
+    }
+
+    /// So many have run; the rest of the batch comes before all that are ripe now.  No mutex held.
+    func handBack(_ rest: Head?, begun: UInt64) {
+        SRCU.mutex.lock()
+        if let rest {
+            let last = rest.lastOfChain
+            if let first = cp_srcu_head(state)[Int(ripe)] {
+                last.setNext(first)
+            } else {
+                cp_srcu_tail(state)[Int(ripe)] = UInt(bitPattern: last)
+            }
+            cp_srcu_head(state)[Int(ripe)] = rest
+        }
+        SRCU.mutex.unlock()
+        haveRun(begun)
+        // The domains that were still to be looked at, in whatever bucket.
+        SRCUWork.set(.max)
+    }
+
+    /// Into a forked child come readers of no thread only; who is inside by the child's one
+    /// thread is counted by SRCUHolds.
     func forget() {
         let state = state
-        for number in 0..<UInt64(CP_SRCU_SHARDS) {
-            for which: UInt32 in 0..<2 {
+        for which: UInt32 in 0..<2 {
+            for number in 0..<UInt64(CP_SRCU_SHARDS) {
                 entered(which, number).pointee.store(0, ordering: .relaxed)
                 left(which, number).pointee.store(0, ordering: .relaxed)
             }
+            entered(which, 0).pointee.store(
+                UInt64(loose(which).pointee.load(ordering: .relaxed)), ordering: .relaxed)
         }
         for list: UInt64 in 0...ripe { cp_srcu_head(state)[Int(list)] = nil }
         state.pointee.invoked = state.pointee.queued
         state.pointee.waiters = 0
+        state.pointee.is_listed = 0
     }
 }

@@ -31,25 +31,79 @@ package struct SRCUDomain {
         shared(cp_srcu_self(state)).pointee.load(ordering: .relaxed) == UInt(bitPattern: domain)
     }
 
-    /// Acquire: pairs with the release in enlist; the id is there.
+    /// Acquire: pairs with the release in setUp; the id is there.
     @inline(__always)
-    var isListed: Bool {
-        shared(cp_srcu_listed(state)).pointee.load(ordering: .acquiring) != 0
+    var isSetUp: Bool {
+        shared(cp_srcu_process(state)).pointee.load(ordering: .acquiring)
+            == SRCU.process.pointee.load(ordering: .relaxed)
     }
 
-    /// SRCU mutex held.
-    func enlist() {
+    /// SRCU mutex held.  The first use in this process: of a new domain, or of one that was the
+    /// parent's, whose other threads' readers and callbacks are not here.
+    func setUp() {
         let all = cp_srcu_all()
+        if shared(cp_srcu_process(state)).pointee.load(ordering: .relaxed) == 0 {
+            // 30 bits, so that an index is a positive int.
+            all.pointee.last_id = (all.pointee.last_id &+ 1) & 0x3fff_ffff
+            state.pointee.id = all.pointee.last_id
+        } else {
+            forget()
+        }
+        // Release: pairs with the acquire in isSetUp.
+        shared(cp_srcu_process(state)).pointee.store(
+            SRCU.process.pointee.load(ordering: .relaxed), ordering: .releasing)
+    }
+
+    // MARK: The lists of domains with something to do; SRCU mutex held
+
+    /// 0 to CP_SRCU_BUCKETS - 1.
+    @inline(__always)
+    private var bucketNumber: UInt64 { (address &* 0x9e37_79b9_7f4a_7c15) >> 58 }
+
+    /// The bit of its bucket.
+    @inline(__always)
+    var bucket: UInt64 { 1 &<< bucketNumber }
+
+    private var bucketHead: UnsafeMutablePointer<UnsafeMutablePointer<cp_srcu>?> {
+        cp_srcu_global_buckets(cp_srcu_all()) + Int(bucketNumber)
+    }
+
+    /// There is something to do.
+    func enlist() {
         let state = state
-        // 30 bits, so that an index is a positive int.
-        all.pointee.last_id = (all.pointee.last_id &+ 1) & 0x3fff_ffff
-        state.pointee.id = all.pointee.last_id
-        state.pointee.next = all.pointee.domains
+        if state.pointee.is_listed != 0 { return }
+        state.pointee.is_listed = 1
+        state.pointee.next = bucketHead.pointee
         state.pointee.prev = nil
         if let next = state.pointee.next { next.pointee.prev = state }
-        all.pointee.domains = state
-        // Release: pairs with the acquire in isListed.
-        shared(cp_srcu_listed(state)).pointee.store(1, ordering: .releasing)
+        bucketHead.pointee = state
+    }
+
+    /// There is not, or it is being done.
+    func delist() {
+        let state = state
+        if state.pointee.is_listed == 0 { return }
+        state.pointee.is_listed = 0
+        let next = state.pointee.next
+        let previous = state.pointee.prev
+        if let next { next.pointee.prev = previous }
+        if let previous {
+            previous.pointee.next = next
+        } else if cp_srcu_all().pointee.round == state {
+            cp_srcu_all().pointee.round = next
+        } else {
+            bucketHead.pointee = next
+        }
+    }
+
+    /// Does it stand in a list?  Asks the lists, and not the domain's memory.
+    var isListed: Bool {
+        var lists = (cp_srcu_all().pointee.round, bucketHead.pointee)
+        while let state = lists.0 ?? lists.1 {
+            if state == self.state { return true }
+            if lists.0 != nil { lists.0 = state.pointee.next } else { lists.1 = state.pointee.next }
+        }
+        return false
     }
 
     // MARK: Readers
@@ -73,12 +127,17 @@ package struct SRCUDomain {
         shared(cp_srcu_shard_left(shard(number)) + Int(which))
     }
 
+    /// Readers by this index that belong to no thread.
+    @inline(__always)
+    func loose(_ which: UInt32) -> AtomicWord32 { shared(cp_srcu_loose(state) + Int(which)) }
+
     /// The domain may be gone when this returns, so what follows the count is global.
     @inline(__always)
     func leave(_ which: UInt32) {
         // Release: pairs with the acquire in isDrained.  A full fence as well: pairs
         // with the one in advance; either it sees us out, or we see that it waits.
         left(which, currentThreadID()).pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
-        if shared(cp_srcu_waiting()).pointee.load(ordering: .relaxed) != 0 { SRCU.readerLeft() }
+        let bucket = bucket
+        if SRCU.waiting.pointee.load(ordering: .relaxed) & bucket != 0 { SRCU.readerLeft(bucket) }
     }
 }

@@ -129,26 +129,17 @@ enum SRCUHolds {
         }
     }
 
-    /// In a forked child: count again, in the domains, what this thread has open.
-    private static func countAgain() {
+    /// In a forked child, SRCU mutex held (by the prepare handler): domains that this thread is
+    /// inside are set up here, and count it.
+    static func childForked() {
         let holds = cp_srcu_holds_table(own)
         for i in 0..<Int(own.pointee.used) {
-            guard let domain = holds[i].domain else { continue }
+            guard let domain = holds[i].domain.map({ SRCUDomain($0) }) else { continue }
+            domain.setUp()
             for which: UInt32 in 0..<2 {
-                SRCUDomain(domain).entered(which, 0).pointee.store(
+                domain.entered(which, 0).pointee.wrappingAdd(
                     UInt64(count(holds + i, which).pointee), ordering: .relaxed)
             }
         }
-    }
-
-    /// In a forked child, SRCU mutex held (by the prepare handler).
-    static func childForked() {
-        var link = cp_srcu_all().pointee.domains
-        while let state = link {
-            SRCUDomain(state).forget()
-            link = state.pointee.next
-        }
-        cp_srcu_all().pointee.sleepers = 0
-        countAgain()
     }
 }

@@ -6,55 +6,75 @@ import Sync
 import Synchronization
 
 extension SRCUDomain {
-    /// `rank`: its readers' place in the order of locks, for a VM's domain.
-    package func initialize(rank: LockRank? = nil) {
+    /// `rank`: its readers' place in the order of locks, for a VM's domain.  False, with a warning,
+    /// if it is in use.
+    @discardableResult
+    package func initialize(rank: LockRank? = nil) -> Bool {
         ForkSupport.install()
+        SRCU.mutex.lock()
+        let found = whatIsThere
+        if found != .inUse { makeNew(rank) }
+        SRCU.mutex.unlock()
+        switch found {
+        case .nothing: break
+        case .inUse:
+            warn(.rcu, "init_srcu_struct", "this SRCU domain is in use: it stays as it is", address)
+        case .forgotten:
+            warn(.rcu, "init_srcu_struct", "this SRCU domain was not cleaned up since it was initialised", address)
+        }
+        return found != .inUse
+    }
+
+    private func makeNew(_ rank: LockRank?) {
         let state = state
         UnsafeMutableRawPointer(state).initializeMemory(
             as: UInt8.self, repeating: 0, count: MemoryLayout<cp_srcu>.size)
-        state.pointee.rank = rank?.rawValue ?? 0
-        SRCU.mutex.lock()
-        enlist()
-        SRCU.mutex.unlock()
+        state.pointee.rank = UInt16(rank?.rawValue ?? 0)
+        setUp()
         shared(cp_srcu_self(state)).pointee.store(UInt(bitPattern: domain), ordering: .relaxed)
     }
+
+    private enum Found { case nothing, forgotten, inUse }
+
+    /// SRCU mutex held.  The memory need not have been written yet; but what is a domain's own address
+    /// was one.
+    private var whatIsThere: Found {
+        if cp_under_valgrind_now() != 0 { cp_valgrind_defined(domain, MemoryLayout<srcu_struct>.size) }
+        if !isAlive { return .nothing }
+        let isUsed = isListed || isSetUp && (hasReaders || hasWork || state.pointee.waiters != 0)
+        return isUsed ? .inUse : .forgotten
+    }
+
+    private var hasReaders: Bool { !isDrained(0) || !isDrained(1) }
 
     /// The end of a domain.  False, with a warning, while it is in use.
     @discardableResult
     package func cleanUp() -> Bool {
         guard check("cleanup_srcu_struct") else { return false }
-        SRCU.mutex.lock()
-        advance()
-        let state = state
-        let readers = !isDrained(0) || !isDrained(1)
-        let callbacks = state.pointee.queued != state.pointee.invoked
-        let waiters = state.pointee.waiters != 0
-        if readers || callbacks || waiters {
-            SRCU.mutex.unlock()
-            let text: StaticString = readers ? "the SRCU domain still has readers"
-                : callbacks ? "the SRCU domain still has callbacks"
-                : "the SRCU domain is waited for"
-            warn(.rcu, "cleanup_srcu_struct", text, address)
-            return false
-        }
-        let next = state.pointee.next
-        let previous = state.pointee.prev
-        if let next { next.pointee.prev = previous }
-        if let previous {
-            previous.pointee.next = next
-        } else {
-            cp_srcu_all().pointee.domains = next
-        }
-        shared(cp_srcu_self(state)).pointee.store(0, ordering: .relaxed)
-        shared(cp_srcu_listed(state)).pointee.store(0, ordering: .relaxed)
-        SRCU.mutex.unlock()
-        return true
+        let obstacle = withoutCancellation { end() }
+        if let obstacle { warn(.rcu, "cleanup_srcu_struct", obstacle, address) }
+        return obstacle == nil
     }
 
-    /// May it be used?  If not, a warning.  One made by DEFINE_SRCU() becomes known here.
+    /// What is in the way, or nil.
+    private func end() -> StaticString? {
+        SRCU.mutex.lock()
+        defer { SRCU.mutex.unlock() }
+        advance()
+        if hasReaders { return "the SRCU domain still has readers" }
+        if state.pointee.queued != state.pointee.invoked { return "the SRCU domain still has callbacks" }
+        if state.pointee.waiters != 0 { return "the SRCU domain is waited for" }
+        delist()
+        shared(cp_srcu_self(state)).pointee.store(0, ordering: .relaxed)
+        shared(cp_srcu_process(state)).pointee.store(0, ordering: .relaxed)
+        return nil
+    }
+
+    /// May it be used?  If not, a warning.  One made by DEFINE_SRCU(), or the parent's in a forked
+    /// child, is set up here.
     @inline(__always)
     func check(_ function: StaticString) -> Bool {
-        if isAlive, isListed { return true }
+        if isAlive, isSetUp { return true }
         return checkSlow(function)
     }
 
@@ -67,7 +87,7 @@ extension SRCUDomain {
         }
         ForkSupport.install()
         SRCU.mutex.lock()
-        if !isListed { enlist() }
+        if !isSetUp { setUp() }
         SRCU.mutex.unlock()
         return true
     }
@@ -81,15 +101,26 @@ extension SRCUDomain {
             warn(.rcu, "srcu_read_lock", "no memory to remember the section", address)
             return -ENOMEM
         }
+        let which = comeIn()
+        SRCUHolds.add(domain, which)
+        return token(which)
+    }
+
+    /// Counts a reader in; returns its index.
+    @inline(__always)
+    private func comeIn() -> UInt32 {
         // Acquire: pairs with the release in advance; who takes the new index sees
         // what was unlinked before it.
         let which = UInt32(truncatingIfNeeded: index.pointee.load(ordering: .acquiring) & 1)
         // A full fence as well: pairs with the fences in advance.  Either it counts us,
         // or we see what was unlinked before it looked.
         entered(which, currentThreadID()).pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
-        SRCUHolds.add(domain, which)
-        return Int32(bitPattern: state.pointee.id &<< 1 | which)
+        return which
     }
+
+    /// What a reader is told of its index: it is good for this domain only.
+    @inline(__always)
+    private func token(_ which: UInt32) -> Int32 { Int32(bitPattern: state.pointee.id &<< 1 | which) }
 
     /// False, with a warning, if this thread does not have that index.
     @inline(__always)
@@ -104,6 +135,55 @@ extension SRCUDomain {
         }
         leave(bits & 1)
         return true
+    }
+
+    // MARK: Readers of no thread
+
+    /// The index for readUp, in whatever thread; or a negative errno with a warning.
+    @inline(never)
+    package func readDown() -> Int32 {
+        guard check("srcu_down_read") else { return -EINVAL }
+        let which = comeIn()
+        // After the count, and before it on the way out: whatever fork comes between, the child
+        // counts no reader that nobody there knows of.
+        loose(which).pointee.wrappingAdd(1, ordering: .relaxed)
+        return token(which)
+    }
+
+    /// False, with a warning, if the domain has given out no such index that is still open.
+    @inline(never)
+    @discardableResult
+    package func readUp(_ index: Int32) -> Bool {
+        guard check("srcu_up_read") else { return false }
+        let bits = UInt32(bitPattern: index)
+        guard bits &>> 1 == state.pointee.id, takeLoose(bits & 1) else {
+            warn(.rcu, "srcu_up_read", "srcu_down_read() gave out no such index of this SRCU domain",
+                 address, UInt64(bits))
+            return false
+        }
+        leave(bits & 1)
+        return true
+    }
+
+    private func takeLoose(_ which: UInt32) -> Bool {
+        var open = loose(which).pointee.load(ordering: .relaxed)
+        while open != 0 {
+            let result = loose(which).pointee.compareExchange(
+                expected: open, desired: open &- 1, ordering: .relaxed)
+            if result.exchanged { return true }
+            open = result.original
+        }
+        return false
+    }
+
+    // MARK: Questions
+
+    /// False, with a warning that names `function`, outside the domain's readers.
+    @discardableResult
+    package func checkReader(_ function: UnsafePointer<CChar>?) -> Bool {
+        if isReadLockHeld { return true }
+        warnAbout(.lock, function, "called outside a reader of the SRCU domain")
+        return false
     }
 
     @inline(never)

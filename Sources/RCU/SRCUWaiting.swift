@@ -14,7 +14,7 @@ extension SRCUDomain {
         var spins = Self.firstSpins
         while true {
             // Before the look: what changes after it changes the event.  Acquire: pairs
-            // with the releases in SRCU.changed and SRCU.readerLeft.
+            // with the releases in SRCU.changed, SRCU.readerLeft and WaitersForCallbacks.threadIsGone.
             let seen = SRCU.event.pointee.load(ordering: .acquiring)
             if condition() { return }
             state.pointee.waiters &+= 1
@@ -46,13 +46,15 @@ extension SRCUDomain {
         }
         guard mayWaitByOrder(function) else { return }
         Threads.joinIfNew()
-        SRCU.mutex.lock()
-        let number = want()
-        waitUntil(function) {
-            advance()
-            return state.pointee.completed >= number
+        withoutCancellation {
+            SRCU.mutex.lock()
+            let number = want()
+            waitUntil(function) {
+                advance()
+                return state.pointee.completed >= number
+            }
+            SRCU.mutex.unlock()
         }
-        SRCU.mutex.unlock()
     }
 
     package func getState(_ function: StaticString = "get_state_synchronize_srcu") -> UInt64 {
@@ -67,9 +69,14 @@ extension SRCUDomain {
         guard check("start_poll_synchronize_srcu") else { return 0 }
         SRCU.mutex.lock()
         let number = want()
+        enlist()
         advance()
+        let mustRun = state.pointee.is_listed != 0
         SRCU.mutex.unlock()
-        Self.tellWorker()
+        if mustRun {
+            SRCUWork.set(bucket)
+            Worker.wake()
+        }
         return number
     }
 
@@ -83,11 +90,5 @@ extension SRCUDomain {
         SRCU.mutex.unlock()
         if !isGenuine { warn(.argument, function, "this cookie was never given out", cookie) }
         return isOver
-    }
-
-    /// There is something to do for the callback thread.
-    static func tellWorker() {
-        SRCUWork.set()
-        Worker.wake()
     }
 }

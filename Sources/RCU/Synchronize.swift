@@ -7,14 +7,17 @@ import Synchronization
 /// Wait until every reader that was inside when the call began has left.
 package func synchronizeRCU() {
     guard mayWait("synchronize_rcu") else { return }
-    GracePeriod.wait(.sync)
+    withoutCancellation { GracePeriod.wait(.sync) }
+    Worker.startIfMissing()
 }
 
 /// The same without leaving the processor to others.
 package func synchronizeRCUExpedited() {
     guard mayWait("synchronize_rcu_expedited") else { return }
-    let hurry = shared(cp_gp_hurry())
-    hurry.pointee.add(1, ordering: .relaxed)
-    GracePeriod.wait(.expedited)
-    hurry.pointee.subtract(1, ordering: .relaxed)
+    withoutCancellation {
+        let hurry = shared(cp_gp_hurry())
+        hurry.pointee.add(1, ordering: .relaxed)
+        GracePeriod.wait(.expedited)
+        hurry.pointee.subtract(1, ordering: .relaxed)
+    }
 }

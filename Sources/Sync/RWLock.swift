@@ -64,9 +64,18 @@ package struct RWLock {
         // writers out, and waiting for one that waits for us would never end.
         if LockHolds.addRead(lock) { return true }
         guard mayReadLock() else { return false }
-        if !word.tryRead() { LockQueue.wait(word, forWrite: false) }
-        LockHolds.addFirstRead(lock)
+        if word.tryRead() { LockHolds.addFirstRead(lock) } else { waitToRead() }
         return true
+    }
+
+    /// A thread that is cancelled while it waits, or as it is granted the lock, is in no queue
+    /// any more and its hold is noted: its exit handler releases it.
+    @inline(never)
+    private func waitToRead() {
+        withoutCancellation {
+            LockQueue.wait(word, forWrite: false)
+            LockHolds.addFirstRead(lock)
+        }
     }
 
     @inline(__always)
@@ -112,10 +121,23 @@ package struct RWLock {
             return false
         }
         guard mayRemember("write_lock") else { return false }
-        if !word.tryWrite() { LockQueue.wait(word, forWrite: true) }
+        if word.tryWrite() { becomeOwner() } else { waitToWrite() }
+        return true
+    }
+
+    @inline(__always)
+    private func becomeOwner() {
         LockHolds.addWrite(lock)
         owner.pointee.store(currentThreadID(), ordering: .relaxed)
-        return true
+    }
+
+    /// As waitToRead().
+    @inline(never)
+    private func waitToWrite() {
+        withoutCancellation {
+            LockQueue.wait(word, forWrite: true)
+            becomeOwner()
+        }
     }
 
     /// False, with a warning, if this thread does not hold it for write.

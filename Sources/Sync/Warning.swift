@@ -60,13 +60,13 @@ package func warnAbout(
 private func give(_ warning: inout tdpmmu_warning, _ kvm: UnsafeMutablePointer<kvm>?) {
     // Acquire: pairs with the release in setWarnHandler, for the context.
     let raw = shared(cp_warn_handler()).pointee.load(ordering: .acquiring)
-    guard let handler = unsafeBitCast(raw, to: tdpmmu_warn_fn?.self) else {
-        cp_print_warning(&warning)
-        return
-    }
+    let handler = unsafeBitCast(raw, to: tdpmmu_warn_fn?.self)
     let context = UnsafeMutableRawPointer(
         bitPattern: shared(cp_warn_context()).pointee.load(ordering: .relaxed))
-    handler(context, kvm, &warning)
+    // Whoever writes a line comes through a cancellation point, and locks may be held here.
+    withoutCancellation {
+        if let handler { handler(context, kvm, &warning) } else { cp_print_warning(&warning) }
+    }
 }
 
 /// Replace the process-wide handler; nil brings back the line on stderr.  Not

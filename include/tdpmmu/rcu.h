@@ -117,6 +117,8 @@ bool rcu_read_lock_held(void);
 
 /*
  * Wait until every reader that was inside when the call began has left.
+ * A cancellation of the thread (pthread_cancel()) is held off meanwhile, here and in all
+ * functions of rcu.h and srcu.h that wait.
  * Inside a reader (it would wait for itself), or with a VM's mmu_lock held: a warning and
  * an immediate return.  No lock, not in RCU.  Follows synchronize_rcu().
  */
@@ -134,8 +136,16 @@ void synchronize_rcu_expedited(void);
  * Allocates nothing; head must stay untouched until func runs.  Returns at once,
  * unless callbacks pile up (see tdpmmu_rcu_set_flood_limit()).  Callable inside a
  * reader and from a callback, not in a signal handler.  NULL head or func, or a
- * head that is still queued: a warning, no effect.  Where no thread can be started,
- * the callbacks run in a caller that may wait.  Any lock.  Follows call_rcu().
+ * head that is still queued: a warning, no effect.  Any lock.  Follows call_rcu().
+ *
+ * func never runs inside call_rcu().  Where no thread can be started (a warning, once), and in exit
+ * handlers that run after the library's own, callbacks wait for rcu_barrier(), in whose caller
+ * they run then, or for a thread that can be started later.  At exit() the callback thread is
+ * given 20 ms to run what is queued; what has not run when all exit handlers have is lost, and
+ * a line on stderr says how many.  func has as much stack as a thread of the program has by
+ * default (pthread_setattr_default_np() before the first call_rcu() changes it).  If it ends
+ * its thread (pthread_exit()), or returns inside a reader: a warning, another thread goes on, the
+ * reader is ended.
  */
 void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
 

@@ -12,13 +12,17 @@
 TDPMMU_BEGIN_DECLS
 
 /*
- * Make a domain usable.  Allocates nothing and cannot fail but for a NULL:
- * -EINVAL.  Returns 0.  Any lock.  Follows init_srcu_struct().
+ * Make a domain usable.  Allocates nothing.  Returns 0; -EINVAL for NULL; -EBUSY, with a
+ * warning and no effect, if it is a domain already and has readers, callbacks or threads that
+ * wait for it.  One that has none, and was not cleaned up since it was initialised, is made anew,
+ * with a warning.  Any lock.  Follows init_srcu_struct().
  */
 int init_srcu_struct(struct srcu_struct *ssp);
 
 /*
- * End a domain.  Refused with a warning, and the domain stays usable, while it has
+ * End a domain.  One that has no callbacks to run, no readers and nobody who waits may also just
+ * vanish, with the memory or the plugin that it is in; the library does not look at it again.
+ * Refused with a warning, and the domain stays usable, while it has
  * readers, callbacks that have not run (call srcu_barrier() first) or threads that
  * wait for it; and if it was never initialised.  Not in a reader of ssp.
  * Follows cleanup_srcu_struct().
@@ -44,8 +48,35 @@ int srcu_read_lock(struct srcu_struct *ssp);
  */
 void srcu_read_unlock(struct srcu_struct *ssp, int idx);
 
-/* Is the calling thread inside a read-side section of the domain?  Any lock. */
+/*
+ * Is the calling thread inside a read-side section of the domain that srcu_read_lock() began?
+ * Any lock.
+ */
 bool srcu_read_lock_held(const struct srcu_struct *ssp);
+
+/*
+ * Begin a read-side section of the domain that belongs to no thread: whoever has the index that
+ * is returned may end it with srcu_up_read(), also in another thread, in a callback or in a signal
+ * handler.  srcu_read_lock_held() does not count it, and a thread's exit does not end it.  A
+ * forked child has a copy of it.  A domain that was never initialised: a warning, -EINVAL.  Not for
+ * signal handlers.  Any lock.
+ * Follows srcu_down_read().
+ */
+int srcu_down_read(struct srcu_struct *ssp);
+
+/*
+ * End a section that srcu_down_read() began.  An index that it did not give out for this domain,
+ * or gave out no more often than it was used up: a warning, no effect.  Any lock.
+ * Follows srcu_up_read().
+ */
+void srcu_up_read(struct srcu_struct *ssp, int idx);
+
+/*
+ * Is the caller inside a reader of the domain?  If not, a warning of kind TDPMMU_WARN_LOCK that
+ * names function.  What srcu_dereference() calls in code that is compiled with
+ * TDPMMU_RCU_DEBUG defined.  In a reader of ssp.
+ */
+bool tdpmmu_srcu_check_reader(const struct srcu_struct *ssp, const char *function);
 
 /*
  * Wait until every reader of the domain that was inside when the call began has
@@ -95,7 +126,18 @@ TDPMMU_END_DECLS
 #define DEFINE_SRCU(name) struct srcu_struct name = { &(name), { 0 } }
 #define DEFINE_STATIC_SRCU(name) static DEFINE_SRCU(name)
 
-/* Load a pointer inside a reader of ssp; as rcu_dereference(). */
-#define srcu_dereference(p, ssp) ((void)(ssp), rcu_dereference_raw(p))
+/*
+ * Load a pointer inside a reader of ssp; as rcu_dereference().  The _check form is also for those
+ * who keep updaters out otherwise, or read by srcu_down_read(): condition says that they do.  Code
+ * that is compiled with TDPMMU_RCU_DEBUG defined gets a warning if neither is the case.
+ */
+#ifdef TDPMMU_RCU_DEBUG
+#define srcu_dereference_check(p, ssp, condition)                                   \
+    ((void)((condition) || tdpmmu_srcu_check_reader((ssp), __func__)), rcu_dereference_raw(p))
+#else
+#define srcu_dereference_check(p, ssp, condition) \
+    ((void)(ssp), (void)(condition), rcu_dereference_raw(p))
+#endif
+#define srcu_dereference(p, ssp) srcu_dereference_check(p, ssp, 0)
 
 #endif

@@ -55,6 +55,7 @@ struct cp_gp_words {
     cp_mutex mutex;             /* one grace period at a time */
     cp_shared32 event;          /* futex: a reader that is waited for has left */
     cp_shared64 completed;      /* number of the last grace period that ended */
+    cp_shared64 attempt;        /* begun by polls without a worker, not over; or 0; mutex */
     cp_shared64 poll_wanted;    /* newest grace period that start_poll_ asked for */
     cp_shared32 hurry;          /* expedited waiters */
     cp_shared32 stall_ms;       /* complain about a grace period this old; 0: never */
@@ -65,6 +66,7 @@ extern struct cp_gp_words cp_gp_data;
 CP_THE(gp, cp_gp_data, mutex)
 CP_THE(gp, cp_gp_data, event)
 CP_THE(gp, cp_gp_data, completed)
+CP_THE(gp, cp_gp_data, attempt)
 CP_THE(gp, cp_gp_data, poll_wanted)
 CP_THE(gp, cp_gp_data, hurry)
 CP_THE(gp, cp_gp_data, stall_ms)
@@ -75,7 +77,6 @@ struct cp_registry {
     cp_mutex mutex;
     struct tdpmmu_rcu_reader *_Nullable readers;
     struct tdpmmu_rcu_reader *_Nullable cursor; /* the grace period looks at it next */
-    uint64_t late_count;                        /* threads inside, without a place in the list */
     struct cp_callbacks *_Nullable queues;
     struct rcu_head *_Nullable orphans_head;    /* callbacks whose thread has gone */
     uintptr_t orphans_tail;                     /* address of the last next field */
@@ -93,8 +94,11 @@ static inline struct tdpmmu_rcu_reader *cp_late(void) { return &cp_late_reader; 
 struct cp_engine_words {
     cp_mutex mutex;             /* CallbackEngine: one thread at a time collects and invokes */
     cp_shared32 barriers_wanted; /* number of the newest rcu_barrier() */
-    cp_shared32 barriers_done;  /* futex */
+    cp_shared32 barriers_done;  /* number of the newest that was answered */
+    cp_shared32 event;          /* futex: a barrier may look again */
     cp_shared_word running;     /* the next to run of what was collected; engine mutex */
+    cp_shared_word domain;      /* whose callbacks run: an SRCU domain, or 0; engine mutex */
+    cp_shared64 ran;            /* how many of what was collected have begun; engine mutex */
     cp_shared_word kept;        /* the callback function that a forked child keeps, or 0 */
 };
 
@@ -102,7 +106,10 @@ extern struct cp_engine_words cp_engine_data;
 CP_THE(engine, cp_engine_data, mutex)
 CP_THE(engine, cp_engine_data, barriers_wanted)
 CP_THE(engine, cp_engine_data, barriers_done)
+CP_THE(engine, cp_engine_data, event)
 CP_THE(engine, cp_engine_data, running)
+CP_THE(engine, cp_engine_data, domain)
+CP_THE(engine, cp_engine_data, ran)
 CP_THE(engine, cp_engine_data, kept)
 
 /* What every call_rcu() reads, and next to nobody writes. */
@@ -135,11 +142,13 @@ struct cp_worker {
     uint32_t exit_hooked;
     uint64_t thread;            /* for cp_thread_join() */
     uint64_t complained;        /* that no thread can be started */
+    cp_shared64 retry_at_ns;    /* none could be started: call_rcu() tries again then; 0: it may */
 };
 
 extern struct cp_worker cp_worker_data;
 static inline struct cp_worker *cp_worker_thread(void) { return &cp_worker_data; }
 CP_AT(worker, mutex)
+CP_AT(worker, retry_at_ns)
 
 #pragma clang assume_nonnull end
 #pragma GCC visibility pop

@@ -37,26 +37,29 @@ CP_AT_FIRST(srcu_hold, count)
 /* What struct srcu_struct is; all that is not shared by its type under the SRCU mutex. */
 struct cp_srcu {
     cp_shared_word self;    /* its own address while it may be used */
-    cp_shared32 listed;     /* 1 once it is on the list of domains and has an id */
+    cp_shared32 process;    /* the process (cp_srcu_process) that has set it up; 0: none */
     uint32_t id;            /* in every index it gives out */
     cp_shared64 index;      /* bit 0 is the index readers take */
-    uint32_t phase;         /* of the grace period that runs: SRCUDomain+GracePeriods.swift has them */
-    uint32_t rank;          /* of its readers in the order of locks, or 0; never changes */
+    uint8_t phase;          /* of the grace period that runs: SRCUDomain+GracePeriods.swift has them */
+    uint8_t is_listed;      /* it stands in a list of domains with something to do */
+    uint16_t rank;          /* of its readers in the order of locks, or 0; never changes */
+    uint32_t waiters;       /* threads that wait for this domain */
+    cp_shared32 loose[2];   /* readers of no thread, by index (srcu_down_read) */
     uint64_t completed;     /* number of the last grace period that ended */
     uint64_t wanted;        /* newest number that a waiter or a callback needs */
     uint64_t queued;        /* callbacks, ever */
     uint64_t invoked;
     struct rcu_head *_Nullable head[3]; /* by number & 1, and those whose time has come */
     uintptr_t tail[3];      /* address of the last next field; if there is a head */
-    uint64_t waiters;       /* threads that wait for this domain */
-    struct cp_srcu *_Nullable next;
+    struct cp_srcu *_Nullable next; /* while it is listed */
     struct cp_srcu *_Nullable prev;
     uint64_t shards[(CP_SRCU_SHARDS + 1) * 8]; /* struct cp_srcu_shard, from the next cache line on */
 };
 
 CP_AT(srcu, self)
-CP_AT(srcu, listed)
+CP_AT(srcu, process)
 CP_AT(srcu, index)
+CP_AT_FIRST(srcu, loose)
 CP_AT_FIRST(srcu, head)
 CP_AT_FIRST(srcu, tail)
 
@@ -76,18 +79,29 @@ static inline struct cp_srcu_shard *cp_srcu_shards(struct cp_srcu *s)
     return (struct cp_srcu_shard *)(((uintptr_t)s->shards + 63) & ~(uintptr_t)63);
 }
 
+/* A domain's bucket goes by its address alone: a reader that leaves names it without the memory. */
+#define CP_SRCU_BUCKETS 64
+
 struct cp_srcu_global {
-    struct cp_srcu *_Nullable domains;
+    struct cp_srcu *_Nullable buckets[CP_SRCU_BUCKETS]; /* domains with something to do */
+    struct cp_srcu *_Nullable round; /* those that the callback thread looks at now */
+    uint64_t pending;       /* callbacks of all domains, queued and not run */
     uint32_t last_id;
     uint32_t sleepers;      /* threads that may sleep on the event */
 };
 
+CP_AT_FIRST(srcu_global, buckets)
+
 struct cp_srcu_words {
     cp_mutex mutex;
     cp_shared32 event;      /* futex: something has changed */
-    cp_shared32 waiting;    /* a reader that leaves must say so */
-    cp_shared32 work;       /* the callback thread should look */
+    cp_shared64 waiting;    /* a bit for each bucket: a reader that leaves must say so */
+    cp_shared64 work;       /* likewise: the callback thread should look */
 };
+
+/* The number of this process among its parents, from 1: a forked child has another. */
+extern cp_shared32 cp_srcu_process_data;
+static inline cp_shared32 *cp_srcu_this_process(void) { return &cp_srcu_process_data; }
 
 extern struct cp_srcu_global cp_srcu_global_data;
 extern struct cp_srcu_words cp_srcu_words_data;

@@ -21,24 +21,34 @@ void cp_sleep_ns(uint64_t ns);
 void cp_yield(void);
 
 /*
- * Start a thread with all signals blocked and a small stack; it runs body(argument),
- * whose result nobody sees.  *thread is for cp_thread_join() or cp_thread_detach().
- * 0 or a positive errno.
+ * Start a thread with all signals blocked; it runs body(argument), whose result nobody sees.
+ * Its stack is as large as that of the program's threads unless they say otherwise, and the
+ * program's thread-local memory comes on top.  *thread is for cp_thread_join() or
+ * cp_thread_detach().  0 or a positive errno.
  */
 typedef void *_Nullable (*cp_thread_body)(void *_Nullable argument);
 int cp_thread_start(uint64_t *thread, cp_thread_body body, void *_Nullable argument);
 void cp_thread_join(uint64_t thread);
+/* False if it has not ended after so long; it may be joined or detached then as before. */
+bool cp_thread_join_within(uint64_t thread, uint64_t ns);
 void cp_thread_detach(uint64_t thread);
+void cp_thread_detach_self(void);
+
+/* The calling thread is not cancelled until the answer is given back. */
+int32_t cp_cancel_hold(void);
+void cp_cancel_restore(int32_t before);
 
 /*
  * Have a hook run when the calling thread exits; false if that cannot be had.  One of each
  * kind for the whole process, in this order.
  */
-enum cp_exit_kind { CP_EXIT_RCU, CP_EXIT_LOCKS, CP_EXIT_KINDS };
+enum cp_exit_kind { CP_EXIT_CALLBACKS, CP_EXIT_RCU, CP_EXIT_LOCKS, CP_EXIT_KINDS };
 bool cp_thread_at_exit(enum cp_exit_kind kind, void (*hook)(void));
 
 /* Run hook at exit(); 0 on success. */
 int cp_at_process_exit(void (*hook)(void));
+/* Run hook when all exit handlers have run; one for the whole process. */
+void cp_at_process_end(void (*hook)(void));
 
 /* Block all signals, and put the mask back. */
 struct cp_signals { uint64_t bits; };
@@ -64,11 +74,10 @@ bool cp_environment_has(const char *name);
 /* Bytes of memory that the machine has. */
 uint64_t cp_memory_bytes(void);
 
-/*
- * A sentence about a reader that a grace period has waited for; it stands in
- * memory of the calling thread until the next one.  tid 0: not known.
- */
-const char *cp_describe_stall(uint64_t tid, uint64_t ms);
+/* A sentence about a reader that a grace period has waited for.  tid 0: not known. */
+struct cp_stall_text { char text[128]; };
+void cp_describe_stall(struct cp_stall_text *to, uint64_t tid, uint64_t ms);
+static inline const char *cp_stall_sentence(const struct cp_stall_text *of) { return of->text; }
 
 /* One line on stderr. */
 void cp_print_warning(const struct tdpmmu_warning *warning);
