@@ -51,6 +51,11 @@ enum QueuedMark {
         cookie.pointee.load(ordering: .relaxed) ^ UInt(bitPattern: head)
     }
 
+    @inline(__always)
+    private static func funcField(_ head: Head) -> AtomicWord {
+        (UnsafeMutableRawPointer(head) + MemoryLayout<UInt>.size).assumingMemoryBound(to: Atomic<UInt>.self)
+    }
+
     /// False, with a warning, if the head is queued already.
     @inline(__always)
     static func put(on head: Head, _ action: UInt, _ caller: StaticString) -> Bool {
@@ -63,8 +68,28 @@ enum QueuedMark {
             return false
         }
         words[0] = 0
-        words[1] = action ^ mask(head)
+        // Relaxed and atomic, because isQueued() looks at it at any time.
+        funcField(head).pointee.store(action ^ mask(head), ordering: .relaxed)
         return true
+    }
+
+    /// What initialize() leaves in the func field.
+    private static var nothing: UInt { .max }
+
+    /// Ready for isQueued().
+    @inline(__always)
+    static func initialize(_ head: Head) { funcField(head).pointee.store(nothing, ordering: .relaxed) }
+
+    /// Is the head queued, for this function?  False also after initialize(); in any other
+    /// state false with a warning.
+    static func isQueued(_ head: Head, for function: UInt, _ caller: StaticString) -> Bool {
+        let found = funcField(head).pointee.load(ordering: .relaxed)
+        if found ^ mask(head) == function { return true }
+        if found != nothing {
+            warn(.rcu, caller, "this head is neither fresh from rcu_head_init() nor queued with that function",
+                 UInt64(UInt(bitPattern: head)))
+        }
+        return false
     }
 
     /// Undo, and do what the head stands for.

@@ -13,8 +13,14 @@ package func synchronizeRCU() {
 /// The same without leaving the processor to others.
 package func synchronizeRCUExpedited() {
     guard mayWait("synchronize_rcu_expedited") else { return }
+    withoutSleep { GracePeriod.wait(.expedited) }
+}
+
+/// Grace periods that are waited for in `body` do not leave the processor to others.
+@inline(__always)
+func withoutSleep(_ body: () -> Void) {
     let hurry = shared(cp_gp_hurry())
     hurry.pointee.add(1, ordering: .relaxed)
-    GracePeriod.wait(.expedited)
+    body()
     hurry.pointee.subtract(1, ordering: .relaxed)
 }
