@@ -340,8 +340,14 @@ static inline size_t list_count_nodes(struct list_head *head)
 #define list_for_each_entry_reverse(pos, head, member)                              \
     for (pos = list_last_entry(head, __typeof__(*pos), member);                     \
          !list_entry_is_head(pos, head, member); pos = list_prev_entry(pos, member))
-#define list_prepare_entry(pos, head, member) \
-    ((pos) ? (pos) : list_entry(head, __typeof__(*pos), member))
+#define list_prepare_entry(pos, head, member)                                       \
+    (__extension__({                                                                \
+        __typeof__(pos) start__ = (pos);                                            \
+        if (!start__)                                                               \
+            start__ = list_entry(head, __typeof__(*pos), member);                   \
+        __asm__("" : "+r"(start__)); /* or gcc warns that a head is no element */    \
+        start__;                                                                    \
+    }))
 #define list_for_each_entry_continue(pos, head, member)                             \
     for (pos = list_next_entry(pos, member);                                        \
          !list_entry_is_head(pos, head, member); pos = list_next_entry(pos, member))

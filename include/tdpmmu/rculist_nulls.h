@@ -62,7 +62,7 @@ static inline int hlist_nulls_empty(const struct hlist_nulls_head *head)
     return is_a_nulls(__atomic_load_n(&head->first, __ATOMIC_RELAXED));
 }
 
-/* For updaters: add node at the front; take it out, after which it may be freed. */
+/* For updaters: add node at the front. */
 static inline void hlist_nulls_add_head(struct hlist_nulls_node *node, struct hlist_nulls_head *head)
 {
     struct hlist_nulls_node *first = head->first;
@@ -72,22 +72,6 @@ static inline void hlist_nulls_add_head(struct hlist_nulls_node *node, struct hl
     head->first = node;
     if (!is_a_nulls(first))
         __atomic_store_n(&first->pprev, &node->next, __ATOMIC_RELAXED);
-}
-
-/* The neighbours close ranks; node keeps its own pointers. */
-static inline void __hlist_nulls_del(struct hlist_nulls_node *node)
-{
-    struct hlist_nulls_node *next = node->next, **before = node->pprev;
-
-    __atomic_store_n(before, next, __ATOMIC_RELAXED); /* readers learn of nothing new */
-    if (!is_a_nulls(next))
-        __atomic_store_n(&next->pprev, before, __ATOMIC_RELAXED);
-}
-
-static inline void hlist_nulls_del(struct hlist_nulls_node *node)
-{
-    __hlist_nulls_del(node);
-    __atomic_store_n(&node->pprev, (struct hlist_nulls_node **)TDPMMU_LIST_POISON, __ATOMIC_RELAXED);
 }
 
 /* The element of a node; safe: NULL for an end. */
@@ -148,19 +132,36 @@ static inline void hlist_nulls_add_fake(struct hlist_nulls_node *node)
     node->next = (struct hlist_nulls_node *)NULLS_MARKER(0);
 }
 
+/* Private: the neighbours close ranks, and node's pprev says how it is left. */
+static inline void tdpmmu_hlist_nulls_leave(struct hlist_nulls_node *node, struct hlist_nulls_node **mark)
+{
+    struct hlist_nulls_node *next = node->next, **before = node->pprev;
+
+    __atomic_store_n(before, next, __ATOMIC_RELAXED); /* readers learn of nothing new */
+    if (!is_a_nulls(next))
+        __atomic_store_n(&next->pprev, before, __ATOMIC_RELAXED);
+    __atomic_store_n(&node->pprev, mark, __ATOMIC_RELAXED);
+}
+
 /* Take node out.  Readers that stand on it find their way on. */
 static inline void hlist_nulls_del_rcu(struct hlist_nulls_node *node)
 {
-    hlist_nulls_del(node);
+    tdpmmu_hlist_nulls_leave(node, (struct hlist_nulls_node **)TDPMMU_LIST_POISON);
 }
+
+/* The same where there are no readers. */
+#ifndef _LINUX_LIST_NULLS_H
+static inline void hlist_nulls_del(struct hlist_nulls_node *node)
+{
+    hlist_nulls_del_rcu(node);
+}
+#endif
 
 /* The same, unless it is in no chain, as hlist_nulls_unhashed() says; and afterwards it is in none. */
 static inline void hlist_nulls_del_init_rcu(struct hlist_nulls_node *node)
 {
-    if (hlist_nulls_unhashed(node))
-        return;
-    __hlist_nulls_del(node);
-    __atomic_store_n(&node->pprev, (struct hlist_nulls_node **)NULL, __ATOMIC_RELAXED);
+    if (node->pprev)
+        tdpmmu_hlist_nulls_leave(node, NULL);
 }
 
 /*
