@@ -466,17 +466,19 @@ static void how_many_are_active(void **state)
     pthread_t reader = start_reader();
     unsigned long runs = start_poll_synchronize_rcu_expedited(), next;
     int active = 0;
+    bool over;
 
     (void)state;
     while (same_state_synchronize_rcu(next = get_state_synchronize_rcu(), runs))
         nap_ms(1); /* until it has begun */
     for (unsigned long cookie = get_completed_synchronize_rcu(); cookie <= next; cookie++)
         active += !poll_state_synchronize_rcu(cookie);
-    assert_int_equal(active, NUM_ACTIVE_RCU_POLL_OLDSTATE);
-    assert_int_equal(active, NUM_ACTIVE_RCU_POLL_FULL_OLDSTATE);
-    assert_false(poll_state_synchronize_rcu(runs));
+    over = poll_state_synchronize_rcu(runs);
     atomic_store(&may_leave, 1);
     pthread_join(reader, NULL);
+    assert_int_equal(active, NUM_ACTIVE_RCU_POLL_OLDSTATE);
+    assert_int_equal(active, NUM_ACTIVE_RCU_POLL_FULL_OLDSTATE);
+    assert_false(over);
     while (!poll_state_synchronize_rcu(runs)) /* nobody else asks for it */
         nap_ms(1);
 }
@@ -490,11 +492,13 @@ static void started_by_full(void **state)
     for (int i = 0; i < 2; i++) {
         pthread_t reader = start_reader();
         struct rcu_gp_oldstate full;
+        bool over;
 
         start[i](&full);
         nap_ms(5);
-        assert_false(poll_state_synchronize_rcu_full(&full));
+        over = poll_state_synchronize_rcu_full(&full);
         atomic_store(&may_leave, 1);
+        assert_false(over);
         while (!poll_state_synchronize_rcu_full(&full)) /* nobody else asks for it */
             nap_ms(1);
         assert_int_equal(atomic_load(&leaving), 1);
