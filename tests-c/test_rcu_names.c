@@ -293,7 +293,7 @@ static void assert_misused(struct rcu_head *head, void (*func)(struct rcu_head *
 
 static void states_of_a_head(void **state)
 {
-    struct rcu_head head = {0}, second, copy;
+    static struct rcu_head head, second, copy; /* a test that fails leaves them queued */
 
     (void)state;
     atomic_store(&called, 0);
@@ -316,6 +316,8 @@ static void states_of_a_head(void **state)
     assert_misused(&copy, count);
     call_rcu(&head, count); /* still noticed */
     assert_one_warning("call_rcu");
+    rcu_head_init(&second); /* and has no effect */
+    assert_one_warning("rcu_head_init");
     nap_ms(5);
     assert_int_equal(atomic_load(&called), 0);
     rcu_read_unlock();
@@ -328,12 +330,12 @@ static void states_of_a_head(void **state)
 
 static void heads_of_srcu_and_freeing(void **state)
 {
-    struct srcu_struct domain;
+    static struct srcu_struct domain;
     struct thing {
         long before;
         struct rcu_head head;
     } *thing = malloc(sizeof(*thing));
-    struct rcu_head head;
+    static struct rcu_head head;
     int reader;
 
     (void)state;

@@ -2,7 +2,9 @@
 // rcu_head_init() and rcu_head_after_call_rcu(): was a head given to call_rcu()?
 import CTDPMMU
 
-package func rcuHeadInit(_ head: UnsafeMutablePointer<rcu_head>) { QueuedMark.initialize(head) }
+package func rcuHeadInit(_ head: UnsafeMutablePointer<rcu_head>) {
+    QueuedMark.initialize(head, "rcu_head_init")
+}
 
 /// Is the head queued with `function`?  False after rcuHeadInit(); else false with a warning.
 package func rcuHeadAfterCall(

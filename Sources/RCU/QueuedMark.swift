@@ -56,18 +56,24 @@ enum QueuedMark {
         (UnsafeMutableRawPointer(head) + MemoryLayout<UInt>.size).assumingMemoryBound(to: Atomic<UInt>.self)
     }
 
-    /// False, with a warning, if the head is queued already.
+    /// False, with a warning, if the head is queued.
     @inline(__always)
-    static func put(on head: Head, _ action: UInt, _ caller: StaticString) -> Bool {
+    private static func isFree(_ head: Head, _ caller: StaticString) -> Bool {
         if cp_under_valgrind_now() != 0 { cp_valgrind_defined(head, MemoryLayout<rcu_head>.size) }
-        let words = UnsafeMutableRawPointer(head).assumingMemoryBound(to: UInt.self)
-        let decoded = words[1] ^ mask(head)
+        let decoded = funcField(head).pointee.load(ordering: .relaxed) ^ mask(head)
         if decoded &>> actionBits == 0, decoded &>> addressBits & 1 == 0,
            isKnown(function(of: decoded)) {
             warn(.rcu, caller, "this head is queued already", UInt64(UInt(bitPattern: head)))
             return false
         }
-        words[0] = 0
+        return true
+    }
+
+    /// False, with a warning, if the head is queued already.
+    @inline(__always)
+    static func put(on head: Head, _ action: UInt, _ caller: StaticString) -> Bool {
+        guard isFree(head, caller) else { return false }
+        head.pointee.next = nil
         // Relaxed and atomic, because isQueued() looks at it at any time.
         funcField(head).pointee.store(action ^ mask(head), ordering: .relaxed)
         return true
@@ -76,9 +82,11 @@ enum QueuedMark {
     /// What initialize() leaves in the func field.
     private static var nothing: UInt { .max }
 
-    /// Ready for isQueued().
-    @inline(__always)
-    static func initialize(_ head: Head) { funcField(head).pointee.store(nothing, ordering: .relaxed) }
+    /// Ready for isQueued().  A head that is queued: a warning, no effect.
+    static func initialize(_ head: Head, _ caller: StaticString) {
+        guard isFree(head, caller) else { return }
+        funcField(head).pointee.store(nothing, ordering: .relaxed)
+    }
 
     /// Is the head queued, for this function?  False also after initialize(); in any other
     /// state false with a warning.

@@ -17,7 +17,7 @@ typedef void (*call_rcu_func_t)(struct rcu_head *head, rcu_callback_t func);
 void call_rcu_hurry(struct rcu_head *head, void (*func)(struct rcu_head *head));
 
 /*
- * Make head one that rcu_head_after_call_rcu() can be asked about.  Not while it is queued.
+ * Make head one that rcu_head_after_call_rcu() can be asked about.  A head that is queued, or
  * NULL: a warning, no effect.  Any lock.  Follows rcu_head_init().
  */
 void rcu_head_init(struct rcu_head *head);
