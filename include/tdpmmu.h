@@ -28,6 +28,7 @@
 #include "tdpmmu/rcu.h"
 #include "tdpmmu/srcu.h"
 #include "tdpmmu/rculist.h"
+#include "tdpmmu/rculist_nulls.h"
 #include "tdpmmu/vm.h"
 #include "tdpmmu/tdp_iter.h"
 #include "tdpmmu/tdp_mmu.h"

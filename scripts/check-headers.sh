@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Each header alone, as every C and C++ we promise, with gcc and clang, and a
-# program whose halves inlined the readers differently.
+# Each header alone, as every C and C++ we promise, with gcc and clang; the macros of RCU and of
+# lists in use; and a program whose halves inlined the readers differently.
 set -u
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -43,6 +43,19 @@ for header in tdpmmu.h $(cd include && ls tdpmmu/*.h); do
                 # shellcheck disable=SC2086
                 try "$cc" -x c++ -std=$std $level $warnings -Iinclude -c "$tmp/one.c" -o "$tmp/one.o"
             done
+        done
+    done
+done
+
+for cc in "$gcc" "$clang"; do
+    for debug in -DTDPMMU_RCU_DEBUG -DNOTHING; do
+        for std in c11 c17 "$(c23 "$cc")"; do
+            # shellcheck disable=SC2086
+            try "$cc" -x c -std=$std -O2 $debug $warnings -Iinclude -c tests-c/uses_of_names.c -o "$tmp/one.o"
+        done
+        for std in c++17 c++20; do
+            # shellcheck disable=SC2086
+            try "$cc" -x c++ -std=$std -O2 $debug $warnings -Iinclude -c tests-c/uses_of_names.c -o "$tmp/one.o"
         done
     done
 done

@@ -20,7 +20,7 @@ import sys
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TESTS = os.path.join(TOP, "tests-c")
 TIMEOUT_SECONDS = {"plain": 120, "asan": 240, "tsan": 600, "valgrind": 900}
-# A file may say what more it needs: `/* build: -ldl -O0 */`, in its first lines.
+# A file may say what more it needs: `/* build: -ldl -O0 */`, in its first lines; paths from the top.
 EXTRA = re.compile(r"/\*\s*build:\s*(.*?)\s*\*/")
 # Or that it cannot do without a header: `/* needs: urcu/rculfhash.h from liburcu-dev */`,
 NEEDS = re.compile(r"/\*\s*needs:\s*(\S+) from (\S+)\s*\*/")
@@ -76,7 +76,7 @@ class Mode:
             source, "-o", program, "-L", self.library, "-Wl,-rpath,$ORIGIN/" + run_path,
             "-ltdpmmu", "-lcmocka", "-lpthread",
             *[word for word in extra if word.startswith("-l")]] + self.flags
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=TOP, capture_output=True, text=True)
         return program, done.returncode, done.stderr
 
     def why_not(self, source):

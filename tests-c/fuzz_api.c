@@ -861,9 +861,30 @@ static void tracing(struct machine *m)
     }
 }
 
+static int spare;
+
+static void forget(void *object) { (void)object; }
+
+/* A full state, or what is none. */
+static void any_full(void)
+{
+    struct rcu_gp_oldstate full = { one_in(2) ? any64() : 0 }, *state = one_in(4) ? NULL : &full;
+
+    switch (byte() % 4) {
+    case 0: get_state_synchronize_rcu_full(state); break;
+    case 1: start_poll_synchronize_rcu_full(state); break;
+    case 2: start_poll_synchronize_rcu_expedited_full(state); break;
+    default: get_completed_synchronize_rcu_full(state); break;
+    }
+    if (!poll_state_synchronize_rcu_full(state))
+        one_in(2) ? cond_synchronize_rcu_full(state) : cond_synchronize_rcu_expedited_full(state);
+    if (same_state_synchronize_rcu_full(state, &full) != (state != NULL))
+        fail("a full state is itself");
+}
+
 static void rcu(struct machine *m)
 {
-    switch (byte() % 14) {
+    switch (byte() % 20) {
     case 0: synchronize_rcu(); break;
     case 1: synchronize_srcu(&m->kvm->srcu); break;
     case 2:
@@ -884,6 +905,17 @@ static void rcu(struct machine *m)
     case 11: tdpmmu_rcu_thread_offline(); break;
     case 12: tdpmmu_rcu_unregister_thread(); break;
     case 13: tdpmmu_rcu_check_reader("fuzz"); break;
+    case 14:
+        if (heads_used < 64) {
+            rcu_head_init(&heads[heads_used]);
+            call_rcu_hurry(&heads[heads_used++], nothing);
+        }
+        break;
+    case 15: rcu_head_after_call_rcu(one_in(4) ? NULL : &heads[byte() % 64], one_in(4) ? NULL : nothing); break;
+    case 16: tdpmmu_kfree_rcu_mightsleep(one_in(2) ? NULL : &spare, forget); break;
+    case 17: any_full(); break;
+    case 18: cond_synchronize_rcu_expedited(one_in(2) ? any64() : start_poll_synchronize_rcu_expedited()); break;
+    case 19: tdpmmu_rcu_lockdep_warn(one_in(2) ? NULL : "fuzz", one_in(2) ? NULL : "a text"); break;
     }
 }
 

@@ -57,6 +57,7 @@ static struct rcu_head head;
 static uint64_t sptes[6], spte, bits[64];
 static int level, srcu_index;
 static unsigned long cookie;
+static struct rcu_gp_oldstate full;
 static struct tdpmmu_stats stats;
 static struct tdpmmu_trace_event events[4];
 static struct kvm_userspace_memory_region region = {
@@ -123,6 +124,25 @@ static void nothing(struct rcu_head *unused)
     ROW(tdpmmu_rcu_check_reader, "In RCU", tdpmmu_rcu_check_reader("tdpmmu_rcu_check_reader"), 0) \
     ROW(tdpmmu_rcu_break_for_tests, "Any lock", tdpmmu_rcu_break_for_tests(0), 0) \
     ROW(tdpmmu_rcu_readers_fence_free, "Any lock", tdpmmu_rcu_readers_fence_free(), 0) \
+    /* rcu_poll.h */ \
+    ROW(get_completed_synchronize_rcu, "Any lock", get_completed_synchronize_rcu(), 0) \
+    ROW(start_poll_synchronize_rcu_expedited, "Any lock", start_poll_synchronize_rcu_expedited(), 0) \
+    ROW(cond_synchronize_rcu_expedited, "No lock, not in RCU", VOID(cond_synchronize_rcu_expedited(get_state_synchronize_rcu())), 0) \
+    ROW(get_completed_synchronize_rcu_full, "Any lock", VOID(get_completed_synchronize_rcu_full(&full)), 0) \
+    ROW(get_state_synchronize_rcu_full, "Any lock", VOID(get_state_synchronize_rcu_full(&full)), 0) \
+    ROW(start_poll_synchronize_rcu_full, "Any lock", VOID(start_poll_synchronize_rcu_full(&full)), 0) \
+    ROW(start_poll_synchronize_rcu_expedited_full, "Any lock", VOID(start_poll_synchronize_rcu_expedited_full(&full)), 0) \
+    ROW(poll_state_synchronize_rcu_full, "Any lock", poll_state_synchronize_rcu_full(&full), 0) \
+    ROW(cond_synchronize_rcu_full, "No lock, not in RCU", VOID(cond_synchronize_rcu_full(full_now())), 0) \
+    ROW(cond_synchronize_rcu_expedited_full, "No lock, not in RCU", VOID(cond_synchronize_rcu_expedited_full(full_now())), 0) \
+    ROW(same_state_synchronize_rcu_full, "Any lock", same_state_synchronize_rcu_full(&full, &full), 0) \
+    /* rcu_callback.h */ \
+    ROW(call_rcu_hurry, "Any lock", VOID(call_rcu_hurry(&head, nothing)), 0) \
+    ROW(rcu_head_init, "Any lock", VOID(rcu_head_init(&head)), 0) \
+    ROW(rcu_head_after_call_rcu, "Any lock", (rcu_head_init(&head), rcu_head_after_call_rcu(&head, nothing)), 0) \
+    ROW(tdpmmu_kfree_rcu_mightsleep, "No lock, not in RCU", VOID(tdpmmu_kfree_rcu_mightsleep(malloc(8), NULL)), 0) \
+    /* rcu_pointer.h */ \
+    ROW(tdpmmu_rcu_lockdep_warn, "Any lock", VOID(warn_on_purpose()), 0) \
     /* srcu.h */ \
     ROW(init_srcu_struct, "Any lock", init_srcu_struct(&other_domain), 0) \
     ROW(cleanup_srcu_struct, "Not in a reader of ssp", VOID(cleanup_srcu_struct(&kvm->srcu)), 0) \
@@ -263,6 +283,19 @@ static const char *const read_only[] = {
 struct node {
     struct rcu_head head;
 };
+
+static struct rcu_gp_oldstate *full_now(void)
+{
+    get_state_synchronize_rcu_full(&full);
+    return &full;
+}
+
+/* What the function is for. */
+static void warn_on_purpose(void)
+{
+    tdpmmu_rcu_lockdep_warn("a test", "on purpose");
+    heard--;
+}
 
 static void free_later(void)
 {

@@ -64,6 +64,72 @@ static void null_callbacks(void **state)
     assert_one_warning("tdpmmu_kfree_rcu");
     tdpmmu_kfree_rcu(&head, NULL, NULL);
     assert_one_warning("tdpmmu_kfree_rcu");
+    tdpmmu_kfree_rcu_mightsleep(NULL, NULL);
+    assert_one_warning("tdpmmu_kfree_rcu_mightsleep");
+    call_rcu_hurry(NULL, never_called);
+    assert_one_warning("call_rcu_hurry");
+    call_rcu_hurry(&head, NULL);
+    assert_one_warning("call_rcu_hurry");
+}
+
+static void null_heads(void **state)
+{
+    struct rcu_head head;
+
+    (void)state;
+    rcu_head_init(NULL);
+    assert_one_warning("rcu_head_init");
+    rcu_head_init(&head);
+    assert_false(rcu_head_after_call_rcu(NULL, never_called));
+    assert_one_warning("rcu_head_after_call_rcu");
+    assert_false(rcu_head_after_call_rcu(&head, NULL));
+    assert_one_warning("rcu_head_after_call_rcu");
+}
+
+static void never_freed(void *object)
+{
+    (void)object;
+    abort();
+}
+
+/* It may not wait, and does not: the object stays. */
+static void freeing_what_has_no_head_inside_a_reader(void **state)
+{
+    int object;
+
+    (void)state;
+    rcu_read_lock();
+    tdpmmu_kfree_rcu_mightsleep(&object, never_freed);
+    assert_one_warning("tdpmmu_kfree_rcu_mightsleep");
+    rcu_read_unlock();
+    rcu_barrier();
+}
+
+static void null_full_states(void **state)
+{
+    struct rcu_gp_oldstate full = {7};
+
+    (void)state;
+    get_completed_synchronize_rcu_full(NULL);
+    assert_one_warning("get_completed_synchronize_rcu_full");
+    get_state_synchronize_rcu_full(NULL);
+    assert_one_warning("get_state_synchronize_rcu_full");
+    start_poll_synchronize_rcu_full(NULL);
+    assert_one_warning("start_poll_synchronize_rcu_full");
+    start_poll_synchronize_rcu_expedited_full(NULL);
+    assert_one_warning("start_poll_synchronize_rcu_expedited_full");
+    assert_false(poll_state_synchronize_rcu_full(NULL));
+    assert_one_warning("poll_state_synchronize_rcu_full");
+    cond_synchronize_rcu_full(NULL);
+    assert_one_warning("cond_synchronize_rcu_full");
+    cond_synchronize_rcu_expedited_full(NULL);
+    assert_one_warning("cond_synchronize_rcu_expedited_full");
+    assert_false(same_state_synchronize_rcu_full(NULL, &full));
+    assert_one_warning("same_state_synchronize_rcu_full");
+    assert_false(same_state_synchronize_rcu_full(&full, NULL));
+    assert_one_warning("same_state_synchronize_rcu_full");
+    assert_false(same_state_synchronize_rcu_full(NULL, NULL));
+    assert_one_warning("same_state_synchronize_rcu_full");
 }
 
 static void head_outside_its_object(void **state)
@@ -79,6 +145,7 @@ static void head_outside_its_object(void **state)
 
 static void cookies_never_given_out(void **state)
 {
+    struct rcu_gp_oldstate never = { ~0ul };
     struct srcu_struct domain;
 
     (void)state;
@@ -88,6 +155,17 @@ static void cookies_never_given_out(void **state)
     assert_one_warning("poll_state_synchronize_rcu");
     cond_synchronize_rcu(~0ul);
     assert_one_warning("cond_synchronize_rcu");
+    cond_synchronize_rcu_expedited(~0ul);
+    assert_one_warning("cond_synchronize_rcu_expedited");
+    assert_false(poll_state_synchronize_rcu_full(&never));
+    assert_one_warning("poll_state_synchronize_rcu_full");
+    cond_synchronize_rcu_full(&never);
+    assert_one_warning("cond_synchronize_rcu_full");
+    cond_synchronize_rcu_expedited_full(&never);
+    assert_one_warning("cond_synchronize_rcu_expedited_full");
+    assert_false(poll_state_synchronize_rcu(start_poll_synchronize_rcu_expedited() + 1000));
+    assert_one_warning("poll_state_synchronize_rcu");
+    assert_true(poll_state_synchronize_rcu(get_completed_synchronize_rcu()));
     assert_true(poll_state_synchronize_rcu(0));
     cond_synchronize_rcu(0);
     assert_false(poll_state_synchronize_rcu(start_poll_synchronize_rcu() + 1000));
@@ -105,6 +183,13 @@ static void the_rest(void **state)
     assert_one_warning("unknown");
     assert_false(tdpmmu_rcu_check_reader("here"));
     assert_one_warning("here");
+    tdpmmu_rcu_lockdep_warn(NULL, NULL);
+    assert_one_warning("unknown");
+    tdpmmu_rcu_lockdep_warn("here", NULL);
+    assert_one_warning("here");
+    tdpmmu_rcu_lockdep_warn(NULL, "what");
+    assert_string_equal(last_text, "what");
+    assert_one_warning("unknown");
     rcu_read_lock();
     assert_true(tdpmmu_rcu_check_reader(NULL));
     synchronize_rcu_expedited();
@@ -130,6 +215,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RCU_TEST(null_domains),
         RCU_TEST(null_callbacks),
+        RCU_TEST(null_heads),
+        RCU_TEST(null_full_states),
+        RCU_TEST(freeing_what_has_no_head_inside_a_reader),
         RCU_TEST(head_outside_its_object),
         RCU_TEST(cookies_never_given_out),
         RCU_TEST(the_rest),

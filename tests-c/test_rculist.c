@@ -82,6 +82,99 @@ static void lists(void **state)
     assert_list(&head, "");
 }
 
+/* What a walk saw. */
+static char seen[32];
+static size_t seen_length;
+#define SEE(item) (seen[seen_length++] = (char)('a' + (item)->number), seen[seen_length] = 0)
+#define SAW(wanted) (assert_string_equal(seen, wanted), seen_length = 0, seen[0] = 0)
+
+static void walks_of_lists(void **state)
+{
+    struct list_head head, *at;
+    struct item *pos;
+
+    (void)state;
+    fresh_items();
+    INIT_LIST_HEAD_RCU(&head);
+    assert_ptr_equal(list_next_rcu(&head), &head);
+    assert_ptr_equal(list_tail_rcu(&head), &head);
+    for (int i = 0; i < 4; i++)
+        list_add_tail_rcu(&items[i].link, &head);
+    rcu_read_lock();
+    assert_ptr_equal(rcu_dereference(list_next_rcu(&head)), &items[0].link);
+    assert_ptr_equal(rcu_dereference(list_tail_rcu(&head)), &items[3].link);
+    assert_ptr_equal(list_entry_rcu(head.next, struct item, link), &items[0]);
+    assert_ptr_equal(list_entry_lockless(head.prev, struct item, link), &items[3]);
+    assert_ptr_equal(list_next_or_null_rcu(&head, &items[0].link, struct item, link), &items[1]);
+    assert_null(list_next_or_null_rcu(&head, &items[3].link, struct item, link));
+    assert_ptr_equal(list_first_or_null_rcu(&head, struct item, link), &items[0]);
+    list_for_each_rcu(at, &head)
+        SEE(list_entry(at, struct item, link));
+    SAW("abcd");
+    pos = &items[1];
+    list_for_each_entry_continue_rcu(pos, &head, link)
+        SEE(pos);
+    SAW("cd");
+    pos = &items[1];
+    list_for_each_entry_from_rcu(pos, &head, link)
+        SEE(pos);
+    SAW("bcd");
+    pos = &items[3];
+    list_for_each_entry_continue_rcu(pos, &head, link)
+        SEE(pos);
+    SAW("");
+    list_for_each_entry_lockless(pos, &head, link)
+        SEE(pos);
+    SAW("abcd");
+    list_for_each_entry_rcu(pos, &head, link, 1)
+        SEE(pos);
+    SAW("abcd");
+    list_for_each_entry_srcu(pos, &head, link, 1)
+        SEE(pos);
+    SAW("abcd");
+    rcu_read_unlock();
+    list_next_rcu(&head) = &head; /* both are lvalues */
+    list_tail_rcu(&head) = &head;
+    assert_list(&head, "");
+}
+
+static unsigned syncs;
+static struct list_head *syncing, *taken_from;
+
+/* Between the two halves: nothing to be seen in either. */
+static void sync_and_look(void)
+{
+    syncs++;
+    assert_list(syncing, "ab");
+    assert_list(taken_from, "");
+}
+
+static void splices(void **state)
+{
+    LIST_HEAD(head);
+    LIST_HEAD(other);
+
+    (void)state;
+    fresh_items();
+    syncing = &head;
+    taken_from = &other;
+    syncs = 0;
+    list_splice_tail_init_rcu(&other, &head, sync_and_look); /* of none: no wait either */
+    list_splice_init_rcu(&other, &head, sync_and_look);
+    assert_int_equal(syncs, 0);
+    list_add_tail_rcu(&items[0].link, &head);
+    list_add_tail_rcu(&items[1].link, &head);
+    list_add_tail_rcu(&items[2].link, &other);
+    list_add_tail_rcu(&items[3].link, &other);
+    list_splice_tail_init_rcu(&other, &head, sync_and_look);
+    assert_int_equal(syncs, 1);
+    assert_list(&head, "abcd");
+    assert_list(&other, "");
+    list_splice_tail_init_rcu(&head, &other, synchronize_rcu);
+    assert_list(&head, "");
+    assert_list(&other, "abcd");
+}
+
 static void assert_chain(struct hlist_head *head, const char *wanted)
 {
     struct hlist_node **from = &head->first;
@@ -125,6 +218,67 @@ static void chains(void **state)
     assert_chain(&head, "bd");
     INIT_HLIST_NODE(&items[0].node);
     assert_true(hlist_unhashed(&items[0].node));
+}
+
+static void walks_of_chains(void **state)
+{
+    HLIST_HEAD(head);
+    HLIST_HEAD(other);
+    struct hlist_node *at;
+    struct item *pos;
+
+    (void)state;
+    fresh_items();
+    hlists_swap_heads_rcu(&head, &other); /* of none */
+    for (int i = 0; i < 4; i++)
+        hlist_add_tail_rcu(&items[i].node, &head);
+    assert_chain(&head, "abcd");
+    rcu_read_lock();
+    assert_ptr_equal(rcu_dereference(hlist_first_rcu(&head)), &items[0].node);
+    assert_ptr_equal(rcu_dereference(hlist_next_rcu(&items[0].node)), &items[1].node);
+    assert_ptr_equal(rcu_dereference(hlist_pprev_rcu(&items[1].node)), &items[1].node);
+    __hlist_for_each_rcu(at, &head)
+        SEE(hlist_entry(at, struct item, node));
+    SAW("abcd");
+    hlist_for_each_entry_rcu(pos, &head, node, 1)
+        SEE(pos);
+    SAW("abcd");
+    hlist_for_each_entry_srcu(pos, &head, node, 1)
+        SEE(pos);
+    SAW("abcd");
+    hlist_for_each_entry_rcu_notrace(pos, &head, node)
+        SEE(pos);
+    SAW("abcd");
+    hlist_for_each_entry_rcu_bh(pos, &head, node)
+        SEE(pos);
+    SAW("abcd");
+    pos = &items[1];
+    hlist_for_each_entry_continue_rcu(pos, node)
+        SEE(pos);
+    SAW("cd");
+    pos = &items[2];
+    hlist_for_each_entry_continue_rcu_bh(pos, node)
+        SEE(pos);
+    SAW("d");
+    pos = &items[1];
+    hlist_for_each_entry_from_rcu(pos, node)
+        SEE(pos);
+    SAW("bcd");
+    pos = NULL;
+    hlist_for_each_entry_from_rcu(pos, node)
+        SEE(pos);
+    SAW("");
+    rcu_read_unlock();
+    hlists_swap_heads_rcu(&head, &other); /* one of none */
+    assert_chain(&head, "");
+    assert_chain(&other, "abcd");
+    hlist_add_tail_rcu(&items[4].node, &head);
+    hlists_swap_heads_rcu(&head, &other);
+    assert_chain(&head, "abcd");
+    assert_chain(&other, "e");
+    hlist_del_init_rcu(&items[4].node);
+    assert_true(hlist_unhashed_lockless(&items[4].node));
+    assert_chain(&other, "");
 }
 
 /* A reader that walks while elements come, are replaced and go. */
@@ -201,7 +355,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         RCU_TEST(lists),
+        RCU_TEST(walks_of_lists),
+        RCU_TEST(splices),
         RCU_TEST(chains),
+        RCU_TEST(walks_of_chains),
         RCU_TEST(walks_beside_an_updater),
     };
 

@@ -163,6 +163,28 @@ extension Contract {
     static var tdpmmu_rcu_break_for_tests: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var tdpmmu_rcu_readers_fence_free: ContractFor<NothingAsked> { ContractFor(.anyLock) }
 
+    // rcu_poll.h
+    static var get_completed_synchronize_rcu: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var start_poll_synchronize_rcu_expedited: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var cond_synchronize_rcu_expedited: ContractFor<NothingAsked> { ContractFor(.noLockNotRCU) }
+    static var get_completed_synchronize_rcu_full: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var get_state_synchronize_rcu_full: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var start_poll_synchronize_rcu_full: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var start_poll_synchronize_rcu_expedited_full: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var poll_state_synchronize_rcu_full: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var cond_synchronize_rcu_full: ContractFor<NothingAsked> { ContractFor(.noLockNotRCU) }
+    static var cond_synchronize_rcu_expedited_full: ContractFor<NothingAsked> { ContractFor(.noLockNotRCU) }
+    static var same_state_synchronize_rcu_full: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+
+    // rcu_callback.h
+    static var call_rcu_hurry: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var rcu_head_init: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var rcu_head_after_call_rcu: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_kfree_rcu_mightsleep: ContractFor<NothingAsked> { ContractFor(.noLockNotRCU) }
+
+    // rcu_pointer.h
+    static var tdpmmu_rcu_lockdep_warn: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+
     // srcu.h; the readers are those of the domain that they are given, and the module RCU checks
     static var init_srcu_struct: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var cleanup_srcu_struct: ContractFor<NothingAsked> { ContractFor(.notDomain) }

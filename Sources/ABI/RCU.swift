@@ -90,4 +90,9 @@ public func tdpmmu_rcu_check_reader(_ function: UnsafePointer<CChar>!) -> Bool {
 }
 
 @c @implementation
+public func tdpmmu_rcu_lockdep_warn(_ function: UnsafePointer<CChar>!, _ text: UnsafePointer<CChar>!) {
+    rcuLockdepWarn(function, text)
+}
+
+@c @implementation
 public func tdpmmu_rcu_break_for_tests(_ what: UInt32) -> Bool { breakGracePeriodsForTests(what) }

@@ -19,28 +19,42 @@ package func rcuStartPoll() -> UInt64 {
     return cookie
 }
 
-/// Is the cookie's grace period over?
-package func rcuPollState(_ cookie: UInt64) -> Bool {
+/// A cookie whose grace period was over before the first began; rcuGetState() gives no such.
+package var rcuCompletedState: UInt64 { 0 }
+
+/// Is the cookie's grace period over?  Warnings name `function`.
+package func rcuPollState(
+    _ cookie: UInt64, _ function: StaticString = "poll_state_synchronize_rcu"
+) -> Bool {
     if Breakable.poll.isBroken { return true }
     if GracePeriod.isOver(cookie) {
         atomicMemoryFence(ordering: .sequentiallyConsistent)  // as after synchronize_rcu()
         return true
     }
-    guard isGenuine(cookie, "poll_state_synchronize_rcu") else { return false }
+    guard isGenuine(cookie, function) else { return false }
     // Started, and there may be no worker that runs it: then polls do.
     if shared(cp_gp_poll_wanted()).pointee.load(ordering: .relaxed) < cookie || Worker.wake() { return false }
     GracePeriod.push(to: cookie)
     return GracePeriod.isOver(cookie)
 }
 
-/// Wait until the cookie's grace period is over.
-package func rcuCondSynchronize(_ cookie: UInt64) {
+/// Wait until the cookie's grace period is over; expedited: without leaving the processor to
+/// others.  Warnings name `function`.
+package func rcuCondSynchronize(
+    _ cookie: UInt64, expedited: Bool = false, _ function: StaticString = "cond_synchronize_rcu"
+) {
     if GracePeriod.isOver(cookie) {
         atomicMemoryFence(ordering: .sequentiallyConsistent)  // as after synchronize_rcu()
         return
     }
-    guard isGenuine(cookie, "cond_synchronize_rcu"), mayWait("cond_synchronize_rcu") else { return }
-    withoutCancellation { GracePeriod.wait(for: cookie, .poll) }
+    guard isGenuine(cookie, function), mayWait(function) else { return }
+    withoutCancellation {
+        if expedited {
+            withoutSleep { GracePeriod.wait(for: cookie, .poll) }
+        } else {
+            GracePeriod.wait(for: cookie, .poll)
+        }
+    }
 }
 
 /// Can the cookie have been given out?

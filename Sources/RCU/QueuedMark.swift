@@ -51,20 +51,53 @@ enum QueuedMark {
         cookie.pointee.load(ordering: .relaxed) ^ UInt(bitPattern: head)
     }
 
-    /// False, with a warning, if the head is queued already.
     @inline(__always)
-    static func put(on head: Head, _ action: UInt, _ caller: StaticString) -> Bool {
+    private static func funcField(_ head: Head) -> AtomicWord {
+        (UnsafeMutableRawPointer(head) + MemoryLayout<UInt>.size).assumingMemoryBound(to: Atomic<UInt>.self)
+    }
+
+    /// False, with a warning, if the head is queued.
+    @inline(__always)
+    private static func isFree(_ head: Head, _ caller: StaticString) -> Bool {
         if cp_under_valgrind_now() != 0 { cp_valgrind_defined(head, MemoryLayout<rcu_head>.size) }
-        let words = UnsafeMutableRawPointer(head).assumingMemoryBound(to: UInt.self)
-        let decoded = words[1] ^ mask(head)
+        let decoded = funcField(head).pointee.load(ordering: .relaxed) ^ mask(head)
         if decoded &>> actionBits == 0, decoded &>> addressBits & 1 == 0,
            isKnown(function(of: decoded)) {
             warn(.rcu, caller, "this head is queued already", UInt64(UInt(bitPattern: head)))
             return false
         }
-        words[0] = 0
-        words[1] = action ^ mask(head)
         return true
+    }
+
+    /// False, with a warning, if the head is queued already.
+    @inline(__always)
+    static func put(on head: Head, _ action: UInt, _ caller: StaticString) -> Bool {
+        guard isFree(head, caller) else { return false }
+        head.pointee.next = nil
+        // Relaxed and atomic, because isQueued() looks at it at any time.
+        funcField(head).pointee.store(action ^ mask(head), ordering: .relaxed)
+        return true
+    }
+
+    /// What initialize() leaves in the func field.
+    private static var nothing: UInt { .max }
+
+    /// Ready for isQueued().  A head that is queued: a warning, no effect.
+    static func initialize(_ head: Head, _ caller: StaticString) {
+        guard isFree(head, caller) else { return }
+        funcField(head).pointee.store(nothing, ordering: .relaxed)
+    }
+
+    /// Is the head queued, for this function?  False also after initialize(); in any other
+    /// state false with a warning.
+    static func isQueued(_ head: Head, for function: UInt, _ caller: StaticString) -> Bool {
+        let found = funcField(head).pointee.load(ordering: .relaxed)
+        if found ^ mask(head) == function { return true }
+        if found != nothing {
+            warn(.rcu, caller, "this head is neither fresh from rcu_head_init() nor queued with that function",
+                 UInt64(UInt(bitPattern: head)))
+        }
+        return false
     }
 
     /// Undo, and do what the head stands for.

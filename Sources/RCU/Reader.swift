@@ -95,5 +95,11 @@ private func complainOutsideReader(_ function: UnsafePointer<CChar>?) -> Bool {
     return false
 }
 
+/// A check in a rig's own code failed; nil: without words.
+@inline(never)
+package func rcuLockdepWarn(_ function: UnsafePointer<CChar>?, _ text: UnsafePointer<CChar>?) {
+    warnAbout(.lock, function, "suspicious RCU usage", composed: text)
+}
+
 /// Are readers free of fences?
 package func rcuReadersFenceFree() -> Bool { !currentGracePeriod().needsFences }

@@ -14,10 +14,14 @@ package func synchronizeRCU() {
 /// The same without leaving the processor to others.
 package func synchronizeRCUExpedited() {
     guard mayWait("synchronize_rcu_expedited") else { return }
-    withoutCancellation {
-        let hurry = shared(cp_gp_hurry())
-        hurry.pointee.add(1, ordering: .relaxed)
-        GracePeriod.wait(.expedited)
-        hurry.pointee.subtract(1, ordering: .relaxed)
-    }
+    withoutCancellation { withoutSleep { GracePeriod.wait(.expedited) } }
+}
+
+/// Grace periods that are waited for in `body` do not leave the processor to others.
+@inline(__always)
+func withoutSleep(_ body: () -> Void) {
+    let hurry = shared(cp_gp_hurry())
+    hurry.pointee.add(1, ordering: .relaxed)
+    body()
+    hurry.pointee.subtract(1, ordering: .relaxed)
 }

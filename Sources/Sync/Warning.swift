@@ -47,13 +47,15 @@ package func warn(
     give(&warning, nil)
 }
 
-/// The same about a function whose name comes from C.
+/// The same about a function whose name comes from C, and perhaps the text as well.
 @inline(never)
 package func warnAbout(
-    _ kind: WarningKind, _ function: UnsafePointer<CChar>?, _ text: StaticString
+    _ kind: WarningKind, _ function: UnsafePointer<CChar>?, _ text: StaticString,
+    composed: UnsafePointer<CChar>? = nil
 ) {
     var warning = makeWarning(kind, "unknown", text)
     if let function { warning.function = function }
+    if let composed { warning.text = composed }
     give(&warning, nil)
 }
 

@@ -160,7 +160,7 @@ void rcu_barrier(void);
  * Give object to free_object, or to free() if that is NULL, after a grace period.
  * head is a field of the object, less than 4096 bytes from its begin: if not, or
  * if one of the two is NULL, or head is queued: a warning, no effect.  In all else
- * as call_rcu(); rcu_barrier() waits for it too.  What kfree_rcu() below calls.
+ * as call_rcu(); rcu_barrier() waits for it too.  What kfree_rcu() in rcu_callback.h calls.
  * Any lock.
  */
 void tdpmmu_kfree_rcu(void *object, struct rcu_head *head, void (*free_object)(void *object));
@@ -258,36 +258,10 @@ bool tdpmmu_rcu_readers_fence_free(void);
 
 TDPMMU_END_DECLS
 
-/*
- * Load a pointer that an updater publishes with rcu_assign_pointer(), for use
- * inside this reader.  Acquire, so that what it points to is seen initialised;
- * pairs with the release in rcu_assign_pointer().
- */
-#ifdef TDPMMU_RCU_DEBUG
-#define rcu_dereference(p) ((void)tdpmmu_rcu_check_reader(__func__), rcu_dereference_raw(p))
-#else
-#define rcu_dereference(p) rcu_dereference_raw(p)
-#endif
-/* The same without a check that there is a reader. */
-#define rcu_dereference_raw(p) __atomic_load_n(&(p), __ATOMIC_ACQUIRE)
-/* The same for updaters: condition says that the lock is held that keeps others out. */
-#define rcu_dereference_protected(p, condition) ((void)(condition), rcu_access_pointer(p))
-/* Publish v, initialised before, to readers. */
-#define rcu_assign_pointer(p, v) __atomic_store_n(&(p), (v), __ATOMIC_RELEASE)
-/* Load the pointer to look at it, not at what it points to; no reader needed. */
-#define rcu_access_pointer(p) __atomic_load_n(&(p), __ATOMIC_RELAXED)
-/* Store where no reader can be, or a NULL. */
-#define RCU_INIT_POINTER(p, v) __atomic_store_n(&(p), (v), __ATOMIC_RELAXED)
-
-/*
- * free(ptr) after a grace period; field is its struct rcu_head.  NULL: nothing.
- * Follows kfree_rcu().
- */
-#define kfree_rcu(ptr, field)                                                       \
-    (__extension__({                                                                \
-        __typeof__(*(ptr)) *object__ = (ptr);                                       \
-        if (object__)                                                               \
-            tdpmmu_kfree_rcu(object__, &object__->field, NULL);                     \
-    }))
+/* What belongs to it, in headers of its own for their length. */
+#include "rcu_pointer.h"
+#include "rcu_reader.h"
+#include "rcu_poll.h"
+#include "rcu_callback.h"
 
 #endif

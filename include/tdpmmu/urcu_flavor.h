@@ -27,18 +27,16 @@
 #ifndef TDPMMU_RCU_H
 #undef rcu_dereference
 #undef rcu_assign_pointer
+#undef rcu_xchg_pointer
+#undef rcu_cmpxchg_pointer
+#undef rcu_set_pointer
 #endif
 
 #include "rcu.h"
 
 TDPMMU_BEGIN_DECLS
 
-/* Private: what a flavor wants and rcu.h says otherwise. */
-static inline int tdpmmu_urcu_read_ongoing(void)
-{
-    return rcu_read_lock_held();
-}
-
+/* Private: what rcu.h has inline, and may have an exported function for as well. */
 static inline void tdpmmu_urcu_read_lock(void)
 {
     rcu_read_lock();
@@ -49,15 +47,19 @@ static inline void tdpmmu_urcu_read_unlock(void)
     rcu_read_unlock();
 }
 
-/* Readers here have no quiescent states to announce. */
-static inline void tdpmmu_urcu_quiescent_state(void)
+#ifdef _URCU_POLL_H /* since liburcu 0.14, whose cookies are structs */
+static inline struct urcu_gp_poll_state tdpmmu_urcu_start_poll(void)
 {
+    struct urcu_gp_poll_state state = { start_poll_synchronize_rcu() };
+
+    return state;
 }
 
-static inline void tdpmmu_urcu_register_thread(void)
+static inline bool tdpmmu_urcu_poll_state(struct urcu_gp_poll_state state)
 {
-    (void)tdpmmu_rcu_register_thread();
+    return poll_state_synchronize_rcu(state.grace_period_id);
 }
+#endif
 
 struct tdpmmu_urcu_deferred {
     struct rcu_head head;
@@ -173,18 +175,22 @@ static inline const struct rcu_flavor_struct *tdpmmu_urcu_flavor(void)
         pthread_mutex_lock(&state->mutex);
         flavor.read_lock = tdpmmu_urcu_read_lock;
         flavor.read_unlock = tdpmmu_urcu_read_unlock;
-        flavor.read_ongoing = tdpmmu_urcu_read_ongoing;
-        flavor.read_quiescent_state = tdpmmu_urcu_quiescent_state;
+        flavor.read_ongoing = rcu_read_ongoing;
+        flavor.read_quiescent_state = rcu_quiescent_state;
         flavor.update_call_rcu = call_rcu;
         flavor.update_synchronize_rcu = synchronize_rcu;
         flavor.update_defer_rcu = tdpmmu_urcu_defer;
         flavor.thread_offline = tdpmmu_rcu_thread_offline;
         flavor.thread_online = tdpmmu_rcu_thread_online;
-        flavor.register_thread = tdpmmu_urcu_register_thread;
+        flavor.register_thread = rcu_register_thread;
         flavor.unregister_thread = tdpmmu_rcu_unregister_thread;
         flavor.barrier = rcu_barrier;
         flavor.register_rculfhash_atfork = tdpmmu_urcu_register_atfork;
         flavor.unregister_rculfhash_atfork = tdpmmu_urcu_unregister_atfork;
+#ifdef _URCU_POLL_H
+        flavor.update_start_poll_synchronize_rcu = tdpmmu_urcu_start_poll;
+        flavor.update_poll_state_synchronize_rcu = tdpmmu_urcu_poll_state;
+#endif
         /* Release: pairs with the acquire above. */
         __atomic_store_n(&ready, 1, __ATOMIC_RELEASE);
         pthread_mutex_unlock(&state->mutex);
