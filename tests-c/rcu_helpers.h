@@ -21,6 +21,8 @@
 
 #include <tdpmmu.h>
 
+#include "choose_tests.h"
+
 static atomic_uint warning_count;
 static struct tdpmmu_warning last_warning;
 static char last_text[128];

@@ -23,6 +23,8 @@
 
 #include <tdpmmu.h>
 
+#include "choose_tests.h"
+
 #define MAX_RECORDS 4096
 #define MIB_PAGES 256u            /* 4K pages in a MiB */
 #define GIB_PAGES (1024u * MIB_PAGES)
@@ -458,13 +460,6 @@ static inline void sleep_ms(unsigned ms)
     struct timespec time = { ms / 1000, (long)(ms % 1000) * 1000000 };
 
     nanosleep(&time, NULL);
-}
-
-/* TDPMMU_TEST_ONLY=name: that test alone, so that a crash or a hang is certainly its own. */
-__attribute__((constructor)) static void choose_tests(void)
-{
-    if (getenv("TDPMMU_TEST_ONLY"))
-        cmocka_set_test_filter(getenv("TDPMMU_TEST_ONLY"));
 }
 
 /* Sanitizers and valgrind make everything slower: fewer rounds there. */
