@@ -39,7 +39,7 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 .PHONY: all demo check lib tools install uninstall symbols torture bench-rcu clean help \
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
 	check-c check-swift check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
-	check-mutants check-mutants-fit \
+	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites \
 	fuzz fuzz-clang check-fuzz
 
 all: lib tools
@@ -55,6 +55,10 @@ help:
 	@echo 'make check-valgrind  C tests under memcheck'
 	@echo 'make check-mutants  bugs put in one by one: is each found?  (about half an hour;'
 	@echo '                  check-mutants-fit only sees whether each can be put in)'
+	@echo 'make check-models the models of RCU, models/, by spin: all of them, and each broken variant must fail'
+	@echo '                  (check-models-short: those that take seconds; part of make check)'
+	@echo "make check-kernel-suites  the kernel's own tests of xarray, IDR and maple tree over this RCU and over"
+	@echo '                  liburcu; downloads the kernel source that Debian packages, 150 MB'
 	@echo 'make torture      the torture and stress tests: the MMU twice $(SECONDS_TORTURE) s (SECONDS_TORTURE=N),'
 	@echo '                  RCU $(SECONDS_TORTURE_RCU) s (SECONDS_TORTURE_RCU=N), exits of $(PROCESSES_TORTURE) processes (PROCESSES_TORTURE=N)'
 	@echo 'make fuzz         random calls of the whole C interface for $(SECONDS_FUZZ) s (SECONDS_FUZZ=N); fuzz-clang: by libFuzzer'
@@ -193,6 +197,20 @@ check-mutants:
 
 check-mutants-fit:
 	@python3 scripts/mutants.py --fit
+
+# Models -----------------------------------------------------------------------
+
+check-models:
+	@sh scripts/need.sh models
+	@python3 scripts/models.py
+
+check-models-short:
+	@python3 scripts/models.py --short
+
+# The kernel's own tests of what it builds upon RCU.
+check-kernel-suites: lib
+	@sh scripts/need.sh check
+	@python3 scripts/kernel-suites.py
 
 # ---- installing -----------------------------------------------------------
 

@@ -8,8 +8,10 @@ mutants.py --fit        only see whether the texts of all are where they should 
 
 Works on a copy of the tree, in build/mutants, which stays for the next time: only what
 has changed is built anew.  A mutant is killed if the test that it names fails, crashes or
-takes longer than its limit.  It is an error if the text to replace is not there exactly
-once, if the mutant does not build, or if the test fails without it.
+takes longer than its limit.  Where no test can see it on this hardware it names a variant of a
+model instead (models/), the same mistake made there, and is killed if spin finds that.  It is
+an error if the text to replace is not there exactly once, if the mutant does not build, or if
+the test fails without it.
 """
 import importlib.util
 import os
@@ -29,7 +31,7 @@ LIMIT_SECONDS = 100  # tests that wait for an event give up themselves, after 60
 class Mutant:
     def __init__(self, name, line):
         self.name, self.line = name, line
-        self.bug = self.program = self.test = None
+        self.bug = self.program = self.test = self.model = None
         self.changes = []  # [file, lines to replace, lines instead]
 
     def mutated(self):
@@ -61,6 +63,8 @@ def read_mutants(path):
                 mutant.bug = rest
             elif word == "test":
                 mutant.program, mutant.test = rest.split()
+            elif word == "model":
+                mutant.model = rest.split()
             elif word == "file":
                 mutant.changes.append((rest, [], []))
             elif word in "-+":
@@ -68,7 +72,7 @@ def read_mutants(path):
             else:
                 sys.exit("%s:%d: what is this?" % (path, number))
     for mutant in mutants:
-        if not (mutant.bug and mutant.test and mutant.changes and all(c[1] for c in mutant.changes)):
+        if not (mutant.bug and bool(mutant.test) != bool(mutant.model) and mutant.changes and all(c[1] for c in mutant.changes)):
             sys.exit("%s:%d: a part of mutant %s is missing" % (path, mutant.line, mutant.name))
     return mutants
 
@@ -104,6 +108,20 @@ def copy_tree():
                     os.remove(path)
 
 
+def load_script(directory, name):
+    spec = importlib.util.spec_from_file_location(name, os.path.join(directory, "scripts", name + ".py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def variant(mutant):
+    """The run of a model that a mutant names, or None."""
+    models = load_script(TOP, "models")
+    runs = [run for run in models.all_runs() if [run.model, *run.flags] == mutant.model and run.kind == "broken"]
+    return (models, runs[0]) if runs else None
+
+
 def build_library():
     """None, or why not."""
     done = subprocess.run(["make", "--no-print-directory", "-C", COPY, "lib"], stdin=subprocess.DEVNULL,
@@ -117,9 +135,7 @@ class Programs:
     """The C tests of the copy, each built once: they see only the library change."""
 
     def __init__(self):
-        spec = importlib.util.spec_from_file_location("ctests", os.path.join(COPY, "scripts", "ctests.py"))
-        self.ctests = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(self.ctests)
+        self.ctests = load_script(COPY, "ctests")
         self.mode = self.ctests.Mode("plain")
         os.makedirs(self.mode.out, exist_ok=True)
         self.built = {}
@@ -129,6 +145,11 @@ class Programs:
         if status:
             sys.exit("%s does not compile\n%s" % (name, errors))
         self.built[name] = program
+
+    def forget(self, texts):
+        """Tests have the headers' inlines in them."""
+        if any(file.startswith("include") for file in texts):
+            self.built.clear()
 
     def run(self, name, test):
         """'passed', or how it failed."""
@@ -162,13 +183,19 @@ def judge(mutant, programs):
     except ValueError as error:
         return False, "ERROR: " + str(error)
     put_in(texts, 1)
+    programs.forget(texts)
     try:
         error = build_library()
         if error:
             return False, "ERROR: does not build\n" + error
+        if mutant.model:
+            models, run = variant(mutant)
+            _, found, what, _ = models.judge(run)
+            return found, "%smodel %s: %s" % ("" if found else "SURVIVED ", run, what)
         result = programs.run(mutant.program, mutant.test)
     finally:
         put_in(texts, 0)
+        programs.forget(texts)
     if result in ("passed", "no such test"):
         return False, "SURVIVED %s %s: %s" % (mutant.program, mutant.test, result)
     return True, "%s %s: %s" % (mutant.program, mutant.test, result)
@@ -179,7 +206,7 @@ def check_unchanged(mutants, programs):
     error = build_library()
     if error:
         sys.exit("mutants.py: the library does not build\n" + error)
-    for program, test in sorted({(m.program, m.test) for m in mutants}):
+    for program, test in sorted({(m.program, m.test) for m in mutants if m.test}):
         result = programs.run(program, test)
         if result != "passed":
             sys.exit("mutants.py: %s %s without a bug: %s" % (program, test, result))
@@ -191,10 +218,14 @@ def misfit(mutant):
         texts = mutant.mutated()
     except ValueError as error:
         return str(error)
+    if not all(before != after for before, after in texts.values()):
+        return "it changes nothing"
+    if mutant.model:
+        return None if variant(mutant) else "there is no broken variant %s" % " ".join(mutant.model)
     with open(os.path.join(TOP, "tests-c", mutant.program + ".c")) as file:
         if not re.search(r"\b%s\b" % re.escape(mutant.test), file.read()):
             return "%s has no test %s" % (mutant.program, mutant.test)
-    return None if all(before != after for before, after in texts.values()) else "it changes nothing"
+    return None
 
 
 def check_fit(mutants):

@@ -3,7 +3,7 @@
 # Make sure that what the build and the tests use is there, and install what is
 # missing.  Each thing is looked for itself, not by the package manager: where
 # nothing is missing, nothing is called and no network is needed.
-# Usage: need.sh build|check|valgrind
+# Usage: need.sh build|check|valgrind|models
 set -u
 
 missing=
@@ -60,6 +60,7 @@ need_check() {
     has pkg-config || want pkg-config
     has_header cmocka.h || want libcmocka-dev
     has_header urcu/rculfhash.h || wish liburcu-dev
+    has spin || wish spin
 }
 
 install_wished() {
@@ -101,6 +102,11 @@ for kind in "${@:-build}"; do
     case $kind in
     build) need_build ;;
     check) need_check ;;
+    models)
+        has python3 || want python3
+        has "${CC:-cc}" || want gcc
+        has spin || want spin
+        ;;
     valgrind) need_check; has valgrind || want valgrind ;;
     *) echo "need.sh: unknown kind '$kind'" >&2; exit 2 ;;
     esac
