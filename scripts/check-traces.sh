@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Replay every recorded kernel trace of the project in both modes, and what our library
-# recorded of itself meanwhile; one check each.
+# recorded of itself meanwhile; one check each.  And the recorder, as far as that goes without a machine.
 set -u
 passed=0
 failed=0
@@ -18,6 +18,29 @@ replay() {
         failed=$((failed + 1))
     fi
 }
+
+ends() { # STATUS COMMAND...: that is how it ends
+    status=0
+    wanted=$1
+    shift
+    "$@" >"$log" 2>&1 || status=$?
+    if [ "$status" -eq "$wanted" ]; then
+        passed=$((passed + 1))
+    else
+        echo "traces: FAILED with $status, not $wanted: $*" >&2
+        tail -n 20 "$log" >&2
+        failed=$((failed + 1))
+    fi
+}
+
+# Nothing is recorded here, which takes long and many packages, but what would be is sound.
+recorder=traces/recorder
+ends 0 "${CC:-cc}" -fsyntax-only -Wall -Wextra -Werror $recorder/recorder.c
+ends 2 sh $recorder/record.sh
+ends 2 sh $recorder/record.sh --no-pml kernel "$folder" 01s_pages:1
+ends 2 sh $recorder/record.sh --limit soon kernel "$folder" 01s_pages:1
+ends 1 sh $recorder/record.sh "$folder" "$folder/out" 01s_pages:1
+ends 0 python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' $recorder/watch.py
 
 for trace in traces/*.txt traces/*.txt.gz; do
     case $trace in

@@ -36,6 +36,11 @@ extension EventParser {
         return .allocRoot(vcpuPointer: vcpu)
     }
 
+    static let guestLeft: Parser = { text in
+        guard text.skipPlace(), text.skip(" vcpu="), let vcpu = text.prefixedHex() else { return nil }
+        return .guestLeft(vcpuPointer: vcpu)
+    }
+
     static let loadRoot: Parser = { text in
         let vendor = text.vendorOfPlace
         guard text.skipPlace(), text.skip(" vcpu="), let vcpu = text.prefixedHex(),

@@ -46,6 +46,7 @@ enum EventParser {
         "pf_ret": { $0.returned().map { .pageFaultReturn($0) } },
         "alloc_root": allocRoot,
         "load_pgd": loadRoot,
+        "pml_flush": guestLeft,
         "iter_start": iteratorStart,
         "iter_restart": iteratorRestart,
         "unmap_gfn_range": unmap,

@@ -33,7 +33,7 @@ package enum OperationTable {
         "free_sp_rcu", "kvm_userspace_exit", "kvm_mmio",
         "kvm_try_async_get_page",
         "kvm_async_pf_not_present", "kvm_async_pf_ready", "kvm_async_pf_completed",
-        "kvm_dirty_ring_reset", "kvm_dirty_ring_exit", "pml_flush", "mark_dirty",
+        "kvm_dirty_ring_reset", "kvm_dirty_ring_exit", "mark_dirty",
         "kvm_mmu_pagetable_walk", "kvm_mmu_paging_element", "kvm_mmu_set_accessed_bit",
         "kvm_mmu_set_dirty_bit", "kvm_mmu_walker_error", "kvm_mmu_sync_page",
         "kvm_mmu_unsync_page",

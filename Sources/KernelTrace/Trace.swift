@@ -7,6 +7,8 @@ package struct Trace {
     package var lines: [TraceLine] = []
     /// Number of lines of the file.
     package var lineCount = 0
+    /// Of the recorded machine, if the file says so.
+    package private(set) var processors: Int?
 
     package init(file: String) throws(BadInput) {
         try self.init(file: file, bytes: try FileBytes.read(file))
@@ -32,6 +34,7 @@ package struct Trace {
                 return badInput(lineCount, problem)
             }
         }
+        processors = header.processors
         return header.problem(lines: lineCount).map { badInput(lineCount, $0) }
     }
 
@@ -68,6 +71,7 @@ package struct Trace {
 struct TraceHeader {
     var events = 0
     private var promised: Int?
+    private(set) var processors: Int?
 
     mutating func take(_ line: ByteCursor) -> String? {
         var text = line
@@ -78,6 +82,8 @@ struct TraceHeader {
         }
         guard kept == written else { return "the recorder lost \(written) - \(kept) events" }
         promised = kept
+        text.skipBlanks()
+        if text.skip("#P:") { processors = text.integer() }
         return nil
     }
 

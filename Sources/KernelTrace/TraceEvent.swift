@@ -136,6 +136,8 @@ package enum TraceEvent: Equatable {
     case mapReturn(Int)
     case pageFaultReturn(Int)
     case allocRoot(vcpuPointer: UInt64)
+    /// The vCPU has left the guest, for whatever reason.
+    case guestLeft(vcpuPointer: UInt64)
     /// vendor: whose function that was, if its name tells.
     case loadRoot(vcpuPointer: UInt64, root: UInt64, level: Int, vendor: Vendor?)
     case iteratorStart(RecordedRoot, minLevel: Int, gfn: UInt64)

@@ -29,6 +29,22 @@ final class ToolTests: XCTestCase {
             .deletingLastPathComponent().appendingPathComponent("tdpmmuctl").path
     }
 
+    func testOptionsOfTheMachine() throws {
+        let intel = Recorded.path("612ept-06s_mmio_readonly")
+        XCTAssertEqual(try run("replay", "--vendor", "ept", "--pml", "--l1tf-cache-bits", "40", intel).status, 0)
+        for wrong in [["--vendor", "npt"], ["--no-ad"], ["--no-pml"], ["--root-level", "5"], ["--maxphyaddr", "46"],
+                      ["--l1tf-cache-bits", "0"]] {
+            let result = try execute([tool, "replay"] + wrong + [intel])
+            XCTAssertEqual(result.status, 1, "\(wrong): \(result.errors)")
+            XCTAssertTrue(result.output.contains("the machine has"), "\(wrong)")
+        }
+        XCTAssertEqual(try run("dump", "--vendor", "npt", intel).status, 1)
+        for impossible in [["--vendor", "via"], ["--vendor", "npt", "--pml"], ["--vendor", "npt", "--no-ad"], ["--no-ad", "--pml"],
+                           ["--root-level", "3"], ["--maxphyaddr", "53"], ["--l1tf-cache-bits", "47"]] {
+            XCTAssertEqual(try execute([tool, "replay"] + impossible + [intel]).status, 64, "\(impossible)")
+        }
+    }
+
     private func run(_ arguments: String...) throws -> Result { try execute([tool] + arguments) }
 
     /// Output goes through files: a full pipe must not stop the tool.

@@ -27,6 +27,8 @@ struct GuestRun {
     private(set) var made = 0
     /// The access whose fault was answered last: it is made at any moment, or faults again.
     fileprivate var answered: Int?
+    /// The vCPU has left the guest since that answer.
+    fileprivate var hasLeft = false
     /// That one was made before a change took the bits away that it had set.
     fileprivate var isBehind = false
     /// Accesses of which only a later look at the SPTE tells whether their bits were taken away.
@@ -154,6 +156,8 @@ extension GuestAccess {
 struct GuestModel {
     var longMode = false
     var walksAreWrites = true
+    /// Each exit from a guest is told by left(), and no guest runs while the host does anything.
+    var showsExits = false
     private var runs: [Int: GuestRun] = [:]
 
     mutating func begin(vcpu: Int, task: Int, _ program: GuestRun.Program) {
@@ -185,12 +189,19 @@ struct GuestModel {
         guard let index = runs[vcpu]?.next(in: gpa >> Paging.pageShift, pages: 1) else { return }
         runs[vcpu]?.answered = index
         runs[vcpu]?.isBehind = false
+        runs[vcpu]?.hasLeft = false
     }
 
-    /// Accessed or Dirty of a page are gone: who was about to set them has done so before.
+    /// The vCPU has left the guest.
+    mutating func left(vcpu: Int) { runs[vcpu]?.hasLeft = true }
+
+    /// Accessed or Dirty of a page are gone: who was about to set them has done so before, unless he was not
+    /// in the guest at all.
     mutating func drop(gfn: UInt64) {
         for (vcpu, run) in runs {
-            guard let index = run.answered, run.access(index).isInside(gfn, pages: 1) else { continue }
+            guard let index = run.answered, run.access(index).isInside(gfn, pages: 1),
+                run.hasLeft || !showsExits
+            else { continue }
             runs[vcpu]?.isBehind = true
         }
     }

@@ -64,6 +64,11 @@ final class GuestSide {
         subject.machine?.leaveGuest(vcpu: vcpu)
     }
 
+    /// The same, as the trace shows it; what the guest did before is told by other lines.
+    func left(_ pointer: UInt64) {
+        if let vcpu = vcpuOfPointer[pointer] { model.left(vcpu: vcpu) }
+    }
+
     /// An entry of the CPU's log was put into the vCPU's ring outside of any fault: the CPU has just
     /// left the guest, who had made this access and, as the log is read from its end, no later one.
     func pushed(_ entry: RingEntry, vcpu: Int, task: Int) {
@@ -113,6 +118,14 @@ extension GuestSide {
                 write: missing & subject.layout.dirty != 0, task: task)
         else { return }
         apply([access], vcpu: vcpu)
+    }
+}
+
+extension Trace {
+    /// One processor, of which every exit from a guest has a line: while another task runs no guest does,
+    /// and one that has not left since it was let in has not been there.
+    var showsExits: Bool {
+        processors == 1 && lines.contains { if case .guestLeft = $0.event { true } else { false } }
     }
 }
 

@@ -39,6 +39,7 @@ final class Events {
         case .mmioHandled(let gfn): try compareMMIO(gfn, line)
         case .fastPageFault(let fault): try performer.fastPageFault(fault, line)
         case .guestCPUID(let eax): compare(MachineFacts(physicalBits: Int(eax & 0xff)), line)
+        case .guestLeft(let pointer): guest.left(pointer)
         case .machineInfo(let info): compare(info.facts, line)
         case .ringPushed(let vcpu, let entry): guest.pushed(entry, vcpu: vcpu, task: line.task)
         case .invalidateEnd:
@@ -115,6 +116,7 @@ final class Events {
         try subject.create(line, hostLevel: { [unowned host] in host.level(of: $0) },
                            hostPage: { [unowned host] in host.page($0) })
         guest.model.longMode = longMode
+        guest.model.showsExits = trace.showsExits
         guest.model.walksAreWrites = subject.recorded.hasAD
     }
 }
