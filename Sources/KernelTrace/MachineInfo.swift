@@ -7,8 +7,8 @@ package struct MachineInfo: Equatable {
     package var problem: String?
 
     /// The fields behind "INFO ".
-    init(_ fields: MarkerFields) {
-        for (key, value) in fields.all where problem == nil { problem = take(key, value) }
+    init(_ fields: [(key: String, value: String)]) {
+        for (key, value) in fields where problem == nil { problem = take(key, value) }
         if problem == nil { problem = facts.contradiction }
     }
 

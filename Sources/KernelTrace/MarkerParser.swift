@@ -85,7 +85,7 @@ enum MarkerParser {
         var copy = text
         guard copy.skip("INFO "), let fields = MarkerFields(&copy), fields.text("vendor") != nil else { return nil }
         text = copy
-        return .machineInfo(MachineInfo(fields))
+        return .machineInfo(MachineInfo(fields.all))
     }
 
     private static func guestCPUID(_ text: inout ByteCursor) -> TraceEvent? {

@@ -65,8 +65,11 @@ final class GuestSide {
     }
 
     /// The same, as the trace shows it; what the guest did before is told by other lines.
-    func left(_ pointer: UInt64) {
-        if let vcpu = vcpuOfPointer[pointer] { model.left(vcpu: vcpu) }
+    func left(_ pointer: UInt64, task: Int) {
+        guard let vcpu = vcpuOfPointer[pointer] else { return }
+        model.left(vcpu: vcpu)
+        guard model.showsExits, let ours = subject.machine?.address(ofVCPU: vcpu) else { return }
+        subject.recording?.guestLeft(vcpu: ours, task: task)
     }
 
     /// An entry of the CPU's log was put into the vCPU's ring outside of any fault: the CPU has just

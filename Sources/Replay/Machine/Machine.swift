@@ -281,6 +281,9 @@ extension Machine {
         tdpmmu_memslots_generation(kvm, Int32(clamping: addressSpace)) & 0x7ffff
     }
 
+    /// By which the library's events name it.
+    func address(ofVCPU id: Int) -> UInt64? { vcpus[id].map { UInt64(UInt(bitPattern: $0)) } }
+
     /// The CPU leaves the guest: what it has logged as dirty is marked.
     func leaveGuest(vcpu id: Int) {
         if let vcpu = vcpus[id] { tdpmmu_cpu_exit(vcpu) }

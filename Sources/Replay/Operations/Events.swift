@@ -39,7 +39,7 @@ final class Events {
         case .mmioHandled(let gfn): try compareMMIO(gfn, line)
         case .fastPageFault(let fault): try performer.fastPageFault(fault, line)
         case .guestCPUID(let eax): compare(MachineFacts(physicalBits: Int(eax & 0xff)), line)
-        case .guestLeft(let pointer): guest.left(pointer)
+        case .guestLeft(let pointer): guest.left(pointer, task: line.task)
         case .machineInfo(let info): compare(info.facts, line)
         case .ringPushed(let vcpu, let entry): guest.pushed(entry, vcpu: vcpu, task: line.task)
         case .invalidateEnd:

@@ -35,6 +35,12 @@ package final class Recording {
         lines.add("tracing_mark_write", "INFO " + MachineFacts(machine).text, task: marks.first?.task ?? 0)
     }
 
+    /// A vCPU, ours, has left its guest.
+    func guestLeft(vcpu: UInt64, task: Int) {
+        take(task: task)
+        lines.add("pml_flush", "(vmx_handle_exit+0x0/0x0) vcpu=0x\(hex(vcpu))", task: task)
+    }
+
     /// "STEP dump id= root= root_level=".
     private static func replacingRoot(_ text: String, _ root: String?) -> String {
         guard let root, text.hasPrefix("STEP dump ") else { return text }
