@@ -23,6 +23,7 @@ static struct {
     void (*_Atomic membarrier)(void);               /* before it */
     void (*_Atomic wait)(uint32_t *word, uint32_t expected); /* before a futex wait */
     void (*_Atomic woken)(void);                    /* after it */
+    void (*_Atomic wake)(uint32_t *word);           /* before a wake-up */
     void (*_Atomic yield)(void);
 } at_moment;
 
@@ -73,6 +74,8 @@ __attribute__((visibility("default"))) long syscall(long number, ...)
     va_end(list);
     if (number == SYS_membarrier && a[0] != 0 && at_moment.membarrier)
         at_moment.membarrier();
+    if (number == SYS_futex && (a[1] & FUTEX_CMD_MASK) == FUTEX_WAKE && at_moment.wake)
+        at_moment.wake((uint32_t *)a[0]);
     if (number == SYS_futex && (a[1] & FUTEX_CMD_MASK) == FUTEX_WAIT) {
         if (at_moment.wait)
             at_moment.wait((uint32_t *)a[0], (uint32_t)a[2]);
@@ -101,6 +104,7 @@ static void forget_moments(void)
     at_moment.membarrier = NULL;
     at_moment.wait = NULL;
     at_moment.woken = NULL;
+    at_moment.wake = NULL;
     at_moment.yield = NULL;
 }
 

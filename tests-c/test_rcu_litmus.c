@@ -18,9 +18,10 @@
 /* modes: plain (races on purpose, and many of them) */
 #include "rcu_helpers.h"
 
-#define READS 50000         /* of each pair, whatever the updater manages meanwhile */
-#define BOUND (10 * READS)  /* broken: seen within so many, or this machine shows none */
-#define CALLS 20000
+/* Reads of each pair in whose middle the updater published: so busy processors cannot make it idle. */
+#define MEETINGS 1000
+#define BOUND (10 * MEETINGS) /* broken: seen within so many, or this machine shows none */
+#define CALLS 5000
 #define OBJECTS 1024
 #define LINES (1u << 20)    /* of a cache: 64 MiB, more than any */
 #define STORES 40           /* fewer than a store buffer has */
@@ -34,7 +35,7 @@ static struct object objects[OBJECTS];
 static struct object *published;
 static unsigned char (*cold)[64];
 static atomic_int stop, readers_run;
-static atomic_ulong freed_in_use, uninitialised, reads;
+static atomic_ulong freed_in_use, uninitialised, meetings;
 
 static void (*volatile exported_lock)(void) = rcu_read_lock;
 static void (*volatile exported_unlock)(void) = rcu_read_unlock;
@@ -57,6 +58,8 @@ static void use(struct object *object)
         atomic_fetch_add(&uninitialised, 1);
     else if (*(volatile int *)&object->valid != 1)
         atomic_fetch_add(&freed_in_use, 1);
+    if (rcu_access_pointer(published) != object)
+        atomic_fetch_add_explicit(&meetings, 1, memory_order_relaxed);
 }
 
 /* A way to read ---------------------------------------------------------------- */
@@ -99,16 +102,15 @@ static void *reader(void *way)
     while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
         fill_store_buffer(&seed);
         read();
-        atomic_fetch_add_explicit(&reads, 1, memory_order_relaxed);
         atomic_store_explicit(&readers_run, 1, memory_order_relaxed);
     }
     return NULL;
 }
 
-/* Publish, wait, free: for so many reads, or until the first forbidden outcome. */
-static void update(void (*wait)(void), unsigned long times)
+/* Publish, wait, free: until it has met so many reads, or until the first forbidden outcome. */
+static void update(void (*wait)(void), unsigned long enough)
 {
-    for (unsigned long round = 0; atomic_load(&reads) < times && !atomic_load(&freed_in_use); round++) {
+    for (unsigned long round = 0; atomic_load(&meetings) < enough && !atomic_load(&freed_in_use); round++) {
         struct object *old = published, *fresh = &objects[round % OBJECTS];
 
         if (fresh == old)
@@ -121,7 +123,7 @@ static void update(void (*wait)(void), unsigned long times)
 }
 
 /* Forbidden outcomes of a way to read against a way to wait. */
-static unsigned long outcomes(void (*read)(void), void (*wait)(void), unsigned long times)
+static unsigned long outcomes(void (*read)(void), void (*wait)(void), unsigned long enough)
 {
     pthread_t thread;
 
@@ -129,12 +131,12 @@ static unsigned long outcomes(void (*read)(void), void (*wait)(void), unsigned l
     atomic_store(&readers_run, 0);
     atomic_store(&freed_in_use, 0);
     atomic_store(&uninitialised, 0);
-    atomic_store(&reads, 0);
+    atomic_store(&meetings, 0);
     published = &objects[OBJECTS - 1];
     published->valid = 1;
     assert_int_equal(pthread_create(&thread, NULL, reader, &read), 0);
     wait_until(&readers_run);
-    update(wait, times);
+    update(wait, enough);
     atomic_store(&stop, 1);
     pthread_join(thread, NULL);
     return atomic_load(&freed_in_use) + atomic_load(&uninitialised);
@@ -153,22 +155,22 @@ static void inlines_against_grace_periods(void **state)
 {
     (void)state;
     get_memory();
-    assert_int_equal(outcomes(read_inline, synchronize_rcu, READS), 0);
-    assert_int_equal(outcomes(read_inline, synchronize_rcu_expedited, READS), 0);
+    assert_int_equal(outcomes(read_inline, synchronize_rcu, MEETINGS), 0);
+    assert_int_equal(outcomes(read_inline, synchronize_rcu_expedited, MEETINGS), 0);
 }
 
 static void functions_against_grace_periods(void **state)
 {
     (void)state;
     get_memory();
-    assert_int_equal(outcomes(read_exported, synchronize_rcu, READS), 0);
+    assert_int_equal(outcomes(read_exported, synchronize_rcu, MEETINGS), 0);
 }
 
 static void srcu_against_grace_periods(void **state)
 {
     (void)state;
     get_memory();
-    assert_int_equal(outcomes(read_srcu, synchronize_domain, READS), 0);
+    assert_int_equal(outcomes(read_srcu, synchronize_domain, MEETINGS), 0);
 }
 
 /* A litmus that shows nothing where everything is allowed proves nothing. */

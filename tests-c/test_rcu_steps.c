@@ -95,9 +95,7 @@ static void send_and_wait(void (*what)(void))
  * Others wait for the main thread: one has yielded a few times, or the other thread and the
  * callback thread both lie asleep.
  */
-static atomic_int others_yield, others_lie;
-static atomic_int watch;             /* which one: threads may lie from one to the next */
-static __thread int counted_in; /* the watch in which the thread lay down */
+static atomic_int others_yield;
 
 static void count_yields(void)
 {
@@ -105,25 +103,56 @@ static void count_yields(void)
         atomic_fetch_add(&others_yield, 1);
 }
 
+/* The words that others lie on; whoever is woken is off at once, before it runs. */
+#define BEDS 8
+static uint32_t *_Atomic beds[BEDS];
+static __thread int own_bed = -1;
+static __thread uint32_t *own_word;
+
 static void other_lies(uint32_t *word, uint32_t expected)
 {
-    (void)word, (void)expected;
-    if (in_main())
-        return;
-    counted_in = atomic_load(&watch);
-    atomic_fetch_add(&others_lie, 1);
+    (void)expected;
+    for (int bed = 0; !in_main() && bed < BEDS; bed++) {
+        uint32_t *nobody = NULL;
+
+        if (atomic_compare_exchange_strong(&beds[bed], &nobody, word)) {
+            own_bed = bed;
+            own_word = word;
+            return;
+        }
+    }
 }
 
 static void other_is_woken(void)
 {
-    if (counted_in == atomic_load(&watch))
-        atomic_fetch_sub(&others_lie, 1);
-    counted_in = 0;
+    uint32_t *there = own_word;
+
+    if (own_bed >= 0)
+        atomic_compare_exchange_strong(&beds[own_bed], &there, NULL);
+    own_bed = -1;
+}
+
+static void others_are_woken(uint32_t *word)
+{
+    for (int bed = 0; bed < BEDS; bed++) {
+        uint32_t *there = word;
+
+        atomic_compare_exchange_strong(&beds[bed], &there, NULL);
+    }
+}
+
+static int others_lie(void)
+{
+    int count = 0;
+
+    for (int bed = 0; bed < BEDS; bed++)
+        count += beds[bed] != NULL;
+    return count;
 }
 
 static bool others_wait(void)
 {
-    return atomic_load(&others_yield) >= 3 || atomic_load(&others_lie) >= 2;
+    return atomic_load(&others_yield) >= 3 || others_lie() >= 2;
 }
 
 static void nothing(struct rcu_head *head)
@@ -136,16 +165,17 @@ static void watch_others(void)
 {
     static struct rcu_head head;
 
-    atomic_fetch_add(&watch, 1);
-    atomic_store(&others_lie, 0);
+    for (int bed = 0; bed < BEDS; bed++)
+        beds[bed] = NULL;
     at_moment.yield = count_yields;
     at_moment.wait = other_lies;
     at_moment.woken = other_is_woken;
+    at_moment.wake = others_are_woken;
     memset(&head, 0, sizeof(head));
-    while (atomic_load(&others_lie) != 1) {
+    while (others_lie() != 1) {
         call_rcu(&head, nothing);
         rcu_barrier();
-        for (int i = 0; i < 1000 && atomic_load(&others_lie) != 1; i++)
+        for (int i = 0; i < 1000 && others_lie() != 1; i++)
             nap_ms(1);
     }
 }
