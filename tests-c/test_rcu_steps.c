@@ -415,10 +415,18 @@ static void reader_leaves(void)
 
 static long yields, steps_begin_at_yield;
 
+static void pass_through_domain(void)
+{
+    srcu_read_unlock(&domain, srcu_read_lock(&domain));
+}
+
+/* Another section ends first: who leaves after it finds nobody waiting, until asked anew. */
 static void begin_at_last_yield(void)
 {
-    if (in_main() && ++yields == steps_begin_at_yield)
-        BEGIN_STEPS();
+    if (!in_main() || ++yields != steps_begin_at_yield)
+        return;
+    send_and_wait(pass_through_domain);
+    BEGIN_STEPS();
 }
 
 /* About to sleep: now at the latest. */
