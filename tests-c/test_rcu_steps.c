@@ -492,24 +492,23 @@ static void replace_and_free_srcu(void)
     *(volatile int *)old = 0;
 }
 
-/* Twice: a reader that read the index long ago meets the second. */
-static void replace_twice(void)
-{
-    replace_and_free_srcu();
-    replace_and_free_srcu();
-}
-
 static void update_srcu_meanwhile(void)
 {
-    send_and_see(replace_twice);
+    send_and_see(replace_and_free_srcu);
 }
 
+/*
+ * A second grace period comes if the first did not wait: for a reader that read the index before
+ * the first, and came in by it afterwards.
+ */
 static void read_srcu(void)
 {
     int index = srcu_read_lock(&domain);
     int *object = srcu_published;
 
     use(object);
+    if (stepping.acted && atomic_load(&errand_done))
+        send_and_see(replace_and_free_srcu);
     use(object);
     srcu_read_unlock(&domain, index);
 }
