@@ -415,10 +415,18 @@ static void reader_leaves(void)
 
 static long yields, steps_begin_at_yield;
 
+static void pass_through_domain(void)
+{
+    srcu_read_unlock(&domain, srcu_read_lock(&domain));
+}
+
+/* Another section ends first: who leaves after it finds nobody waiting, until asked anew. */
 static void begin_at_last_yield(void)
 {
-    if (in_main() && ++yields == steps_begin_at_yield)
-        BEGIN_STEPS();
+    if (!in_main() || ++yields != steps_begin_at_yield)
+        return;
+    send_and_wait(pass_through_domain);
+    BEGIN_STEPS();
 }
 
 /* About to sleep: now at the latest. */
@@ -484,24 +492,23 @@ static void replace_and_free_srcu(void)
     *(volatile int *)old = 0;
 }
 
-/* Twice: a reader that read the index long ago meets the second. */
-static void replace_twice(void)
-{
-    replace_and_free_srcu();
-    replace_and_free_srcu();
-}
-
 static void update_srcu_meanwhile(void)
 {
-    send_and_see(replace_twice);
+    send_and_see(replace_and_free_srcu);
 }
 
+/*
+ * A second grace period comes if the first did not wait: for a reader that read the index before
+ * the first, and came in by it afterwards.
+ */
 static void read_srcu(void)
 {
     int index = srcu_read_lock(&domain);
     int *object = srcu_published;
 
     use(object);
+    if (stepping.acted && atomic_load(&errand_done))
+        send_and_see(replace_and_free_srcu);
     use(object);
     srcu_read_unlock(&domain, index);
 }

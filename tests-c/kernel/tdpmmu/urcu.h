@@ -5,6 +5,8 @@
 
 #include <linux/kernel.h>
 #include <linux/types.h>
+#include <unistd.h>       /* as liburcu's does */
+#include <urcu/uatomic.h> /* macros only */
 
 #undef synchronize_rcu /* which <linux/kernel.h> has as nothing */
 #include <tdpmmu/rcu.h>
