@@ -166,12 +166,12 @@ extension EventParser {
     }
 
     private static let ringPushed: Parser = { text in
-        guard text.skip("ring "), let vcpu = text.integer(), text.skip(": dirty "), text.prefixedHex() != nil,
+        guard text.skip("ring "), let vcpu = text.integer(), text.skip(": dirty "), let count = text.prefixedHex(),
             text.skip(" reset "), text.prefixedHex() != nil, text.skip(" slot "), let slot = text.integer(),
             text.skip(" offset "), let offset = text.prefixedHex(), text.skip(" (used "), text.integer() != nil,
             text.skip(")"), let id = UInt32(exactly: slot)
         else { return nil }
-        return .ringPushed(vcpu: vcpu, RingEntry(slot: id, offset: offset))
+        return .ringPushed(RingPush(vcpu: vcpu, count: count, entry: RingEntry(slot: id, offset: offset)))
     }
 
     private static let smmTransition: Parser = { text in

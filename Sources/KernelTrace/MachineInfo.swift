@@ -6,9 +6,19 @@ package struct MachineInfo: Equatable {
     /// What is wrong with the line, or nil.
     package var problem: String?
 
-    /// The fields behind "INFO ".
-    init(_ fields: [(key: String, value: String)]) {
-        for (key, value) in fields where problem == nil { problem = take(key, value) }
+    static let keys: Set<String> = ["vendor", "ad", "pml", "root_level", "maxphyaddr", "l1tf_cache_bits"]
+
+    /// The fields behind "INFO "; nil: they are no such fields.
+    init(_ fields: [(key: String, value: String)]?) {
+        guard let fields else {
+            problem = "what the machine has is key=value, and nothing else"
+            return
+        }
+        var seen: Set<String> = []
+        for (key, value) in fields where problem == nil {
+            problem = seen.insert(key).inserted ? take(key, value) : "the machine has two values of \(key)"
+        }
+        if problem == nil, facts.vendor == nil { problem = "the machine has no vendor" }
         if problem == nil { problem = facts.contradiction }
     }
 
@@ -30,7 +40,8 @@ package struct MachineInfo: Equatable {
     private static func flag(_ text: String) -> Bool? { text == "1" ? true : text == "0" ? false : nil }
 
     private static func number(_ text: String, _ range: ClosedRange<Int>) -> Int? {
-        Int(text).flatMap { range.contains($0) ? $0 : nil }
+        // In the one way in which it is written.
+        Int(text).flatMap { range.contains($0) && String($0) == text ? $0 : nil }
     }
 }
 

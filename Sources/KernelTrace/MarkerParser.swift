@@ -80,12 +80,16 @@ enum MarkerParser {
         return .mmioExit(vcpu: vcpu, gpa: gpa)
     }
 
-    /// "INFO vendor= …".
+    /// "INFO vendor= …": any that names one of those facts.
     private static func machineInfo(_ text: inout ByteCursor) -> TraceEvent? {
         var copy = text
-        guard copy.skip("INFO "), let fields = MarkerFields(&copy), fields.text("vendor") != nil else { return nil }
+        guard copy.skip("INFO ") else { return nil }
+        let keys = copy.rest.split(separator: " ").map { $0.prefix { $0 != "=" } }
+        guard keys.contains(where: { MachineInfo.keys.contains(String($0)) }) else { return nil }
+        let fields = MarkerFields(&copy)
+        while copy.next() != nil {}
         text = copy
-        return .machineInfo(MachineInfo(fields.all))
+        return .machineInfo(MachineInfo(fields?.all))
     }
 
     private static func guestCPUID(_ text: inout ByteCursor) -> TraceEvent? {

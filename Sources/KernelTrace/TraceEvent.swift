@@ -81,6 +81,14 @@ package struct HugePageSplit: Equatable {
     }
 }
 
+/// kvm_dirty_ring_push.
+package struct RingPush: Equatable {
+    package var vcpu: Int
+    /// How many there have been with it.
+    package var count: UInt64
+    package var entry: RingEntry
+}
+
 /// kvm_mmu_get_page.
 package struct TableAllocation: Equatable {
     package var gfn: UInt64
@@ -179,7 +187,7 @@ package enum TraceEvent: Equatable {
     /// user's doing: it neither ends an operation nor begins one.
     case detail
     /// An entry was put into a dirty ring.
-    case ringPushed(vcpu: Int, RingEntry)
+    case ringPushed(RingPush)
     /// Nothing that a replay needs.
     case note
 }

@@ -63,11 +63,15 @@ extension VCPU {
             guard let entries = memory.pointee.log.entries, logHasRoom else { return .logFull }
             // What the log holds was logged with room for 512 in the ring, so that all of it fits.
             if ringIsNearlyFull { return .ringFull }
-            guard set() else { return .lost }
             let index = logIndex
             entries[Int(index)] = gfn.raw &<< 12
+            // The entry comes first and the bit releases it (SPTESlot.replace()): who has seen the bit, also in
+            // the SPTE that it zapped, finds the log not empty in exitGuest(), and waits for this hold.
             memory.pointee.log.index.store(index &- 1, ordering: .relaxed)
-            return .made
+            if set() { return .made }
+            // Release: pairs with the acquire in exitGuest(), as in emptyLog(), whose marks this thread has seen.
+            memory.pointee.log.index.store(index, ordering: .releasing)
+            return .lost
         } ?? .ringFull
     }
 

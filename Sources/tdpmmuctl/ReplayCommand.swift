@@ -19,7 +19,7 @@ struct ReplayCommand: ParsableCommand {
             level, the protection, when to split and what to zap must come out of the library alike.
 
             The machine is what the trace's line "INFO vendor=…" says, or what its events show: options \
-            are for traces that show too little of it, and wrong ones give differences.
+            are for traces that show too little of it; wrong ones give differences, where the trace shows it.
 
             Exit status: 0 all equal, 1 differences, or output that cannot be written, 2 input that cannot be replayed, 64 wrong usage.
             """)

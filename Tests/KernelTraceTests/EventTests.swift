@@ -184,6 +184,10 @@ final class MarkerTests: XCTestCase {
             "vendor=ept tlb=1": "unknown fact \"tlb\" of the machine",
             "vendor=npt pml=1": "pml=1 contradicts vendor=npt", "vendor=ept ad=0 pml=1": "pml=1 contradicts ad=0",
             "vendor=npt ad=0": "ad=0 contradicts vendor=npt",
+            "ad=1 pml=1": "the machine has no vendor", "vendr=ept ad=1": "unknown fact \"vendr\" of the machine",
+            "vendor=ept ad=1 rubbish": "what the machine has is key=value, and nothing else",
+            "vendor=ept ad=1 ad=0": "the machine has two values of ad",
+            "vendor=ept root_level=04": "the machine cannot have root_level=04",
         ]
         for (text, problem) in bad {
             guard case .machineInfo(let info) = marker("INFO " + text) else { return XCTFail(text) }

@@ -21,28 +21,28 @@ final class GuestModelTests: XCTestCase {
         XCTAssertEqual(guest.fault(vcpu: 0, gpa: 0x4000_3000).map(\.gpa), [0x1000, 0x4000_0000, 0x4000_1000, 0x4000_2000])
         XCTAssertEqual(guest.fault(vcpu: 0, gpa: 0x4000_3000).map(\.gpa), [0x1000], "the same once more")
         XCTAssertEqual(guest.fault(vcpu: 0, gpa: 0x4000_1000).map(\.gpa), [], "behind it already")
-        XCTAssertEqual(guest.end(vcpu: 0, succeeded: true).count, 1 + 5)
+        XCTAssertEqual(guest.end(vcpu: 0, succeeded: true).made.count, 1 + 5)
         XCTAssertFalse(guest.isRunning)
     }
 
     func testAFailedStepProvesNoMore() {
         var guest = begun(touch(8))
         _ = guest.fault(vcpu: 0, gpa: 0x4000_3000)
-        XCTAssertTrue(guest.end(vcpu: 0, succeeded: false).isEmpty)
+        XCTAssertTrue(guest.end(vcpu: 0, succeeded: false).made.isEmpty)
     }
 
     func testExecutionUsesTheStackAndABatchItsList() {
         var executing = begun(touch(1, access: PageFaultBits.fetch), vcpu: 2)
-        XCTAssertEqual(executing.end(vcpu: 2, succeeded: true).map(\.gpa), [0x1000, 0xaff8, 0x4000_0000])
+        XCTAssertEqual(executing.end(vcpu: 2, succeeded: true).made.map(\.gpa), [0x1000, 0xaff8, 0x4000_0000])
         var batch = begun(.batch([GuestAccess(gpa: 0x5000_0000, access: PageFaultBits.write)]), vcpu: 1)
-        XCTAssertEqual(batch.end(vcpu: 1, succeeded: true).map(\.gpa), [0x1000, 0x1_1000, 0x5000_0000])
+        XCTAssertEqual(batch.end(vcpu: 1, succeeded: true).made.map(\.gpa), [0x1000, 0x1_1000, 0x5000_0000])
     }
 
     func testLongModeWalksTheGuestsOwnTables() {
         var guest = GuestModel()
         guest.longMode = true
         guest.begin(vcpu: 0, task: 7, touch(1, gpa: 1 << 39))
-        let pages = Set(guest.end(vcpu: 0, succeeded: true).map { $0.gpa >> 12 })
+        let pages = Set(guest.end(vcpu: 0, succeeded: true).made.map { $0.gpa >> 12 })
         XCTAssertEqual(pages, [1, 0x18, 0x19, 0x1a, 1 << 27])
     }
 

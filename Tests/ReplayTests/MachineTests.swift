@@ -137,6 +137,32 @@ extension MachineTests {
         XCTAssertEqual(trace.replay(), .different("X.txt:\(line)"))
         XCTAssertEqual(trace.replay(.guest), .different("X.txt:\(line)"))
     }
+
+    /// What a push says of its entry counts, and what a reset returns.
+    func testPushesAndResets() throws {
+        let whole = try Recorded("612ept-15s_dirty_ring")
+        let push = try whole.number(of: "kvm_dirty_ring_push: ", occurrence: 3)
+        for (text, other) in [(" offset 0x", " offset 0x1"), (" slot 1", " slot 2"), (" dirty 0x", " dirty 0x1"), ("ring 0:", "ring 1:")] {
+            var copy = whole
+            copy.lines[push - 1] = copy.lines[push - 1].replacingOccurrences(of: text, with: other)
+            XCTAssertNotEqual(copy.lines, whole.lines, text)
+            guard case .different = copy.replay() else { return XCTFail(text) }
+        }
+        var copy = whole
+        let reset = try whole.number(of: "DONE reset_dirty_rings ret=")
+        copy.lines[reset - 1] += "1"
+        XCTAssertEqual(copy.replay(), .different("X.txt:\(reset)"))
+    }
+
+    /// What switches logging on is expected, and not only compared if it is there.
+    func testLoggingThatBeginsWithoutItsCalls() throws {
+        let whole = try Recorded("612ept-15s_dirty_ring")
+        for name in [" clear_dirty_slot: ", " wrprot_slot"] {
+            var copy = whole
+            copy.lines.removeAll { $0.contains(name) || $0.hasPrefix("# entries-in") }
+            guard case .different = copy.replay() else { return XCTFail(name) }
+        }
+    }
 }
 
 /// Faults as VMX tells them.
@@ -162,6 +188,21 @@ extension MachineTests {
             XCTAssertEqual(copy.replay(), .bad(
                 "X.txt:\(handler + 1): kvm_mmu_page_fault is told another fault than kvm_page_fault on line \(handler)"))
         }
+    }
+
+    /// Each violation is followed by its call, and what has none before it is a misconfiguration.
+    func testFaultsAndTheirHandlerGoTogether() throws {
+        let whole = try trace()
+        let fault = try whole.number(of: " kvm_page_fault: ", occurrence: 2)
+        var copy = whole
+        copy.lines.remove(at: fault - 1)
+        XCTAssertEqual(copy.replay(), .bad("X.txt:\(fault): kvm_mmu_page_fault without a kvm_page_fault"))
+        copy = whole
+        copy.lines.insert(whole.lines[fault - 1], at: fault)
+        XCTAssertEqual(copy.replay(), .bad("X.txt:\(fault + 1): kvm_mmu_page_fault was not told of line \(fault)"))
+        copy = whole
+        copy.lines[fault] = copy.lines[fault].replacingOccurrences(of: "vcpu=0x", with: "vcpu=0x1")
+        guard case .bad = copy.replay() else { return XCTFail("pointer") }
     }
 
     func testAnErrorCodeAmongQualifications() throws {

@@ -12,6 +12,15 @@ final class DirtyLogs {
     var mode = DirtyLogMode()
     /// By task: what the last KVM_GET_DIRTY_LOG gave here.
     var copies: [Int: DirtyLogCopy] = [:]
+    /// By vCPU: the trace's pushes into its ring, and their lines.
+    private lazy var pushes: [Int: [(line: Int, push: RingPush)]] = {
+        var pushes: [Int: [(line: Int, push: RingPush)]] = [:]
+        for line in trace.lines {
+            guard case .ringPushed(let push) = line.event else { continue }
+            pushes[push.vcpu, default: []].append((line.number, push))
+        }
+        return pushes
+    }()
     /// By vCPU: entries harvested from our dirty rings.
     private var harvested: [Int: UInt32] = [:]
     /// Gfns of which the trace cannot tell whether a fault marked them as dirty: it lost a
@@ -101,7 +110,20 @@ extension DirtyLogs {
             }
             harvested[vcpu] = index &+ 1
             verdict.compare(line.number, "the dirty ring of vCPU \(vcpu) has", entry, ours, text)
+            comparePush(vcpu, index, ours, line)
         }
+    }
+
+    /// Every entry has a line for its push, where any has.
+    private func comparePush(_ vcpu: Int, _ index: UInt32, _ ours: RingEntry, _ line: TraceLine) {
+        guard !pushes.isEmpty else { return }
+        let ofRing = pushes[vcpu, default: []]
+        guard index < ofRing.count else {
+            return verdict.differ(line.number, "kvm_dirty_ring_push of vCPU \(vcpu)", expected: "no such line", got: text(ours))
+        }
+        let (number, push) = ofRing[Int(index)]
+        verdict.compare(number, "kvm_dirty_ring_push", push.entry, ours, text)
+        verdict.compare(number, "kvm_dirty_ring_push has dirty", push.count, UInt64(index) + 1, hex)
     }
 
     /// Before a reset: all has been harvested.

@@ -32,7 +32,7 @@ struct GuestRun {
     /// That one was made before a change took the bits away that it had set.
     fileprivate var isBehind = false
     /// Accesses of which only a later look at the SPTE tells whether their bits were taken away.
-    private var doubtful: [GuestAccess] = []
+    fileprivate private(set) var doubtful: [GuestAccess] = []
 
     init(vcpu: Int, task: Int, program: Program, longMode: Bool, walksAreWrites: Bool) {
         self.vcpu = vcpu
@@ -207,9 +207,10 @@ struct GuestModel {
     }
 
     /// The vCPU's step is over.  If all went well, the guest did all of it.
-    mutating func end(vcpu: Int, succeeded: Bool) -> [GuestAccess] {
-        guard var run = runs.removeValue(forKey: vcpu), succeeded else { return [] }
-        return run.surroundings + run.advance(to: run.count)
+    mutating func end(vcpu: Int, succeeded: Bool) -> (made: [GuestAccess], doubtful: [GuestAccess]) {
+        guard var run = runs.removeValue(forKey: vcpu), succeeded else { return ([], []) }
+        let made = run.surroundings + run.advance(to: run.count)
+        return (made, run.doubtful)
     }
 
     /// An access that a vCPU may have made by now and that explains a bit in an

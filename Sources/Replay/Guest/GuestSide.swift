@@ -10,6 +10,15 @@ final class GuestSide {
     var model = GuestModel()
     var tasks: [Int: RunningTask] = [:]
     private(set) var vcpuOfPointer: [UInt64: Int] = [:]
+    /// By gfn: the trace's changes of its small SPTE, and their lines.
+    private lazy var smallChanges: [UInt64: [(line: Int, change: SPTEChange)]] = {
+        var changes: [UInt64: [(line: Int, change: SPTEChange)]] = [:]
+        for line in subject.trace.lines {
+            guard case .spteChanged(let change) = line.event, change.level == 1 else { continue }
+            changes[change.gfn, default: []].append((line.number, change))
+        }
+        return changes
+    }()
 
     /// What a task is in the middle of.
     struct RunningTask {
@@ -62,6 +71,20 @@ final class GuestSide {
     func leave(after accesses: [GuestAccess], vcpu: Int) {
         apply(accesses, vcpu: vcpu)
         subject.machine?.leaveGuest(vcpu: vcpu)
+    }
+
+    /// The vCPU's step is over.  Whether a doubtful access came before its bits were taken away, or behind,
+    /// the next change of the SPTE tells.
+    func end(vcpu: Int, succeeded: Bool, _ line: TraceLine) {
+        let (made, doubtful) = model.end(vcpu: vcpu, succeeded: succeeded)
+        leave(after: made + doubtful.filter { isFoundSet($0, behind: line.number, vcpu) }, vcpu: vcpu)
+    }
+
+    private func isFoundSet(_ access: GuestAccess, behind number: Int, _ vcpu: Int) -> Bool {
+        let space = subject.machine?.addressSpace(vcpu: vcpu), gfn = access.gpa >> Paging.pageShift
+        let next = smallChanges[gfn, default: []].first { $0.line > number && $0.change.addressSpace == space }
+        let bits = access.access & PageFaultBits.write != 0 ? subject.layout.setByCPU : subject.layout.accessed
+        return next.map { SPTEBits.isLeaf($0.change.old, level: 1) && $0.change.old & bits == bits } ?? false
     }
 
     /// The same, as the trace shows it; what the guest did before is told by other lines.

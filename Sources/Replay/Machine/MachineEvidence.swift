@@ -142,21 +142,28 @@ private struct MMIOEvidence {
     }
 }
 
-/// Where no probe named the vendor, leaves do: host- and MMU-writable are elsewhere.
+/// Where no probe named the vendor, leaves do: host- and MMU-writable are elsewhere.  And where no
+/// table told whether the CPU has Accessed and Dirty bits.
 private struct LeafEvidence {
     private var lines: [Vendor: Int] = [:]
     private var counts: [Vendor: Int] = [:]
+    /// Leaves with Accessed and Dirty bits, and without.
+    private var told = 0
+    private var untold = 0
 
     mutating func take(_ change: SPTEChange, _ number: Int) {
         guard SPTEBits.isLeaf(change.new, level: change.level) else { return }
         let isEPT = change.new & 3 << 57 != 0, isNPT = change.new & 3 << 57 == 0 && change.new & 3 << 9 != 0
         guard isEPT || isNPT else { return }
         counts[isEPT ? .ept : .npt, default: 0] += 1
+        // The type of an SPTE whose accesses KVM tracks.
+        if isEPT { change.new & 3 << 52 == 1 << 52 ? (untold += 1) : (told += 1) }
         if lines[isEPT ? .ept : .npt] == nil { lines[isEPT ? .ept : .npt] = number }
     }
 
     /// The greater part: one line may be garbled.
     func finish(_ facts: inout MachineFacts, _ shownAt: inout [String: Int]) {
+        if facts.hasAD == nil, told + untold > 0 { facts.hasAD = told > untold }
         guard facts.vendor == nil, let most = counts.max(by: { $0.value < $1.value }) else { return }
         facts.vendor = most.key
         shownAt["vendor"] = lines[most.key]

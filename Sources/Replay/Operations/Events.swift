@@ -41,7 +41,7 @@ final class Events {
         case .guestCPUID(let eax): compare(MachineFacts(physicalBits: Int(eax & 0xff)), line)
         case .guestLeft(let pointer): guest.left(pointer, task: line.task)
         case .machineInfo(let info): compare(info.facts, line)
-        case .ringPushed(let vcpu, let entry): guest.pushed(entry, vcpu: vcpu, task: line.task)
+        case .ringPushed(let push): guest.pushed(push.entry, vcpu: push.vcpu, task: line.task)
         case .invalidateEnd:
             guard let range = host.endInvalidation(task: line.task) else { break }
             subject.machine?.endInvalidation(hostStart: range.lowerBound, hostEnd: range.upperBound)
@@ -52,7 +52,7 @@ final class Events {
             performer.compareRoot(vcpu, root, level, isNew: false, line)
         case .smmTransition(let vcpu, let entering):
             // What it did in SMM, while it still has that address space's root.
-            if !entering { guest.leave(after: guest.model.end(vcpu: vcpu, succeeded: true), vcpu: vcpu) }
+            if !entering { guest.end(vcpu: vcpu, succeeded: true, line) }
             let result = try subject.require(line).setAddressSpace(vcpu: vcpu, entering ? 1 : 0)
             verdict.compare(line.number, "the switch of address space returns", 0, result)
         default: break
@@ -85,7 +85,7 @@ final class Events {
         switch done.operation {
         case "touch", "batch", "kick", "smi_touch":
             guard let vcpu = guest.tasks[line.task]?.vcpu else { return }
-            guest.leave(after: guest.model.end(vcpu: vcpu, succeeded: done.result == 0), vcpu: vcpu)
+            guest.end(vcpu: vcpu, succeeded: done.result == 0, line)
         case "enable_cap":
             guard let ours = enabled.removeValue(forKey: line.task) else { return }
             verdict.compare(line.number, "enable_cap returns", done.result, ours)

@@ -63,6 +63,7 @@ extension Performer {
         let line = trace.lines[operation.begin].number
         logs.compareLeft(machine, line)
         let result = machine.resetDirtyRings()
+        compareResult(operation, result)
         if let count { verdict.compare(line, "number of harvested entries", count, UInt64(clamping: result)) }
         compareChanges(operation)
     }

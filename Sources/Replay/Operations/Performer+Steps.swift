@@ -42,7 +42,11 @@ extension Performer {
 
     private func memslot(_ operation: Operation, _ step: MemslotStep, _ machine: Machine) throws(BadInput) {
         if place.isParallel, step.switchesLogging { try others?.finishWithOldFlags(operation, step, machine) }
-        compareResult(operation, machine.setMemoryRegion(step))
+        let switchesOn = step.switchesLogging && step.flags & 3 == 1
+            && machine.slot(id: UInt32(step.slot & 0xffff | step.addressSpace << 16)).map { $0.flags & 1 == 0 } ?? false
+        let result = machine.setMemoryRegion(step)
+        compareResult(operation, result)
+        if switchesOn, result == 0 { compareBeginOfLogging(operation) }
         place.line = trace.lines[operation.begin].number
         let ours = compareChanges(operation)
         let slot = RecordedSlot(base: step.gpa >> Paging.pageShift, pages: step.pages)
@@ -62,6 +66,23 @@ extension Performer {
             default: break
             }
         }
+    }
+
+    /// Where nothing is dirty at first, all Dirty bits are cleared, if the CPU logs where one is set, and
+    /// what it does not log is write-protected.
+    private func compareBeginOfLogging(_ operation: Operation) {
+        let isFull = logs.mode.isManual && logs.mode.isInitiallySet
+        var clears = 0, protects = 0
+        for index in operation.details {
+            switch trace.lines[index].event {
+            case .clearDirtySlot: clears += 1
+            case .writeProtectSlot: protects += 1
+            default: break
+            }
+        }
+        let last = trace.lines[operation.end].number
+        verdict.compare(last, "calls of wrprot_slot", protects, isFull ? 0 : 1)
+        verdict.compare(last, "calls of clear_dirty_slot", clears, !isFull && subject.recorded.hasPML ? 1 : 0)
     }
 
     private func text(_ slot: RecordedSlot) -> String {

@@ -11,6 +11,8 @@ struct KVMFaults {
     private var lines: [TraceLine] = []
     /// By task: the vCPU that it runs.
     private var vcpus: [Int: Int] = [:]
+    /// By vCPU: the kernel's pointer.
+    private var pointers: [Int: UInt64] = [:]
     /// By task: index in `lines` of a violation whose handler has not called yet.
     private var violations: [Int: Int] = [:]
     /// By task: it is in a fault, or in something of userspace's.
@@ -20,6 +22,9 @@ struct KVMFaults {
     static func translate(_ trace: Trace, _ vendor: Vendor) throws(BadInput) -> Trace {
         var faults = KVMFaults(trace, vendor)
         for index in trace.lines.indices { try faults.take(index) }
+        if let open = faults.violations.values.min() {
+            throw trace.badInput(faults.lines[open].number, "kvm_mmu_page_fault was not told of this line")
+        }
         var translated = trace
         translated.lines = faults.lines
         return translated
@@ -41,8 +46,8 @@ struct KVMFaults {
             vcpus[line.task] = vcpu
             isInside.insert(line.task)
             if isRaw { try translate(&line, vcpu, address, code) }
-            if hasProbe { violations[line.task] = lines.count }
-        case .faultHandled(_, let address, let code): return try handle(line, address, code)
+            if hasProbe { try open(line) }
+        case .faultHandled(let pointer, let address, let code): return try handle(line, pointer, address, code)
         case .pageFaultReturn, .mmioHandled, .done: isInside.remove(line.task)
         case .iteratorStart where isRaw && !hasProbe: try addMisconfiguration(before: index)
         default: break
@@ -58,18 +63,40 @@ struct KVMFaults {
     }
 
     /// kvm_mmu_page_fault() is called: for the violation before, or for a misconfiguration.
-    private mutating func handle(_ line: TraceLine, _ address: UInt64, _ code: UInt64) throws(BadInput) {
+    private mutating func handle(_ line: TraceLine, _ pointer: UInt64, _ address: UInt64, _ code: UInt64)
+        throws(BadInput)
+    {
         if let violation = violations.removeValue(forKey: line.task) {
+            try check(pointer, line)
             guard case .pageFault(_, address, code) = lines[violation].event else {
                 throw trace.badInput(
                     line.number, "kvm_mmu_page_fault is told another fault than kvm_page_fault on line \(lines[violation].number)")
             }
             return
         }
+        guard code & PageFaultBits.reserved != 0 else {
+            throw trace.badInput(line.number, "kvm_mmu_page_fault without a kvm_page_fault")
+        }
         guard let vcpu = vcpus[line.task] else { throw trace.badInput(line.number, "no vCPU runs here") }
+        try check(pointer, line)
         isInside.insert(line.task)
         lines.append(TraceLine(number: line.number, task: line.task,
                                event: .pageFault(vcpu: vcpu, address: address, errorCode: code)))
+    }
+
+    /// A violation, of which kvm_mmu_page_fault() is told next.
+    private mutating func open(_ line: TraceLine) throws(BadInput) {
+        if let before = violations.updateValue(lines.count, forKey: line.task) {
+            throw trace.badInput(line.number, "kvm_mmu_page_fault was not told of line \(lines[before].number)")
+        }
+    }
+
+    /// The kernel's pointer stands for the vCPU that the task runs.
+    private mutating func check(_ pointer: UInt64, _ line: TraceLine) throws(BadInput) {
+        guard let vcpu = vcpus[line.task] else { return }
+        guard pointers.updateValue(pointer, forKey: vcpu) ?? pointer == pointer else {
+            throw trace.badInput(line.number, "vCPU \(vcpu) was known by another pointer than 0x\(hex(pointer))")
+        }
     }
 
     /// Without that probe: a walk that looks for an MMIO SPTE, and no fault before it.
