@@ -486,6 +486,23 @@ static void fork_and_use(void)
     assert_int_equal(status, 0);
 }
 
+/* So many that each list the library may have of domains gets one. */
+static void use_a_crowd(void)
+{
+    static struct srcu_struct crowd[512];
+    static struct rcu_head heads[512];
+
+    memset(heads, 0, sizeof(heads));
+    for (int i = 0; i < 512; i++) {
+        init_srcu_struct(&crowd[i]);
+        call_srcu(&crowd[i], &heads[i], count);
+    }
+    for (int i = 0; i < 512; i++) {
+        srcu_barrier(&crowd[i]);
+        cleanup_srcu_struct(&crowd[i]);
+    }
+}
+
 /* As with a plugin that is unloaded: the library does not look there again. */
 static void memory_of_a_domain_goes(void **state)
 {
@@ -512,9 +529,7 @@ static void memory_of_a_domain_goes(void **state)
         }
         munmap(gone, 4096);
         fork_and_use();
-        memset(&head, 0, sizeof(head));
-        call_srcu(&a, &head, count);
-        srcu_barrier(&a);
+        use_a_crowd();
     }
 }
 
