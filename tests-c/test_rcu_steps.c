@@ -302,10 +302,20 @@ static void queue_second(void)
     call_rcu(&heads[1], note_run);
 }
 
+/* With a callback of its own: without one, and the rest run already, nothing is collected. */
+static void collect(void)
+{
+    static struct rcu_head own;
+
+    memset(&own, 0, sizeof(own));
+    call_rcu(&own, nothing);
+    rcu_barrier();
+}
+
 /* All that is there is collected, or the collector waits for the append that stands here. */
 static void collect_meanwhile(void)
 {
-    send_and_see(rcu_barrier);
+    send_and_see(collect);
 }
 
 static void appends_stopped_anywhere(void **state)
