@@ -62,6 +62,11 @@ void cp_membarrier_renew(void)
     errno = saved;
 }
 
+bool cp_has_membarrier(void)
+{
+    return !(__atomic_load_n(&tdpmmu_rcu_gp, __ATOMIC_RELAXED) & TDPMMU_RCU_FENCE);
+}
+
 void cp_membarrier(void)
 {
     int saved = errno;

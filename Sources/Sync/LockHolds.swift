@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Which reader-writer locks the calling thread holds: a small table in the thread's own
-// memory, newest last.
+// memory, newest last; and one that it has a note of (ReaderNotes.swift) instead, or as well.
 import CPlatform
 import CTDPMMU
 import Synchronization
@@ -11,7 +11,19 @@ package enum LockHolds {
 
     /// How often this thread holds the lock for read.
     @inline(__always)
-    static func reads(_ lock: Lock) -> UInt32 { find(lock)?.pointee.reads ?? 0 }
+    static func reads(_ lock: Lock) -> UInt32 {
+        if isNoted(lock) { return 1 &+ ReaderNotes.deeperLock.pointee }
+        return find(lock)?.pointee.reads ?? 0
+    }
+
+    /// Does it hold the lock by its note?
+    @inline(__always)
+    static func isNoted(_ lock: Lock) -> Bool {
+        ReaderNotes.lock.pointee.load(ordering: .relaxed) == UInt(bitPattern: lock)
+    }
+
+    /// The lock of the note.
+    private static var noted: Lock? { Lock(bitPattern: ReaderNotes.lock.pointee.load(ordering: .relaxed)) }
 
     @inline(__always)
     private static func find(_ lock: Lock) -> Hold? {
@@ -25,11 +37,12 @@ package enum LockHolds {
         return nil
     }
 
-    /// How many different locks this thread holds.
+    /// Entries of the table.
     package static var lockCount: Int { Int(cp_self().pointee.hold_count) }
 
     /// Is one of them a VM's mmu_lock?
     static var containsRanked: Bool {
+        if let noted, noted.pointee.rank != 0 { return true }
         let holds = cp_thread_holds(cp_self())
         for i in 0..<lockCount where holds[i].rank != 0 { return true }
         return false
@@ -65,6 +78,10 @@ package enum LockHolds {
     /// Once more for read; false if the lock is not held for read.
     @inline(__always)
     static func addRead(_ lock: Lock) -> Bool {
+        if isNoted(lock) {
+            ReaderNotes.deeperLock.pointee &+= 1
+            return true
+        }
         guard let hold = find(lock), hold.pointee.reads != 0 else { return false }
         hold.pointee.reads &+= 1
         return true
@@ -73,13 +90,13 @@ package enum LockHolds {
     /// For read, of a lock that is not held; with room reserved.
     @inline(__always)
     static func addFirstRead(_ lock: Lock) {
-        append(cp_hold(lock: lock, reads: 1, writes: 0, rank: lock.pointee.rank))
+        append(cp_hold(lock: lock, reads: 1, writes: 0, rank: UInt16(lock.pointee.rank)))
     }
 
     /// With room reserved.
     @inline(__always)
     static func addWrite(_ lock: Lock) {
-        append(cp_hold(lock: lock, reads: 0, writes: 1, rank: lock.pointee.rank))
+        append(cp_hold(lock: lock, reads: 0, writes: 1, rank: UInt16(lock.pointee.rank)))
     }
 
     @inline(__always)
@@ -119,7 +136,9 @@ package enum LockHolds {
 
     /// All holds of the lock at once; false if there are none.
     static func forget(_ lock: Lock) -> Bool {
-        guard let hold = find(lock) else { return false }
+        let wasNoted = isNoted(lock)
+        if wasNoted { leaveNote() }
+        guard let hold = find(lock) else { return wasNoted }
         drop(hold)
         return true
     }
@@ -146,16 +165,30 @@ package enum LockHolds {
         cp_free(heap)
     }
 
+    /// All holds by the note end.
+    private static func leaveNote() {
+        ReaderNotes.deeperLock.pointee = 0
+        ReaderNotes.leaveLock()
+    }
+
+    private static func warnOfExit(_ function: StaticString, _ lock: Lock) {
+        warn(.lock, function, "a thread ends while it holds this lock", UInt64(UInt(bitPattern: lock)))
+    }
+
     /// The thread ends.  A VM's lock is released, or all that use the VM would wait for
-    /// ever.  Another lock is left alone: its memory may be gone by now.
+    /// ever.  Another lock is left alone, for its memory may be gone by now; but a note
+    /// goes with the thread whose it is.
     fileprivate static func releaseAllAtExit() {
+        if let noted {
+            leaveNote()
+            warnOfExit("read_lock", noted)
+        }
         while lockCount > 0 {
             let last = cp_thread_holds(cp_self()) + (lockCount - 1)
             let hold = last.pointee
             drop(last)
             let word = RWLockWord(hold.lock.unsafelyUnwrapped), isWrite = hold.writes != 0
-            warn(.lock, isWrite ? "write_lock" : "read_lock", "a thread ends while it holds this lock",
-                 UInt64(UInt(bitPattern: word.lock)))
+            warnOfExit(isWrite ? "write_lock" : "read_lock", word.lock)
             if hold.rank == 0 { continue }
             if isWrite {
                 shared(cp_lock_owner(word.lock)).pointee.store(0, ordering: .relaxed)

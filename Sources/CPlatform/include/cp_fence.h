@@ -3,6 +3,7 @@
 #ifndef CP_FENCE_H
 #define CP_FENCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,9 @@ static inline void cp_cpu_relax(void)
  * only while tdpmmu_rcu_gp lacks TDPMMU_RCU_FENCE.
  */
 void cp_membarrier(void);
+
+/* Is there membarrier in this process?  Changes in a forked child only, before it runs. */
+bool cp_has_membarrier(void);
 
 /*
  * Full fences of a reader that begins and of the grace period it may meet, where
