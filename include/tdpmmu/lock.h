@@ -13,7 +13,8 @@ TDPMMU_BEGIN_DECLS
 /*
  * All-zero is an unlocked lock.  A thread may hold any number of locks; it may
  * take the same lock for read again while it holds it for read.  A thread that ends
- * while it holds one causes a warning; a VM's mmu_lock is released for it.
+ * while it holds one causes a warning; a VM's mmu_lock is released for it.  Where readers come
+ * often and writers do not, readers do not write to the lock, and its state tells less of them.
  */
 typedef struct tdpmmu_rwlock {
     uint32_t state;    /* bit 31 held for write, 30 threads wait, 29 readers are in that are not counted here, 28:0 readers */
