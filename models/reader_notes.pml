@@ -157,11 +157,12 @@ inline section(t)
 proctype reader(byte t)
 {
     byte seen, one, other;
-    bool noted;
+    bool noted, came;
 
+again:
     section(t);
     if
-    :: t == 0 -> section(t)
+    :: t == 0 && !came -> came = true; goto again
     :: else
     fi;
     done[t] = true
