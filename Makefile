@@ -39,7 +39,7 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
 	check-c check-swift check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit \
-	fuzz fuzz-clang check-fuzz
+	fuzz fuzz-clang check-fuzz linux check-linux
 
 all: lib tools
 
@@ -57,6 +57,8 @@ help:
 	@echo 'make torture      the torture and stress tests: the MMU twice $(SECONDS_TORTURE) s (SECONDS_TORTURE=N),'
 	@echo '                  RCU $(SECONDS_TORTURE_RCU) s (SECONDS_TORTURE_RCU=N)'
 	@echo 'make fuzz         random calls of the whole C interface for $(SECONDS_FUZZ) s (SECONDS_FUZZ=N); fuzz-clang: by libFuzzer'
+	@echo 'make linux        Linux'"'"'s own TDP MMU behind the same header, in build/linux: Debian'"'"'s source, or LINUX=TREE'
+	@echo 'make check-linux  the C tests on it'
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
@@ -144,6 +146,15 @@ fuzz-clang: lib
 	@mkdir -p $(B)/fuzz-corpus
 	"$$(sh scripts/toolchain.sh)/bin/clang" -fsanitize=fuzzer -DLIBFUZZER -o $(B)/fuzz_clang $(FUZZ_BUILD) -Wl,-rpath,'$$ORIGIN'
 	@$(B)/fuzz_clang -max_len=6000 -timeout=20 -max_total_time=$(SECONDS_FUZZ) $(B)/fuzz-corpus
+
+# Linux's own TDP MMU ---------------------------------------------------------
+
+linux: lib
+	@python3 linux/build.py .build-embedded/release/libtdpmmu-objects.a
+
+check-linux: linux
+	@sh scripts/need.sh check
+	@python3 linux/check.py
 
 bench-rcu: lib
 	@sh scripts/need.sh check

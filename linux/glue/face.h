@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What stands between the interface (include/tdpmmu/) and Linux's functions (linux_X): what a VM has
+ * beside struct kvm, and the way in.
+ */
+#ifndef LINUX_FACE_H
+#define LINUX_FACE_H
+
+#include <setjmp.h>
+#include <stdatomic.h>
+
+/* Linux's own headers, with Linux's names; from here on those names are the interface's. */
+#include "mmu.h"
+#include "mmu_internal.h"
+#include "tdp_iter.h"
+#include "tdp_mmu.h"
+#include "spte.h"
+#include "mmutrace.h"
+#include "kvm_mm.h"
+#include "linux_names_end.h"
+
+struct face_counters {
+    atomic_ulong tables, strays, faults, fixed, spurious, retried, emulated, mmio_sptes, spte_changes,
+        flushes, yields, warnings, fast_faults, splits;
+};
+
+/* What the interface has of a VM. */
+struct face_vm {
+    struct tdpmmu_ops ops;
+    void *ctx;
+    u64 table_limit;
+    struct face_counters counters;
+    pthread_mutex_t vcpus_mutex;
+    struct kvm_vcpu *vcpus;     /* vcpus_mutex */
+    atomic_bool set_up;
+    bool eager_split;
+    atomic_ulong ring_events;
+    pthread_mutex_t recovery_mutex; /* of the fields below, and when they change */
+    pthread_cond_t recovery_changed;
+    pthread_t recovery_thread;
+    bool recovery_runs, recovery_ends;
+    unsigned int recovery_ratio, recovery_period_ms;
+};
+
+/* A call that is under way in this thread; one made by a callback knows the outer one. */
+struct face_frame {
+    struct face_frame *outer;
+    struct kvm *kvm;
+    struct kvm_vcpu *vcpu;      /* whom a fault is for */
+    int host_level;             /* what the host said in this fault; 0: nobody asked */
+    bool poisoned;              /* the host said that the page is */
+    bool changes_slots;
+    bool held_read, held_write, held_rcu; /* at the entry */
+    bool armed;
+    jmp_buf after_bug;
+};
+extern __thread struct face_frame *face_now;
+
+void face_enter(struct face_frame *frame, struct kvm *kvm);
+void face_leave(struct face_frame *frame);
+/* Linux hit a BUG() in this call: what it took is given back. */
+void face_abandon(struct face_frame *frame);
+
+/* First in a function of the interface that calls Linux's; a BUG() there returns `refused`. */
+#define ENTER(vm, refused) \
+    struct face_frame frame __attribute__((cleanup(face_leave))); \
+    face_enter(&frame, (vm)); \
+    if (unlikely(setjmp(frame.after_bug))) { \
+        face_abandon(&frame); \
+        return refused; \
+    }
+
+/* One warning of the argument kind, told as the project tells it. */
+void face_refuse(struct kvm *kvm, const char *function, const char *text, u64 value0, u64 value1);
+void face_warn(struct kvm *kvm, enum tdpmmu_warning_kind kind, const char *function, const char *text,
+               u64 value0, u64 value1);
+/* No such function in this Linux. */
+void face_lacking(struct kvm *kvm, const char *function);
+
+#define REFUSE_NULL(pointer, name, refused) do { \
+    if (unlikely(!(pointer))) { \
+        face_refuse(NULL, __func__, name " is NULL", 0, 0); \
+        return refused; \
+    } \
+} while (0)
+
+/* Locks: what a function of the interface wants held, told with the project's words. */
+bool face_wants_write(struct kvm *kvm, const char *function);
+bool face_wants_read(struct kvm *kvm, const char *function);
+bool face_wants_lock(struct kvm *kvm, const char *function);
+bool face_wants_none(struct kvm *kvm, const char *function, bool no_rcu, bool no_srcu);
+
+/* masks.c */
+void linux_machine_init(struct linux_machine *machine, const struct tdpmmu_vm_config *config);
+void linux_machine_load(const struct kvm *kvm);
+
+/* memory.c: a table's header, and how the interface shows it. */
+struct linux_header;
+struct face_kvm_mmu_page *face_page(struct kvm_mmu_page *sp);
+struct kvm_mmu_page *linux_sp(const struct face_kvm_mmu_page *page);
+/* The header of a table that is alive, by an address inside it or its host-physical address. */
+struct kvm_mmu_page *linux_table_at(const void *address);
+struct kvm_mmu_page *linux_table_at_pa(u64 pa);
+struct kvm *linux_table_owner(struct kvm_mmu_page *sp);
+/* Roots as they are now, for who looks at them without a call. */
+void face_show_roots(struct kvm *kvm);
+
+static inline gfn_t gfn_limit(const struct kvm *kvm) { return 1UL << (kvm->machine.maxphyaddr - 12); }
+static inline unsigned long count_of(atomic_ulong *c) { return atomic_load_explicit(c, memory_order_relaxed); }
+static inline void count_up(atomic_ulong *c) { atomic_fetch_add_explicit(c, 1, memory_order_relaxed); }
+
+/* events.c */
+struct tdpmmu_trace_event;
+bool face_traces(struct kvm *kvm, enum tdpmmu_trace_id id);
+void face_event(struct kvm *kvm, enum tdpmmu_trace_id id, struct tdpmmu_trace_event *event);
+
+/* The project's own modules: Sources/ABI/Peer.swift. */
+void tdpmmu_peer_warn(struct kvm *kvm, const struct tdpmmu_warning *warning);
+void tdpmmu_peer_event(struct tdpmmu_trace_event *event, bool to_ring);
+
+#endif

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What x86 adds to a change of slots: functions of x86.c. */
+#include "face.h"
+#include "linux_names.h"
+
+#define memslot_rmap_free(slot) do { } while (0)
+#define memslot_rmap_alloc(slot, npages) 0
+#define kvm_page_track_free_memslot(slot) do { } while (0)
+#define kvm_page_track_create_memslot(kvm, slot, npages) 0
+#define kvm_page_track_delete_slot(kvm, slot) do { } while (0)
+#define kvm_page_track_has_external_user(kvm) false
+#define kvm_mmu_change_mmu_pages(kvm, n) do { } while (0)
+
+#include "x86_forward.inc"
+#include "x86.inc"
