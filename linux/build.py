@@ -259,7 +259,8 @@ def compile_all(out, source, empty):
     jobs = []
     for name in WHOLE:
         # Where a walk may yield the rig is asked of the place, which the walk knows as `iter`.
-        extra = ["-DLINUX_ITER=iter"] if name.endswith("tdp_mmu.c") else []
+        walks = os.path.join(HERE, "shim", "walks.h")
+        extra = ["-DLINUX_ITER=iter", "-include", walks] if name.endswith("tdp_mmu.c") else []
         jobs.append((os.path.join(source, name), extra, include))
     for name in GLUE:
         jobs.append((os.path.join(HERE, "glue", name + ".c"), [], include))
@@ -267,8 +268,8 @@ def compile_all(out, source, empty):
     for path, extra, include in jobs:
         target = os.path.join(out, os.path.basename(path)[:-2] + ".o")
         objects.append(target)
-        where = include + ["-include", os.path.join(HERE, "shim", "kernel.h")]
-        command = compiler + flags + extra + where + ["-c", path, "-o", target]
+        kernel = ["-include", os.path.join(HERE, "shim", "kernel.h")]
+        command = compiler + flags + include + kernel + extra + ["-c", path, "-o", target]
         running.append((path, subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")))
         if len(running) >= 3:
             failed = failed or wait_for(running.pop(0))

@@ -109,6 +109,9 @@ static inline gfn_t gfn_limit(const struct kvm *kvm) { return 1UL << (kvm->machi
 static inline unsigned long count_of(atomic_ulong *c) { return atomic_load_explicit(c, memory_order_relaxed); }
 static inline void count_up(atomic_ulong *c) { atomic_fetch_add_explicit(c, 1, memory_order_relaxed); }
 
+/* face_iter.c: Linux's iterator as the interface has it. */
+void face_show_iter(struct face_tdp_iter *to, const struct tdp_iter *from);
+
 /* events.c */
 struct tdpmmu_trace_event;
 bool face_traces(struct kvm *kvm, enum tdpmmu_trace_id id);

@@ -68,8 +68,11 @@ int kvm_tdp_mmu_map(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code, bool 
         return -EINVAL;
     }
     ENTER(kvm, -EINVAL);
-    if (face_root_is_obsolete(vcpu))
+    if (face_root_is_obsolete(vcpu)) {
+        count_up(&kvm->face->counters.faults);
+        count_up(&kvm->face->counters.retried);
         return FACE_RET_PF_RETRY;
+    }
     rcu_read_lock();
     slot = __gfn_to_memslot(kvm_vcpu_memslots(vcpu), gpa >> PAGE_SHIFT);
     ret = slot && map_writable && kvm_slot_dirty_track_enabled(slot) && ring_is_full(vcpu) ? -ENOBUFS : 0;

@@ -22,14 +22,14 @@ bool is_accessed_spte(struct kvm *kvm, uint64_t spte)
 {
     REFUSE_NULL(kvm, "kvm", false);
     ENTER(kvm, false);
-    return linux_is_accessed_spte(spte);
+    return linux_is_shadow_present_pte(spte) && linux_is_accessed_spte(spte);
 }
 
 bool is_dirty_spte(struct kvm *kvm, uint64_t spte)
 {
     REFUSE_NULL(kvm, "kvm", false);
     ENTER(kvm, false);
-    return linux_is_dirty_spte(spte);
+    return linux_is_shadow_present_pte(spte) && linux_is_dirty_spte(spte);
 }
 
 bool is_executable_pte(struct kvm *kvm, uint64_t spte)
@@ -87,39 +87,23 @@ hpa_t tdpmmu_table_hpa(const struct face_kvm_mmu_page *page)
 }
 
 /* ---- the iterator: of the interface's layout outside, of Linux's while it steps ---------- */
-static void take(struct tdp_iter *to, const struct face_tdp_iter *from)
-{
-    memset(to, 0, sizeof(*to));
-    to->next_last_level_gfn = from->next_last_level_gfn;
-    to->yielded_gfn = from->yielded_gfn;
-    memcpy(to->pt_path, from->pt_path, sizeof(to->pt_path));
-    to->sptep = from->sptep;
-    to->gfn = from->gfn;
-    to->root_level = from->root_level;
-    to->min_level = from->min_level;
-    to->level = from->level;
-    to->as_id = from->as_id;
-    to->old_spte = from->old_spte;
-    to->valid = from->valid;
-    to->yielded = from->yielded;
-}
+#define COPY_ITER(to, from) do { \
+    memset((to), 0, sizeof(*(to))); \
+    (to)->next_last_level_gfn = (from)->next_last_level_gfn; \
+    (to)->yielded_gfn = (from)->yielded_gfn; \
+    memcpy((to)->pt_path, (from)->pt_path, sizeof((to)->pt_path)); \
+    (to)->sptep = (from)->sptep; \
+    (to)->gfn = (from)->gfn; \
+    (to)->root_level = (from)->root_level; \
+    (to)->min_level = (from)->min_level; \
+    (to)->level = (from)->level; \
+    (to)->as_id = (from)->as_id; \
+    (to)->old_spte = (from)->old_spte; \
+    (to)->valid = (from)->valid; \
+    (to)->yielded = (from)->yielded; \
+} while (0)
 
-static void give(struct face_tdp_iter *to, const struct tdp_iter *from)
-{
-    memset(to, 0, sizeof(*to));
-    to->next_last_level_gfn = from->next_last_level_gfn;
-    to->yielded_gfn = from->yielded_gfn;
-    memcpy(to->pt_path, from->pt_path, sizeof(to->pt_path));
-    to->sptep = from->sptep;
-    to->gfn = from->gfn;
-    to->root_level = from->root_level;
-    to->min_level = from->min_level;
-    to->level = from->level;
-    to->as_id = from->as_id;
-    to->old_spte = from->old_spte;
-    to->valid = from->valid;
-    to->yielded = from->yielded;
-}
+void face_show_iter(struct face_tdp_iter *to, const struct tdp_iter *from) { COPY_ITER(to, from); }
 
 void tdp_iter_start(struct face_tdp_iter *iter, uint64_t *root_pt, int root_level, int min_level,
                     gfn_t next_last_level_gfn)
@@ -152,7 +136,7 @@ void tdp_iter_start(struct face_tdp_iter *iter, uint64_t *root_pt, int root_leve
     }
     ENTER(kvm, );
     linux_tdp_iter_start(&walk, root, min_level, next_last_level_gfn);
-    give(iter, &walk);
+    face_show_iter(iter, &walk);
 }
 
 static struct kvm_mmu_page *begun(struct face_tdp_iter *iter, const char *function, bool touches)
@@ -179,9 +163,9 @@ void tdp_iter_next(struct face_tdp_iter *iter)
     if (!root || !iter->valid)
         return;
     ENTER(linux_table_owner(root), );
-    take(&walk, iter);
+    COPY_ITER(&walk, iter);
     linux_tdp_iter_next(&walk);
-    give(iter, &walk);
+    face_show_iter(iter, &walk);
 }
 
 void tdp_iter_restart(struct face_tdp_iter *iter)
@@ -192,9 +176,9 @@ void tdp_iter_restart(struct face_tdp_iter *iter)
     if (!root)
         return;
     ENTER(linux_table_owner(root), );
-    take(&walk, iter);
+    COPY_ITER(&walk, iter);
     linux_tdp_iter_restart(&walk);
-    give(iter, &walk);
+    face_show_iter(iter, &walk);
 }
 
 tdp_ptep_t tdp_iter_root_pt(struct face_tdp_iter *iter)

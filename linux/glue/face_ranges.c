@@ -31,24 +31,15 @@ static bool is_level(struct kvm *kvm, const char *function, int level)
     return false;
 }
 
-/* The slot that the caller means, as it is now: by pointer, if it is one of the VM's. */
+bool face_slot_lives(struct kvm *kvm, const struct kvm_memory_slot *slot);
+
+/* The slot that the caller names, if it is one of the VM's, or was and is kept by a reader. */
 static struct kvm_memory_slot *find_slot(struct kvm *kvm, const char *function, const struct kvm_memory_slot *slot)
 {
-    struct kvm_memory_slot *found = NULL, *at;
-    int bucket;
-
-    rcu_read_lock();
-    for (int i = 0; slot && !found && i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
-        struct kvm_memslots *slots = __kvm_memslots(kvm, i);
-
-        hash_for_each(slots->id_hash, bucket, at, id_node[slots->node_idx])
-            if (at == slot)
-                found = at;
-    }
-    rcu_read_unlock();
-    if (!found)
-        face_refuse(kvm, function, "slot is no slot of this VM (slot)", (u64)(uintptr_t)slot, 0);
-    return found;
+    if (slot && face_slot_lives(kvm, slot))
+        return (struct kvm_memory_slot *)slot;
+    face_refuse(kvm, function, "slot is no slot of this VM (slot)", (u64)(uintptr_t)slot, 0);
+    return NULL;
 }
 
 static struct kvm_memory_slot *find_slot_with(struct kvm *kvm, const char *function,
@@ -330,26 +321,52 @@ bool kvm_tdp_mmu_zap_sp(struct kvm *kvm, struct face_kvm_mmu_page *page)
 }
 
 /* ---- notifier.h ------------------------------------------------------------------------------------------ */
+/*
+ * Linux ages under mmu_lock for write, which its callers take; the interface asks for no lock.  A thread
+ * that holds it for read calls Linux as it is.
+ */
+static bool take_lock(struct kvm *kvm)
+{
+    if (tdpmmu_read_lock_held(&kvm->mmu_lock) || tdpmmu_write_lock_held(&kvm->mmu_lock))
+        return false;
+    write_lock(&kvm->mmu_lock);
+    return true;
+}
+
+static void drop_lock(struct kvm *kvm, bool taken)
+{
+    if (taken)
+        write_unlock(&kvm->mmu_lock);
+}
+
 bool kvm_tdp_mmu_age_gfn_range(struct kvm *kvm, const struct face_kvm_gfn_range *given)
 {
     struct kvm_gfn_range range;
+    bool young, taken;
 
     REFUSE_NULL(kvm, "kvm", false);
     if (!take_range(kvm, __func__, given, &range))
         return false;
     ENTER(kvm, false);
-    return linux_kvm_tdp_mmu_age_gfn_range(kvm, &range);
+    taken = take_lock(kvm);
+    young = linux_kvm_tdp_mmu_age_gfn_range(kvm, &range);
+    drop_lock(kvm, taken);
+    return young;
 }
 
 bool kvm_tdp_mmu_test_age_gfn(struct kvm *kvm, const struct face_kvm_gfn_range *given)
 {
     struct kvm_gfn_range range;
+    bool young, taken;
 
     REFUSE_NULL(kvm, "kvm", false);
     if (!take_range(kvm, __func__, given, &range))
         return false;
     ENTER(kvm, false);
-    return linux_kvm_tdp_mmu_test_age_gfn(kvm, &range);
+    taken = take_lock(kvm);
+    young = linux_kvm_tdp_mmu_test_age_gfn(kvm, &range);
+    drop_lock(kvm, taken);
+    return young;
 }
 
 static void unmap_part(struct kvm *kvm, struct kvm_gfn_range *range, void *flush)
@@ -381,25 +398,29 @@ bool kvm_tdp_mmu_zap_hva_range(struct kvm *kvm, uint64_t start, uint64_t end)
 
 bool kvm_tdp_mmu_age_hva_range(struct kvm *kvm, uint64_t start, uint64_t end)
 {
-    bool young = false;
+    bool young = false, taken;
 
     REFUSE_NULL(kvm, "kvm", false);
     if (!is_host_range(kvm, __func__, start, end))
         return false;
     ENTER(kvm, false);
+    taken = take_lock(kvm);
     face_each_host_range(kvm, start, end, age_part, &young);
+    drop_lock(kvm, taken);
     return young;
 }
 
 bool kvm_tdp_mmu_test_age_hva(struct kvm *kvm, uint64_t hva)
 {
-    bool young = false;
+    bool young = false, taken;
 
     REFUSE_NULL(kvm, "kvm", false);
     if (!is_host_address(kvm, __func__, hva))
         return false;
     ENTER(kvm, false);
+    taken = take_lock(kvm);
     face_each_host_range(kvm, hva, hva + 1, test_part, &young);
+    drop_lock(kvm, taken);
     return young;
 }
 

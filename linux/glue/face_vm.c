@@ -211,6 +211,7 @@ void kvm_mmu_uninit_tdp_mmu(struct kvm *kvm)
 /* ---- the thread that makes huge pages possible again ------------------------------------- */
 static bool step_is_due(struct face_vm *face, struct timespec *next)
 {
+    /* From the last change of the settings or the last step on. */
     u64 ratio = face->recovery_ratio, period = face->recovery_period_ms;
 
     if (!period)
@@ -225,10 +226,15 @@ static bool step_is_due(struct face_vm *face, struct timespec *next)
     return pthread_cond_timedwait(&face->recovery_changed, &face->recovery_mutex, next) == ETIMEDOUT;
 }
 
-static void take_step(struct kvm *kvm)
+/* A callback may change the settings, so the mutex is not held in the step. */
+static void take_step(struct kvm *kvm, unsigned int ratio)
 {
-    ENTER(kvm, );
-    face_nx_recover(kvm, kvm->face->recovery_ratio);
+    pthread_mutex_unlock(&kvm->face->recovery_mutex);
+    {
+        ENTER(kvm, );
+        face_nx_recover(kvm, ratio);
+    }
+    pthread_mutex_lock(&kvm->face->recovery_mutex);
 }
 
 static void *recover(void *argument)
@@ -242,7 +248,7 @@ static void *recover(void *argument)
         if (!face->recovery_ratio || kvm->arch.disable_nx_huge_pages || !atomic_load(&face->set_up))
             pthread_cond_wait(&face->recovery_changed, &face->recovery_mutex);
         else if (step_is_due(face, &next))
-            take_step(kvm);
+            take_step(kvm, face->recovery_ratio);
     }
     pthread_mutex_unlock(&face->recovery_mutex);
     return NULL;

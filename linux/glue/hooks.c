@@ -169,34 +169,24 @@ void linux_wait_for_invalidations(void)
 }
 
 /* ---- yields ------------------------------------------------------------------------------- */
-static void show_iter(struct face_tdp_iter *to, const struct tdp_iter *from)
+static bool wants_yield_at(const struct tdp_iter *iter)
 {
-    memset(to, 0, sizeof(*to));
-    to->next_last_level_gfn = from->next_last_level_gfn;
-    to->yielded_gfn = from->yielded_gfn;
-    memcpy(to->pt_path, from->pt_path, sizeof(to->pt_path));
-    to->sptep = from->sptep;
-    to->gfn = from->gfn;
-    to->root_level = from->root_level;
-    to->min_level = from->min_level;
-    to->level = from->level;
-    to->as_id = from->as_id;
-    to->old_spte = from->old_spte;
-    to->valid = from->valid;
-    to->yielded = from->yielded;
+    struct face_vm *face = face_now->kvm->face;
+    struct face_tdp_iter shown;
+
+    if (!face->ops.yield_at)
+        return false;
+    face_show_iter(&shown, iter);
+    return face->ops.yield_at(face->ctx, face_now->kvm, &shown);
 }
 
 bool linux_need_resched_at(const struct tdp_iter *iter)
 {
     struct face_vm *face = face_now->kvm->face;
-    struct face_tdp_iter shown;
 
     if (face->ops.need_resched && (face->ops.need_resched)(face->ctx, face_now->kvm))
         return true;
-    if (!iter || !face->ops.yield_at)
-        return false;
-    show_iter(&shown, iter);
-    return face->ops.yield_at(face->ctx, face_now->kvm, &shown);
+    return iter && wants_yield_at(iter);
 }
 
 static void tell_yield(struct kvm *kvm)
@@ -205,6 +195,19 @@ static void tell_yield(struct kvm *kvm)
     if (kvm->face->ops.yielded)
         kvm->face->ops.yielded(kvm->face->ctx, kvm);
     linux_machine_load(kvm);
+}
+
+void linux_unlock_in_walk(rwlock_t *lock, const struct tdp_iter *around, bool write);
+void linux_unlock_in_walk(rwlock_t *lock, const struct tdp_iter *around, bool write)
+{
+    bool wanted = around && wants_yield_at(around);
+
+    if (write)
+        tdpmmu_write_unlock(lock);
+    else
+        tdpmmu_read_unlock(lock);
+    if (wanted)
+        tell_yield(face_now->kvm);
 }
 
 void linux_yield_read(rwlock_t *l)
@@ -314,15 +317,15 @@ kvm_pfn_t linux_host_pfn(const struct kvm_memory_slot *slot, gfn_t gfn, bool wri
     int level = KVM_MAX_HUGEPAGE_LEVEL;
     kvm_pfn_t pfn;
 
+    if (write && !may_write)
+        return KVM_PFN_ERR_RO_FAULT;
     *writable = may_write;
     face_now->host_level = level;
     if (!face->ops.gfn_to_pfn)
         return ((slot->userspace_addr >> 12) + (gfn - slot->base_gfn)) & mask;
-    if (write && !may_write)
-        return KVM_PFN_ERR_RO_FAULT;
     pfn = face->ops.gfn_to_pfn(face->ctx, kvm, (const void *)slot, gfn, write, &says_writable, &level);
     linux_machine_load(kvm);
-    if (is_error_noslot_pfn(pfn))
+    if (pfn == KVM_PFN_ERR_FAULT || pfn == KVM_PFN_ERR_HWPOISON || pfn == KVM_PFN_ERR_RO_FAULT)
         return pfn;
     if (pfn > mask) {
         face_refuse(kvm, "gfn_to_pfn", "pfn is neither below MAXPHYADDR nor a KVM_PFN_ERR_* (pfn, gfn)", pfn, gfn);

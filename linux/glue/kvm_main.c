@@ -4,6 +4,66 @@
 
 /* A slot is good for readers of kvm->srcu and, as vm.h has it, for those of RCU. */
 #define synchronize_srcu_expedited(domain) do { (synchronize_srcu_expedited)(domain); synchronize_rcu(); } while (0)
+/*
+ * Slots that are allocated: a caller may name one that was replaced as long as a reader keeps it, and
+ * a pointer to nothing must be known as such.
+ */
+struct slot_memory {
+    struct kvm_memory_slot slot; /* first */
+    struct kvm *kvm;
+    struct slot_memory *next;
+};
+static struct slot_memory *slot_memories; /* slots_mutex */
+static pthread_mutex_t slots_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static struct kvm_memory_slot *slot_alloc(void)
+{
+    struct slot_memory *memory = calloc(1, sizeof(*memory));
+
+    if (!memory)
+        return NULL;
+    memory->kvm = face_now->kvm;
+    pthread_mutex_lock(&slots_mutex);
+    memory->next = slot_memories;
+    slot_memories = memory;
+    pthread_mutex_unlock(&slots_mutex);
+    return &memory->slot;
+}
+
+static void slot_free(struct kvm_memory_slot *slot)
+{
+    struct slot_memory **at;
+
+    if (!slot)
+        return;
+    pthread_mutex_lock(&slots_mutex);
+    for (at = &slot_memories; &(*at)->slot != slot; at = &(*at)->next)
+        ;
+    *at = (*at)->next;
+    pthread_mutex_unlock(&slots_mutex);
+    free(slot);
+}
+
+bool face_slot_lives(struct kvm *kvm, const struct kvm_memory_slot *slot);
+bool face_slot_lives(struct kvm *kvm, const struct kvm_memory_slot *slot)
+{
+    struct slot_memory *at;
+
+    pthread_mutex_lock(&slots_mutex);
+    for (at = slot_memories; at && &at->slot != slot; at = at->next)
+        ;
+    pthread_mutex_unlock(&slots_mutex);
+    return at && at->kvm == kvm;
+}
+
+/* All that these functions of Linux's take by kzalloc() are slots. */
+#undef kzalloc
+#define kzalloc(size, gfp) slot_alloc()
+#undef kzalloc_obj
+#define kzalloc_obj(object, ...) slot_alloc()
+#undef kfree
+#define kfree(slot) slot_free(slot)
+
 /* Between a slot's change and what follows from it the rig may interfere. */
 static void tell_commit(struct kvm *kvm, const struct kvm_memory_slot *slot, enum kvm_mr_change change)
 {

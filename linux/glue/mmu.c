@@ -17,7 +17,7 @@
 #define kvm_mmu_commit_zap_page(kvm, list) do { } while (0)
 #define mmu_alloc_special_roots(vcpu) 0
 #define mmu_alloc_shadow_roots(vcpu) ({ BUG(); 0; })
-#define mmu_alloc_direct_roots(vcpu) kvm_tdp_mmu_alloc_root(vcpu)
+#define mmu_alloc_direct_roots(vcpu) told_alloc_root(vcpu)
 #define kvm_mmu_sync_roots(vcpu) do { } while (0)
 #define mmu_spte_get_lockless(sptep) READ_ONCE(*(sptep))
 #define IS_VALID_PAE_ROOT(x) (!!(x))
@@ -80,6 +80,14 @@ static int counted_map(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
     return ret;
 }
 
+static int told_alloc_root(struct kvm_vcpu *vcpu)
+{
+    struct tdpmmu_trace_event event = { .vcpu = { .vcpu = (u64)(uintptr_t)vcpu } };
+
+    face_event(vcpu->kvm, TDPMMU_TRACE_ALLOC_ROOT, &event);
+    return kvm_tdp_mmu_alloc_root(vcpu);
+}
+
 static __thread int zapped; /* tables, in this thread's step of the recovery */
 static bool counted_zap_sp(struct kvm *kvm, struct kvm_mmu_page *sp)
 {
@@ -115,8 +123,6 @@ int face_map(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec, bool map_writable, int ma
         return ret;
     fault.slot = linux_kvm_vcpu_gfn_to_memslot(vcpu, fault.gfn);
     fault.mmu_seq = vcpu->kvm->mmu_invalidate_seq;
-    if (is_page_fault_stale(vcpu, &fault) && is_obsolete_root(vcpu->kvm, vcpu->arch.mmu->root.hpa))
-        return RET_PF_RETRY;
     fault.pfn = pfn;
     fault.map_writable = map_writable;
     if (!fault.slot || is_noslot_pfn(pfn)) {
