@@ -38,7 +38,7 @@ SYSTEM = {"linux/types.h", "asm/types.h", "linux/stddef.h", "linux/const.h", "li
 OURS_HEADERS = ["rcu.h", "srcu.h", "lock.h", "rculist.h", "urcu_flavor.h"]
 OURS = {"tdpmmu_set_warn_handler", "tdpmmu_version", "tdpmmu_trace_name", "tdpmmu_trace_ring_size",
         "tdpmmu_trace_read", "tdpmmu_trace_write"}
-GLUE = ["kvm_main", "x86", "mmu", "memory", "masks", "hooks", "events", "face_vm",
+GLUE = ["kvm_main", "x86", "mmu", "memory", "masks", "hooks", "events", "told", "face_vm",
         "face_faults", "face_iter", "face_ranges", "face_rig", "face_check"]
 FLAGS = ("-std=gnu11 -O2 -g -fPIC -fvisibility=hidden -fno-strict-aliasing -fwrapv -ffunction-sections "
          "-fno-delete-null-pointer-checks -pthread -D_GNU_SOURCE -Wall -Werror=implicit-function-declaration -Wno-unused -Wno-format "

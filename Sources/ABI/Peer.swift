@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // For the library that has Linux's MMU behind this interface (linux/): it is linked with these objects,
-// and comes by these two names, which no library exports, to what it shares with this one.
+// and comes by these names, which no library exports, to what it shares with this one.
 import CPlatform
 import CTDPMMU
 import MMU
@@ -23,4 +23,11 @@ public func peerEvent(_ event: UnsafeMutablePointer<tdpmmu_trace_event>, _ toRin
     event.pointee.cpu = cp_current_cpu()
     guard toRing else { return }
     if let ring = TraceRing.own { ring.put(event) } else { TraceRings.countLost() }
+}
+
+/// A VM's mmu_lock, with its place in the order of locks.
+@c(tdpmmu_peer_init_mmu_lock)
+public func peerInitMMULock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>) {
+    RWLock(lock).reset()
+    RWLock(lock).setRank(.mmu)
 }

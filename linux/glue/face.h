@@ -48,6 +48,7 @@ struct face_frame {
     struct kvm *kvm;
     struct kvm_vcpu *vcpu;      /* whom a fault is for */
     int host_level;             /* what the host said in this fault; 0: nobody asked */
+    bool out_of_tables;         /* a split found no memory */
     bool poisoned;              /* the host said that the page is */
     bool changes_slots;
     bool held_read, held_write, held_rcu; /* at the entry */
@@ -109,6 +110,9 @@ static inline gfn_t gfn_limit(const struct kvm *kvm) { return 1UL << (kvm->machi
 static inline unsigned long count_of(atomic_ulong *c) { return atomic_load_explicit(c, memory_order_relaxed); }
 static inline void count_up(atomic_ulong *c) { atomic_fetch_add_explicit(c, 1, memory_order_relaxed); }
 
+/* hooks.c: mmu_lock has been let go of. */
+void face_tell_pause(struct kvm *kvm);
+
 /* face_iter.c: Linux's iterator as the interface has it. */
 void face_show_iter(struct face_tdp_iter *to, const struct tdp_iter *from);
 
@@ -119,6 +123,7 @@ void face_event(struct kvm *kvm, enum tdpmmu_trace_id id, struct tdpmmu_trace_ev
 
 /* The project's own modules: Sources/ABI/Peer.swift. */
 void tdpmmu_peer_warn(struct kvm *kvm, const struct tdpmmu_warning *warning);
+void tdpmmu_peer_init_mmu_lock(rwlock_t *lock);
 void tdpmmu_peer_event(struct tdpmmu_trace_event *event, bool to_ring);
 
 #endif

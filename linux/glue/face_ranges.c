@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Zaps of tdp_mmu.h; dirty_log.h, huge_pages.h, notifier.h. */
-#include "face.h"
+#include "told.h"
 
 int face_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
 int face_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *log);
@@ -126,9 +126,6 @@ bool kvm_tdp_mmu_unmap_gfn_range(struct kvm *kvm, const struct face_kvm_gfn_rang
 }
 
 /* ---- dirty_log.h --------------------------------------------------------------------------------- */
-/* Linux's functions of whole slots return nothing: whether an SPTE changed is heard of by the tracepoint. */
-static u64 changes(struct kvm *kvm) { return count_of(&kvm->face->counters.spte_changes); }
-
 bool kvm_tdp_mmu_wrprot_slot(struct kvm *kvm, const struct kvm_memory_slot *given, int min_level)
 {
     struct kvm_memory_slot *slot;
@@ -146,7 +143,6 @@ bool kvm_tdp_mmu_wrprot_slot(struct kvm *kvm, const struct kvm_memory_slot *give
 bool kvm_tdp_mmu_clear_dirty_slot(struct kvm *kvm, const struct kvm_memory_slot *given)
 {
     struct kvm_memory_slot *slot;
-    u64 before;
 
     REFUSE_NULL(kvm, "kvm", false);
     if (!face_wants_read(kvm, __func__))
@@ -155,9 +151,7 @@ bool kvm_tdp_mmu_clear_dirty_slot(struct kvm *kvm, const struct kvm_memory_slot 
     if (!slot)
         return false;
     ENTER(kvm, false);
-    before = changes(kvm);
-    linux_kvm_tdp_mmu_clear_dirty_slot(kvm, slot);
-    return changes(kvm) != before;
+    return linux_kvm_tdp_mmu_clear_dirty_slot(kvm, slot);
 }
 
 void kvm_tdp_mmu_clear_dirty_pt_masked(struct kvm *kvm, const struct kvm_memory_slot *given, gfn_t gfn,
@@ -279,7 +273,7 @@ int kvm_tdp_mmu_try_split_huge_pages(struct kvm *kvm, const struct kvm_memory_sl
         return -EINVAL;
     ENTER(kvm, -EINVAL);
     linux_kvm_tdp_mmu_try_split_huge_pages(kvm, slot, start, end, target_level, shared);
-    return 0;
+    return frame.out_of_tables ? -ENOMEM : 0;
 }
 
 void kvm_tdp_mmu_zap_collapsible_sptes(struct kvm *kvm, const struct kvm_memory_slot *given)
@@ -313,7 +307,9 @@ bool kvm_tdp_mmu_zap_sp(struct kvm *kvm, struct face_kvm_mmu_page *page)
     }
     ENTER(kvm, false);
     rcu_read_lock();
-    zapped = linux_kvm_tdp_mmu_zap_sp(kvm, sp);
+    /* Linux trusts its callers that the entry above still points to the table. */
+    zapped = linux_spte_to_pfn(READ_ONCE(*sp->ptep)) << PAGE_SHIFT == __pa(sp->spt) &&
+             linux_kvm_tdp_mmu_zap_sp(kvm, sp);
     if (zapped)
         linux_kvm_flush_remote_tlbs_range(kvm, sp->gfn, KVM_PAGES_PER_HPAGE(sp->role.level + 1));
     rcu_read_unlock();

@@ -2,17 +2,24 @@
 /* vm.h: VMs, vCPUs, slots, counters; and the roots of tdp_mmu.h. */
 #include <time.h>
 
-#include "face.h"
+#include "told.h"
 #define errno (*__errno_location())
 
 int face_enable_ring(struct kvm *kvm, u32 size);
 int face_load(struct kvm_vcpu *vcpu);
-int face_nx_recover(struct kvm *kvm, unsigned int ratio);
+int face_nx_recover(struct kvm *kvm, const unsigned int *ratio);
 void face_init_mmu(struct kvm_vcpu *vcpu);
 void face_free_caches(struct kvm_vcpu *vcpu);
 void face_free_slots(struct kvm *kvm);
 void face_zap_all_fast(struct kvm *kvm);
 void linux_machine_forget(void);
+
+static void wake_recovery(struct kvm *kvm)
+{
+    pthread_mutex_lock(&kvm->face->recovery_mutex);
+    pthread_cond_broadcast(&kvm->face->recovery_changed);
+    pthread_mutex_unlock(&kvm->face->recovery_mutex);
+}
 
 /* ---- making one ---------------------------------------------------------------------- */
 static void *refuse_config(const char *text, u64 value, int error)
@@ -111,7 +118,7 @@ static struct kvm *make_vm(const struct tdpmmu_vm_config *config, const struct t
     pthread_mutex_init(&face->vcpus_mutex, NULL);
     pthread_mutex_init(&face->recovery_mutex, NULL);
     pthread_cond_init(&face->recovery_changed, NULL);
-    tdpmmu_rwlock_init(&kvm->mmu_lock);
+    tdpmmu_peer_init_mmu_lock(&kvm->mmu_lock);
     init_srcu_struct(&kvm->srcu);
     mutex_init(&kvm->lock);
     mutex_init(&kvm->slots_lock);
@@ -166,6 +173,7 @@ int kvm_mmu_init_tdp_mmu(struct kvm *kvm)
         return -EBUSY;
     kvm->arch.shadow_mmio_value = shadow_mmio_value;
     linux_kvm_mmu_init_tdp_mmu(kvm);
+    wake_recovery(kvm);
     return 0;
 }
 
@@ -227,12 +235,12 @@ static bool step_is_due(struct face_vm *face, struct timespec *next)
 }
 
 /* A callback may change the settings, so the mutex is not held in the step. */
-static void take_step(struct kvm *kvm, unsigned int ratio)
+static void take_step(struct kvm *kvm)
 {
     pthread_mutex_unlock(&kvm->face->recovery_mutex);
     {
         ENTER(kvm, );
-        face_nx_recover(kvm, ratio);
+        face_nx_recover(kvm, &kvm->face->recovery_ratio);
     }
     pthread_mutex_lock(&kvm->face->recovery_mutex);
 }
@@ -248,7 +256,7 @@ static void *recover(void *argument)
         if (!face->recovery_ratio || kvm->arch.disable_nx_huge_pages || !atomic_load(&face->set_up))
             pthread_cond_wait(&face->recovery_changed, &face->recovery_mutex);
         else if (step_is_due(face, &next))
-            take_step(kvm, face->recovery_ratio);
+            take_step(kvm);
     }
     pthread_mutex_unlock(&face->recovery_mutex);
     return NULL;
@@ -275,13 +283,6 @@ int tdpmmu_set_nx_recovery(struct kvm *kvm, unsigned int ratio, unsigned int per
     return -error;
 }
 
-static void wake_recovery(struct kvm *kvm)
-{
-    pthread_mutex_lock(&kvm->face->recovery_mutex);
-    pthread_cond_broadcast(&kvm->face->recovery_changed);
-    pthread_mutex_unlock(&kvm->face->recovery_mutex);
-}
-
 static void end_recovery(struct face_vm *face)
 {
     pthread_mutex_lock(&face->recovery_mutex);
@@ -302,7 +303,7 @@ int tdpmmu_nx_recover(struct kvm *kvm, unsigned int ratio)
     if (!face_wants_none(kvm, __func__, true, false))
         return -EINVAL;
     ENTER(kvm, -EINVAL);
-    return face_nx_recover(kvm, ratio);
+    return face_nx_recover(kvm, &ratio);
 }
 
 int tdpmmu_set_nx_huge_pages(struct kvm *kvm, bool on)
@@ -656,7 +657,7 @@ hpa_t kvm_tdp_mmu_get_vcpu_root_hpa(struct kvm_vcpu *vcpu)
     /* Linux gives a vCPU its root; the reference that the caller gets is one more. */
     old = vcpu->arch.mmu->root.hpa;
     vcpu->arch.mmu->root.hpa = INVALID_PAGE;
-    hpa = kvm_tdp_mmu_alloc_root(vcpu) ? INVALID_PAGE : vcpu->arch.mmu->root.hpa;
+    hpa = told_alloc_root(vcpu) ? INVALID_PAGE : vcpu->arch.mmu->root.hpa;
     vcpu->arch.mmu->root.hpa = old;
     root = linux_table_at_pa(hpa);
     face_page(root);

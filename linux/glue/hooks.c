@@ -14,7 +14,7 @@ void face_enter(struct face_frame *frame, struct kvm *kvm)
     frame->kvm = kvm;
     frame->vcpu = NULL;
     frame->host_level = 0;
-    frame->poisoned = false;
+    frame->poisoned = frame->out_of_tables = false;
     frame->changes_slots = face_now && face_now->kvm == kvm && face_now->changes_slots;
     frame->held_read = tdpmmu_read_lock_held(&kvm->mmu_lock);
     frame->held_write = tdpmmu_write_lock_held(&kvm->mmu_lock);
@@ -189,12 +189,17 @@ bool linux_need_resched_at(const struct tdp_iter *iter)
     return iter && wants_yield_at(iter);
 }
 
-static void tell_yield(struct kvm *kvm)
+void face_tell_pause(struct kvm *kvm)
 {
-    count_up(&kvm->face->counters.yields);
     if (kvm->face->ops.yielded)
         kvm->face->ops.yielded(kvm->face->ctx, kvm);
     linux_machine_load(kvm);
+}
+
+static void tell_yield(struct kvm *kvm)
+{
+    count_up(&kvm->face->counters.yields);
+    face_tell_pause(kvm);
 }
 
 void linux_unlock_in_walk(rwlock_t *lock, const struct tdp_iter *around, bool write);

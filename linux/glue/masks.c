@@ -10,7 +10,7 @@ __thread bool linux_l1tf;
 __thread struct kvm_host_values kvm_host;
 __thread struct kvm_x86_ops kvm_x86_ops;
 __thread bool eager_page_split = true;
-__thread unsigned int nx_huge_pages_recovery_ratio;
+__thread const unsigned int *linux_recovery_ratio;
 static __thread const struct kvm *loaded;
 bool tdp_mmu_enabled = true;
 bool tdp_enabled = true;

@@ -15,7 +15,7 @@ struct linux_header {
     struct kvm_mmu_page sp; /* first: the kernel has its address */
     struct face_kvm_mmu_page face __attribute__((aligned(64)));
     struct linux_header *next_free;
-};
+} __attribute__((aligned(64)));
 
 struct kmem_cache { int unused; };
 static struct kmem_cache header_cache;
@@ -36,7 +36,8 @@ static struct record *records;
 static struct page no_page;
 static pthread_mutex_t arena_mutex = PTHREAD_MUTEX_INITIALIZER;
 static u32 arena_used = 1, first_free; /* page 0 is never given out; arena_mutex */
-static struct linux_header *free_headers; /* arena_mutex */
+static struct linux_header *headers, *free_headers; /* arena_mutex */
+static u32 headers_used; /* arena_mutex */
 
 static void *reserve(size_t bytes)
 {
@@ -49,9 +50,10 @@ static bool arena_is_there(void) /* arena_mutex */
 {
     if (!records) {
         records = reserve(ARENA_PAGES * sizeof(*records));
+        headers = reserve(ARENA_PAGES * sizeof(*headers));
         linux_arena = reserve(LINUX_ARENA_BYTES);
     }
-    return records && linux_arena;
+    return records && headers && linux_arena;
 }
 
 static struct record *record_at(u64 pa)
@@ -89,6 +91,17 @@ unsigned long __get_free_page(gfp_t gfp)
     if (gfp & __GFP_ZERO)
         memset(page, 0, PAGE_SIZE);
     return (unsigned long)page;
+}
+
+unsigned long linux_get_page_for_split(gfp_t gfp);
+unsigned long linux_get_page_for_split(gfp_t gfp)
+{
+    struct face_vm *face = face_now->kvm->face;
+
+    if (!face->table_limit || count_of(&face->counters.tables) < face->table_limit)
+        return __get_free_page(gfp);
+    face_now->out_of_tables = true;
+    return 0;
 }
 
 void free_page(unsigned long address)
@@ -129,9 +142,9 @@ void *kmem_cache_alloc(struct kmem_cache *c, gfp_t gfp)
     header = free_headers;
     if (header)
         free_headers = header->next_free;
+    else if (arena_is_there() && headers_used < ARENA_PAGES)
+        header = &headers[headers_used++];
     pthread_mutex_unlock(&arena_mutex);
-    if (!header)
-        header = aligned_alloc(64, ALIGN(sizeof(*header), 64UL));
     if (header)
         memset(header, 0, sizeof(*header));
     return header;
@@ -150,7 +163,19 @@ void kmem_cache_free(struct kmem_cache *c, void *object)
     pthread_mutex_unlock(&arena_mutex);
 }
 
-/* A table's memory is freed by this; until then it is a stray. */
+/* The one function that Linux queues: it frees a table. */
+static void (*free_table)(struct rcu_head *head);
+
+static void free_and_tell(struct rcu_head *head)
+{
+    struct kvm_mmu_page *sp = container_of(head, struct kvm_mmu_page, rcu_head);
+    struct tdpmmu_trace_event event = { .sp = { (u64)(uintptr_t)head, __pa(sp->spt), sp->gfn } };
+
+    face_event(linux_table_owner(sp), TDPMMU_TRACE_FREE_SP_RCU, &event);
+    free_table(head);
+}
+
+/* Until its memory is freed a table is a stray. */
 void linux_call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head))
 {
     struct kvm_mmu_page *sp = container_of(head, struct kvm_mmu_page, rcu_head);
@@ -159,7 +184,8 @@ void linux_call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head))
     face_page(sp);
     record->stray = true;
     count_up(&record->kvm->face->counters.strays);
-    (call_rcu)(head, func);
+    __atomic_store_n(&free_table, func, __ATOMIC_RELAXED);
+    (call_rcu)(head, free_and_tell);
 }
 
 /* ---- counts of roots ------------------------------------------------------------ */
@@ -226,8 +252,10 @@ struct face_kvm_mmu_page *face_page(struct kvm_mmu_page *sp)
 struct kvm_mmu_page *linux_sp(const struct face_kvm_mmu_page *page)
 {
     struct kvm_mmu_page *sp;
+    size_t offset = (uintptr_t)page - (uintptr_t)headers;
 
-    if (!page || !page->spt)
+    if (!headers || (uintptr_t)page < (uintptr_t)headers || offset / sizeof(*headers) >= READ_ONCE(headers_used) ||
+        offset % sizeof(*headers) != offsetof(struct linux_header, face) || !page->spt)
         return NULL;
     sp = linux_table_at(page->spt);
     return sp && &container_of(sp, struct linux_header, sp)->face == page ? sp : NULL;

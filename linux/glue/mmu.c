@@ -3,7 +3,7 @@
  * Faults, and the callers of the TDP MMU: functions of mmu.c.  Of the shadow MMU there is nothing;
  * Linux asks kvm_memslots_have_rmaps() first, and what it would call then is a BUG().
  */
-#include "face.h"
+#include "told.h"
 #include "linux_names.h"
 
 #define PTE_PREFETCH_NUM 8
@@ -53,52 +53,6 @@ static int __kvm_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
     return RET_PF_CONTINUE;
 }
 
-/* Linux's calls of the TDP MMU that the interface counts and traces. */
-static int counted_map(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
-{
-    struct face_counters *counters = &vcpu->kvm->face->counters;
-    struct tdpmmu_trace_event event = { .map = {
-        .vcpu = (u64)(uintptr_t)vcpu, .addr = fault->addr, .ec = fault->error_code, .gfn = fault->gfn,
-        .pfn = fault->pfn, .slot = (u64)(uintptr_t)fault->slot, .prefetch = fault->prefetch, .exec = fault->exec,
-        .write = fault->write, .present = fault->present, .nxwa = fault->nx_huge_page_workaround_enabled,
-        .map_writable = fault->map_writable } };
-    int ret;
-
-    count_up(&counters->faults);
-    face_event(vcpu->kvm, TDPMMU_TRACE_MAP, &event);
-    ret = linux_kvm_tdp_mmu_map(vcpu, fault);
-    event = (struct tdpmmu_trace_event){ .ret = { ret } };
-    face_event(vcpu->kvm, TDPMMU_TRACE_MAP_RET, &event);
-    if (ret == RET_PF_FIXED)
-        count_up(&counters->fixed);
-    else if (ret == RET_PF_SPURIOUS)
-        count_up(&counters->spurious);
-    else if (ret == RET_PF_RETRY)
-        count_up(&counters->retried);
-    else if (ret == RET_PF_EMULATE)
-        count_up(&counters->emulated);
-    return ret;
-}
-
-static int told_alloc_root(struct kvm_vcpu *vcpu)
-{
-    struct tdpmmu_trace_event event = { .vcpu = { .vcpu = (u64)(uintptr_t)vcpu } };
-
-    face_event(vcpu->kvm, TDPMMU_TRACE_ALLOC_ROOT, &event);
-    return kvm_tdp_mmu_alloc_root(vcpu);
-}
-
-static __thread int zapped; /* tables, in this thread's step of the recovery */
-static bool counted_zap_sp(struct kvm *kvm, struct kvm_mmu_page *sp)
-{
-    bool flush = linux_kvm_tdp_mmu_zap_sp(kvm, sp);
-
-    zapped += flush;
-    return flush;
-}
-
-#define linux_kvm_tdp_mmu_map counted_map
-#define linux_kvm_tdp_mmu_zap_sp counted_zap_sp
 #include "mmu_forward.inc"
 #include "mmu.inc"
 
@@ -146,7 +100,7 @@ int face_map(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec, bool map_writable, int ma
     while (face_now->host_level > PG_LEVEL_4K &&
            (pfn ^ fault.gfn) & (KVM_PAGES_PER_HPAGE(face_now->host_level) - 1))
         face_now->host_level--;
-    return counted_map(vcpu, &fault);
+    return linux_kvm_tdp_mmu_map(vcpu, &fault);
 }
 
 int face_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec);
@@ -224,13 +178,14 @@ void face_init_mmu(struct kvm_vcpu *vcpu)
             mmu->shadow_zero_check.rsvd_bits_mask[i][level] = rsvd_bits(kvm_host.maxphyaddr, 51);
 }
 
-int face_nx_recover(struct kvm *kvm, unsigned int ratio);
-int face_nx_recover(struct kvm *kvm, unsigned int ratio)
+/* How many tables were zapped; the ratio is read when Linux has the lock. */
+int face_nx_recover(struct kvm *kvm, const unsigned int *ratio);
+int face_nx_recover(struct kvm *kvm, const unsigned int *ratio)
 {
-    nx_huge_pages_recovery_ratio = ratio;
-    zapped = 0;
+    linux_recovery_ratio = ratio;
+    told_zapped = 0;
     kvm_recover_nx_huge_pages(kvm);
-    return zapped;
+    return told_zapped;
 }
 
 void face_zap_all_fast(struct kvm *kvm);

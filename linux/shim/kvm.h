@@ -253,7 +253,8 @@ extern __thread struct kvm_host_values kvm_host;
 struct kvm_x86_ops { int cpu_dirty_log_size; void *set_apic_access_page_addr; };
 extern __thread struct kvm_x86_ops kvm_x86_ops;
 extern __thread bool eager_page_split;
-extern __thread unsigned int nx_huge_pages_recovery_ratio;
+extern __thread const unsigned int *linux_recovery_ratio; /* of this step */
+#define nx_huge_pages_recovery_ratio (*linux_recovery_ratio)
 extern bool tdp_enabled;
 extern int max_huge_page_level;
 
