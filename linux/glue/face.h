@@ -48,6 +48,7 @@ struct face_frame {
     struct kvm *kvm;
     struct kvm_vcpu *vcpu;      /* whom a fault is for */
     int host_level;             /* what the host said in this fault; 0: nobody asked */
+    bool any_lock;              /* Linux wants mmu_lock for write here, the interface does not */
     bool out_of_tables;         /* a split found no memory */
     bool poisoned;              /* the host said that the page is */
     bool changes_slots;

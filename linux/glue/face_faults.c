@@ -79,6 +79,7 @@ int kvm_tdp_mmu_map(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code, bool 
     rcu_read_unlock();
     if (ret)
         return ret;
+    frame.any_lock = true; /* Linux maps under mmu_lock for read; for write does as well */
     linux_running_vcpu = vcpu;
     ret = face_map(vcpu, gpa, error_code, map_writable, max_level, pfn, prefault);
     linux_running_vcpu = outer;

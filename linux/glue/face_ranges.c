@@ -244,6 +244,10 @@ void tdpmmu_mark_page_dirty(struct kvm *kvm, int as_id, gfn_t gfn)
         face_refuse(kvm, __func__, "as_id is neither 0 nor 1 (as_id)", (u64)(s64)as_id, 0);
         return;
     }
+    if (gfn >= gfn_limit(kvm)) {
+        face_refuse(kvm, __func__, "gfn is beyond MAXPHYADDR (gfn)", gfn, 0);
+        return;
+    }
     if (kvm->dirty_ring_size) {
         face_refuse(kvm, __func__, "the VM has dirty rings, which belong to vCPUs", 0, 0);
         return;
@@ -318,19 +322,23 @@ bool kvm_tdp_mmu_zap_sp(struct kvm *kvm, struct face_kvm_mmu_page *page)
 
 /* ---- notifier.h ------------------------------------------------------------------------------------------ */
 /*
- * Linux ages under mmu_lock for write, which its callers take; the interface asks for no lock.  A thread
- * that holds it for read calls Linux as it is.
+ * Linux ages under mmu_lock for write, which its callers take; the interface asks for no lock.  Where the
+ * thread has it for read, as in callbacks, RCU has to do: the list of roots is changed as RCU wants it.
  */
 static bool take_lock(struct kvm *kvm)
 {
-    if (tdpmmu_read_lock_held(&kvm->mmu_lock) || tdpmmu_write_lock_held(&kvm->mmu_lock))
-        return false;
-    write_lock(&kvm->mmu_lock);
-    return true;
+    bool held = tdpmmu_read_lock_held(&kvm->mmu_lock) || tdpmmu_write_lock_held(&kvm->mmu_lock);
+
+    face_now->any_lock = held;
+    if (!held)
+        write_lock(&kvm->mmu_lock);
+    rcu_read_lock();
+    return !held;
 }
 
 static void drop_lock(struct kvm *kvm, bool taken)
 {
+    rcu_read_unlock();
     if (taken)
         write_unlock(&kvm->mmu_lock);
 }
@@ -475,6 +483,10 @@ void kvm_mmu_notifier_invalidate_range_end(struct kvm *kvm, uint64_t start, uint
     REFUSE_NULL(kvm, "kvm", );
     if (!face_wants_none(kvm, __func__, true, false) || !is_host_range(kvm, __func__, start, end))
         return;
+    if (!READ_ONCE(kvm->mn_active_invalidate_count)) {
+        face_refuse(kvm, __func__, "no invalidation is under way (start, end)", start, end);
+        return;
+    }
     ENTER(kvm, );
     face_range_end(kvm, start, end);
 }

@@ -14,7 +14,7 @@ void face_enter(struct face_frame *frame, struct kvm *kvm)
     frame->kvm = kvm;
     frame->vcpu = NULL;
     frame->host_level = 0;
-    frame->poisoned = frame->out_of_tables = false;
+    frame->poisoned = frame->out_of_tables = frame->any_lock = false;
     frame->changes_slots = face_now && face_now->kvm == kvm && face_now->changes_slots;
     frame->held_read = tdpmmu_read_lock_held(&kvm->mmu_lock);
     frame->held_write = tdpmmu_write_lock_held(&kvm->mmu_lock);
@@ -79,7 +79,8 @@ void linux_warn(const char *function, const char *condition)
 
 void linux_lock_warn(const char *function, const char *text)
 {
-    face_warn(face_now ? face_now->kvm : NULL, TDPMMU_WARN_LOCK, function, text, 0, 0);
+    if (!face_now || !face_now->any_lock)
+        face_warn(face_now ? face_now->kvm : NULL, TDPMMU_WARN_LOCK, function, text, 0, 0);
 }
 
 void linux_bug(const char *function, const char *condition)
