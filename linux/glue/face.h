@@ -76,8 +76,9 @@ void face_abandon(struct face_frame *frame);
 void face_refuse(struct kvm *kvm, const char *function, const char *text, u64 value0, u64 value1);
 void face_warn(struct kvm *kvm, enum tdpmmu_warning_kind kind, const char *function, const char *text,
                u64 value0, u64 value1);
-/* No such function in this Linux. */
-void face_lacking(struct kvm *kvm, const char *function);
+/* No such function in this Linux: one line on stderr. */
+void face_lacking(const char *function, bool *told);
+#define LACKING() do { static bool told; face_lacking(__func__, &told); } while (0)
 
 #define REFUSE_NULL(pointer, name, refused) do { \
     if (unlikely(!(pointer))) { \

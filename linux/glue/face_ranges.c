@@ -95,13 +95,26 @@ static bool is_host_address(struct kvm *kvm, const char *function, u64 hva)
 /* ---- zaps ------------------------------------------------------------------------------------ */
 bool zap_gfn_range(struct kvm *kvm, struct face_kvm_mmu_page *root, gfn_t start, gfn_t end, bool can_yield)
 {
-    face_lacking(kvm, __func__);
+    struct kvm_mmu_page *sp;
+
+    REFUSE_NULL(kvm, "kvm", false);
+    if (!face_wants_write(kvm, __func__))
+        return false;
+    sp = linux_sp(root);
+    if (!sp || linux_table_owner(sp) != kvm || sp->ptep) {
+        face_refuse(kvm, __func__, "root is no root of this VM (root)", (u64)(uintptr_t)root, 0);
+        return false;
+    }
+    if (is_range(kvm, __func__, start, end))
+        LACKING();
     return false;
 }
 
 bool kvm_tdp_mmu_zap_gfn_range(struct kvm *kvm, gfn_t start, gfn_t end)
 {
-    face_lacking(kvm, __func__);
+    REFUSE_NULL(kvm, "kvm", false);
+    if (face_wants_write(kvm, __func__) && is_range(kvm, __func__, start, end))
+        LACKING();
     return false;
 }
 
@@ -176,7 +189,9 @@ void kvm_tdp_mmu_clear_dirty_pt_masked(struct kvm *kvm, const struct kvm_memory_
 
 bool kvm_tdp_mmu_slot_set_dirty(struct kvm *kvm, const struct kvm_memory_slot *slot)
 {
-    face_lacking(kvm, __func__);
+    REFUSE_NULL(kvm, "kvm", false);
+    if (face_wants_write(kvm, __func__) && find_slot(kvm, __func__, slot))
+        LACKING();
     return false;
 }
 
@@ -294,7 +309,12 @@ void kvm_tdp_mmu_zap_collapsible_sptes(struct kvm *kvm, const struct kvm_memory_
     linux_kvm_tdp_mmu_zap_collapsible_sptes(kvm, slot);
 }
 
-void kvm_tdp_mmu_recover_huge_pages(struct kvm *kvm, const struct kvm_memory_slot *slot) { face_lacking(kvm, __func__); }
+void kvm_tdp_mmu_recover_huge_pages(struct kvm *kvm, const struct kvm_memory_slot *slot)
+{
+    REFUSE_NULL(kvm, "kvm", );
+    if (face_wants_read(kvm, __func__) && find_slot(kvm, __func__, slot))
+        LACKING();
+}
 
 bool kvm_tdp_mmu_zap_sp(struct kvm *kvm, struct face_kvm_mmu_page *page)
 {
@@ -430,7 +450,13 @@ bool kvm_tdp_mmu_test_age_hva(struct kvm *kvm, uint64_t hva)
 
 bool kvm_tdp_mmu_set_spte_hva(struct kvm *kvm, uint64_t hva, kvm_pfn_t pfn, bool writable)
 {
-    face_lacking(kvm, __func__);
+    REFUSE_NULL(kvm, "kvm", false);
+    if (!face_wants_write(kvm, __func__) || !is_host_address(kvm, __func__, hva))
+        return false;
+    if (pfn >= gfn_limit(kvm))
+        face_refuse(kvm, __func__, "pfn is beyond MAXPHYADDR (pfn)", pfn, 0);
+    else
+        LACKING();
     return false;
 }
 

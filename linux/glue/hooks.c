@@ -67,9 +67,10 @@ void face_refuse(struct kvm *kvm, const char *function, const char *text, u64 va
     face_warn(kvm, TDPMMU_WARN_ARGUMENT, function, text, value0, value1);
 }
 
-void face_lacking(struct kvm *kvm, const char *function)
+void face_lacking(const char *function, bool *told)
 {
-    face_warn(kvm, TDPMMU_WARN_ARGUMENT, function, "this Linux has no such function", 0, 0);
+    if (!__atomic_exchange_n(told, true, __ATOMIC_RELAXED))
+        fprintf(stderr, "libtdpmmu: this Linux has no %s(): calls of it do nothing\n", function);
 }
 
 void linux_warn(const char *function, const char *condition)

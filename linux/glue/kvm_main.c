@@ -16,6 +16,11 @@ struct slot_memory {
 static struct slot_memory *slot_memories; /* slots_mutex */
 static pthread_mutex_t slots_mutex = PTHREAD_MUTEX_INITIALIZER;
 
+void face_lock_slots(void);
+void face_lock_slots(void) { pthread_mutex_lock(&slots_mutex); }
+void face_unlock_slots(void);
+void face_unlock_slots(void) { pthread_mutex_unlock(&slots_mutex); }
+
 static struct kvm_memory_slot *slot_alloc(void)
 {
     struct slot_memory *memory = calloc(1, sizeof(*memory));

@@ -39,6 +39,23 @@ static u32 arena_used = 1, first_free; /* page 0 is never given out; arena_mutex
 static struct linux_header *headers, *free_headers; /* arena_mutex */
 static u32 headers_used; /* arena_mutex */
 
+/* A fork finds the mutexes of all VMs in no other thread's hands. */
+void face_lock_slots(void);
+void face_unlock_slots(void);
+static void before_fork(void)
+{
+    face_lock_slots();
+    pthread_mutex_lock(&arena_mutex);
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&arena_mutex);
+    face_unlock_slots();
+}
+
+__attribute__((constructor)) static void see_to_forks(void) { pthread_atfork(before_fork, after_fork, after_fork); }
+
 static void *reserve(size_t bytes)
 {
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
