@@ -72,6 +72,14 @@ def debian_tree():
     work = os.path.join(TOP, "build", "linux-source.new")
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
+    try:
+        fetch(tree, work)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return tree
+
+
+def fetch(tree, work):
     print("make linux: fetching Debian's %s (about 150 MB) and unpacking its KVM into build/linux-source" % PACKAGE,
           flush=True)
     otherwise = "try again with a network, or get a kernel tree and say LINUX=<it>"
@@ -96,9 +104,7 @@ def debian_tree():
         "cannot unpack the kernel", otherwise)
     check_tree(out)
     os.rename(out, tree)
-    shutil.rmtree(work)
     print("make linux: %s %s is in build/linux-source" % (PACKAGE, version), flush=True)
-    return tree
 
 
 def version_of(tree):
@@ -326,8 +332,19 @@ def main():
     tree = os.path.abspath(tree) if tree else debian_tree()
     version = check_tree(tree)
     out = final + ".new"
+    # What an earlier run made is of another tree, perhaps: it goes before anything can fail.
+    shutil.rmtree(final, ignore_errors=True)
     shutil.rmtree(out, ignore_errors=True)
     os.makedirs(out)
+    try:
+        make(archive, tree, version, out, final)
+    finally:
+        shutil.rmtree(out, ignore_errors=True)
+    print("make linux: %s is Linux %d.%d.%d's TDP MMU" % (
+        (os.path.relpath(os.path.join(final, "libtdpmmu.so.1"), os.getcwd()),) + version))
+
+
+def make(archive, tree, version, out, final):
     source = copy_files(tree, out)
     face_header(out)
     mine = names_headers(out)
@@ -339,11 +356,7 @@ def main():
              % len(lacking))
     library = link(archive, out, compile_all(out, source, empty), mine)
     write(os.path.join(out, "lib", "VERSION"), "Linux %d.%d.%d\n" % version)
-    shutil.rmtree(final, ignore_errors=True)
     os.rename(os.path.dirname(library), final)
-    shutil.rmtree(out)
-    print("make linux: %s is Linux %d.%d.%d's TDP MMU" % (
-        (os.path.relpath(os.path.join(final, "libtdpmmu.so.1"), os.getcwd()),) + version))
 
 
 if __name__ == "__main__":
