@@ -68,7 +68,7 @@ def main():
                                env=dict(os.environ, LINUX=copy), capture_output=True, text=True)
         if built.returncode:
             sys.exit("%s: %s" % (name, (built.stderr or built.stdout).strip()))
-        check = [sys.executable, os.path.join(build.HERE, "check.py"), "--library", out]
+        check = [sys.executable, os.path.join(build.HERE, "check.py"), "--once", "--library", out]
         for program in programs.split():
             check += ["--only", program]
         found = subprocess.run(check, capture_output=True, text=True)
