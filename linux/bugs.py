@@ -42,7 +42,7 @@ def copy_tree(tree, to):
 
 
 def put_in(tree, file, function, old, new):
-    path = os.path.join(tree, file if file.startswith("include") else "arch/x86/kvm/" + file)
+    path = os.path.join(tree, file if file.startswith(("include/", "virt/")) else "arch/x86/kvm/" + file)
     piece = cut.SourceFile(path, file).cut(function).text.split("\n", 1)[1].rstrip("\n")
     changed, count = re.subn(old, new, piece)
     with open(path) as source:

@@ -4,6 +4,7 @@
 import CPlatform
 import CTDPMMU
 import MMU
+import RCU
 import Sync
 import Synchronization
 import Tracing
@@ -31,3 +32,7 @@ public func peerInitMMULock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>) {
     RWLock(lock).reset()
     RWLock(lock).setRank(.mmu)
 }
+
+/// Would rcu_barrier() wait here, or refuse?
+@c(tdpmmu_peer_may_wait)
+public func peerMayWait() -> Bool { mayWaitForCallbacks }

@@ -92,6 +92,9 @@ bool face_wants_write(struct kvm *kvm, const char *function);
 bool face_wants_read(struct kvm *kvm, const char *function);
 bool face_wants_lock(struct kvm *kvm, const char *function);
 bool face_wants_none(struct kvm *kvm, const char *function, bool no_rcu, bool no_srcu);
+/* Not in a callback of the VM's own, nor in one of RCU's. */
+bool face_may_end(struct kvm *kvm, const char *function);
+bool face_is_set_up(struct kvm *kvm, const char *function);
 
 /* masks.c */
 void linux_machine_init(struct linux_machine *machine, const struct tdpmmu_vm_config *config);
@@ -123,8 +126,45 @@ struct tdpmmu_trace_event;
 bool face_traces(struct kvm *kvm, enum tdpmmu_trace_id id);
 void face_event(struct kvm *kvm, enum tdpmmu_trace_id id, struct tdpmmu_trace_event *event);
 
+/*
+ * One glue file for another: kvm_main.c and mmu.c, what Linux keeps to those files; the rest by their names.
+ */
+int face_map(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec, bool map_writable, int max_level, kvm_pfn_t pfn,
+             bool prefault);
+int face_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec);
+int face_fast_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec);
+int face_prefault(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory *range);
+int face_load(struct kvm_vcpu *vcpu);
+bool face_root_is_obsolete(struct kvm_vcpu *vcpu);
+gfn_t face_mmio_gfn(u64 spte);
+int face_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
+int face_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *log);
+int face_reset_rings(struct kvm *kvm);
+void face_range_start(struct kvm *kvm, u64 start, u64 end, bool may_block);
+void face_range_end(struct kvm *kvm, u64 start, u64 end);
+bool face_clear_flush_young(struct kvm *kvm, u64 start, u64 end);
+bool face_clear_young(struct kvm *kvm, u64 start, u64 end);
+bool face_test_young(struct kvm *kvm, u64 hva);
+void face_each_host_range(struct kvm *kvm, u64 start, u64 end,
+                          void (*body)(struct kvm *kvm, struct kvm_gfn_range *range, void *arg), void *arg);
+bool face_slot_lives(struct kvm *kvm, const struct kvm_memory_slot *slot);
+void face_wait_out_of_guest(struct kvm_vcpu *vcpu);
+int face_enable_ring(struct kvm *kvm, u32 size);
+int face_nx_recover(struct kvm *kvm, const unsigned int *ratio);
+void face_init_mmu(struct kvm_vcpu *vcpu);
+void face_free_caches(struct kvm_vcpu *vcpu);
+void face_free_slots(struct kvm *kvm);
+void face_zap_all_fast(struct kvm *kvm);
+void linux_machine_forget(void);
+void linux_unlock_in_walk(rwlock_t *lock, const struct tdp_iter *around, bool write);
+void face_lock_slots(void);
+void face_unlock_slots(void);
+unsigned long linux_get_page_for_split(gfp_t gfp);
+void linux_tell_walk(struct kvm_mmu_page *root, int min_level, gfn_t gfn);
+
 /* The project's own modules: Sources/ABI/Peer.swift. */
 void tdpmmu_peer_warn(struct kvm *kvm, const struct tdpmmu_warning *warning);
+bool tdpmmu_peer_may_wait(void);
 void tdpmmu_peer_init_mmu_lock(rwlock_t *lock);
 void tdpmmu_peer_event(struct tdpmmu_trace_event *event, bool to_ring);
 

@@ -2,22 +2,6 @@
 /* tdp_mmu.h: faults, and walks to one address. */
 #include "face.h"
 
-int face_map(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec, bool map_writable, int max_level, kvm_pfn_t pfn,
-             bool prefault);
-int face_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec);
-int face_fast_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec);
-int face_prefault(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory *range);
-int face_load(struct kvm_vcpu *vcpu);
-bool face_root_is_obsolete(struct kvm_vcpu *vcpu);
-
-static bool is_set_up(struct kvm *kvm, const char *function)
-{
-    if (atomic_load(&kvm->face->set_up))
-        return true;
-    face_refuse(kvm, function, "the TDP MMU is not set up", 0, 0);
-    return false;
-}
-
 static bool is_address(struct kvm *kvm, const char *function, const char *text, gpa_t gpa)
 {
     if (gpa >> PAGE_SHIFT < gfn_limit(kvm))
@@ -56,7 +40,7 @@ int kvm_tdp_mmu_map(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code, bool 
 
     REFUSE_NULL(vcpu, "vcpu", -EINVAL);
     kvm = vcpu->kvm;
-    if (!face_wants_lock(kvm, __func__) || !is_set_up(kvm, __func__) ||
+    if (!face_wants_lock(kvm, __func__) || !face_is_set_up(kvm, __func__) ||
         !is_address(kvm, __func__, "gpa is beyond MAXPHYADDR (gpa)", gpa))
         return -EINVAL;
     if (max_level < PG_LEVEL_4K || max_level > KVM_MAX_HUGEPAGE_LEVEL) {
@@ -93,7 +77,7 @@ int kvm_tdp_mmu_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code
     int ret;
 
     REFUSE_NULL(vcpu, "vcpu", -EINVAL);
-    if (!face_wants_none(vcpu->kvm, __func__, true, false) || !is_set_up(vcpu->kvm, __func__))
+    if (!face_wants_none(vcpu->kvm, __func__, true, false) || !face_is_set_up(vcpu->kvm, __func__))
         return -EINVAL;
     ENTER(vcpu->kvm, -EINVAL);
     face_event(vcpu->kvm, TDPMMU_TRACE_PAGE_FAULT, &event);
@@ -129,7 +113,7 @@ int kvm_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory
     int ret;
 
     REFUSE_NULL(vcpu, "vcpu", -EINVAL);
-    if (!face_wants_none(vcpu->kvm, __func__, true, false) || !is_set_up(vcpu->kvm, __func__))
+    if (!face_wants_none(vcpu->kvm, __func__, true, false) || !face_is_set_up(vcpu->kvm, __func__))
         return -EINVAL;
     if (!range) {
         face_refuse(vcpu->kvm, __func__, "range is NULL", 0, 0);

@@ -2,8 +2,6 @@
 /* tdp_iter.h: SPTEs seen from outside, and Linux's iterator. */
 #include "face.h"
 
-gfn_t face_mmio_gfn(u64 spte);
-
 bool is_shadow_present_pte(uint64_t spte) { return linux_is_shadow_present_pte(spte); }
 bool is_large_pte(uint64_t spte) { return linux_is_large_pte(spte); }
 bool is_last_spte(uint64_t spte, int level) { return linux_is_last_spte(spte, level); }

@@ -2,17 +2,6 @@
 /* Zaps of tdp_mmu.h; dirty_log.h, huge_pages.h, notifier.h. */
 #include "told.h"
 
-int face_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
-int face_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *log);
-int face_reset_rings(struct kvm *kvm);
-void face_range_start(struct kvm *kvm, u64 start, u64 end, bool may_block);
-void face_range_end(struct kvm *kvm, u64 start, u64 end);
-bool face_clear_flush_young(struct kvm *kvm, u64 start, u64 end);
-bool face_clear_young(struct kvm *kvm, u64 start, u64 end);
-bool face_test_young(struct kvm *kvm, u64 hva);
-void face_each_host_range(struct kvm *kvm, u64 start, u64 end,
-                          void (*body)(struct kvm *kvm, struct kvm_gfn_range *range, void *arg), void *arg);
-
 /* ---- what the caller passed ------------------------------------------------------------- */
 static bool is_range(struct kvm *kvm, const char *function, gfn_t start, gfn_t end)
 {
@@ -30,8 +19,6 @@ static bool is_level(struct kvm *kvm, const char *function, int level)
     face_refuse(kvm, function, "min_level is not 1 to 3 (min_level)", (u64)(s64)level, 0);
     return false;
 }
-
-bool face_slot_lives(struct kvm *kvm, const struct kvm_memory_slot *slot);
 
 /* The slot that the caller names, if it is one of the VM's, or was and is kept by a reader. */
 static struct kvm_memory_slot *find_slot(struct kvm *kvm, const char *function, const struct kvm_memory_slot *slot)
@@ -509,11 +496,15 @@ void kvm_mmu_notifier_invalidate_range_end(struct kvm *kvm, uint64_t start, uint
     REFUSE_NULL(kvm, "kvm", );
     if (!face_wants_none(kvm, __func__, true, false) || !is_host_range(kvm, __func__, start, end))
         return;
+    ENTER(kvm, );
     if (!READ_ONCE(kvm->mn_active_invalidate_count)) {
-        face_refuse(kvm, __func__, "no invalidation is under way (start, end)", start, end);
+        /* Begun by kvm_mmu_invalidate_begin(), if at all: Linux counts its notifiers apart. */
+        write_lock(&kvm->mmu_lock);
+        if (is_invalidating(kvm, __func__))
+            linux_kvm_mmu_invalidate_end(kvm);
+        write_unlock(&kvm->mmu_lock);
         return;
     }
-    ENTER(kvm, );
     face_range_end(kvm, start, end);
 }
 

@@ -4,8 +4,6 @@
 
 #include "face.h"
 
-void face_wait_out_of_guest(struct kvm_vcpu *vcpu);
-
 /*
  * Odd: the vCPU is in the guest.  Who asks it to leave sets a request, then waits until this has moved;
  * an access that begins later sees the request.

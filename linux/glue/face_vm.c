@@ -5,15 +5,6 @@
 #include "told.h"
 #define errno (*__errno_location())
 
-int face_enable_ring(struct kvm *kvm, u32 size);
-int face_load(struct kvm_vcpu *vcpu);
-int face_nx_recover(struct kvm *kvm, const unsigned int *ratio);
-void face_init_mmu(struct kvm_vcpu *vcpu);
-void face_free_caches(struct kvm_vcpu *vcpu);
-void face_free_slots(struct kvm *kvm);
-void face_zap_all_fast(struct kvm *kvm);
-void linux_machine_forget(void);
-
 static void wake_recovery(struct kvm *kvm)
 {
     pthread_mutex_lock(&kvm->face->recovery_mutex);
@@ -206,12 +197,8 @@ static void uninit(struct kvm *kvm)
 void kvm_mmu_uninit_tdp_mmu(struct kvm *kvm)
 {
     REFUSE_NULL(kvm, "kvm", );
-    if (!face_wants_none(kvm, __func__, true, true))
+    if (!face_wants_none(kvm, __func__, true, true) || !face_may_end(kvm, __func__) || !face_is_set_up(kvm, __func__))
         return;
-    if (!atomic_load(&kvm->face->set_up)) {
-        face_refuse(kvm, __func__, "the TDP MMU is not set up", 0, 0);
-        return;
-    }
     ENTER(kvm, );
     uninit(kvm);
 }
@@ -395,12 +382,8 @@ void tdpmmu_destroy_vcpu(struct kvm_vcpu *vcpu)
 
 void tdpmmu_destroy_vm(struct kvm *kvm)
 {
-    if (!kvm || !face_wants_none(kvm, __func__, true, true))
+    if (!kvm || !face_wants_none(kvm, __func__, true, true) || !face_may_end(kvm, __func__))
         return;
-    if (face_now && face_now->kvm == kvm) {
-        face_warn(kvm, TDPMMU_WARN_LOCK, __func__, "called by a callback of this VM", 0, 0);
-        return;
-    }
     end_recovery(kvm->face);
     {
         ENTER(kvm, );
@@ -635,21 +618,13 @@ int tdpmmu_get_stats(struct kvm *kvm, struct tdpmmu_stats *stats, size_t size)
 }
 
 /* ---- roots --------------------------------------------------------------------------------------- */
-static bool is_set_up(struct kvm *kvm, const char *function)
-{
-    if (atomic_load(&kvm->face->set_up))
-        return true;
-    face_refuse(kvm, function, "the TDP MMU is not set up", 0, 0);
-    return false;
-}
-
 hpa_t kvm_tdp_mmu_get_vcpu_root_hpa(struct kvm_vcpu *vcpu)
 {
     struct kvm_mmu_page *root;
     hpa_t old, hpa;
 
     REFUSE_NULL(vcpu, "vcpu", INVALID_PAGE);
-    if (!face_wants_none(vcpu->kvm, __func__, true, false) || !is_set_up(vcpu->kvm, __func__))
+    if (!face_wants_none(vcpu->kvm, __func__, true, false) || !face_is_set_up(vcpu->kvm, __func__))
         return INVALID_PAGE;
     ENTER(vcpu->kvm, INVALID_PAGE);
     if (face_load(vcpu))
@@ -670,7 +645,6 @@ static struct kvm_mmu_page *live_root(const struct face_kvm_mmu_page *page)
 
     return sp && !sp->ptep ? sp : NULL;
 }
-
 
 bool kvm_tdp_mmu_get_root(struct face_kvm_mmu_page *page)
 {
@@ -714,7 +688,7 @@ void kvm_tdp_mmu_put_root(struct kvm *kvm, struct face_kvm_mmu_page *page)
 int kvm_mmu_load(struct kvm_vcpu *vcpu)
 {
     REFUSE_NULL(vcpu, "vcpu", -EINVAL);
-    if (!face_wants_none(vcpu->kvm, __func__, true, false) || !is_set_up(vcpu->kvm, __func__))
+    if (!face_wants_none(vcpu->kvm, __func__, true, false) || !face_is_set_up(vcpu->kvm, __func__))
         return -EINVAL;
     ENTER(vcpu->kvm, -EINVAL);
     return face_load(vcpu);

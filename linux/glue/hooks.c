@@ -129,6 +129,26 @@ bool face_wants_none(struct kvm *kvm, const char *function, bool no_rcu, bool no
     return true;
 }
 
+bool face_may_end(struct kvm *kvm, const char *function)
+{
+    const struct face_frame *frame = face_now;
+
+    while (frame && frame->kvm != kvm)
+        frame = frame->outer;
+    if (frame)
+        return complain(kvm, function, "called by a callback of this VM");
+    return tdpmmu_peer_may_wait() ||
+           complain(kvm, function, "called where rcu_barrier() is refused: in an RCU callback, or a report of a stall");
+}
+
+bool face_is_set_up(struct kvm *kvm, const char *function)
+{
+    if (atomic_load(&kvm->face->set_up))
+        return true;
+    face_refuse(kvm, function, "the TDP MMU is not set up", 0, 0);
+    return false;
+}
+
 /* ---- locks ------------------------------------------------------------------------------ */
 void mutex_init(struct mutex *m)
 {
@@ -204,7 +224,6 @@ static void tell_yield(struct kvm *kvm)
     face_tell_pause(kvm);
 }
 
-void linux_unlock_in_walk(rwlock_t *lock, const struct tdp_iter *around, bool write);
 void linux_unlock_in_walk(rwlock_t *lock, const struct tdp_iter *around, bool write)
 {
     bool wanted = around && wants_yield_at(around);
@@ -276,7 +295,6 @@ static void ask(struct kvm_vcpu *vcpu, enum tdpmmu_request request)
 }
 
 /* Waits until the vCPU of rig.h's CPU model is out of the guest: face_rig.c. */
-void face_wait_out_of_guest(struct kvm_vcpu *vcpu);
 
 bool kvm_make_all_cpus_request(struct kvm *kvm, unsigned int request)
 {

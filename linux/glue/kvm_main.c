@@ -16,9 +16,7 @@ struct slot_memory {
 static struct slot_memory *slot_memories; /* slots_mutex */
 static pthread_mutex_t slots_mutex = PTHREAD_MUTEX_INITIALIZER;
 
-void face_lock_slots(void);
 void face_lock_slots(void) { pthread_mutex_lock(&slots_mutex); }
-void face_unlock_slots(void);
 void face_unlock_slots(void) { pthread_mutex_unlock(&slots_mutex); }
 
 static struct kvm_memory_slot *slot_alloc(void)
@@ -49,7 +47,6 @@ static void slot_free(struct kvm_memory_slot *slot)
     free(slot);
 }
 
-bool face_slot_lives(struct kvm *kvm, const struct kvm_memory_slot *slot);
 bool face_slot_lives(struct kvm *kvm, const struct kvm_memory_slot *slot)
 {
     struct slot_memory *at;
@@ -89,28 +86,22 @@ static void tell_commit(struct kvm *kvm, const struct kvm_memory_slot *slot, enu
 #include "kvm_main.inc"
 
 /* For the rest of the glue: what Linux keeps to this file. */
-int face_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
 int face_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log) { return linux_kvm_vm_ioctl_get_dirty_log(kvm, log); }
 
-int face_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *log);
 int face_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *log)
 {
     return linux_kvm_vm_ioctl_clear_dirty_log(kvm, log);
 }
 
-int face_enable_ring(struct kvm *kvm, u32 size);
 int face_enable_ring(struct kvm *kvm, u32 size) { return kvm_vm_ioctl_enable_dirty_log_ring(kvm, size); }
 
-int face_reset_rings(struct kvm *kvm);
 int face_reset_rings(struct kvm *kvm) { return linux_kvm_vm_ioctl_reset_dirty_pages(kvm); }
 
-int face_prefault(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory *range);
 int face_prefault(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory *range)
 {
     return linux_kvm_vcpu_pre_fault_memory(vcpu, range);
 }
 
-void face_free_slots(struct kvm *kvm);
 void face_free_slots(struct kvm *kvm)
 {
     for (int i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
@@ -119,7 +110,6 @@ void face_free_slots(struct kvm *kvm)
     }
 }
 
-void face_range_start(struct kvm *kvm, u64 start, u64 end, bool may_block);
 void face_range_start(struct kvm *kvm, u64 start, u64 end, bool may_block)
 {
     struct mmu_notifier_range range = { start, end, may_block };
@@ -127,7 +117,6 @@ void face_range_start(struct kvm *kvm, u64 start, u64 end, bool may_block)
     linux_kvm_mmu_notifier_invalidate_range_start(&kvm->mmu_notifier, &range);
 }
 
-void face_range_end(struct kvm *kvm, u64 start, u64 end);
 void face_range_end(struct kvm *kvm, u64 start, u64 end)
 {
     struct mmu_notifier_range range = { start, end, true };
@@ -135,27 +124,22 @@ void face_range_end(struct kvm *kvm, u64 start, u64 end)
     linux_kvm_mmu_notifier_invalidate_range_end(&kvm->mmu_notifier, &range);
 }
 
-bool face_clear_flush_young(struct kvm *kvm, u64 start, u64 end);
 bool face_clear_flush_young(struct kvm *kvm, u64 start, u64 end)
 {
     return linux_kvm_mmu_notifier_clear_flush_young(&kvm->mmu_notifier, NULL, start, end);
 }
 
-bool face_clear_young(struct kvm *kvm, u64 start, u64 end);
 bool face_clear_young(struct kvm *kvm, u64 start, u64 end)
 {
     return linux_kvm_mmu_notifier_clear_young(&kvm->mmu_notifier, NULL, start, end);
 }
 
-bool face_test_young(struct kvm *kvm, u64 hva);
 bool face_test_young(struct kvm *kvm, u64 hva)
 {
     return linux_kvm_mmu_notifier_test_young(&kvm->mmu_notifier, NULL, hva);
 }
 
 /* Slots that touch [start, end) of the host, as Linux's notifiers go through them. */
-void face_each_host_range(struct kvm *kvm, u64 start, u64 end,
-                          void (*body)(struct kvm *kvm, struct kvm_gfn_range *range, void *arg), void *arg);
 void face_each_host_range(struct kvm *kvm, u64 start, u64 end,
                           void (*body)(struct kvm *kvm, struct kvm_gfn_range *range, void *arg), void *arg)
 {

@@ -56,7 +56,6 @@ void linux_machine_load(const struct kvm *kvm)
 }
 
 /* A VM is gone, and another may come to stand where it stood. */
-void linux_machine_forget(void);
 void linux_machine_forget(void) { loaded = NULL; }
 
 static void module_init(void)

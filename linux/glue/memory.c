@@ -40,8 +40,6 @@ static struct linux_header *headers, *free_headers; /* arena_mutex */
 static u32 headers_used; /* arena_mutex */
 
 /* A fork finds the mutexes of all VMs in no other thread's hands. */
-void face_lock_slots(void);
-void face_unlock_slots(void);
 static void before_fork(void)
 {
     face_lock_slots();
@@ -110,7 +108,6 @@ unsigned long __get_free_page(gfp_t gfp)
     return (unsigned long)page;
 }
 
-unsigned long linux_get_page_for_split(gfp_t gfp);
 unsigned long linux_get_page_for_split(gfp_t gfp)
 {
     struct face_vm *face = face_now->kvm->face;

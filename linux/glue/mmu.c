@@ -66,8 +66,6 @@ static int __kvm_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
     .pfn = KVM_PFN_ERR_FAULT, .hva = KVM_HVA_ERR_BAD, .gfn = (gpa_) >> PAGE_SHIFT }
 
 int face_map(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec, bool map_writable, int max_level, kvm_pfn_t pfn,
-             bool prefault);
-int face_map(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec, bool map_writable, int max_level, kvm_pfn_t pfn,
              bool prefault)
 {
     struct kvm_page_fault fault = FAULT(vcpu, gpa, ec, max_level, prefault);
@@ -103,7 +101,6 @@ int face_map(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec, bool map_writable, int ma
     return linux_kvm_tdp_mmu_map(vcpu, &fault);
 }
 
-int face_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec);
 int face_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec)
 {
     int ret;
@@ -116,7 +113,6 @@ int face_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec)
     return kvm_mmu_do_page_fault(vcpu, gpa, ec, false, NULL, NULL);
 }
 
-int face_fast_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec);
 int face_fast_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec)
 {
     struct kvm_page_fault fault = FAULT(vcpu, gpa, ec, KVM_MAX_HUGEPAGE_LEVEL, false);
@@ -125,7 +121,6 @@ int face_fast_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec)
     return fast_page_fault(vcpu, &fault);
 }
 
-int face_load(struct kvm_vcpu *vcpu);
 int face_load(struct kvm_vcpu *vcpu)
 {
     if (kvm_check_request(KVM_REQ_MMU_FREE_OBSOLETE_ROOTS, vcpu))
@@ -133,7 +128,6 @@ int face_load(struct kvm_vcpu *vcpu)
     return kvm_mmu_reload(vcpu);
 }
 
-void face_free_caches(struct kvm_vcpu *vcpu);
 void face_free_caches(struct kvm_vcpu *vcpu)
 {
     struct kvm_mmu_memory_cache *descs = &vcpu->arch.mmu_pte_list_desc_cache;
@@ -144,13 +138,11 @@ void face_free_caches(struct kvm_vcpu *vcpu)
     descs->nobjs = KVM_ARCH_NR_OBJS_PER_MEMORY_CACHE;
 }
 
-bool face_root_is_obsolete(struct kvm_vcpu *vcpu);
 bool face_root_is_obsolete(struct kvm_vcpu *vcpu)
 {
     return !VALID_PAGE(vcpu->arch.mmu->root.hpa) || is_obsolete_root(vcpu->kvm, vcpu->arch.mmu->root.hpa);
 }
 
-void face_init_mmu(struct kvm_vcpu *vcpu);
 void face_init_mmu(struct kvm_vcpu *vcpu)
 {
     struct kvm_mmu *mmu = &vcpu->arch.root_mmu;
@@ -179,7 +171,6 @@ void face_init_mmu(struct kvm_vcpu *vcpu)
 }
 
 /* How many tables were zapped; the ratio is read when Linux has the lock. */
-int face_nx_recover(struct kvm *kvm, const unsigned int *ratio);
 int face_nx_recover(struct kvm *kvm, const unsigned int *ratio)
 {
     linux_recovery_ratio = ratio;
@@ -188,7 +179,6 @@ int face_nx_recover(struct kvm *kvm, const unsigned int *ratio)
     return told_zapped;
 }
 
-void face_zap_all_fast(struct kvm *kvm);
 void face_zap_all_fast(struct kvm *kvm)
 {
     mutex_lock(&kvm->slots_lock);
@@ -196,5 +186,4 @@ void face_zap_all_fast(struct kvm *kvm)
     mutex_unlock(&kvm->slots_lock);
 }
 
-gfn_t face_mmio_gfn(u64 spte);
 gfn_t face_mmio_gfn(u64 spte) { return linux_get_mmio_spte_gfn(spte); }

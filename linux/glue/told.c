@@ -225,7 +225,6 @@ void told_zap_invalidated(struct kvm *kvm)
 }
 
 /* ---- walks: shim/walks.h ------------------------------------------------------------- */
-void linux_tell_walk(struct kvm_mmu_page *root, int min_level, gfn_t gfn);
 void linux_tell_walk(struct kvm_mmu_page *root, int min_level, gfn_t gfn)
 {
     struct kvm *kvm = face_now ? face_now->kvm : NULL;
