@@ -40,7 +40,7 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
 	check-c check-swift check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites \
-	fuzz fuzz-clang check-fuzz
+	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs
 
 all: lib tools
 
@@ -62,6 +62,8 @@ help:
 	@echo 'make torture      the torture and stress tests: the MMU twice $(SECONDS_TORTURE) s (SECONDS_TORTURE=N),'
 	@echo '                  RCU $(SECONDS_TORTURE_RCU) s (SECONDS_TORTURE_RCU=N), exits of $(PROCESSES_TORTURE) processes (PROCESSES_TORTURE=N)'
 	@echo 'make fuzz         random calls of the whole C interface for $(SECONDS_FUZZ) s (SECONDS_FUZZ=N); fuzz-clang: by libFuzzer'
+	@echo 'make linux        Linux'"'"'s own TDP MMU behind the same header, in build/linux: Debian'"'"'s source, or LINUX=TREE'
+	@echo 'make check-linux  the C tests on it; check-linux-bugs: bugs put into a copy of its tree, is each found?'
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
@@ -149,6 +151,19 @@ fuzz-clang: lib
 	@mkdir -p $(B)/fuzz-corpus
 	"$$(sh scripts/toolchain.sh)/bin/clang" -fsanitize=fuzzer -DLIBFUZZER -o $(B)/fuzz_clang $(FUZZ_BUILD) -Wl,-rpath,'$$ORIGIN'
 	@$(B)/fuzz_clang -max_len=6000 -timeout=20 -max_total_time=$(SECONDS_FUZZ) $(B)/fuzz-corpus
+
+# Linux's own TDP MMU ---------------------------------------------------------
+
+linux: lib
+	@python3 linux/build.py .build-embedded/release/libtdpmmu-objects.a
+
+check-linux: linux
+	@sh scripts/need.sh check
+	@python3 linux/check.py
+
+check-linux-bugs: lib
+	@sh scripts/need.sh check
+	@python3 linux/bugs.py .build-embedded/release/libtdpmmu-objects.a $(BUGS)
 
 bench-rcu: lib
 	@sh scripts/need.sh check

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Bugs of linux/bugs.txt, put one by one into a copy of the kernel's tree: does the C suite find each?
+
+bugs.py ARCHIVE [NAME]...    ARCHIVE: the project's objects
+
+The same can be done by hand, with any patch: docs/LINUX.md.
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import build
+import cut
+
+TOP = build.TOP
+# What of a tree build.py takes.
+PARTS = ["Makefile", "arch/x86/kvm", "include/linux", "virt/kvm", "lib/rbtree.c", "lib/interval_tree.c"]
+
+
+def read_list():
+    with open(os.path.join(build.HERE, "bugs.txt")) as file:
+        for line in file:
+            if line.strip() and not line.startswith("#"):
+                words = [word.strip() for word in re.split(r"(?<!\\) \| ", line)]
+                if len(words) != 6:
+                    sys.exit("linux/bugs.txt: six fields are wanted: " + line.strip())
+                yield words
+
+
+def copy_tree(tree, to):
+    shutil.rmtree(to, ignore_errors=True)
+    for part in PARTS:
+        source, target = os.path.join(tree, part), os.path.join(to, part)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if os.path.isdir(source):
+            shutil.copytree(source, target)
+        else:
+            shutil.copyfile(source, target)
+
+
+def put_in(tree, file, function, old, new):
+    path = os.path.join(tree, file if file.startswith(("include/", "virt/")) else "arch/x86/kvm/" + file)
+    piece = cut.SourceFile(path, file).cut(function).text.split("\n", 1)[1].rstrip("\n")
+    changed, count = re.subn(old, new, piece)
+    with open(path) as source:
+        text = source.read()
+    if not count or text.count(piece) != 1:
+        sys.exit("linux/bugs.txt: %s does not fit this tree's %s()" % (old, function))
+    with open(path, "w") as source:
+        source.write(text.replace(piece, changed))
+
+
+def main():
+    archive, names = os.path.abspath(sys.argv[1]), sys.argv[2:]
+    tree = os.path.abspath(os.environ["LINUX"]) if os.environ.get("LINUX") else build.debian_tree()
+    copy, out = os.path.join(TOP, "build", "linux-bug"), os.path.join(TOP, "build", "linux-bug-library")
+    missed, looked = [], 0
+    for name, file, function, old, new, programs in read_list():
+        if names and name not in names:
+            continue
+        looked += 1
+        copy_tree(tree, copy)
+        put_in(copy, file, function, old, new)
+        built = subprocess.run([sys.executable, os.path.join(build.HERE, "build.py"), archive, out],
+                               env=dict(os.environ, LINUX=copy), capture_output=True, text=True)
+        if built.returncode:
+            sys.exit("%s: %s" % (name, (built.stderr or built.stdout).strip()))
+        check = [sys.executable, os.path.join(build.HERE, "check.py"), "--once", "--library", out]
+        for program in programs.split():
+            check += ["--only", program]
+        found = subprocess.run(check, capture_output=True, text=True)
+        tests = re.findall(r"^(test_\w+ .*?) fails$", found.stdout, re.M)
+        print("%-30s %s" % (name, "found by " + ", ".join(tests[:3]) if tests else "NOT FOUND"), flush=True)
+        if not tests:
+            missed.append(name)
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.rmtree(out, ignore_errors=True)
+    print("bugs of the kernel's put into its own code: %d of %d found" % (looked - len(missed), looked))
+    sys.exit(1 if missed or not looked else 0)
+
+
+if __name__ == "__main__":
+    main()
