@@ -26,7 +26,7 @@ SONAME := libtdpmmu.so.1
 LIBRARY := $(B)/$(SONAME)
 HEADERS := $(wildcard include/*.h include/tdpmmu/*.h)
 SOURCES := $(shell find Sources include -type f 2>/dev/null) Package.swift
-TOOL_MODULES := $(foreach module,KernelTrace Replay tdpmmuctl CZlib,Sources/$(module)/%)
+TOOL_MODULES := $(foreach module,KernelTrace LibraryClient Replay OperationLists tdpmmuctl CZlib,Sources/$(module)/%)
 LIBRARY_SOURCES := $(filter-out $(TOOL_MODULES),$(SOURCES))
 TOOL_SOURCES := $(filter $(TOOL_MODULES) include/%,$(SOURCES)) Package.swift
 # SwiftPM would take CC for its own clang.

@@ -50,13 +50,16 @@ let client: [LinkerSetting] = [
 let tools: [Target] = [
     .systemLibrary(name: "CZlib", path: "Sources/CZlib"),
     .target(name: "KernelTrace", dependencies: ["CZlib"]),
-    .target(name: "Replay", dependencies: ["KernelTrace", "CTDPMMU"], linkerSettings: client),
+    .target(name: "LibraryClient", dependencies: ["KernelTrace", "CTDPMMU"], linkerSettings: client),
+    .target(name: "Replay", dependencies: ["LibraryClient"]),
+    .target(name: "OperationLists", dependencies: ["LibraryClient"]),
     .executableTarget(
         name: "tdpmmuctl",
-        dependencies: ["Replay", .product(name: "ArgumentParser", package: "swift-argument-parser",
+        dependencies: ["Replay", "OperationLists", .product(name: "ArgumentParser", package: "swift-argument-parser",
                                           condition: .when(traits: ["Tools"]))]),
     .target(name: "RecordedTraces", dependencies: ["KernelTrace"], path: "Tests/RecordedTraces"),
     .testTarget(name: "KernelTraceTests", dependencies: ["KernelTrace", "RecordedTraces"]),
+    .testTarget(name: "OperationListsTests", dependencies: ["OperationLists"]),
     .testTarget(name: "ReplayTests", dependencies: ["Replay", "RecordedTraces"]),
     .testTarget(name: "tdpmmuctlTests", dependencies: ["tdpmmuctl", "RecordedTraces"]),
     .testTarget(name: "SyncTests", dependencies: ["Sync"]),

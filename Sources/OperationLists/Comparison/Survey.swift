@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+/// How many lists were compared, by what they have.
+package struct Survey {
+    package struct Row {
+        package var lists = 0, operations = 0, differences = 0
+    }
+
+    package private(set) var total = Row()
+    package private(set) var rows: [String: Row] = [:]
+
+    package init() {}
+
+    package mutating func note(_ list: OperationList, isDifferent: Bool) {
+        total.add(list, isDifferent)
+        for feature in list.features { rows[feature, default: Row()].add(list, isDifferent) }
+    }
+}
+
+extension Survey.Row {
+    fileprivate mutating func add(_ list: OperationList, _ isDifferent: Bool) {
+        lists += 1
+        operations += list.operations.count
+        differences += isDifferent ? 1 : 0
+    }
+}
