@@ -5,6 +5,8 @@ import KernelTrace
 /// A file that can be loaded as libtdpmmu.so.1, opened.
 package final class LibraryFile {
     package static let soname = "libtdpmmu.so.1"
+    /// Tells a command that it runs in a process of its own, with the library that was given.
+    package static let isPreloadedFlag = "preloaded"
 
     package let path: String
     /// Open as long as this is there, and closed when another program is executed.

@@ -48,8 +48,8 @@ struct Comparison {
             let progress = Progress()
             defer { progress.clear() }
             progress.show("\(found.name) differs; shortening it")
-            let shortest = try comparer.shortest(list, difference) { progress.show("\(found.name) differs; \($0) operations left") }
-            (list, difference) = (shortest.list, shortest.found)
+            let shortest = try comparer.shortest(list) { progress.show("\(found.name) differs; \($0) operations left") }
+            if let shortest { (list, difference) = (shortest.list, shortest.found) }
         }
         let text = "# \(found.name) differs\n" + (try comparer.report(list, difference).text)
         try Output.print("\n" + text, terminator: "")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import ArgumentParser
 import KernelTrace
+import LibraryClient
 import Replay
 
 struct ReplayCommand: ParsableCommand {
@@ -17,6 +18,9 @@ struct ReplayCommand: ParsableCommand {
             With --guest only what userspace, the guest and the host did is taken from the trace: \
             which faults there were, which pages the host had for them and what it took away. The \
             level, the protection, when to split and what to zap must come out of the library alike.
+
+            With --library the library in FILE is the one that is compared with the kernel: the tool runs once more, \
+            in a process that has loaded it.
 
             Exit status: 0 all equal, 1 differences, or output that cannot be written, 2 input that cannot be replayed, 64 wrong usage.
             """)
@@ -36,6 +40,12 @@ struct ReplayCommand: ParsableCommand {
         """, valueName: "trace"))
     var record: String?
 
+    @Option(help: ArgumentHelp("Replay with this libtdpmmu.so.1.", valueName: "file"), completion: .file())
+    var library: String?
+
+    @Flag(help: .hidden)
+    var preloaded = false
+
     @Option(help: ArgumentHelp("Show this many differences of each file.", valueName: "count"))
     var show = 1
 
@@ -46,6 +56,30 @@ struct ReplayCommand: ParsableCommand {
     }
 
     func run() throws {
+        if preloaded {
+            try LoadedLibrary.requirePreloaded()
+        } else if let library {
+            throw try runAgain(with: try LibraryFile(library))
+        }
+        try replayAll()
+    }
+
+    /// The same arguments, but in a process that has loaded the library.
+    private func runAgain(with library: LibraryFile) throws -> ExitCode {
+        let arguments = CommandLine.arguments.dropFirst()
+        let command = [Self.configuration.commandName ?? "", "--\(LibraryFile.isPreloadedFlag)"]
+        // Behind the name of this command, wherever that stands.
+        let end = try ToolProcess(arguments: command + arguments.dropFirst(), library: library).wait()
+        switch end {
+        case .exited(ToolProcess.loaderFailed): throw library.refused
+        case .exited(let status): return ExitCode(status)
+        case .killed:
+            printError("tdpmmuctl: \(library.path): the replay \(end)")
+            return ExitCode(1)
+        }
+    }
+
+    private func replayAll() throws {
         try refuseToOverwriteInput()
         var reports: [Report] = []
         var isBad = false, isUnwritten = false
@@ -66,6 +100,7 @@ struct ReplayCommand: ParsableCommand {
             printError("tdpmmuctl: dump files only; name the traces beside them")
             isBad = true
         }
+        if let library, !reports.isEmpty { try Output.print("with \(library), \(LoadedLibrary.version)") }
         if !reports.isEmpty { try Output.print(ReportTable.text(reports)) }
         for report in reports { try Self.printDifferences(report) }
         if isBad { throw ExitCode(2) }

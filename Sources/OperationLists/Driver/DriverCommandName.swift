@@ -3,5 +3,4 @@
 /// How the tool asks itself to be a driver of lists.
 package enum DriverCommandName {
     package static let hidden = "perform-lists"
-    package static let isPreloaded = "--preloaded"
 }

@@ -21,7 +21,7 @@ package final class DriverProcess {
 
     private let library: LibraryFile?
     /// A process that has not said a word for so long hangs.
-    private let patienceSeconds: Int
+    package var patienceSeconds: Int
     private var running: Running?
     /// Requests without a reply, oldest first.
     private var requests: [[UInt8]] = []
@@ -48,8 +48,8 @@ package final class DriverProcess {
 
     package var waiting: Int { requests.count }
 
-    package func perform(_ list: OperationList, showing index: Int? = nil) {
-        let request = DriverProtocol.request(list, showing: index)
+    package func perform(_ list: OperationList, _ manner: PerformingManner) {
+        let request = DriverProtocol.request(list, manner)
         if requests.isEmpty { lastHeard = Self.now }
         requests.append(request)
         unsent += request
@@ -67,7 +67,7 @@ package final class DriverProcess {
 /// Its life.
 extension DriverProcess {
     private func start() throws(BadInput) {
-        let arguments = [DriverCommandName.hidden] + (library == nil ? [] : [DriverCommandName.isPreloaded])
+        let arguments = [DriverCommandName.hidden] + (library == nil ? [] : ["--\(LibraryFile.isPreloadedFlag)"])
         var streams = try Streams()
         do throws(BadInput) {
             let process = try ToolProcess(arguments: arguments, library: library, streams: streams.theirs)

@@ -10,10 +10,10 @@ package enum ListDriver {
         try write("\(DriverProtocol.ready) \(LoadedLibrary.version)\n")
         while let request = readLine() {
             let words = request.split(separator: " ")
-            guard words.count == 2, words[0] == DriverProtocol.perform else {
+            guard words.count == 2, words[0] == DriverProtocol.perform, let manner = PerformingManner(word: words[1]) else {
                 throw BadInput(file: "standard input", line: 0, problem: "not what a driver of lists is asked for: \(request)")
             }
-            try perform(try readList(), showing: Int(words[1]))
+            try perform(try readList(), manner)
         }
     }
 
@@ -29,21 +29,21 @@ package enum ListDriver {
         return parser.list ?? OperationList(Setup(), [])
     }
 
-    /// Where something is to be shown, each answer is written at once: the library may end the process at the next.
-    private static func perform(_ list: OperationList, showing shown: Int?) throws {
+    private static func perform(_ list: OperationList, _ manner: PerformingManner) throws {
         var output = ""
         var index = 0
         let performer = Performer(list.setup)
         func answer(_ body: () -> String) throws {
             performer.vm?.observations = Observations()
-            performer.vm?.observations.keepsTexts = shown == index
+            let isShown = manner == .showing(index)
+            performer.vm?.observations.keepsTexts = isShown
             let result = body()
             output += Witness.line(result, performer.vm)
             output += "\n"
-            if shown == index {
+            if isShown {
                 for detail in Witness.details(performer.vm) { output += "\(DriverProtocol.detail)\(detail)\n" }
             }
-            if shown != nil {
+            if manner != .fast {
                 try write(output)
                 output = ""
             }

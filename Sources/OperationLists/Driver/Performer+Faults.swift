@@ -44,6 +44,7 @@ extension Performer {
     }
 
     private func access(_ call: Call, _ vcpu: OpaquePointer) -> String {
+        guard tdpmmu_vcpu_root(vcpu) != nil else { return "no root" }
         let level = Int(tdpmmu_cpu_access(vcpu, call[1] << 12, call[2] & ~Access.present, nil))
         return level > 0 ? "level \(level)" : level == 0 ? "fault" : text(status: level)
     }
@@ -57,6 +58,7 @@ extension Performer {
     }
 
     private func walk(_ call: Call, _ vcpu: OpaquePointer) -> String {
+        guard tdpmmu_vcpu_root(vcpu) != nil else { return "no root" }
         var sptes = [UInt64](repeating: 0, count: 8), rootLevel: Int32 = 0
         let leaf = insideRCU { Int(kvm_tdp_mmu_get_walk(vcpu, call[1] << 12, &sptes, &rootLevel)) }
         guard leaf > 0, leaf <= rootLevel, rootLevel < 8 else { return "leaf=\(leaf)" }
