@@ -19,6 +19,7 @@ SECONDS_TORTURE ?= 10
 SECONDS_TORTURE_RCU ?= 600
 SECONDS_FUZZ ?= 60
 REPETITIONS ?= 9
+LISTS ?= 300
 export SWIFT
 
 B := build
@@ -37,7 +38,7 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 
 .PHONY: all demo check lib tools install uninstall symbols torture bench-rcu clean help \
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
-	check-c check-swift check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
+	check-c check-swift check-traces check-lists check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit \
 	fuzz fuzz-clang check-fuzz
 
@@ -48,7 +49,7 @@ help:
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
 	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c fuzz torture'
-	@echo '                  swift traces readme install'
+	@echo '                  swift traces lists readme install'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
@@ -154,6 +155,10 @@ check-swift: lib
 
 check-traces: all
 	@sh scripts/check-traces.sh
+
+# Beside Linux's own code, if `make linux` has built it: LISTS=10000 takes some minutes.
+check-lists: all
+	@sh scripts/check-lists.sh $(LISTS)
 
 check-readme: lib
 	@sh scripts/check-readme.sh

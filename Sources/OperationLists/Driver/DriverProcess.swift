@@ -3,14 +3,6 @@ import Glibc
 import KernelTrace
 import LibraryClient
 
-/// What a library made of a list.
-package struct Reply: Equatable {
-    /// The answers, a line each, with their details.
-    package var text: [UInt8]
-    /// How the process ended in the middle of it, and what it said then; nil if it did not.
-    package var failure: String?
-}
-
 /// A process that performs lists with one library.  Lists wait in line, so that it always has one to do; if it
 /// ends, or does not come forward, in the middle of one, that is its reply, and a new process does the next.
 package final class DriverProcess {
