@@ -17,12 +17,13 @@ struct Comparison {
         var survey = Survey(), first: Found?
         try comparer.compare(count, { generator.list(seed: seed, number: $0) }) { list, difference in
             if let difference, first == nil { first = ("list \(survey.total.lists) of seed \(seed)", list, difference) }
-            survey.note(list, isDifferent: difference != nil)
+            survey.note(list, difference)
             progress.show("\(survey.total.lists) of \(count) lists, \(survey.total.differences) differ")
             return difference == nil || goesOn
         }
         progress.clear()
         try Output.print(SurveyTable.text(survey))
+        if survey.kinds.count > 1 { try Output.print("\n\(SurveyTable.kinds(survey))") }
         guard let first else { return false }
         try tell(first, isShortened: true)
         return true

@@ -8,6 +8,8 @@ package final class Comparer {
     package var judge = Judge()
     /// So many lists are under way: while one library is still at one, the other may begin the next.
     private static let listsAhead = 4
+    /// Where each try hangs, a list may not become as short as it can be.
+    private static let shorteningSeconds = 180
 
     package init(_ drivers: [DriverProcess]) { self.drivers = drivers }
 
@@ -54,6 +56,8 @@ package final class Comparer {
         guard let found = try difference(list) else { return nil }
         var shrinker = Shrinker { [self] list throws(BadInput) in try difference(list) }
         shrinker.onProgress = onProgress
+        let end = DriverProcess.now + Self.shorteningSeconds
+        shrinker.hasTime = { DriverProcess.now < end }
         let shortest = try withLessPatience { () throws(BadInput) in try shrinker.shortest(list, found) }
         // What was only slow is no difference.
         guard let confirmed = try difference(shortest.list) else { return (list, found) }

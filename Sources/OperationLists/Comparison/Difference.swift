@@ -20,6 +20,16 @@ package struct Difference: Equatable {
         list.operations.indices.contains(index - 1) ? list.operations[index - 1] : nil
     }
 
+    /// The operation and what of it, in a word or two.
+    package func kind(in list: OperationList) -> String {
+        let name = operation(of: list)?.kind.rawValue ?? (index == 0 ? "the VM's making" : "the VM's end")
+        return switch cause {
+        case .fields(let fields): "\(name): \(fields.first?.rawValue ?? "")"
+        case .failure: "\(name): crash or hang"
+        case .expectation: "\(name): expectation"
+        }
+    }
+
     /// Is it the same thing that goes wrong, in a shorter list?
     func isLike(_ other: Difference, _ list: OperationList, _ otherList: OperationList) -> Bool {
         guard operation(of: list)?.kind == other.operation(of: otherList)?.kind else { return false }

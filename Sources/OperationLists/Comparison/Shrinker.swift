@@ -8,6 +8,8 @@ package struct Shrinker {
     private let difference: (OperationList) throws(BadInput) -> Difference?
     /// So many lists are tried, no more.
     package var limit = 5000
+    /// Asked before each.
+    package var hasTime: () -> Bool = { true }
     package var onProgress: ((_ operations: Int) -> Void)?
 
     package init(_ difference: @escaping (OperationList) throws(BadInput) -> Difference?) { self.difference = difference }
@@ -23,7 +25,7 @@ package struct Shrinker {
         var state = State(list: list, found: found, wanted: (list, found))
         cutBehind(&state)
         var piece = max(1, state.list.operations.count / 2)
-        while state.tries < limit {
+        while goesOn(state) {
             let isShorter = try leaveOut(piece, &state)
             if piece > 1 {
                 piece /= 2
@@ -43,7 +45,7 @@ package struct Shrinker {
     /// Whether a shorter list was found.
     private func leaveOut(_ piece: Int, _ state: inout State) throws(BadInput) -> Bool {
         var start = 0, isShorter = false
-        while start < state.list.operations.count, state.tries < limit {
+        while start < state.list.operations.count, goesOn(state) {
             var shorter = state.list
             shorter.operations.removeSubrange(start..<min(start + piece, shorter.operations.count))
             if try take(shorter, &state) {
@@ -58,13 +60,13 @@ package struct Shrinker {
     /// Words of `init` that have no part in it, arguments that may be left out, what need not come in the middle.
     private func simplify(_ state: inout State) throws(BadInput) -> Bool {
         var isSimpler = false
-        for word in state.list.setup.wordNames where state.tries < limit {
+        for word in state.list.setup.wordNames where goesOn(state) {
             var simpler = state.list
             simpler.setup.putBack(word)
             if simpler.setup != state.list.setup, try take(simpler, &state) { isSimpler = true }
         }
         var index = 0
-        while index < state.list.operations.count, state.tries < limit {
+        while index < state.list.operations.count, goesOn(state) {
             let operation = state.list.operations[index]
             if operation.arguments.count > operation.kind.signature.required {
                 var simpler = state.list
@@ -78,6 +80,8 @@ package struct Shrinker {
         }
         return isSimpler
     }
+
+    private func goesOn(_ state: State) -> Bool { state.tries < limit && hasTime() }
 
     private func take(_ list: OperationList, _ state: inout State) throws(BadInput) -> Bool {
         state.tries += 1

@@ -8,12 +8,15 @@ package struct Survey {
 
     package private(set) var total = Row()
     package private(set) var rows: [String: Row] = [:]
+    /// How many lists differ first in what.
+    package private(set) var kinds: [String: Int] = [:]
 
     package init() {}
 
-    package mutating func note(_ list: OperationList, isDifferent: Bool) {
-        total.add(list, isDifferent)
-        for feature in list.features { rows[feature, default: Row()].add(list, isDifferent) }
+    package mutating func note(_ list: OperationList, _ difference: Difference?) {
+        total.add(list, difference != nil)
+        for feature in list.features { rows[feature, default: Row()].add(list, difference != nil) }
+        if let difference { kinds[difference.kind(in: list), default: 0] += 1 }
     }
 }
 

@@ -49,7 +49,8 @@ package final class DriverProcess {
 
     package func takeReply() -> Reply? { replies.isEmpty ? nil : replies.removeFirst() }
 
-    private static var now: Int {
+    /// Seconds of a clock that only goes forward.
+    static var now: Int {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         return time.tv_sec

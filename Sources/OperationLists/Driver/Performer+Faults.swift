@@ -49,7 +49,9 @@ extension Performer {
         return level > 0 ? "level \(level)" : level == 0 ? "fault" : text(status: level)
     }
 
+    /// Where the host invalidates, the kernel tries again until a signal comes.
     private func prefault(_ call: Call, _ vcpu: OpaquePointer) -> String {
+        guard call.vm.invalidations.isEmpty else { return "not while the host invalidates" }
         var range = kvm_pre_fault_memory()
         range.gpa = call[1] << 12
         range.size = call[2] << 12
