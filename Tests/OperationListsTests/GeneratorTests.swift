@@ -88,7 +88,7 @@ final class GeneratorTests: XCTestCase {
     static func answers(_ list: OperationList) -> [Answer] {
         let performer = Performer(list.setup)
         func answer(_ body: () -> String) -> Answer {
-            performer.vm?.observations = Observations()
+            performer.vm?.beginOperation(keepsTexts: false)
             let result = body()
             return Answer(line: Witness.line(result, performer.vm)[...])
         }

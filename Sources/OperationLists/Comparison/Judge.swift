@@ -10,6 +10,8 @@ package struct Judge {
     private static let departures: [OperationKind: Set<Answer.Field>] = [
         // One flush for each valid root, which the kernel's only caller has no need of.
         .zapall: [.flushes],
+        // CPUs that log are asked to leave the guest first.
+        .resetring: [.requests],
     ]
 
     package func difference(_ list: OperationList, _ replies: [Reply]) -> Difference? {

@@ -34,9 +34,8 @@ package enum ListDriver {
         var index = 0
         let performer = Performer(list.setup)
         func answer(_ body: () -> String) throws {
-            performer.vm?.observations = Observations()
             let isShown = manner == .showing(index)
-            performer.vm?.observations.keepsTexts = isShown
+            performer.vm?.beginOperation(keepsTexts: isShown)
             let result = body()
             output += Witness.line(result, performer.vm)
             output += "\n"

@@ -49,8 +49,9 @@ extension Performer {
         return level > 0 ? "level \(level)" : level == 0 ? "fault" : text(status: level)
     }
 
-    /// Where the host invalidates, the kernel tries again until a signal comes.
+    /// Where the host invalidates, or the root is obsolete, the kernel tries again until a signal comes.
     private func prefault(_ call: Call, _ vcpu: OpaquePointer) -> String {
+        if let root = tdpmmu_vcpu_root(vcpu), root.pointee.role.invalid != 0 { return "no valid root" }
         guard call.vm.invalidations.isEmpty else { return "not while the host invalidates" }
         var range = kvm_pre_fault_memory()
         range.gpa = call[1] << 12

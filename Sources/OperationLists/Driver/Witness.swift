@@ -21,7 +21,7 @@ enum Witness {
     private static func counters(_ vm: TestVM) -> String {
         guard !vm.isDestroyed else { return "" }
         let stats = vm.stats
-        return "\(stats.pages_4k) \(stats.pages_2m) \(stats.pages_1g) \(stats.nx_splits) \(stats.yields)"
+        return "\(stats.pages_4k) \(stats.pages_2m) \(stats.pages_1g) \(stats.nx_splits) \(vm.yields)"
     }
 
     /// Each root, oldest first, as it is, and a sum over what is below it.
@@ -52,7 +52,7 @@ enum Witness {
         let stats = vm.isDestroyed ? nil : vm.stats
         if let stats {
             lines.append("counters pages 4k \(stats.pages_4k) 2m \(stats.pages_2m) 1g \(stats.pages_1g), "
-                         + "nx splits \(stats.nx_splits), yields \(stats.yields)")
+                         + "nx splits \(stats.nx_splits), yields \(vm.yields)")
         }
         insideRCU {
             for root in vm.roots {

@@ -26,7 +26,7 @@ struct ListWriter {
     /// Some root may be invalid, and vCPUs may be without one.
     var hasStaleRoots = false
     var openInvalidations = 0
-    private var isYielding = false
+    private(set) var isYielding = false
 
     init(_ setup: Setup, _ options: GeneratorOptions, _ random: RandomNumbers) {
         (self.setup, self.options, self.random) = (setup, options, random)

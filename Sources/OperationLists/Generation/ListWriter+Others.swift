@@ -91,7 +91,9 @@ extension ListWriter {
             settle()
             add(.nx, random.below(2))
             loadSomeOrAll()
-        case .recover: add(.recover, random.element([1, 2, 3, 60]))
+        // docs/KERNELS.md: the kernel's recovery gives way between two tables.
+        case .recover where !isYielding: add(.recover, random.element([1, 2, 3, 60]))
+        case .recover: break
         case .switchEager: add(.eager, random.below(2))
         case .invalidation: writeInvalidation(index)
         case .hostAge: writeHostAge(index)

@@ -13,11 +13,13 @@ struct Observations {
         }
     }
 
-    var keepsTexts = false
+    let keepsTexts: Bool
     private(set) var changes = Sum(), flushes = Sum(), requests = Sum()
     private(set) var warnings = 0
     /// Of each kind of what was told, in order.
     private(set) var texts: [(field: Answer.Field, text: String)] = []
+
+    init(keepsTexts: Bool = false) { self.keepsTexts = keepsTexts }
 
     mutating func change(addressSpace: Int, gfn: UInt64, level: Int, old: UInt64, new: UInt64) {
         let (old, new) = (RenamedEntry.value(old, level: level), RenamedEntry.value(new, level: level))

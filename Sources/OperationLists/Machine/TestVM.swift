@@ -15,6 +15,8 @@ final class TestVM {
     /// Ranges of host addresses that are being invalidated.
     var invalidations: [(start: UInt64, end: UInt64)] = []
     var observations = Observations()
+    /// When the operation began.
+    private var yieldsBefore: UInt64 = 0
     /// No fault maps higher.
     var largestLevel = 3
     var yielding = Yielding()
@@ -99,6 +101,16 @@ extension TestVM {
             && Int(page.role.level) == setup.rootLevel
     }
 
+    /// All that is told from here on is told of one operation.
+    func beginOperation(keepsTexts: Bool) {
+        observations = Observations(keepsTexts: keepsTexts)
+        yielding.beginOperation()
+        if !isDestroyed { yieldsBefore = stats.yields }
+    }
+
+    /// Of this operation.
+    var yields: UInt64 { stats.yields &- yieldsBefore }
+
     var stats: tdpmmu_stats {
         var stats = tdpmmu_stats()
         tdpmmu_get_stats(kvm, &stats, MemoryLayout<tdpmmu_stats>.size)
@@ -109,10 +121,13 @@ extension TestVM {
 /// When walks give way, and what comes then.
 struct Yielding {
     /// Every so many times that a walk asks; 0: never.
-    var every: UInt64 = 0 { didSet { asked = 0 } }
+    var every: UInt64 = 0
+    /// Since the operation began: what one library asks more than the other moves no later yield.
     private var asked: UInt64 = 0
     /// Operations to be made when walks have given way so many times more.
     var waiting: [(countdown: UInt64, operation: Operation)] = []
+
+    mutating func beginOperation() { asked = 0 }
 
     mutating func isWanted() -> Bool {
         guard every > 0 else { return false }
