@@ -20,6 +20,7 @@ SECONDS_TORTURE_RCU ?= 600
 PROCESSES_TORTURE ?= 100000
 SECONDS_FUZZ ?= 60
 REPETITIONS ?= 9
+LISTS ?= 300
 export SWIFT
 
 B := build
@@ -27,7 +28,7 @@ SONAME := libtdpmmu.so.1
 LIBRARY := $(B)/$(SONAME)
 HEADERS := $(wildcard include/*.h include/tdpmmu/*.h)
 SOURCES := $(shell find Sources include -type f 2>/dev/null) Package.swift
-TOOL_MODULES := $(foreach module,KernelTrace Replay tdpmmuctl CZlib,Sources/$(module)/%)
+TOOL_MODULES := $(foreach module,KernelTrace LibraryClient Replay OperationLists tdpmmuctl CZlib,Sources/$(module)/%)
 LIBRARY_SOURCES := $(filter-out $(TOOL_MODULES),$(SOURCES))
 TOOL_SOURCES := $(filter $(TOOL_MODULES) include/%,$(SOURCES)) Package.swift
 # SwiftPM would take CC for its own clang.
@@ -38,7 +39,7 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 
 .PHONY: all demo check lib tools install uninstall symbols torture bench-rcu clean help \
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
-	check-c check-swift check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
+	check-c check-swift check-traces check-lists check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites \
 	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs
 
@@ -49,7 +50,7 @@ help:
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
 	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c fuzz torture'
-	@echo '                  swift traces readme install'
+	@echo '                  swift traces lists readme install'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
@@ -174,6 +175,10 @@ check-swift: lib
 
 check-traces: all
 	@sh scripts/check-traces.sh
+
+# Beside Linux's own code, if `make linux` has built it: LISTS=10000 takes some minutes.
+check-lists: all
+	@sh scripts/check-lists.sh $(LISTS)
 
 check-readme: lib
 	@sh scripts/check-readme.sh

@@ -307,6 +307,42 @@ static void flushes_are_those_of_linux(void **state)
     }
 }
 
+static unsigned flushes_before;
+
+static void note_flushes(struct asked *a)
+{
+    flushes_before = a->flushes;
+}
+
+/* Where only bits change, the flush is the caller's even if the walk gives way. */
+static void no_flush_for_bits_before_a_yield(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 3; k++) {
+        struct asked *a = asked_world(kinds[k], 0, true);
+
+        for (int clears_dirty = 0; clears_dirty < 2; clears_dirty++) {
+            const struct kvm_memory_slot *slot;
+
+            for (gfn_t gfn = 0; gfn < 8; gfn++)
+                guest_write(a->vcpus[0], gfn);
+            a->flushes = 0;
+            flushes_before = 99;
+            a->on_yield = note_flushes;
+            rcu_read_lock();
+            slot = tdpmmu_id_to_memslot(a->kvm, 0, 0);
+            rcu_read_unlock();
+            read_lock(&a->kvm->mmu_lock);
+            assert_true(clears_dirty ? kvm_tdp_mmu_clear_dirty_slot(a->kvm, slot) : kvm_tdp_mmu_wrprot_slot(a->kvm, slot, 1));
+            read_unlock(&a->kvm->mmu_lock);
+            assert_int_equal(flushes_before, 0);
+            assert_int_equal(a->flushes, 0);
+        }
+        tdpmmu_destroy_vm(a->kvm);
+        assert_int_equal(a->warnings, 0);
+    }
+}
+
 static void *delete_the_slot(void *done)
 {
     assert_int_equal(delete_slot(asked.kvm, 0), 0);
@@ -442,6 +478,7 @@ int main(void)
         cmocka_unit_test(invalidation_waits_for_accesses),
         cmocka_unit_test(vcpus_come_and_go),
         cmocka_unit_test(flushes_are_those_of_linux),
+        cmocka_unit_test(no_flush_for_bits_before_a_yield),
         cmocka_unit_test(a_deletion_waits_for_a_fast_zap),
         cmocka_unit_test(refused_where_a_slot_change_would_wait),
         cmocka_unit_test(not_destroyed_where_it_is_used),

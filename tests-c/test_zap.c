@@ -439,6 +439,37 @@ static void map_where_chosen(void *ctx, struct kvm *kvm)
 }
 
 /*
+ * Two roots of one address space hold pages of a range, one of them obsolete.  The walk below the valid
+ * one, which is the first, owes a flush; that is paid when the walk below the other gives way.
+ */
+static void debts_of_others_are_paid_before_a_yield(void **state)
+{
+    struct tdpmmu_ops ops = { .yield_at = yield_where_chosen, .yielded = map_where_chosen };
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_NPT, .ops = &ops });
+    struct kvm_vcpu *late = tdpmmu_create_vcpu(w->kvm, 77);
+
+    (void)state;
+    assert_int_equal(kvm_mmu_load(late), 0);
+    map_pages(w, 3, 5, 1);
+    write_lock(&w->kvm->mmu_lock);
+    kvm_tdp_mmu_invalidate_all_roots(w->kvm);
+    write_unlock(&w->kvm->mmu_lock);
+    assert_int_equal(kvm_mmu_load(w->vcpu), 0);
+    map_pages(w, 500, 1, 1);
+    world_forget(w);
+    memset(&chosen, 0, sizeof(chosen));
+    chosen.yield_at = 4;
+    /* Below the valid root it gives way before it owes anything, below the other afterwards. */
+    assert_false(unmap(w, 0, 0, 0, 501, true, false));
+    assert_int_equal(chosen.yields, 2);
+    assert_int_equal(w->flush_count, 1);
+    assert_true(w->flush[0].in_rcu);
+    tdpmmu_destroy_vcpu(late);
+    assert_no_warning(w);
+    world_free(w);
+}
+
+/*
  * A race without a second thread: a page comes back behind a zap that stands, and one before it.
  * To put bugs in: in yield() of MMU/Walk.swift flush late; or in payNow() of PageTable/OwedFlush.swift
  * forget that it was paid.
@@ -584,6 +615,7 @@ int main(void)
         cmocka_unit_test(flush_calls),
         cmocka_unit_test(yields_by_callback),
         cmocka_unit_test(no_yield_unless_allowed),
+        cmocka_unit_test(debts_of_others_are_paid_before_a_yield),
         cmocka_unit_test(race_at_a_chosen_yield),
         cmocka_unit_test(yields_to_a_waiter),
         cmocka_unit_test(reader_keeps_the_table),

@@ -23,6 +23,8 @@ extension VM {
             if !wasAsked {
                 wasAsked = true
                 if rig.wantYieldHere(iter) { return .giveWay }
+                // Nor is anybody asked again before the walk has come forward from here.
+                iter.yielded_gfn = iter.next_last_level_gfn
             }
             wasAsked = false
             switch writer.linkTable(TableLink(), &iter, rcu) {

@@ -30,8 +30,9 @@ extension VM {
         of leaves: LeafRange, _ hold: inout Hold, owing flush: inout OwedFlush, clear: UInt64 = 0, set: UInt64 = 0
     ) -> Bool {
         let writer = SPTEWriter(self, hold)
-        var changed = false
-        writer.walkRoots(leaves.roots, leaves.range, &hold, owing: &flush) { iter, flush, rcu in
+        var changed = false, range = leaves.range
+        range.paysBeforeYielding = false
+        writer.walkRoots(leaves.roots, range, &hold, owing: &flush) { iter, flush, rcu in
             guard iter.isAtLeaf else { return .next }
             let new = SPTE(iter.old.raw & ~clear | set)
             guard new != iter.old else { return .next }

@@ -23,13 +23,16 @@ struct WalkRange {
     var end: GFN
     /// Whether to yield is asked at present leaves, not at each entry.
     var yieldsAtLeavesOnly = false
+    /// Whether all flushes that are owed are paid before the walk gives way.  Not where only bits
+    /// change: as in the kernel that is the caller's flush, whatever came in between.
+    var paysBeforeYielding = true
 }
 
 /// The walk that all range operations share:
 ///   1. enter RCU, and stand on the entry of the root that covers the range's start;
 ///   2. if a thread waits for mmu_lock, or the rig says so, and the walk has come forward since it
-///      last gave way (and, where the range says so, stands on a leaf): pay all flushes that are owed, leave RCU, let go of the lock; take them
-///      again, start over from the root at the gfn where the walk wanted to go, and go on with 2;
+///      last gave way (and, where the range says so, stands on a leaf): pay all flushes that are owed (if the range says so), leave RCU, let go
+///      of the lock; take them again, start over from the root at the gfn where the walk wanted to go, and go on with 2;
 ///   3. else visit the entry.  It says how to go on: next, again (the same entry, from 2), give way
 ///      (as in 2, asked by nobody), or stop;
 ///   4. next: step down if a table is there now, else aside, else up, and go on with 2;
@@ -83,7 +86,7 @@ extension SPTEWriter {
         let asksRig = vm.rig.areAskedToYield
         while iter.valid && iter.atGFN < range.end {
             if canYield && (!range.yieldsAtLeavesOnly || iter.isAtLeaf)
-                && yieldIfWanted(&iter, &flush, asksRig, &hold, &rcu) {
+                && yieldIfWanted(&iter, range, &flush, asksRig, &hold, &rcu) {
                 vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
                 iter.next(rcu)
                 continue
@@ -91,7 +94,7 @@ extension SPTEWriter {
             let visited = visit(&iter, &flush, rcu)
             if visited == .stop { break }
             if visited == .giveWay {
-                yield(&iter, &flush, &hold, &rcu)
+                yield(&iter, range, &flush, &hold, &rcu)
                 vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
             }
             if visited != .again { iter.next(rcu) }
@@ -144,19 +147,19 @@ extension SPTEWriter {
     /// since it last yielded; else it could yield for ever at one place.
     @inline(__always)
     private func yieldIfWanted<Hold: LockHold & ~Copyable>(
-        _ iter: inout tdp_iter, _ flush: inout OwedFlush, _ asksRig: Bool, _ hold: inout Hold, _ rcu: inout InsideRCU
+        _ iter: inout tdp_iter, _ range: WalkRange, _ flush: inout OwedFlush, _ asksRig: Bool, _ hold: inout Hold, _ rcu: inout InsideRCU
     ) -> Bool {
         guard iter.next_last_level_gfn != iter.yielded_gfn else { return false }
         guard vm.lock.needBreak || asksRig && vm.rig.wantYield(at: iter) else { return false }
-        yield(&iter, &flush, &hold, &rcu)
+        yield(&iter, range, &flush, &hold, &rcu)
         return true
     }
 
     @inline(__always)
     private func yield<Hold: LockHold & ~Copyable>(
-        _ iter: inout tdp_iter, _ flush: inout OwedFlush, _ hold: inout Hold, _ rcu: inout InsideRCU
+        _ iter: inout tdp_iter, _ range: WalkRange, _ flush: inout OwedFlush, _ hold: inout Hold, _ rcu: inout InsideRCU
     ) {
-        flush.payNow(rcu) { vm.flushAll() }
+        if range.paysBeforeYielding { flush.payNow(rcu) { vm.flushAll() } }
         letOthers(&hold, &rcu)
         iter.yielded = true
     }

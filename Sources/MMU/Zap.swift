@@ -40,23 +40,20 @@ extension VM {
         traceRoot(
             TDPMMU_TRACE_ZAP_LEAFS, table, start: range.start, end: range.end, canYield: canYield, flush: flush.isOwed)
         if table.role.isInvalid {
+            // Nothing is owed on its account, but what other roots owe is paid before this walk gives way, too.
             var none = owedFlush(for: table)
-            zapLeafs(root, range, canYield: canYield, writer, &hold, owing: &none)
+            writer.walk(root, range, &hold, canYield: canYield, owing: &flush) { iter, _, rcu in
+                if iter.isAtLeaf { _ = writer.set(&iter, .nonPresent, owing: &none) }
+                return .next
+            }
             flush.add(none)
         } else {
-            zapLeafs(root, range, canYield: canYield, writer, &hold, owing: &flush)
+            writer.walk(root, range, &hold, canYield: canYield, owing: &flush) { iter, flush, rcu in
+                if iter.isAtLeaf { _ = writer.set(&iter, .nonPresent, owing: &flush) }
+                return .next
+            }
         }
         traceReturn(TDPMMU_TRACE_ZAP_LEAFS_RET, flush.isOwed)
-    }
-
-    private func zapLeafs(
-        _ root: borrowing RootReference, _ range: WalkRange, canYield: Bool, _ writer: SPTEWriter,
-        _ hold: inout HeldForWrite, owing flush: inout OwedFlush
-    ) {
-        writer.walk(root, range, &hold, canYield: canYield, owing: &flush) { iter, flush, rcu in
-            if iter.isAtLeaf { _ = writer.set(&iter, .nonPresent, owing: &flush) }
-            return .next
-        }
     }
 
     /// Everything below one root.  In passes from the lowest level up, so that no step under the
