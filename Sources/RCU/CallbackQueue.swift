@@ -27,6 +27,7 @@ struct CallbackQueue {
 
     @inline(__always) private var busy: AtomicWord64 { shared(cp_callbacks_busy(queue)) }
     @inline(__always) private var select: AtomicWord64 { shared(cp_callbacks_select(queue)) }
+    @inline(__always) private var count: AtomicWord32 { shared(cp_callbacks_count(queue)) }
     @inline(__always) private func head(_ which: UInt64) -> AtomicWord {
         shared(cp_callbacks_head(queue) + Int(which))
     }
@@ -49,13 +50,18 @@ struct CallbackQueue {
     /// Owner.  Count an append; true each time it is worth telling.
     @inline(__always)
     func countOne() -> Bool {
-        queue.pointee.count &+= 1
-        return queue.pointee.count % PendingCallbacks.step == 0
+        // A load and a store, for nobody else writes it.
+        let now = count.pointee.load(ordering: .relaxed) &+ 1
+        count.pointee.store(now, ordering: .relaxed)
+        return now % PendingCallbacks.step == 0
     }
 
     /// How many of them PendingCallbacks has not been told of.  Read while the owner counts:
     /// about right is enough.
-    var countUntold: UInt32 { queue.pointee.count % PendingCallbacks.step }
+    var countUntold: UInt32 { count.pointee.load(ordering: .relaxed) % PendingCallbacks.step }
+
+    /// Owner.  None has been appended.
+    func forgetCount() { count.pointee.store(0, ordering: .relaxed) }
 
     /// Owner.  `next` of the element is nil.
     @inline(__always)
@@ -106,7 +112,7 @@ struct CallbackQueue {
         }
         own.known = 0
         PendingCallbacks.add(UInt64(own.countUntold))
-        own.queue.pointee.count = 0
+        own.forgetCount()
     }
 
     private func moveToOrphans(_ which: UInt64) {

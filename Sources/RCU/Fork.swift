@@ -31,7 +31,7 @@ enum ForkSupport {
         state.pointee.queues = nil
         if CallbackQueue.own.known != 0 {
             CallbackQueue.own.enlist()
-            CallbackQueue.own.queue.pointee.count = 0  // what is kept is counted below
+            CallbackQueue.own.forgetCount()  // what is kept is counted below
         }
         shared(cp_engine_barriers_done()).pointee.store(
             shared(cp_engine_barriers_wanted()).pointee.load(ordering: .relaxed), ordering: .relaxed)

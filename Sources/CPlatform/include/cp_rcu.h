@@ -20,13 +20,14 @@ struct cp_callbacks {
     uintptr_t tail[2];      /* address of the last next field, or of head; as head */
     uintptr_t known;        /* callback function seen last; 0 before the first */
     uint32_t fences;        /* 1: no membarrier, run full fences */
-    uint32_t count;         /* appended, ever; owner */
+    cp_shared32 count;      /* appended, ever; owner writes */
     struct cp_callbacks *_Nullable next; /* list of all queues; registry lock */
     struct cp_callbacks *_Nullable prev;
 };
 
 CP_AT(callbacks, busy)
 CP_AT(callbacks, select)
+CP_AT(callbacks, count)
 CP_AT_FIRST(callbacks, head)
 CP_AT_FIRST(callbacks, tail)
 
