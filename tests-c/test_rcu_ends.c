@@ -7,6 +7,7 @@
 #include "rcu_helpers.h"
 
 #include <errno.h>
+#include <link.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -200,6 +201,43 @@ static void exit_after_fork(const char *unused)
     CHECK(waitpid(child, &status, 0) == child && status == 0);
     rcu_barrier();
     exit(0);
+}
+
+static int inside_loader(struct dl_phdr_info *object, size_t size, void *ends)
+{
+    (void)object, (void)size;
+    CHECK(write(((const int *)ends)[1], "", 1) == 1);
+    for (;;)
+        pause();
+    return 1;
+}
+
+static void *stays_inside_loader(void *ends)
+{
+    dl_iterate_phdr(inside_loader, ends);
+    return NULL;
+}
+
+/* Another thread is in the loader, as one that starts the callback thread was once: in the child it is so for ever. */
+static void fork_beside_loader(const char *unused)
+{
+    int ends[2], status;
+    char byte;
+    pid_t child;
+
+    (void)unused;
+    CHECK(pipe(ends) == 0);
+    start(stays_inside_loader, ends);
+    CHECK(read(ends[0], &byte, 1) == 1);
+    child = fork();
+    if (child == 0) {
+        alarm(HANG_SECONDS / 2);
+        queue(3);
+        rcu_barrier();
+        exit(atomic_load(&ran) == 3 ? 0 : 1);
+    }
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    _exit(0);
 }
 
 /* No thread ------------------------------------------------------------------ */
@@ -646,7 +684,7 @@ static const struct run {
 } runs[] = {
 #define RUN(name) { #name, name }
     RUN(exit_beside_barriers), RUN(exit_with_callbacks), RUN(exit_beside_reader), RUN(exit_handler_queues),
-    RUN(exit_handler_forgets), RUN(exit_after_fork), RUN(no_thread), RUN(no_thread_srcu),
+    RUN(exit_handler_forgets), RUN(exit_after_fork), RUN(fork_beside_loader), RUN(no_thread), RUN(no_thread_srcu),
     RUN(barrier_beside_failing_start), RUN(cancelled_waits), RUN(cancelled_lock), RUN(late_signals),
     RUN(callback_ends_thread), RUN(callback_ends_waiter), RUN(callback_forgets_reader),
 };
@@ -765,6 +803,16 @@ static void waits_hold_cancellation_off(void **state)
     }
 }
 
+static void child_of_a_thread_in_the_loader(void **state)
+{
+    (void)state;
+    if (!mode_is("plain")) {
+        print_message("# fork_beside_loader: skipped: this mode's own runtime asks the loader when a thread starts\n");
+        skip();
+    }
+    good("fork_beside_loader", "");
+}
+
 static void late_thread_and_signals(void **state)
 {
     (void)state;
@@ -780,6 +828,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_exits),
         cmocka_unit_test(callbacks_left_at_exit),
+        cmocka_unit_test(child_of_a_thread_in_the_loader),
         cmocka_unit_test(run_no_thread),
         cmocka_unit_test(run_no_thread_srcu),
         cmocka_unit_test(run_barrier_beside_failing_start),

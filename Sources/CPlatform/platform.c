@@ -179,17 +179,20 @@ static int add_thread_local(struct dl_phdr_info *object, size_t size, void *sum)
 }
 
 /*
- * The C library takes the program's thread-local memory out of a thread's stack.  What is
- * left shall be what a thread has without any.
+ * The C library takes the program's thread-local memory out of a thread's stack: that of the objects
+ * that are there at start, since later ones get theirs elsewhere.  Counted at load, for
+ * dl_iterate_phdr() takes a lock of the loader that a forked child finds held for ever if another
+ * thread of its parent was inside.
  */
+static size_t thread_local_bytes;
+
+/* What is left shall be what a thread has without any. */
 static void set_stack_size(pthread_attr_t *attributes)
 {
-    size_t stack, page = (size_t)sysconf(_SC_PAGESIZE), thread_local_bytes = 0;
+    size_t stack, page = (size_t)sysconf(_SC_PAGESIZE);
 
-    if (pthread_attr_getstacksize(attributes, &stack))
-        return;
-    dl_iterate_phdr(add_thread_local, &thread_local_bytes);
-    pthread_attr_setstacksize(attributes, (stack + thread_local_bytes + page - 1) & ~(page - 1));
+    if (!pthread_attr_getstacksize(attributes, &stack))
+        pthread_attr_setstacksize(attributes, (stack + thread_local_bytes + page - 1) & ~(page - 1));
 }
 
 int cp_thread_start(uint64_t *thread, cp_thread_body body, void *argument)
@@ -408,6 +411,7 @@ __attribute__((constructor(101))) static void at_load(void)
     fences_forced = true;
 #endif
     cp_membarrier_renew();
+    dl_iterate_phdr(add_thread_local, &thread_local_bytes);
     cp_under_valgrind = valgrind_request(0, running_on_valgrind, 0, 0) != 0;
     exit_key_valid = pthread_key_create(&exit_key, run_thread_exit_hooks) == 0;
     pthread_atfork(run_fork_prepare, run_fork_parent, run_fork_child);

@@ -174,6 +174,9 @@ extension VM {
             unmapRange(
                 addressSpace: Int32(slot.as_id), start: GFN(slot.base_gfn),
                 end: GFN(slot.base_gfn + slot.npages), mayBlock: true, &hold, owing: &flush)
+            // A notifier that gave way in another slot may have zapped here already, and owe the flush still.
+            // (The kernel's slots change only when no invalidation runs.)
+            if isInvalidating { flush.owe() }
             flush.pay { flushAll() }
         }
         // The flush makes the kernel's vCPUs exit, and the slot's log is still there.
