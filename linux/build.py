@@ -35,7 +35,9 @@ HEADERS = ["arch/x86/kvm/mmu.h", "arch/x86/kvm/mmu/tdp_iter.h", "arch/x86/kvm/mm
 # Headers of the system, which a program and the kernel name alike.
 SYSTEM = {"linux/types.h", "asm/types.h", "linux/stddef.h", "linux/const.h", "linux/kvm.h"}
 # Exported names that are the project's on both sides; all others must be Linux's.
-OURS_HEADERS = ["rcu.h", "srcu.h", "lock.h", "rculist.h", "urcu_flavor.h"]
+OURS_HEADERS = re.compile(r"(s?rcu.*|lock|list|urcu_flavor)\.h")
+# Lists of the kernel's sort are the kernel's own.
+LISTS = re.compile(r"(rcu)?list.*\.h|urcu_flavor\.h")
 OURS = {"tdpmmu_set_warn_handler", "tdpmmu_version", "tdpmmu_trace_name", "tdpmmu_trace_ring_size",
         "tdpmmu_trace_read", "tdpmmu_trace_write"}
 GLUE = ["kvm_main", "x86", "mmu", "memory", "masks", "hooks", "events", "told", "face_vm",
@@ -146,7 +148,7 @@ def exported():
 
 def ours():
     text = ""
-    for name in OURS_HEADERS:
+    for name in filter(OURS_HEADERS.fullmatch, os.listdir(os.path.join(TOP, "include", "tdpmmu"))):
         with open(os.path.join(TOP, "include", "tdpmmu", name)) as file:
             text += file.read()
     return {name for name in exported() if name in OURS or re.search(r"\b%s\b" % name, text)}
@@ -159,9 +161,7 @@ def write(path, text):
 
 def face_header(out):
     """The public headers, with the structs that the kernel has too under names of their own."""
-    # Lists of the kernel's sort are the kernel's own.
-    headers = [name for name in sorted(os.listdir(os.path.join(TOP, "include", "tdpmmu")))
-               if name not in ("rculist.h", "urcu_flavor.h")]
+    headers = [name for name in sorted(os.listdir(os.path.join(TOP, "include", "tdpmmu"))) if not LISTS.fullmatch(name)]
     text = ('#pragma GCC visibility push(default)\n#include "tdpmmu_views.h"\n%s#include "tdpmmu_views_end.h"\n'
             '#pragma GCC visibility pop\n' % "".join('#include "tdpmmu/%s"\n' % name for name in headers))
     include = os.path.join(out, "include")
