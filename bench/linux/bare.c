@@ -31,6 +31,10 @@ void linux_bug(const char *function, const char *condition)
     abort();
 }
 
+/* The guest's pages have no struct page that would be marked; attributes of memory are looked up and not there. */
+void bare_see_pfn(kvm_pfn_t pfn) { WARN_ON(is_error_noslot_pfn(pfn)); }
+bool bare_is_private(struct kvm *kvm, gfn_t gfn) { __asm__ volatile("" : : "r"(kvm), "r"(gfn)); return false; }
+
 /* ---- locks: who must wait spins, and lets others run now and then --------------------------- */
 static void relax(unsigned int *turns)
 {

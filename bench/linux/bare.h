@@ -92,6 +92,10 @@ static inline void bare_write_unlock(rwlock_t *lock) { __atomic_store_n((u8 *)&l
 #define spin_lock(l) bare_spin_lock((u32 *)(l))
 #define spin_unlock(l) bare_spin_unlock((u32 *)(l))
 
+/* A volatile load, as in the kernel. */
+#undef rcu_dereference_raw
+#define rcu_dereference_raw(p) READ_ONCE(p)
+
 /* A fence that x86 does not need is one of the compiler's only. */
 #undef smp_wmb
 #define smp_wmb() barrier()
@@ -141,6 +145,18 @@ static inline kvm_pfn_t bare_host_pfn(const struct kvm_memory_slot *slot, gfn_t 
 }
 #define linux_host_pfn(slot, gfn, write, writable) bare_host_pfn((slot), (gfn), (writable))
 #define linux_mapping_level(kvm, gfn, slot) ((void)(kvm), (void)(gfn), (void)(slot), bare_mapping_level)
+
+/* Functions of other files of the kernel's, of which no work is left but that they are called. */
+void noinline bare_see_pfn(kvm_pfn_t pfn);
+bool noinline bare_is_private(struct kvm *kvm, gfn_t gfn);
+#undef kvm_set_pfn_dirty
+#define kvm_set_pfn_dirty(pfn) bare_see_pfn(pfn)
+#undef kvm_set_pfn_accessed
+#define kvm_set_pfn_accessed(pfn) bare_see_pfn(pfn)
+#undef kvm_release_pfn_clean
+#define kvm_release_pfn_clean(pfn) bare_see_pfn(pfn)
+#undef kvm_mem_is_private
+#define kvm_mem_is_private(kvm, gfn) bare_is_private((kvm), (gfn))
 
 /* ---- instead of linux/glue/face.h and told.h, for the files of linux/glue ------------------- */
 #define LINUX_FACE_H
