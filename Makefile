@@ -20,6 +20,9 @@ SECONDS_TORTURE_RCU ?= 600
 PROCESSES_TORTURE ?= 100000
 SECONDS_FUZZ ?= 60
 REPETITIONS ?= 9
+ROWS ?=
+PAGES ?= 18
+SCALE ?= 18 22 26 28
 LISTS ?= 300
 export SWIFT
 
@@ -37,10 +40,10 @@ EMBEDDED_BUILD := $(SWIFT_BUILD) --traits Embedded
 # No path of the building machine belongs into what is shipped.
 PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
 
-.PHONY: all demo check lib tools install uninstall symbols torture bench-rcu clean help \
+.PHONY: all demo check lib tools install uninstall symbols torture bench-rcu bench-mmu clean help \
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
 	check-c check-swift check-traces check-lists check-readme check-install check-torture check-tsan check-asan check-valgrind \
-	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites \
+	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites check-bench \
 	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs
 
 all: lib tools
@@ -50,7 +53,7 @@ help:
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
 	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c fuzz torture'
-	@echo '                  swift traces lists readme install'
+	@echo '                  bench swift traces lists readme install'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
@@ -66,6 +69,8 @@ help:
 	@echo 'make linux        Linux'"'"'s own TDP MMU behind the same header, in build/linux: Debian'"'"'s source, or LINUX=TREE'
 	@echo 'make check-linux  the C tests on it; check-linux-bugs: bugs put into a copy of its tree, is each found?'
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
+	@echo "make bench-mmu    the MMU beside Linux's own code, goals and ratios: docs/SPEED.md.  REPETITIONS=N, ROWS=regex,"
+	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
 
@@ -169,6 +174,14 @@ check-linux-bugs: lib
 bench-rcu: lib
 	@sh scripts/need.sh check
 	@sh bench/bench-rcu.sh $(REPETITIONS)
+
+bench-mmu: lib
+	@sh scripts/need.sh build
+	@python3 bench/bench_mmu.py --repetitions "$(REPETITIONS)" --rows "$(ROWS)" --pages "$(PAGES)" --scale "$(SCALE)"
+
+# Does the benchmark build, does each row run?  Our side alone; no time is looked at.
+check-bench: lib
+	@python3 bench/bench_mmu.py --check
 
 check-swift: lib
 	@python3 scripts/swifttests.py

@@ -2,10 +2,10 @@
 /*
  * The MMU's rows for one side: the library, or Linux's own code.
  *
- * bench_mmu [-n LOG2_PAGES] [-r REPETITIONS] [-t ROWS] [-s] [-1]
+ * bench_mmu [-n LOG2_PAGES] [-r REPETITIONS] [-t ROWS] [-b BEST_PROBE] [-s] [-1]
  * -t: a regular expression; -s: a guest of that size once instead; -1: each scenario once, without a round
  * that warms up.  Otherwise it goes on until each row has as many quiet samples as repetitions were asked for,
- * but not longer than thrice that.  Output as in mmu_samples.c.
+ * but not longer than thrice that.  -b: see quiet_know().  Output as in mmu_samples.c, and the best probe.
  */
 #include <unistd.h>
 
@@ -17,7 +17,7 @@ static const struct {
 } scenarios[SCENARIO_COUNT] = {
     [FIRST] = { NULL, false }, [SMALL] = { do_small, false }, [RANDOM] = { do_random, false },
     [HUGE] = { do_huge, false }, [SPARSE] = { do_sparse, false }, [INSIDE] = { do_inside, false },
-    [THREADS] = { do_threads, false }, [BESIDE] = { do_beside, false }, [LOG] = { do_log, true },
+    [THREADS] = { do_threads, false }, [BESIDE] = { do_beside, false }, [LOG] = { do_log, false },
     [SCALE] = { do_scale, true }, [CLOCK] = { do_clock, false },
 };
 
@@ -49,7 +49,7 @@ static void repeat(int repetitions)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: bench_mmu [-n 15..28] [-r 1..20] [-t ROWS] [-s] [-1]\n");
+    fprintf(stderr, "usage: bench_mmu [-n 15..28] [-r 1..20] [-t ROWS] [-b BEST_PROBE] [-s] [-1]\n");
     return 2;
 }
 
@@ -59,11 +59,12 @@ int main(int argc, char **argv)
     bool scale = false, once = false;
     const char *pattern = NULL;
 
-    while ((option = getopt(argc, argv, "n:r:t:s1")) != -1) {
+    while ((option = getopt(argc, argv, "n:r:t:b:s1")) != -1) {
         switch (option) {
         case 'n': log2_pages = atoi(optarg); break;
         case 'r': repetitions = atoi(optarg); break;
         case 't': pattern = optarg; break;
+        case 'b': quiet_know(atof(optarg)); break;
         case 's': scale = true; break;
         case '1': once = true; break;
         default: return usage();
@@ -85,6 +86,7 @@ int main(int argc, char **argv)
     else
         repeat(repetitions);
     samples_print(log2_pages);
+    printf("probe\t%.1f\n", quiet_best());
     if (side_warnings())
         die("there were warnings");
     return 0;

@@ -96,13 +96,22 @@ static inline double slower(double a, double b)
     return a > b ? a : b;
 }
 
-/* How long the statements take, for so many units. */
-#define MEASURE(row, units, ...) do {                                   \
-        double before_ = wait_for_quiet(), start_ = now_ns(), took_;    \
+/* The probe of a sample: that of the worse moment, or none, if the thread lost its processor. */
+static inline double probe_after(double before, const struct stretch *stretch)
+{
+    return stretch_is_undisturbed(stretch) ? slower(before, quiet_probe()) : 1e18;
+}
+
+/* The thread's own time in the statements, for so many units; MEASURE_ELAPSED: where it waits for others. */
+#define MEASURE_TIME(time, row, units, ...) do {                        \
+        double before_ = wait_for_quiet();                              \
+        struct stretch stretch_ = stretch_begin();                      \
         __VA_ARGS__;                                                    \
-        took_ = now_ns() - start_;                                      \
-        sample(row, took_ / (double)(units), slower(before_, quiet_probe())); \
+        stretch_end(&stretch_);                                         \
+        sample(row, stretch_.time / (double)(units), probe_after(before_, &stretch_)); \
     } while (0)
+#define MEASURE(row, units, ...) MEASURE_TIME(own_ns, row, units, __VA_ARGS__)
+#define MEASURE_ELAPSED(row, units, ...) MEASURE_TIME(elapsed_ns, row, units, __VA_ARGS__)
 
 /* ---- mmu_vm.c: a VM with one slot, and what is done to it ------------------------------ */
 #define BASE_GFN 0x100000ul

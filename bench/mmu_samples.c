@@ -17,7 +17,7 @@ static struct samples {
     double values[MOST], probes[MOST];
 } all[ROW_COUNT];
 static bool chosen[ROW_COUNT];
-int wait_times = 25;
+int wait_times = 40;
 
 bool rows_choose(const char *pattern)
 {

@@ -21,7 +21,7 @@ void do_first(void)
 {
     struct vm vm;
 
-    MEASURE(FIRST_VM, 1e6, vm = vm_new());
+    MEASURE_ELAPSED(FIRST_VM, 1e6, vm = vm_new());
     vm_free(&vm);
 }
 
@@ -63,7 +63,7 @@ void do_scale(void)
     MEASURE(S_FIRST, pages, map_all(&vm, PG_LEVEL_4K));
     full = resident_bytes();
     scan(&vm);
-    MEASURE(S_DESTROY, pages, vm_free(&vm));
+    MEASURE_ELAPSED(S_DESTROY, pages, vm_free(&vm));
     rcu_barrier();
     left = resident_bytes();
     /* Linux's memory was touched beforehand, and is the benchmark's. */
@@ -81,7 +81,7 @@ void do_log(void)
 
     if (!kvm)
         die("no VM");
-    MEASURE(LOG_SLOT, 1e6, error = side_set_slot(kvm, BASE_GFN, 1ul << 28, BASE_PFN, KVM_MEM_LOG_DIRTY_PAGES));
+    MEASURE_ELAPSED(LOG_SLOT, 1e6, error = side_set_slot(kvm, BASE_GFN, 1ul << 28, BASE_PFN, KVM_MEM_LOG_DIRTY_PAGES));
     if (error)
         die("no slot of 1 TiB");
     side_destroy_vm(kvm);

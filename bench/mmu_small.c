@@ -72,17 +72,18 @@ static void age(struct vm *vm)
 
 static void zap_all(struct vm *vm)
 {
-    double before = wait_for_quiet(), start = now_ns(), zapped, over;
+    double before = wait_for_quiet();
+    struct stretch zapped = stretch_begin(), over = zapped;
 
     write_lock(&vm->kvm->mmu_lock);
     kvm_tdp_mmu_zap_all(vm->kvm);
     write_unlock(&vm->kvm->mmu_lock);
-    zapped = now_ns() - start;
+    stretch_end(&zapped);
     rcu_barrier();
-    over = now_ns() - start;
-    before = slower(before, quiet_probe());
-    sample(ZAP_ALL, zapped / (double)pages, before);
-    sample(ZAP_ALL_BARRIER, over / (double)pages, before);
+    stretch_end(&over);
+    before = probe_after(before, &over);
+    sample(ZAP_ALL, zapped.own_ns / (double)pages, before);
+    sample(ZAP_ALL_BARRIER, over.elapsed_ns / (double)pages, before);
     check(leaves_of(vm), 0, "leaves after zap_all");
 }
 
@@ -113,7 +114,7 @@ void do_small(void)
     log_dirty(&vm);
     age(&vm);
     zap(&vm);
-    MEASURE(VM_DESTROY, pages, vm_free(&vm));
+    MEASURE_ELAPSED(VM_DESTROY, pages, vm_free(&vm));
 }
 
 static void map_bare(struct vm *vm)

@@ -78,6 +78,7 @@ static void disturb(struct worker *worker)
 static void *work(void *argument)
 {
     struct worker *worker = argument;
+    struct stretch stretch;
 
     side_thread_begin(worker->vcpu);
     pin_to(worker->cpu);
@@ -85,12 +86,14 @@ static void *work(void *argument)
     worker->probe = wait_for_quiet();
     pthread_barrier_wait(worker->together);
     worker->begun = now_ns();
+    stretch = stretch_begin();
     if (worker->job == FAULTS)
         fault_on_all(worker);
     else
         disturb(worker);
+    stretch_end(&stretch);
     worker->ended = now_ns();
-    worker->probe = slower(worker->probe, quiet_probe());
+    worker->probe = probe_after(worker->probe, &stretch);
     return NULL;
 }
 

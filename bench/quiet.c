@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "quiet.h"
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #define STEPS 120000
@@ -17,6 +21,41 @@ double now_ns(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+static double own_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+/* How often others were preferred. */
+static long switches(void)
+{
+    struct rusage usage;
+
+    return getrusage(RUSAGE_THREAD, &usage) ? 0 : usage.ru_nivcsw;
+}
+
+struct stretch stretch_begin(void)
+{
+    long before = switches();
+
+    return (struct stretch){ .switches = before, .own_ns = own_ns(), .elapsed_ns = now_ns() };
+}
+
+void stretch_end(struct stretch *stretch)
+{
+    stretch->elapsed_ns = now_ns() - stretch->elapsed_ns;
+    stretch->own_ns = own_ns() - stretch->own_ns;
+    stretch->switches = switches() - stretch->switches;
+}
+
+bool stretch_is_undisturbed(const struct stretch *stretch)
+{
+    return stretch->switches == 0 || stretch->elapsed_ns < stretch->own_ns * 1.03;
 }
 
 void nap_us(long us)
@@ -42,14 +81,24 @@ static double probe_once(void)
     return now_ns() - start;
 }
 
+double quiet_best(void)
+{
+    double known;
+
+    __atomic_load(&best, &known, __ATOMIC_RELAXED);
+    return known;
+}
+
 /* Two threads may probe at once: then the better best may get lost, which does no harm. */
+void quiet_know(double took)
+{
+    if (took < quiet_best())
+        __atomic_store(&best, &took, __ATOMIC_RELAXED);
+}
+
 static double remember(double took)
 {
-    double old;
-
-    __atomic_load(&best, &old, __ATOMIC_RELAXED);
-    if (took < old)
-        __atomic_store(&best, &took, __ATOMIC_RELAXED);
+    quiet_know(took);
     return took;
 }
 
@@ -78,10 +127,7 @@ double quiet_probe_pair(void)
 
 bool quiet_is(double probe)
 {
-    double known;
-
-    __atomic_load(&best, &known, __ATOMIC_RELAXED);
-    return probe <= known * SLACK;
+    return probe <= quiet_best() * SLACK;
 }
 
 double quiet_wait(double (*probe)(void), int times, long nap)
