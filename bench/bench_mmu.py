@@ -131,12 +131,17 @@ class Results:
         return figure.value() if figure else None
 
 
-def perform(program, arguments, best_probe=float("inf")):
+def perform(program, arguments, best_probe=float("inf"), may_fail=False):
+    """What it printed; None after a line, if it may fail and did."""
     known = ["-b", str(best_probe)] if best_probe < float("inf") else []
     done = subprocess.run([program, *arguments, *known], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit("bench-mmu: %s ended with status %d" % (os.path.basename(program), done.returncode))
-    return done.stdout
+    if done.returncode == 0:
+        return done.stdout
+    line = "bench-mmu: %s %s ended with status %d" % (os.path.basename(program), " ".join(arguments), done.returncode)
+    if not may_fail:
+        sys.exit(line)
+    print(line, flush=True)
+    return None
 
 
 def run_all(programs, options):
@@ -151,8 +156,11 @@ def run_all(programs, options):
         progress("repetition %d of %d" % (turn + 1, options.repetitions))
     for log2 in options.scale.split() if scaled_rows_wanted(options.rows) else []:
         for side in programs:
-            if side != LTO:
-                results.take(side, perform(programs[side], ["-n", log2, "-s", *rows], results.best_probe), True)
+            if side == LTO:
+                continue
+            output = perform(programs[side], ["-n", log2, "-s", *rows], results.best_probe, may_fail=True)
+            if output: # a large guest may be too large for this machine
+                results.take(side, output, True)
         progress("guest of 2^%s pages" % log2)
     remembered_probe(results.best_probe)
     return results
@@ -217,8 +225,9 @@ def reached(results, row, of, goal):
     base = 1 if of == "absolute" else results.value(row, O2) if of == "linux" else results.value(of, OURS)
     if ours is None or not base:
         return None, "", ""
+    shown = float(number(ours / base)) # a goal is as exact as what is printed
     unit = " " + results.about[row][0] if of == "absolute" else "" if of == "linux" else " of ours, " + of
-    return ours / base, "<= %s%s" % (goal, unit), "reached" if ours / base <= float(goal) else "not yet"
+    return ours / base, "<= %s%s" % (goal, unit), "reached" if shown <= float(goal) else "not yet"
 
 
 def print_table(results, sides):

@@ -71,7 +71,10 @@
     ROW(SCALE, S_DESTROY, "s.vm_destroy", "ns", "vCPU and VM destroyed, all mapped")                         \
     ROW(SCALE, S_LEFT, "s.rss_left", "%", "of the memory that the guest took, kept after it")                \
     ROW(CLOCK, CLOCK_IMUL, "z.imul", "ns", "multiplications in a chain: the machine's clock")                \
-    ROW(CLOCK, CLOCK_LOCKED, "z.locked", "ns", "lock cmpxchg on a word of one's own")
+    ROW(CLOCK, CLOCK_LOCKED, "z.locked", "ns", "lock cmpxchg on a word of one's own")               \
+    ROW(CLOCK, LIMIT_SCAN, "z.scan", "ns", "tables read by SSE2: the least that a scan costs an SPTE")      \
+    ROW(CLOCK, LIMIT_CHANGE, "z.change", "ns", "each SPTE changed by lock cmpxchg: what Lock R owes")        \
+    ROW(CLOCK, LIMIT_FILL, "z.fill", "ns", "each SPTE stored by SSE2: the least that a split costs")
 
 #define ROW_IDENTIFIER(scenario, identifier, ...) identifier,
 enum row { ROWS(ROW_IDENTIFIER) ROW_COUNT };
