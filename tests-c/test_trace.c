@@ -124,9 +124,10 @@ static void test_changes_agree_with_callback(void **state)
     map_pages(w, 0x200, 64, PG_LEVEL_4K);
     map_pages(w, 0x400, 512, PG_LEVEL_2M);
     write_lock(&w->kvm->mmu_lock);
-    if (kvm_tdp_mmu_zap_gfn_range(w->kvm, 0x200, 0x600))
+    if (kvm_tdp_mmu_zap_leafs(w->kvm, 0x200, 0x210, false))
         kvm_flush_remote_tlbs(w->kvm);
     write_unlock(&w->kvm->mmu_lock);
+    kvm_mmu_zap_all_fast(w->kvm);
     n = read_all(NULL);
     assert_int_equal(n, atomic_load(&w->change_count));
     assert_true(n > 130);

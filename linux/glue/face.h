@@ -47,7 +47,7 @@ struct face_frame {
     struct face_frame *outer;
     struct kvm *kvm;
     struct kvm_vcpu *vcpu;      /* whom a fault is for */
-    unsigned int tries;         /* of a prefault */
+    unsigned int tries;         /* of a prefault, for one page */
     int host_level;             /* what the host said in this fault; 0: nobody asked */
     bool any_lock;              /* Linux wants mmu_lock for write here, the interface does not */
     bool out_of_tables;         /* a split found no memory */

@@ -80,6 +80,9 @@ static void tell_commit(struct kvm *kvm, const struct kvm_memory_slot *slot, enu
 /* A prefault on an obsolete root would go round until a signal comes: rig.h's vCPU answers first. */
 #undef vcpu_load
 #define vcpu_load(vcpu) (linux_running_vcpu = (vcpu), face_answer_requests(vcpu))
+/* The next page of a prefault. */
+#undef signal_pending
+#define signal_pending(task) (face_now->tries = 0, false)
 /* tdpmmu_mark_page_dirty() is about no vCPU. */
 #define kvm_arch_allow_write_without_running_vcpu(kvm) true
 #define kvm_arch_commit_memory_region(kvm, old, new, change) \
