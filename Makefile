@@ -165,6 +165,7 @@ linux: lib
 
 check-linux: linux
 	@sh scripts/need.sh check
+	@python3 linux/bad_input.py .build-embedded/release/libtdpmmu-objects.a
 	@python3 linux/check.py
 
 check-linux-bugs: lib
@@ -189,7 +190,7 @@ check-swift: lib
 check-traces: all
 	@sh scripts/check-traces.sh
 
-# Beside Linux's own code, if `make linux` has built it: LISTS=10000 takes some minutes.
+# Beside Linux's own code, if its source can be had: LISTS=10000 takes some minutes.
 check-lists: all
 	@sh scripts/check-lists.sh $(LISTS)
 

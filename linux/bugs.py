@@ -4,6 +4,9 @@
 
 bugs.py ARCHIVE [NAME]...    ARCHIVE: the project's objects
 
+What no test finds random lists of operations are to find (docs/LISTS.md), beside our library: LISTS of
+them (400).  The shortest list is printed.
+
 The same can be done by hand, with any patch: docs/LINUX.md.
 """
 import os
@@ -16,6 +19,7 @@ import build
 import cut
 
 TOP = build.TOP
+TOOL = os.path.join(TOP, "build", "tdpmmuctl")
 # What of a tree build.py takes.
 PARTS = ["Makefile", "arch/x86/kvm", "include/linux", "virt/kvm", "lib/rbtree.c", "lib/interval_tree.c"]
 
@@ -53,7 +57,22 @@ def put_in(tree, file, function, old, new):
         source.write(text.replace(piece, changed))
 
 
+def shortest_list(library):
+    """Random lists with our library and that one: the first difference, made short.  None: all are equal."""
+    if not os.path.exists(TOOL):
+        return None
+    done = subprocess.run([TOOL, "compare", "--with", os.path.join(library, "libtdpmmu.so.1"), "--lists",
+                           os.environ.get("LISTS", "400"), "--seed", "1"], capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        sys.exit("tdpmmuctl compare: " + (done.stderr or done.stdout).strip())
+    differs = re.search(r"^(# operation .*?)$.*?^(init .*)", done.stdout, re.M | re.S)
+    return done.returncode == 1 and differs and "    found by a list: %s\n    %s" % (
+        differs.group(1)[2:], differs.group(2).strip().replace("\n", "\n    "))
+
+
 def main():
+    if not os.path.exists(TOOL):
+        print("there is no build/tdpmmuctl (make): what no test finds is not looked for by lists")
     archive, names = os.path.abspath(sys.argv[1]), sys.argv[2:]
     tree = os.path.abspath(os.environ["LINUX"]) if os.environ.get("LINUX") else build.debian_tree()
     copy, out = os.path.join(TOP, "build", "linux-bug"), os.path.join(TOP, "build", "linux-bug-library")
@@ -73,9 +92,12 @@ def main():
             check += ["--only", program]
         found = subprocess.run(check, capture_output=True, text=True)
         tests = re.findall(r"^(test_\w+ .*?) fails$", found.stdout, re.M)
-        print("%-30s %s" % (name, "found by " + ", ".join(tests[:3]) if tests else "NOT FOUND"), flush=True)
+        print("%-30s %s" % (name, "found by " + ", ".join(tests[:3]) if tests else "no test finds it"), flush=True)
         if not tests:
-            missed.append(name)
+            found_by_list = shortest_list(out)
+            print(found_by_list or "    NOT FOUND", flush=True)
+            if not found_by_list:
+                missed.append(name)
     shutil.rmtree(copy, ignore_errors=True)
     shutil.rmtree(out, ignore_errors=True)
     print("bugs of the kernel's put into its own code: %d of %d found" % (looked - len(missed), looked))

@@ -41,23 +41,28 @@ LISTS = re.compile(r"(rcu)?list.*\.h|urcu_flavor\.h")
 OURS = {"tdpmmu_set_warn_handler", "tdpmmu_version", "tdpmmu_trace_name", "tdpmmu_trace_ring_size",
         "tdpmmu_trace_read", "tdpmmu_trace_write"}
 GLUE = ["kvm_main", "x86", "mmu", "memory", "masks", "hooks", "events", "told", "face_vm",
-        "face_faults", "face_iter", "face_ranges", "face_rig", "face_check"]
+        "face_faults", "face_iter", "face_ranges", "face_rig", "face_pml", "face_check"]
 FLAGS = ("-std=gnu11 -O2 -g -fPIC -fvisibility=hidden -fno-strict-aliasing -fwrapv -ffunction-sections "
          "-fno-delete-null-pointer-checks -pthread -D_GNU_SOURCE -Wall -Werror=implicit-function-declaration -Wno-unused -Wno-format "
          "-Wno-pointer-sign -Wno-sign-compare -Wno-address-of-packed-member -Wno-attributes").split()
 
 
-def stop(text):
+# Exit status where there is no source to build from: nothing of ours is wrong.
+NO_SOURCE = 3
+
+
+def stop(text, status=1):
     """One line that says what is wrong and what to do."""
-    sys.exit("make linux: " + text)
+    print("make linux: " + text, file=sys.stderr)
+    sys.exit(status)
 
 
-def run(command, what, advice, **options):
+def run(command, what, advice, status=1, **options):
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", **options)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
         wrong = [line for line in lines if "error" in line.lower()] or lines or ["exit status %d" % done.returncode]
-        stop("%s: %s; %s" % (what, wrong[0].strip(), advice))
+        stop("%s: %s; %s" % (what, wrong[0].strip(), advice), status)
     return done.stdout
 
 
@@ -70,7 +75,8 @@ def debian_tree():
         return tree
     for tool in ("apt-get", "dpkg-deb", "tar", "xz"):
         if not shutil.which(tool):
-            stop("there is no %s to fetch %s with; get a kernel tree yourself and say LINUX=<it>" % (tool, PACKAGE))
+            stop("there is no %s to fetch %s with; get a kernel tree yourself and say LINUX=<it>" % (tool, PACKAGE),
+                 NO_SOURCE)
     work = os.path.join(TOP, "build", "linux-source.new")
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
@@ -85,12 +91,12 @@ def fetch(tree, work):
     print("make linux: fetching Debian's %s (about 150 MB) and unpacking its KVM into build/linux-source" % PACKAGE,
           flush=True)
     otherwise = "try again with a network, or get a kernel tree and say LINUX=<it>"
-    run(["apt-get", "download", PACKAGE], "cannot fetch " + PACKAGE, otherwise, cwd=work)
+    run(["apt-get", "download", PACKAGE], "cannot fetch " + PACKAGE, otherwise, NO_SOURCE, cwd=work)
     packages = [name for name in os.listdir(work) if name.endswith(".deb")]
     if len(packages) != 1:
-        stop("apt-get download left %d packages; %s" % (len(packages), otherwise))
+        stop("apt-get download left %d packages; %s" % (len(packages), otherwise), NO_SOURCE)
     package = os.path.join(work, packages[0])
-    name = run(["dpkg-deb", "-f", package, "Package"], "bad package", otherwise).strip()
+    name = run(["dpkg-deb", "-f", package, "Package"], "bad package", otherwise, NO_SOURCE).strip()
     if name != PACKAGE:
         stop("fetched %s instead of %s; %s" % (name, PACKAGE, otherwise))
     version = run(["dpkg-deb", "-f", package, "Version"], "bad package", otherwise).strip()
@@ -233,7 +239,7 @@ def cut_all(tree, out, version):
     for into, name, wanted in cut.read_list(os.path.join(HERE, "functions.txt")):
         try:
             file = cut.SourceFile(os.path.join(tree, name), name)
-        except OSError:
+        except FileNotFoundError:
             stop("Linux %d.%d.%d lacks %s; take the whole tree" % (version + (name,)))
         found = []
         for thing in wanted:
@@ -257,7 +263,9 @@ def cut_all(tree, out, version):
 
 
 def compile_all(out, source, empty):
-    compiler = os.environ.get("CC", "gcc").split()
+    compiler = os.environ.get("CC", "gcc").split() or ["gcc"]
+    if not shutil.which(compiler[0]):
+        stop("cannot run %s: there is no such compiler; install it, or say CC=<it>" % compiler[0])
     include = ["-I" + os.path.join(HERE, "shim"), "-I" + out, "-I" + os.path.join(out, "include"),
                "-I" + os.path.join(source, "include"), "-I" + empty, "-I" + os.path.join(source, "arch/x86/kvm"),
                "-I" + os.path.join(source, "arch/x86/kvm/mmu"), "-I" + os.path.join(source, "virt/kvm")]
@@ -338,6 +346,9 @@ def main():
     os.makedirs(out)
     try:
         make(archive, tree, version, out, final)
+    except OSError as error:
+        advice = "take another copy of the tree" if str(error.filename).startswith(tree) else "mend that"
+        stop("cannot read %s: %s; %s" % (error.filename, error.strerror, advice))
     finally:
         shutil.rmtree(out, ignore_errors=True)
     print("make linux: %s is Linux %d.%d.%d's TDP MMU" % (

@@ -22,6 +22,12 @@ class SourceFile:
             self.lines = file.read().split("\n")
 
     def cut(self, name):
+        try:
+            return self._cut(name)
+        except IndexError:
+            raise Lacks("the end of " + name) from None
+
+    def _cut(self, name):
         if name.startswith("#"):
             return self._macro(name[1:])
         if name.startswith("struct:"):
