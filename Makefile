@@ -180,7 +180,7 @@ bench-mmu: lib
 	@sh scripts/need.sh build
 	@python3 bench/bench_mmu.py --repetitions "$(REPETITIONS)" --rows "$(ROWS)" --pages "$(PAGES)" --scale "$(SCALE)"
 
-# Does the benchmark build, does each row run?  Our side alone; no time is looked at.
+# Does the benchmark build, does each row run?  No time is looked at.
 check-bench: lib
 	@python3 bench/bench_mmu.py --check
 

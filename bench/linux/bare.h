@@ -22,6 +22,8 @@
 #define lockdep_assert_held_write(l) do { } while (0)
 #undef LINUX_EVENT_
 #define LINUX_EVENT_(trace, hook, proto, args) static inline void trace(proto) { }
+#undef signal_pending
+#define signal_pending(t) false
 #undef need_resched
 #define need_resched() 0
 #undef rwlock_needbreak
@@ -170,11 +172,13 @@ bool noinline bare_is_private(struct kvm *kvm, gfn_t gfn);
 #include "kvm_mm.h"
 
 struct face_vm { struct tdpmmu_ops ops; void *ctx; };
-struct face_frame { struct kvm *kvm; int host_level; bool poisoned, changes_slots; };
+struct face_frame { struct kvm *kvm; int host_level, tries; bool poisoned, changes_slots; };
 extern __thread struct face_frame bare_frame;
 #define face_now (&bare_frame)
 #define linux_machine_load(kvm) do { } while (0)
 #define face_tell_pause(kvm) do { } while (0)
+#define face_exit_all(kvm) ((void)(kvm))
+void face_answer_requests(struct kvm_vcpu *vcpu);
 #define told_alloc_root(vcpu) kvm_tdp_mmu_alloc_root(vcpu)
 static int told_zapped __attribute__((unused));
 void face_init_mmu(struct kvm_vcpu *vcpu);
