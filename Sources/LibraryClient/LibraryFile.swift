@@ -24,7 +24,7 @@ package final class LibraryFile {
         guard soname == Self.soname else {
             throw BadInput(file: path, line: 0, problem: "\(problem): its soname is \(soname)")
         }
-        descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        descriptor = Descriptor.outOfTheWay(open(path, O_RDONLY | O_CLOEXEC))
         guard descriptor >= 0 else {
             throw BadInput(file: path, line: 0, problem: String(cString: strerror(errno)))
         }
