@@ -48,6 +48,10 @@ final class GeneratorTests: XCTestCase {
         let inBetween = Set(many.flatMap(\.operations).filter { $0.afterYields != nil }.map(\.kind))
         XCTAssertGreaterThan(inBetween.count, 5)
         XCTAssertTrue(inBetween.allSatisfy(\.fitsInBetween))
+        // As many pages as no CPU's log has room for, with bitmaps and with rings.
+        let overflowing = many.filter { list in list.operations.contains { $0.kind == .hw && ($0.argument(3) ?? 0) > 512 } }
+        XCTAssertTrue(overflowing.allSatisfy(\.setup.pageModificationLogging))
+        XCTAssertEqual(Set(overflowing.map { $0.setup.ringBytes > 0 }), [false, true])
     }
 
     func testOptions() {

@@ -80,7 +80,7 @@ extension DriverProcess {
             let count = read(running.streams.fromIt, &byte, 1)
             if count < 0, errno == EINTR { continue }
             if count < 0, errno == EAGAIN {
-                if isStuck(running) { throw refusal("it did not come forward: \(endStuck(running))") }
+                if isStuck(running) { throw refusal("its process did not come forward: \(endStuck(running))") }
                 var place = pollfd(fd: running.streams.fromIt, events: Int16(POLLIN), revents: 0)
                 poll(&place, 1, Self.pollMilliseconds)
                 continue
@@ -92,14 +92,13 @@ extension DriverProcess {
     }
 
     private func refusal(ended end: ProcessEnd) -> BadInput {
-        refusal(end != .exited(ToolProcess.loaderFailed) && end != .exited(2) ? "it \(end)" : nil)
+        refusal(end != .exited(ToolProcess.loaderFailed) && end != .exited(2) ? "its process \(end)" : nil)
     }
 
     private func refusal(_ how: String?) -> BadInput {
         let words = running?.streams.errorText ?? ""
         forget()
-        var problem = library?.refused ?? BadInput(file: name, line: 0, problem: "the process that performs lists ended")
-        if let how { problem.problem += "; \(how)" }
+        var problem = library?.refused(how) ?? BadInput(file: name, line: 0, problem: how ?? "it could not be started")
         if !words.isEmpty { problem.problem += ": \(words)" }
         return problem
     }

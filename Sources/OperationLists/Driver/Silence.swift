@@ -28,17 +28,22 @@ struct Silence {
         guard time >= nextLook else { return false }
         nextLook = time + Self.second
         let look = Look(time: time, threads: ProcessThreads(of: pid))
-        if let last { add(last, look) }
+        if let last {
+            add(time: look.time - last.time, ran: look.threads.ran - last.threads.ran,
+                waited: look.threads.waited - last.threads.waited, isBusy: look.threads.isBusy)
+        }
         last = look
         return slept + ran > seconds * Self.second
     }
 
-    /// What is between two looks.  A longer time between them than there should be was not the other process's.
-    private mutating func add(_ one: Look, _ other: Look) {
-        let ran = max(0, other.threads.ran - one.threads.ran), waited = max(0, other.threads.waited - one.threads.waited)
+    /// What is between two looks: nanoseconds, and whether it is on a CPU or waits for one in the end.  A longer
+    /// time than there should be was not the other process's: this one did not look.
+    mutating func add(time: Int, ran: Int, waited: Int, isBusy: Bool) {
+        // Less than before is a thread that has ended.
+        let ran = max(0, ran), waited = max(0, waited)
         self.ran += ran
         self.waited += waited
-        if !other.threads.isBusy { slept += max(0, min(other.time - one.time, 2 * Self.second) - ran - waited) }
+        if !isBusy { slept += max(0, min(time, 2 * Self.second) - ran - waited) }
     }
 
     var text: String { "slept \(Self.seconds(slept)) s, ran \(Self.seconds(ran)) s, waited for a CPU \(Self.seconds(waited)) s" }
