@@ -41,7 +41,7 @@ LISTS = re.compile(r"(rcu)?list.*\.h|urcu_flavor\.h")
 OURS = {"tdpmmu_set_warn_handler", "tdpmmu_version", "tdpmmu_trace_name", "tdpmmu_trace_ring_size",
         "tdpmmu_trace_read", "tdpmmu_trace_write"}
 GLUE = ["kvm_main", "x86", "mmu", "memory", "masks", "hooks", "events", "told", "face_vm",
-        "face_faults", "face_iter", "face_ranges", "face_rig", "face_check"]
+        "face_faults", "face_iter", "face_ranges", "face_rig", "face_pml", "face_check"]
 FLAGS = ("-std=gnu11 -O2 -g -fPIC -fvisibility=hidden -fno-strict-aliasing -fwrapv -ffunction-sections "
          "-fno-delete-null-pointer-checks -pthread -D_GNU_SOURCE -Wall -Werror=implicit-function-declaration -Wno-unused -Wno-format "
          "-Wno-pointer-sign -Wno-sign-compare -Wno-address-of-packed-member -Wno-attributes").split()

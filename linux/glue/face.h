@@ -21,7 +21,7 @@
 
 struct face_counters {
     atomic_ulong tables, strays, faults, fixed, spurious, retried, emulated, mmio_sptes, spte_changes,
-        flushes, yields, warnings, fast_faults, splits;
+        flushes, yields, warnings, fast_faults, splits, pml_full, pml_flushes;
 };
 
 /* What the interface has of a VM. */
@@ -47,6 +47,7 @@ struct face_frame {
     struct face_frame *outer;
     struct kvm *kvm;
     struct kvm_vcpu *vcpu;      /* whom a fault is for */
+    unsigned int tries;         /* of a prefault, for one page */
     int host_level;             /* what the host said in this fault; 0: nobody asked */
     bool any_lock;              /* Linux wants mmu_lock for write here, the interface does not */
     bool out_of_tables;         /* a split found no memory */
@@ -135,6 +136,7 @@ int face_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec);
 int face_fast_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec);
 int face_prefault(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory *range);
 int face_load(struct kvm_vcpu *vcpu);
+void face_answer_requests(struct kvm_vcpu *vcpu);
 bool face_root_is_obsolete(struct kvm_vcpu *vcpu);
 gfn_t face_mmio_gfn(u64 spte);
 int face_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
@@ -149,6 +151,12 @@ void face_each_host_range(struct kvm *kvm, u64 start, u64 end,
                           void (*body)(struct kvm *kvm, struct kvm_gfn_range *range, void *arg), void *arg);
 bool face_slot_lives(struct kvm *kvm, const struct kvm_memory_slot *slot);
 void face_wait_out_of_guest(struct kvm_vcpu *vcpu);
+/* face_pml.c: what VMX does with a CPU's log of dirty pages. */
+bool face_alloc_log(struct kvm_vcpu *vcpu);
+void face_free_log(struct kvm_vcpu *vcpu);
+int face_exit_guest(struct kvm_vcpu *vcpu);
+void face_exit_all(struct kvm *kvm);
+int face_set_bits(struct kvm_vcpu *vcpu, u64 *sptep, u64 spte, u64 marked, gfn_t gfn, bool dirties);
 int face_enable_ring(struct kvm *kvm, u32 size);
 int face_nx_recover(struct kvm *kvm, const unsigned int *ratio);
 void face_init_mmu(struct kvm_vcpu *vcpu);

@@ -52,6 +52,7 @@ int kvm_tdp_mmu_map(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code, bool 
         return -EINVAL;
     }
     ENTER(kvm, -EINVAL);
+    face_exit_guest(vcpu);
     if (face_root_is_obsolete(vcpu)) {
         count_up(&kvm->face->counters.faults);
         count_up(&kvm->face->counters.retried);
@@ -80,6 +81,7 @@ int kvm_tdp_mmu_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code
     if (!face_wants_none(vcpu->kvm, __func__, true, false) || !face_is_set_up(vcpu->kvm, __func__))
         return -EINVAL;
     ENTER(vcpu->kvm, -EINVAL);
+    face_exit_guest(vcpu);
     face_event(vcpu->kvm, TDPMMU_TRACE_PAGE_FAULT, &event);
     if (gpa >> PAGE_SHIFT >= gfn_limit(vcpu->kvm))
         return FACE_RET_PF_EMULATE;
@@ -103,6 +105,7 @@ int tdpmmu_fast_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code
         return -EINVAL;
     }
     ENTER(vcpu->kvm, -EINVAL);
+    face_exit_guest(vcpu);
     if (ring_is_full(vcpu))
         return FACE_RET_PF_INVALID;
     return drive(vcpu, face_fast_page_fault, gpa, error_code);
@@ -120,7 +123,10 @@ int kvm_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory
         return -EINVAL;
     }
     ENTER(vcpu->kvm, -EINVAL);
+    face_exit_guest(vcpu);
     ret = face_prefault(vcpu, range);
+    if (ret == -EINTR)
+        ret = -EAGAIN;
     return frame.poisoned && ret ? -EHWPOISON : ret;
 }
 

@@ -236,6 +236,8 @@ int kvm_vm_ioctl_reset_dirty_pages(struct kvm *kvm)
     if (!face_wants_none(kvm, __func__, true, true))
         return -EINVAL;
     ENTER(kvm, -EINVAL);
+    /* Linux leaves this to the flush at the end of a reset; rig.h does not. */
+    face_exit_all(kvm);
     return face_reset_rings(kvm);
 }
 

@@ -30,24 +30,7 @@ static bool is_readable(u64 spte)
     return linux_is_shadow_present_pte(spte) && spte & 1;
 }
 
-/* Marks a page in the log as the CPU's own log of dirty pages (PML) would; false: the ring is full. */
-static bool log_dirty(struct kvm_vcpu *vcpu, gfn_t gfn, bool ask)
-{
-    struct kvm_dirty_ring *ring = &vcpu->dirty_ring;
-    struct kvm_memory_slot *slot = __gfn_to_memslot(kvm_vcpu_memslots(vcpu), gfn);
-
-    if (!kvm_x86_ops.cpu_dirty_log_size || !slot || !kvm_slot_dirty_track_enabled(slot))
-        return true;
-    if (ask)
-        return !ring->dirty_gfns ||
-               READ_ONCE(ring->dirty_index) - READ_ONCE(ring->reset_index) < ring->soft_limit;
-    linux_running_vcpu = vcpu;
-    mark_page_dirty_in_slot(vcpu->kvm, slot, gfn);
-    linux_running_vcpu = NULL;
-    return true;
-}
-
-/* A leaf's level; 0: a fault, with its code; -1: an entry changed under the walker, who starts again. */
+/* A leaf's level; 0: a fault, with its code; or what face_set_bits() answers. */
 static int walk(struct kvm_vcpu *vcpu, struct kvm_mmu_page *root, gfn_t gfn, u64 access, u64 *code)
 {
     u64 *table = root->spt;
@@ -67,18 +50,16 @@ static int walk(struct kvm_vcpu *vcpu, struct kvm_mmu_page *root, gfn_t gfn, u64
             return 0;
         marked = spte | (kvm_ad_enabled() ? shadow_accessed_mask : 0);
         dirties = last && access & PFERR_WRITE_MASK && kvm_ad_enabled() && !(spte & shadow_dirty_mask);
-        if (dirties) {
-            if (!log_dirty(vcpu, gfn, true))
-                return -ENOBUFS;
+        if (dirties)
             marked |= shadow_dirty_mask;
+        if (marked != spte) {
+            int error = face_set_bits(vcpu, sptep, spte, marked, gfn, dirties);
+
+            if (error)
+                return error;
         }
-        if (marked != spte && !try_cmpxchg64(sptep, &spte, marked))
-            return -EAGAIN;
-        if (last) {
-            if (dirties)
-                log_dirty(vcpu, gfn, false);
+        if (last)
             return level;
-        }
         table = __va(marked & SPTE_BASE_ADDR_MASK);
     }
 }
@@ -94,6 +75,18 @@ static int access_from_root(struct kvm_vcpu *vcpu, gfn_t gfn, u64 access, u64 *c
     do
         ret = walk(vcpu, root, gfn, access, code);
     while (ret == -EAGAIN);
+    return ret;
+}
+
+static int enter_and_walk(struct kvm_vcpu *vcpu, gfn_t gfn, u64 access, u64 *code)
+{
+    int ret;
+
+    rcu_read_lock();
+    __atomic_fetch_add(&vcpu->face_entries, 1, __ATOMIC_SEQ_CST);
+    ret = access_from_root(vcpu, gfn, access, code);
+    __atomic_fetch_add(&vcpu->face_entries, 1, __ATOMIC_SEQ_CST);
+    rcu_read_unlock();
     return ret;
 }
 
@@ -116,11 +109,11 @@ int tdpmmu_cpu_access(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t access, uint64_
         return -EINVAL;
     }
     ENTER(vcpu->kvm, -EINVAL);
-    rcu_read_lock();
-    __atomic_fetch_add(&vcpu->face_entries, 1, __ATOMIC_SEQ_CST);
-    ret = access_from_root(vcpu, gpa >> PAGE_SHIFT, access, &code);
-    __atomic_fetch_add(&vcpu->face_entries, 1, __ATOMIC_SEQ_CST);
-    rcu_read_unlock();
+    while ((ret = enter_and_walk(vcpu, gpa >> PAGE_SHIFT, access, &code)) == -EOVERFLOW) {
+        /* The CPU exits, which empties its log. */
+        count_up(&vcpu->kvm->face->counters.pml_full);
+        face_exit_guest(vcpu);
+    }
     if (!ret && error_code)
         *error_code = code;
     return ret;

@@ -44,6 +44,7 @@ static const char *bad_option(const struct tdpmmu_vm_config *c, u64 *value)
         { "no_eager_split is not 0 or 1 (no_eager_split)", c->no_eager_split, c->no_eager_split > 1 },
         { "no_pml is not 0 or 1 (no_pml)", c->no_pml, c->no_pml > 1 },
         { "zap_slot_only is not 0 or 1 (zap_slot_only)", c->zap_slot_only, c->zap_slot_only > 1 },
+        { "pml_oldest_first is not 0 or 1 (pml_oldest_first)", c->pml_oldest_first, c->pml_oldest_first > 1 },
         { "root_level is not 4 or 5 (root_level)", level, level != 4 && level != 5 },
         { "maxphyaddr is not 36 to 52 (maxphyaddr)", bits, bits < 36 || bits > 52 },
         { "ad_disabled is for EPT only (vendor)", c->vendor, c->vendor && c->ad_disabled },
@@ -148,6 +149,8 @@ struct kvm *tdpmmu_create_vm(const struct tdpmmu_vm_config *given)
     wrong = bad_option(&config, &value);
     if (wrong)
         return refuse_config(wrong, value, EINVAL);
+    if (config.reserved)
+        return refuse_config("reserved is not 0 (reserved)", config.reserved, E2BIG);
     kvm = make_vm(&config, &ops);
     if (kvm)
         kvm_mmu_init_tdp_mmu(kvm);
@@ -344,10 +347,11 @@ struct kvm_vcpu *tdpmmu_create_vcpu(struct kvm *kvm, int vcpu_id)
         vcpu->vcpu_id = vcpu_id;
         vcpu->mode = OUTSIDE_GUEST_MODE;
         face_init_mmu(vcpu);
-        error = kvm->dirty_ring_size &&
-                kvm_dirty_ring_alloc(&vcpu->dirty_ring, vcpu_id, kvm->dirty_ring_size) ? ENOMEM : list_vcpu(vcpu);
+        error = !face_alloc_log(vcpu) || (kvm->dirty_ring_size &&
+                kvm_dirty_ring_alloc(&vcpu->dirty_ring, vcpu_id, kvm->dirty_ring_size)) ? ENOMEM : list_vcpu(vcpu);
         if (!error)
             return vcpu;
+        face_free_log(vcpu);
         kvm_dirty_ring_free(&vcpu->dirty_ring);
         free(vcpu);
     }
@@ -360,6 +364,7 @@ static void free_vcpu(struct kvm_vcpu *vcpu)
     struct face_vm *face = vcpu->kvm->face;
     struct kvm_vcpu **at;
 
+    face_exit_guest(vcpu);
     pthread_mutex_lock(&face->vcpus_mutex);
     for (at = &face->vcpus; *at && *at != vcpu; at = &(*at)->face_next)
         ;
@@ -368,6 +373,7 @@ static void free_vcpu(struct kvm_vcpu *vcpu)
     vcpu->kvm->created_vcpus--;
     pthread_mutex_unlock(&face->vcpus_mutex);
     unload(vcpu);
+    face_free_log(vcpu);
     kvm_dirty_ring_free(&vcpu->dirty_ring);
     free(vcpu);
 }
@@ -430,9 +436,10 @@ int tdpmmu_vcpu_set_as_id(struct kvm_vcpu *vcpu, int as_id)
         face_refuse(vcpu->kvm, __func__, "as_id is neither 0 nor 1 (as_id)", (u64)(s64)as_id, 0);
         return -EINVAL;
     }
+    ENTER(vcpu->kvm, -EINVAL);
+    face_exit_guest(vcpu);
     if (as_id == vcpu->face_as_id)
         return 0;
-    ENTER(vcpu->kvm, -EINVAL);
     event.smm_transition.vcpu_id = vcpu->vcpu_id;
     event.smm_transition.entering = as_id != 0;
     face_event(vcpu->kvm, TDPMMU_TRACE_SMM_TRANSITION, &event);
@@ -612,6 +619,7 @@ int tdpmmu_get_stats(struct kvm *kvm, struct tdpmmu_stats *stats, size_t size)
         .yields = count_of(&c->yields), .warnings = count_of(&c->warnings),
         .fast_faults = count_of(&c->fast_faults), .splits = count_of(&c->splits),
         .nx_splits = kvm->stat.nx_lpage_splits,
+        .pml_full = count_of(&c->pml_full), .pml_flushes = count_of(&c->pml_flushes),
     };
     memcpy(stats, &now, min(size, sizeof(now)));
     return 0;
@@ -627,6 +635,7 @@ hpa_t kvm_tdp_mmu_get_vcpu_root_hpa(struct kvm_vcpu *vcpu)
     if (!face_wants_none(vcpu->kvm, __func__, true, false) || !face_is_set_up(vcpu->kvm, __func__))
         return INVALID_PAGE;
     ENTER(vcpu->kvm, INVALID_PAGE);
+    face_exit_guest(vcpu);
     if (face_load(vcpu))
         return INVALID_PAGE;
     /* Linux gives a vCPU its root; the reference that the caller gets is one more. */
@@ -691,6 +700,7 @@ int kvm_mmu_load(struct kvm_vcpu *vcpu)
     if (!face_wants_none(vcpu->kvm, __func__, true, false) || !face_is_set_up(vcpu->kvm, __func__))
         return -EINVAL;
     ENTER(vcpu->kvm, -EINVAL);
+    face_exit_guest(vcpu);
     return face_load(vcpu);
 }
 
@@ -700,6 +710,7 @@ void kvm_mmu_unload(struct kvm_vcpu *vcpu)
     if (!face_wants_none(vcpu->kvm, __func__, false, false))
         return;
     ENTER(vcpu->kvm, );
+    face_exit_guest(vcpu);
     linux_kvm_mmu_unload(vcpu);
 }
 

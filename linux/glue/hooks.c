@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What Linux's code asks and tells while it works: it goes to the rig's callbacks. */
+#include <sched.h>
 #include <time.h>
 
 #include "face.h"
@@ -13,6 +14,7 @@ void face_enter(struct face_frame *frame, struct kvm *kvm)
     frame->outer = face_now;
     frame->kvm = kvm;
     frame->vcpu = NULL;
+    frame->tries = 0;
     frame->host_level = 0;
     frame->poisoned = frame->out_of_tables = frame->any_lock = false;
     frame->changes_slots = face_now && face_now->kvm == kvm && face_now->changes_slots;
@@ -190,6 +192,13 @@ void linux_wait_for_invalidations(void)
     linux_bug(__func__, "a change of slots waits for an invalidation that does not end");
 }
 
+bool linux_signal_pending(void)
+{
+    if (face_now->tries++)
+        sched_yield();
+    return face_now->tries > 1000;
+}
+
 /* ---- yields ------------------------------------------------------------------------------- */
 static bool wants_yield_at(const struct tdp_iter *iter)
 {
@@ -294,7 +303,13 @@ static void ask(struct kvm_vcpu *vcpu, enum tdpmmu_request request)
         face->ops.vcpu_request(face->ctx, vcpu->kvm, vcpu, request);
 }
 
-/* Waits until the vCPU of rig.h's CPU model is out of the guest: face_rig.c. */
+/* With the vCPU of rig.h's CPU model out of the guest, and its log emptied, whatever the rig does. */
+static void make_leave(struct kvm_vcpu *vcpu, enum tdpmmu_request request)
+{
+    ask(vcpu, request);
+    face_wait_out_of_guest(vcpu);
+    face_exit_guest(vcpu);
+}
 
 bool kvm_make_all_cpus_request(struct kvm *kvm, unsigned int request)
 {
@@ -305,10 +320,10 @@ bool kvm_make_all_cpus_request(struct kvm *kvm, unsigned int request)
         face_show_roots(kvm);
     kvm_for_each_vcpu(i, vcpu, kvm) {
         kvm_make_request(request, vcpu);
-        if (request != KVM_REQ_MMU_FREE_OBSOLETE_ROOTS)
+        if (request != KVM_REQ_MMU_FREE_OBSOLETE_ROOTS && request != KVM_REQ_UPDATE_CPU_DIRTY_LOGGING)
             continue;
-        ask(vcpu, TDPMMU_REQ_FREE_OBSOLETE_ROOTS);
-        face_wait_out_of_guest(vcpu);
+        make_leave(vcpu, request == KVM_REQ_MMU_FREE_OBSOLETE_ROOTS ? TDPMMU_REQ_FREE_OBSOLETE_ROOTS
+                                                                     : TDPMMU_REQ_LEAVE_GUEST);
     }
     return true;
 }
@@ -318,8 +333,7 @@ void kvm_vcpu_kick(struct kvm_vcpu *vcpu)
     /* A new generation of slots makes vCPUs look at their clocks, which have no part in this. */
     if (face_now->changes_slots)
         return;
-    ask(vcpu, TDPMMU_REQ_LEAVE_GUEST);
-    face_wait_out_of_guest(vcpu);
+    make_leave(vcpu, TDPMMU_REQ_LEAVE_GUEST);
 }
 
 void linux_kvm_x86_load_mmu_pgd(struct kvm_vcpu *vcpu, hpa_t root, int level)

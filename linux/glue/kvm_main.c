@@ -77,10 +77,19 @@ static void tell_commit(struct kvm *kvm, const struct kvm_memory_slot *slot, enu
     }
 }
 
+/* A prefault on an obsolete root would go round until a signal comes: rig.h's vCPU answers first. */
+#undef vcpu_load
+#define vcpu_load(vcpu) (linux_running_vcpu = (vcpu), face_answer_requests(vcpu))
+/* The next page of a prefault. */
+#undef signal_pending
+#define signal_pending(task) (face_now->tries = 0, false)
 /* tdpmmu_mark_page_dirty() is about no vCPU. */
 #define kvm_arch_allow_write_without_running_vcpu(kvm) true
 #define kvm_arch_commit_memory_region(kvm, old, new, change) \
     (tell_commit((kvm), (new), (change)), (kvm_arch_commit_memory_region)((kvm), (old), (new), (change)))
+/* A slot that goes has its log still: the flush makes the kernel's vCPUs exit. */
+#define kvm_arch_flush_shadow_memslot(kvm, slot) \
+    ((kvm_arch_flush_shadow_memslot)((kvm), (slot)), face_exit_all(kvm))
 #include "linux_names.h"
 #include "kvm_main_forward.inc"
 #include "kvm_main.inc"

@@ -74,6 +74,7 @@ void linux_machine_init(struct linux_machine *machine, const struct tdpmmu_vm_co
     machine->maxphyaddr = bits;
     machine->root_level = (u8)(config->root_level ? config->root_level : 4);
     machine->l1tf = config->l1tf_cache_bits != 0;
+    machine->pml_oldest_first = config->pml_oldest_first;
     machine->cpu = (struct linux_cpuinfo){ bits, (u8)(config->l1tf_cache_bits ? config->l1tf_cache_bits : bits),
                                            0x80000008 };
     machine->cpu_dirty_log_size = config->vendor == TDPMMU_EPT && !config->ad_disabled && !config->no_pml ? 512 : 0;

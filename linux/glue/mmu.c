@@ -121,10 +121,15 @@ int face_fast_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec)
     return fast_page_fault(vcpu, &fault);
 }
 
-int face_load(struct kvm_vcpu *vcpu)
+void face_answer_requests(struct kvm_vcpu *vcpu)
 {
     if (kvm_check_request(KVM_REQ_MMU_FREE_OBSOLETE_ROOTS, vcpu))
         kvm_mmu_free_obsolete_roots(vcpu);
+}
+
+int face_load(struct kvm_vcpu *vcpu)
+{
+    face_answer_requests(vcpu);
     return kvm_mmu_reload(vcpu);
 }
 

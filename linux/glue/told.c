@@ -98,6 +98,8 @@ int told_alloc_root(struct kvm_vcpu *vcpu)
 {
     struct face_vm *face = vcpu->kvm->face;
 
+    /* A vCPU that gets a root, by a prefault too, does not stand on an old one any more. */
+    kvm_check_request(KVM_REQ_MMU_FREE_OBSOLETE_ROOTS, vcpu);
     tell(vcpu->kvm, TDPMMU_TRACE_ALLOC_ROOT, (struct tdpmmu_trace_event){ .vcpu = { .vcpu = (u64)(uintptr_t)vcpu } });
     if (face->table_limit && count_of(&face->counters.tables) >= face->table_limit && !has_root(vcpu))
         return -ENOMEM;
@@ -224,6 +226,17 @@ void told_zap_invalidated(struct kvm *kvm)
     tell_return(kvm, TDPMMU_TRACE_ZAP_INVALIDATED_ROOTS_RET, 0);
 }
 
+static void tell_restart(struct kvm *kvm, gfn_t next, gfn_t yielded)
+{
+    tell(kvm, TDPMMU_TRACE_ITER_RESTART, (struct tdpmmu_trace_event){ .iter_restart = { next, yielded } });
+}
+
+void linux_tell_restart(const struct tdp_iter *it)
+{
+    if (unlikely(it->yielded))
+        tell_restart(face_now->kvm, it->next_last_level_gfn, it->yielded_gfn);
+}
+
 /* ---- walks: shim/walks.h ------------------------------------------------------------- */
 void linux_tell_walk(struct kvm_mmu_page *root, int min_level, gfn_t gfn)
 {
@@ -234,5 +247,5 @@ void linux_tell_walk(struct kvm_mmu_page *root, int min_level, gfn_t gfn)
     tell(kvm, TDPMMU_TRACE_ITER_START, (struct tdpmmu_trace_event){ .root = {
         .root = (u64)(uintptr_t)face_page(root), .spt = __pa(root->spt), .start = gfn, .role = root->role.word,
         .level = min_level } });
-    tell(kvm, TDPMMU_TRACE_ITER_RESTART, (struct tdpmmu_trace_event){ .iter_restart = { gfn, gfn } });
+    tell_restart(kvm, gfn, 0);
 }

@@ -231,7 +231,9 @@ struct rcuwait { int unused; };
 #define set_current_state(s) do { } while (0)
 void linux_wait_for_invalidations(void);
 #define schedule() linux_wait_for_invalidations()
-#define signal_pending(t) false
+/* A prefault tries again until a signal comes; here that is after a while. */
+bool linux_signal_pending(void);
+#define signal_pending(t) linux_signal_pending()
 #define local_irq_disable() do { } while (0)
 #define local_irq_enable() do { } while (0)
 

@@ -164,7 +164,7 @@ struct linux_machine {
     int cpu_dirty_log_size;
     u8 root_level;
     struct linux_cpuinfo cpu;
-    bool l1tf;
+    bool l1tf, pml_oldest_first;
 };
 
 struct kvm {
@@ -227,6 +227,11 @@ struct kvm_vcpu {
     /* ours */
     unsigned long face_entries; /* odd: in the guest of rig.h (face_rig.c) */
     int face_as_id;
+    struct {
+        struct mutex mutex;
+        u64 *entries; /* NULL: the CPU has none */
+        u16 index;    /* of the next entry, from 511 downwards; 0xffff: full */
+    } face_pml;       /* what the CPU logs (face_pml.c); face_pml.mutex */
     struct kvm_vcpu *face_next; /* vCPUs of the VM, lowest id first; the VM's vcpus lock */
 };
 struct kvm_vcpu *linux_next_vcpu(struct kvm *kvm, struct kvm_vcpu *vcpu);

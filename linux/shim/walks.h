@@ -21,6 +21,10 @@ void linux_tell_walk(struct kvm_mmu_page *root, int min_level, gfn_t gfn);
     (linux_tell_walk((root), (min_level), WALK_FIRST(__VA_ARGS__, )), \
      linux_tdp_iter_start((it), (root), (min_level), __VA_ARGS__))
 #define WALK_FIRST(gfn, ...) (gfn)
+/* So is one that gave way: its next step goes back to the root. */
+void linux_tell_restart(const struct tdp_iter *it);
+#undef tdp_iter_next
+#define tdp_iter_next(it) (linux_tell_restart(it), linux_tdp_iter_next(it))
 
 /* Tables for splits, which Linux takes from no cache. */
 unsigned long linux_get_page_for_split(gfp_t gfp);
