@@ -8,7 +8,7 @@ extension Performer {
         switch call.kind {
         case .fault: call.withVCPU { fault(call, $0) }
         case .mapcall: call.withVCPU { map(call, $0) }
-        case .fastpf: call.withVCPU { Self.faultText(Int(tdpmmu_fast_page_fault($0, call[1] << 12, call[2]))) }
+        case .fastpf: call.withVCPU { fastFault(call, $0) }
         case .hw: call.withVCPU { access(call, $0) }
         case .exit: call.withVCPU { String(tdpmmu_cpu_exit($0)) }
         case .prefault: call.withVCPU { prefault(call, $0) }
@@ -30,6 +30,11 @@ extension Performer {
         call.vm.largestLevel = Int(call[3, default: 3])
         defer { call.vm.largestLevel = 3 }
         return Self.faultText(Int(kvm_tdp_mmu_page_fault(vcpu, call[1] << 12, call[2])))
+    }
+
+    private func fastFault(_ call: Call, _ vcpu: OpaquePointer) -> String {
+        guard tdpmmu_vcpu_root(vcpu) != nil else { return "no root" }
+        return Self.faultText(Int(tdpmmu_fast_page_fault(vcpu, call[1] << 12, call[2])))
     }
 
     /// The slot decides what is MMIO, as in the kernel, and the host how huge a page may be.
