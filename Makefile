@@ -176,7 +176,7 @@ check-swift: lib
 check-traces: all
 	@sh scripts/check-traces.sh
 
-# Beside Linux's own code, if `make linux` has built it: LISTS=10000 takes some minutes.
+# Beside Linux's own code, if `make linux` can get it: LISTS=10000 takes some minutes.
 check-lists: all
 	@sh scripts/check-lists.sh $(LISTS)
 
