@@ -57,7 +57,7 @@ final class GeneratorTests: XCTestCase {
                 list.operations.contains { $0.kind == .hw && ($0.argument(3) ?? 0) > 512 } && list.operations.contains { $0.kind == .exit }
             }
             XCTAssertEqual(many.isEmpty, hasRings == nil, words)
-            XCTAssertTrue(many.allSatisfy { $0.setup.ringBytes > 0 == hasRings })
+            XCTAssertTrue(many.allSatisfy { ($0.setup.ringBytes > 0) == hasRings })
         }
     }
 

@@ -12,6 +12,8 @@ package struct Judge {
         .zapall: [.flushes],
         // CPUs that log are asked to leave the guest first.
         .resetring: [.requests],
+        // The kernel warns of a table whose slot is gone, which userspace can bring about.
+        .recover: [.warned],
     ]
 
     package func difference(_ list: OperationList, _ replies: [Reply]) -> Difference? {
