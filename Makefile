@@ -42,7 +42,7 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 
 .PHONY: all demo check lib tools install uninstall symbols torture bench-rcu bench-mmu clean help \
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
-	check-c check-swift check-traces check-lists check-readme check-install check-torture check-tsan check-asan check-valgrind \
+	check-c check-swift check-lists check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites check-bench \
 	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs
 
@@ -53,7 +53,7 @@ help:
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
 	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c fuzz torture'
-	@echo '                  bench swift traces lists readme install'
+	@echo '                  bench swift lists traces readme install'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
@@ -190,7 +190,7 @@ check-swift: lib
 check-traces: all
 	@sh scripts/check-traces.sh
 
-# Beside Linux's own code, if its source can be had: LISTS=10000 takes some minutes.
+# Beside Linux's own code, if `make linux` can get it: LISTS=10000 takes some minutes.
 check-lists: all
 	@sh scripts/check-lists.sh $(LISTS)
 

@@ -24,7 +24,7 @@ package final class LibraryFile {
         guard soname == Self.soname else {
             throw BadInput(file: path, line: 0, problem: "\(problem): its soname is \(soname)")
         }
-        descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        descriptor = Descriptor.outOfTheWay(open(path, O_RDONLY | O_CLOEXEC))
         guard descriptor >= 0 else {
             throw BadInput(file: path, line: 0, problem: String(cString: strerror(errno)))
         }
@@ -33,9 +33,9 @@ package final class LibraryFile {
 
     deinit { if descriptor >= 0 { close(descriptor) } }
 
-    /// What is to be said where the loader did not take it.
-    package var refused: BadInput {
+    /// What is to be said where nothing could be done with it; nil: the loader did not take it.
+    package func refused(_ why: String? = nil) -> BadInput {
         BadInput(file: path, line: 0, problem: "cannot take the place of this tool's own \(Self.soname): "
-                 + "something is missing in it, or the loader does not take it")
+                 + (why ?? "something is missing in it, or the loader does not take it"))
     }
 }

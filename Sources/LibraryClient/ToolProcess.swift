@@ -13,14 +13,12 @@ package struct ToolProcess {
     package static let loaderFailed: Int32 = 127
     static let libraryDescriptor: Int32 = 3
 
-    /// streams: what its descriptors 0, 1 and 2 are; nil: those of this process.
-    package init(arguments: [String], library: LibraryFile?, streams: [Int32]? = nil) throws(BadInput) {
+    /// streams: what its descriptors are, for those that are not this process's; all out of the way.
+    package init(arguments: [String], library: LibraryFile?, streams: [(number: Int32, source: Int32)] = []) throws(BadInput) {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        for (index, stream) in (streams ?? []).enumerated() {
-            posix_spawn_file_actions_adddup2(&actions, stream, Int32(index))
-        }
+        for stream in streams { posix_spawn_file_actions_adddup2(&actions, stream.source, stream.number) }
         var environment = Self.environment
         if let library {
             posix_spawn_file_actions_adddup2(&actions, library.descriptor, Self.libraryDescriptor)

@@ -66,7 +66,7 @@ struct CompareCommand: ParsableCommand {
                                valueName: "fields"))
     var ignore: String?
 
-    @Option(help: ArgumentHelp("A library that says nothing for so long hangs.", valueName: "seconds"))
+    @Option(help: ArgumentHelp("A library that is silent so long hangs: seconds of sleep and of CPU.", valueName: "seconds"))
     var patience = 60
 
     @Option(help: ArgumentHelp("Write the shortened list to a file.", valueName: "file"), completion: .file())

@@ -77,7 +77,7 @@ struct ReplayCommand: ParsableCommand {
         // Behind the name of this command, wherever that stands.
         let end = try ToolProcess(arguments: command + arguments.dropFirst(), library: library).wait()
         switch end {
-        case .exited(ToolProcess.loaderFailed): throw library.refused
+        case .exited(ToolProcess.loaderFailed): throw library.refused()
         case .exited(let status): return ExitCode(status)
         case .killed:
             printError("tdpmmuctl: \(library.path): the replay \(end)")

@@ -50,6 +50,17 @@ final class GeneratorTests: XCTestCase {
         XCTAssertTrue(inBetween.allSatisfy(\.fitsInBetween))
     }
 
+    /// As many pages as no CPU's log has room for, with bitmaps and with rings; and the CPU leaves.
+    func testACPUsLogOverflows() {
+        for (words, hasRings) in [("ept pml=1 ring=0", false), ("ept pml=1 ring=16384", true), ("ept pml=0", nil)] as [(String, Bool?)] {
+            let many = lists(options { XCTAssertNil($0.fix(words)) }).filter { list in
+                list.operations.contains { $0.kind == .hw && ($0.argument(3) ?? 0) > 512 } && list.operations.contains { $0.kind == .exit }
+            }
+            XCTAssertEqual(many.isEmpty, hasRings == nil, words)
+            XCTAssertTrue(many.allSatisfy { ($0.setup.ringBytes > 0) == hasRings })
+        }
+    }
+
     func testOptions() {
         let fixed = lists(options {
             XCTAssertNil($0.fix("ept root=5 phys=52 nx=1 log=manual"))

@@ -41,6 +41,11 @@ final class JudgeTests: XCTestCase {
         let one = reply(good, good, good, good), flushed = good.replacingOccurrences(of: "\t3\t", with: "\t0\t")
         XCTAssertNil(difference(one, reply(good, flushed, good, good)))
         XCTAssertEqual(difference(one, reply(good, good, flushed, good)), Difference(index: 2, cause: .fields([.flushes])))
+        // And it warns of a table whose slot is gone.
+        let recovering = OperationList(Setup(), [Operation(.recover, 1), Operation(.stats)])
+        let warned = good.replacingOccurrences(of: "ok\t", with: "ok\twarned")
+        XCTAssertNil(difference(one, reply(good, warned, good, good), recovering))
+        XCTAssertEqual(difference(one, reply(good, good, warned, good), recovering), Difference(index: 2, cause: .fields([.warned])))
     }
 
     func testFailures() {

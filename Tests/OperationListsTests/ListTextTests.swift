@@ -83,7 +83,7 @@ final class ListTextTests: XCTestCase {
             ("init l1tf=35\n", "X.ops:1: \"l1tf=35\" is no word of init, or cannot be"),
             ("init log=no\n", "X.ops:1: \"log=no\" is no word of init, or cannot be"),
             ("init\nfly 1\n", "X.ops:2: unknown operation \"fly\""),
-            ("vcpu\n", "X.ops:1: vcpu takes 1 arguments at least"),
+            ("vcpu\n", "X.ops:1: vcpu takes 1 argument at least"),
             ("vcpu 1 0 0\n", "X.ops:1: vcpu takes 2 arguments at most"),
             ("vcpu 8\n", "X.ops:1: \"8\" is not a vCPU (0 to 7)"),
             ("slot 64 0 0 1 1\n", "X.ops:1: \"64\" is not a slot (0 to 63)"),

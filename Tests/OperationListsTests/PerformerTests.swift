@@ -72,6 +72,25 @@ final class PerformerTests: XCTestCase {
         XCTAssertTrue(alone[7].hasSuffix(" 1:8000000000000000"), alone[7])
     }
 
+    /// 512 pages go into a CPU's log; it leaves the guest for the next one.
+    func testACPUsLogOverflows() throws {
+        let seen = try results("""
+            init ept pml=1
+            slot 0 0 0x40000 0x1000 0x80000
+            vcpu 0
+            fault 0 0x40000 r 2
+            fault 0 0x40200 r 2
+            slotflags 0 1
+            hw 0 0x40000 w 700
+            exit 0
+            exit 0
+            hw 0 0x40ffe w 3
+            dirty 0
+            """)
+        XCTAssertEqual(Array(seen[6...9]), ["700 times level 1", "188", "0", "3 times fault"])
+        XCTAssertEqual(seen[10], "40000-402bb")
+    }
+
     /// A change of slots would wait for the end.
     func testNoChangeOfSlotsWhileTheHostInvalidates() throws {
         let seen = try results("""

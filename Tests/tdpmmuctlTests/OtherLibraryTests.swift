@@ -53,7 +53,7 @@ final class OtherLibraryTests: ToolTestCase {
 
     func testADifferenceIsShortenedAndReplays() throws {
         let bad = try spoilt("kvm_tdp_mmu_age_gfn_range", Spoilt.returnsZero), saved = "\(folder)/short.ops"
-        let result = try run("compare", "--with", bad, "--lists", "200", "--seed", "3", "--save", saved)
+        let result = try run("compare", "--with", bad, "--lists", "200", "--seed", "3", "--without", "smm", "--save", saved)
         XCTAssertEqual(result.status, 1, result.output + result.errors)
         XCTAssertTrue(result.output.contains("# B is \(bad) ("), result.output)
         XCTAssertTrue(result.output.contains("#   A result: 1\n#   B result: 0\n"), result.output)
@@ -85,7 +85,41 @@ final class OtherLibraryTests: ToolTestCase {
         let result = try run("compare", "--with", bad, "--patience", "2", "--list", try list("init npt\nzapall\n"))
         XCTAssertEqual(result.status, 1)
         XCTAssertTrue(result.output.contains("# operation 1 of 1, zapall: a library does not come through it\n"), result.output)
-        XCTAssertTrue(result.output.contains("#   B did not come forward for 2 seconds\n"), result.output)
+        XCTAssertTrue(result.output.contains("#   B did not come forward: slept "), result.output)
+        XCTAssertTrue(result.output.contains("; thread "), "it says where it stands: \(result.output)")
+    }
+
+    /// Before it has said that it is there.
+    func testALibraryThatHangsOrCrashesAtOnce() throws {
+        let bad = try spoilt("tdpmmu_version", Spoilt.hangs)
+        let result = try run("compare", "--with", bad, "--patience", "1", "--lists", "3")
+        XCTAssertEqual(result.status, 2)
+        XCTAssertTrue(result.errors.hasPrefix("tdpmmuctl: \(bad): cannot take the place of this tool's own libtdpmmu.so.1: "
+                                              + "its process did not come forward: slept "), result.errors)
+        XCTAssertEqual(result.errors.filter { $0 == "\n" }.count, 1, result.errors)
+        let crashing = try run("compare", "--with", try spoilt("tdpmmu_version", Spoilt.crashes), "--lists", "3")
+        XCTAssertEqual(crashing.status, 2)
+        XCTAssertTrue(crashing.errors.contains("libtdpmmu.so.1: its process was killed by signal 4 ("), crashing.errors)
+    }
+
+    /// What stands on a library's standard output is no answer.
+    func testALibraryThatPrints() throws {
+        let source = try write("printing.c", Array("""
+            #include <stdio.h>
+            #include <string.h>
+            __attribute__((constructor)) static void print(int count, char **words)
+            {
+                if (count > 1 && !strcmp(words[1], "perform-lists")) {
+                    puts("ready 7\\n.");
+                    fflush(stdout);
+                }
+            }
+            """.utf8)), file = "\(folder)/printing.so"
+        let compiled = try execute(["/usr/bin/env", "cc", "-shared", "-fPIC", "-o", file, source])
+        XCTAssertEqual(compiled.status, 0, compiled.errors)
+        let result = try execute(["/usr/bin/env", "LD_PRELOAD=\(file)", tool, "compare", "--with", try copy(), "--lists", "3"])
+        XCTAssertEqual(result.status, 0, result.output + result.errors)
+        XCTAssertTrue(result.output.hasPrefix("lists with "), result.output)
     }
 
     func testExpectations() throws {

@@ -56,8 +56,8 @@ package final class Comparer {
         guard let found = try difference(list) else { return nil }
         var shrinker = Shrinker { [self] list throws(BadInput) in try difference(list) }
         shrinker.onProgress = onProgress
-        let end = DriverProcess.now + Self.shorteningSeconds
-        shrinker.hasTime = { DriverProcess.now < end }
+        let end = Silence.now + Self.shorteningSeconds * 1_000_000_000
+        shrinker.hasTime = { Silence.now < end }
         let shortest = try withLessPatience { () throws(BadInput) in try shrinker.shortest(list, found) }
         // What was only slow is no difference.
         guard let confirmed = try difference(shortest.list) else { return (list, found) }

@@ -12,7 +12,7 @@ package struct Judge {
         .zapall: [.flushes],
         // CPUs that log are asked to leave the guest first.
         .resetring: [.requests],
-        // The kernel warns of a table that stands where a slot was.
+        // The kernel warns of a table whose slot is gone, which userspace can bring about.
         .recover: [.warned],
     ]
 

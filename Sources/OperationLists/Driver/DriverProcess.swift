@@ -12,7 +12,7 @@ package final class DriverProcess {
     package private(set) var replies: [Reply] = []
 
     private let library: LibraryFile?
-    /// A process that has not said a word for so long hangs.
+    /// A process that has been silent for so long hangs.
     package var patienceSeconds: Int
     private var running: Running?
     /// Requests without a reply, oldest first.
@@ -21,7 +21,7 @@ package final class DriverProcess {
     private var received: [UInt8] = []
     /// Where the line begins that is looked at next.
     private var lineStart = 0
-    private var lastHeard = 0
+    private var silence = Silence()
 
     private struct Running {
         var process: ToolProcess
@@ -42,19 +42,12 @@ package final class DriverProcess {
 
     package func perform(_ list: OperationList, _ manner: PerformingManner) {
         let request = DriverProtocol.request(list, manner)
-        if requests.isEmpty { lastHeard = Self.now }
+        if requests.isEmpty { silence.end() }
         requests.append(request)
         unsent += request
     }
 
     package func takeReply() -> Reply? { replies.isEmpty ? nil : replies.removeFirst() }
-
-    /// Seconds of a clock that only goes forward.
-    static var now: Int {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return time.tv_sec
-    }
 }
 
 /// Its life.
@@ -65,39 +58,60 @@ extension DriverProcess {
         do throws(BadInput) {
             let process = try ToolProcess(arguments: arguments, library: library, streams: streams.theirs)
             streams.closeTheirs()
+            streams.setNonblocking()
             running = Running(process: process, streams: streams)
         } catch {
             streams.closeAll()
             throw error
         }
-        try awaitReady()
-        streams.setNonblocking()
-    }
-
-    /// The first line, byte by byte: nothing else comes before a request.
-    private func awaitReady() throws(BadInput) {
-        guard let running else { return }
-        var line: [UInt8] = [], byte: UInt8 = 0
-        while true {
-            let count = read(running.streams.fromIt, &byte, 1)
-            if count < 0, errno == EINTR { continue }
-            guard count == 1 else { throw refusal() }
-            if byte == 10 { break }
-            line.append(byte)
-        }
+        let line = try readyLine()
         version = String(decoding: line.dropFirst(DriverProtocol.ready.utf8.count + 1), as: UTF8.self)
         received = []
         lineStart = 0
-        lastHeard = Self.now
+        silence.end()
     }
 
-    private func refusal() -> BadInput {
-        let (end, words) = (running?.process.wait(), running?.streams.errorText ?? "")
+    /// Byte by byte: nothing else comes before a request.
+    private func readyLine() throws(BadInput) -> [UInt8] {
+        guard let running else { return [] }
+        var line: [UInt8] = [], byte: UInt8 = 0
+        silence.end()
+        while true {
+            let count = read(running.streams.fromIt, &byte, 1)
+            if count < 0, errno == EINTR { continue }
+            if count < 0, errno == EAGAIN {
+                if isStuck(running) { throw refusal("its process did not come forward: \(endStuck(running))") }
+                var place = pollfd(fd: running.streams.fromIt, events: Int16(POLLIN), revents: 0)
+                poll(&place, 1, Self.pollMilliseconds)
+                continue
+            }
+            guard count == 1 else { throw refusal(ended: running.process.wait()) }
+            if byte == 10 { return line }
+            line.append(byte)
+        }
+    }
+
+    private func refusal(ended end: ProcessEnd) -> BadInput {
+        refusal(end != .exited(ToolProcess.loaderFailed) && end != .exited(2) ? "its process \(end)" : nil)
+    }
+
+    private func refusal(_ how: String?) -> BadInput {
+        let words = running?.streams.errorText ?? ""
         forget()
-        var problem = library?.refused ?? BadInput(file: name, line: 0, problem: "the process that performs lists ended")
-        if let end, end != .exited(ToolProcess.loaderFailed), end != .exited(2) { problem.problem += "; it \(end)" }
+        var problem = library?.refused(how) ?? BadInput(file: name, line: 0, problem: how ?? "it could not be started")
         if !words.isEmpty { problem.problem += ": \(words)" }
         return problem
+    }
+
+    private func isStuck(_ running: Running) -> Bool {
+        silence.isLongerThan(seconds: patienceSeconds, running.process.pid)
+    }
+
+    /// How it stood: the next one that is silent for no known reason shall tell it.
+    private func endStuck(_ running: Running) -> String {
+        let text = "\(silence.text); \(ThreadPlace.text(of: running.process.pid))"
+        running.process.kill()
+        return text
     }
 
     private func stop() {
@@ -113,6 +127,8 @@ extension DriverProcess {
 
 /// Its pipes.
 extension DriverProcess {
+    private static let pollMilliseconds: Int32 = 1000
+
     /// Lets all go on until one of them has something new, or a second is over.
     package static func advance(_ drivers: [DriverProcess]) throws(BadInput) {
         var places: [pollfd] = []
@@ -121,7 +137,7 @@ extension DriverProcess {
             let isSending = !driver.unsent.isEmpty
             places.append(pollfd(fd: isSending ? driver.running?.streams.toIt ?? -1 : -1, events: Int16(POLLOUT), revents: 0))
         }
-        poll(&places, nfds_t(places.count), 1000)
+        poll(&places, nfds_t(places.count), pollMilliseconds)
         for (index, driver) in drivers.enumerated() {
             if places[2 * index + 1].revents != 0 { driver.send() }
             if places[2 * index].revents != 0 { try driver.receive() }
@@ -146,7 +162,7 @@ extension DriverProcess {
             if count < 0, errno == EINTR { continue }
             if count < 0 { return }
             if count == 0 { return try fail("\(running.process.wait())") }
-            lastHeard = Self.now
+            silence.end()
             received += chunk.prefix(count)
             takeComplete()
         }
@@ -167,9 +183,8 @@ extension DriverProcess {
     }
 
     private func endIfStuck() throws(BadInput) {
-        guard let running, !requests.isEmpty, Self.now - lastHeard > patienceSeconds else { return }
-        running.process.kill()
-        try fail("did not come forward for \(patienceSeconds) seconds")
+        guard let running, !requests.isEmpty, isStuck(running) else { return }
+        try fail("did not come forward: \(endStuck(running))")
     }
 
     /// The oldest request is what it failed on; a new process gets the others.

@@ -4,7 +4,7 @@ import KernelTrace
 import LibraryClient
 
 /// The process that performs lists with the library that it has loaded: requests on standard input, answers
-/// on standard output.
+/// on a descriptor of their own.
 package enum ListDriver {
     package static func run() throws {
         try write("\(DriverProtocol.ready) \(LoadedLibrary.version)\n")
@@ -55,6 +55,6 @@ package enum ListDriver {
     }
 
     private static func write(_ text: String) throws(WriteFailure) {
-        try writeAll(text, to: STDOUT_FILENO, named: "standard output")
+        try writeAll(text, to: Streams.answers, named: "answers")
     }
 }

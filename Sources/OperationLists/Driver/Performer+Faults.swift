@@ -8,8 +8,9 @@ extension Performer {
         switch call.kind {
         case .fault: call.withVCPU { fault(call, $0) }
         case .mapcall: call.withVCPU { map(call, $0) }
-        case .fastpf: call.withVCPU { Self.faultText(Int(tdpmmu_fast_page_fault($0, call[1] << 12, call[2]))) }
+        case .fastpf: call.withVCPU { fastFault(call, $0) }
         case .hw: call.withVCPU { access(call, $0) }
+        case .exit: call.withVCPU { String(tdpmmu_cpu_exit($0)) }
         case .prefault: call.withVCPU { prefault(call, $0) }
         case .walk: call.withVCPU { walk(call, $0) }
         case .vcpu: make(call)
@@ -31,6 +32,11 @@ extension Performer {
         return Self.faultText(Int(kvm_tdp_mmu_page_fault(vcpu, call[1] << 12, call[2])))
     }
 
+    private func fastFault(_ call: Call, _ vcpu: OpaquePointer) -> String {
+        guard tdpmmu_vcpu_root(vcpu) != nil else { return "no root" }
+        return Self.faultText(Int(tdpmmu_fast_page_fault(vcpu, call[1] << 12, call[2])))
+    }
+
     /// The slot decides what is MMIO, as in the kernel, and the host how huge a page may be.
     private func map(_ call: Call, _ vcpu: OpaquePointer) -> String {
         guard let root = tdpmmu_vcpu_root(vcpu), root.pointee.role.invalid == 0 else { return "no valid root" }
@@ -45,8 +51,12 @@ extension Performer {
 
     private func access(_ call: Call, _ vcpu: OpaquePointer) -> String {
         guard tdpmmu_vcpu_root(vcpu) != nil else { return "no root" }
-        let level = Int(tdpmmu_cpu_access(vcpu, call[1] << 12, call[2] & ~Access.present, nil))
-        return level > 0 ? "level \(level)" : level == 0 ? "fault" : text(status: level)
+        var runs = Runs()
+        for page in 0..<call[3, default: 1] {
+            let level = Int(tdpmmu_cpu_access(vcpu, (call[1] &+ page) << 12, call[2] & ~Access.present, nil))
+            runs.add(level > 0 ? "level \(level)" : level == 0 ? "fault" : text(status: level))
+        }
+        return runs.text
     }
 
     /// Where the host invalidates, or the root is obsolete, the kernel tries again until a signal comes.
@@ -79,4 +89,17 @@ extension Performer {
     }
 
     private func load(_ vcpu: OpaquePointer) -> String { text(status: Int(kvm_mmu_load(vcpu))) }
+}
+
+/// What came one after another, what is alike together: "level 1, 2 times fault".
+private struct Runs {
+    private var runs: [(text: String, count: Int)] = []
+
+    mutating func add(_ text: String) {
+        if runs.last?.text == text { runs[runs.count - 1].count += 1 } else { runs.append((text, 1)) }
+    }
+
+    var text: String {
+        runs.map { $0.count == 1 ? $0.text : "\($0.count) times \($0.text)" }.joined(separator: ", ")
+    }
 }

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import Glibc
 import KernelTrace
+import LibraryClient
 
 /// The streams of another process, on this side closed when a program is executed.
 struct Streams {
+    /// There, for answers.
+    static let answers: Int32 = 4
+
     /// Here, and there.
     private var input: (writing: Int32, reading: Int32)
     private var output: (reading: Int32, writing: Int32)
@@ -16,7 +20,11 @@ struct Streams {
         errorFile = Self.temporaryFile()
     }
 
-    var theirs: [Int32] { [input.reading, output.writing, errorFile] }
+    /// What a library prints on standard output is no answer: answers have a descriptor of their own.
+    var theirs: [(number: Int32, source: Int32)] {
+        [(STDIN_FILENO, input.reading), (STDOUT_FILENO, errorFile), (STDERR_FILENO, errorFile),
+         (Self.answers, output.writing)]
+    }
     var toIt: Int32 { input.writing }
     var fromIt: Int32 { output.reading }
 
@@ -51,8 +59,7 @@ struct Streams {
         guard Glibc.pipe(&ends) == 0 else {
             throw BadInput(file: "pipe", line: 0, problem: String(cString: strerror(errno)))
         }
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-        return (ends[0], ends[1])
+        return (Descriptor.outOfTheWay(ends[0]), Descriptor.outOfTheWay(ends[1]))
     }
 
     /// Without a name; where there is room for none, nothing is kept.
@@ -60,9 +67,8 @@ struct Streams {
         let folder = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
         var path = Array("\(folder)/tdpmmuctl.XXXXXX".utf8CString)
         let file = mkstemp(&path)
-        guard file >= 0 else { return open("/dev/null", O_RDWR | O_CLOEXEC) }
+        guard file >= 0 else { return Descriptor.outOfTheWay(open("/dev/null", O_RDWR)) }
         unlink(path)
-        _ = fcntl(file, F_SETFD, FD_CLOEXEC)
-        return file
+        return Descriptor.outOfTheWay(file)
     }
 }

@@ -33,7 +33,7 @@ extension ListWriter {
             prepareMeanwhile()
             add(.collapse, slot.id)
         case .hostLevel: add(.hostlevel, slot.id, random.below(max(slot.pages / 512, 1)), random.below(3) + 1)
-        case .switchLog, .harvest, .markDirty, .logMode: writeLog(step, index)
+        case .switchLog, .harvest, .markDirty, .logMode, .fillLog, .exit: writeLog(step, index)
         default: writeRare(step, index)
         }
     }
@@ -55,18 +55,40 @@ extension ListWriter {
     private mutating func writeLog(_ step: Step, _ index: Int) {
         let slot = layout.slots[index]
         switch step {
-        case .switchLog:
-            settle()
-            layout.setLogged(index, !slot.isLogged)
-            add(.slotflags, slot.id, slot.isLogged ? 0 : 1)
+        case .switchLog: switchLog(index)
+        case .fillLog: writeFillLog(index)
+        case .exit: if setup.pageModificationLogging { add(.exit, vcpu(of: index)) }
         case .harvest: setup.ringBytes > 0 ? writeRingHarvest() : writeHarvest(index)
         case .markDirty: add(.markdirty, slot.space, layout.gfn(index, &random))
         default: add(.logmode, random.element([0, 1, 3]))
         }
     }
 
+    private mutating func switchLog(_ index: Int) {
+        settle()
+        let slot = layout.slots[index]
+        layout.setLogged(index, !slot.isLogged)
+        add(.slotflags, slot.id, slot.isLogged ? 0 : 1)
+    }
+
+    /// So many pages become dirty by a CPU that its own log may overflow: pages that were huge before, if they are split early.
+    private mutating func writeFillLog(_ index: Int) {
+        guard setup.pageModificationLogging, !options.without.contains(.slotflags) else { return }
+        if layout.slots[index].isLogged { switchLog(index) }
+        let slot = layout.slots[index], vcpu = vcpu(of: index), gfn = layout.gfn(index, &random)
+        let pages = min(random.element([64, 513, 700, 1100]), slot.end - gfn)
+        for start in stride(from: gfn, to: gfn + pages, by: 512) { add(.fault, vcpu, start, access(["r"]), 2) }
+        switchLog(index)
+        if random.isTrue(percent: 30) { add(.cleardirty, slot.id) }
+        add(.hw, vcpu, gfn, access(["w"]), pages)
+        if random.isTrue(percent: 50) { add(.exit, vcpu) }
+    }
+
     private mutating func writeRingHarvest() {
-        for vcpu in allVCPUs where random.isTrue(percent: 80) { add(.harvest, vcpu) }
+        for vcpu in allVCPUs where random.isTrue(percent: 80) {
+            if setup.pageModificationLogging, random.isTrue(percent: 80) { add(.exit, vcpu) }
+            add(.harvest, vcpu)
+        }
         if random.isTrue(percent: 80) { add(.resetring) }
     }
 

@@ -6,7 +6,7 @@ enum Step: CaseIterable {
     case zapLeafs, unmap, zapTable, zapAll, zapFast, invalidate
     case writeProtect, writeProtectGFN, clearDirty, clearDirtyMasked, age
     case split, collapse, hostLevel
-    case switchLog, harvest, markDirty, logMode
+    case switchLog, harvest, markDirty, logMode, fillLog, exit
     case switchNX, recover, switchEager
     case invalidation, hostAge
     case moveSlot, replaceSlot, changeSpace, reload
@@ -19,7 +19,7 @@ enum Step: CaseIterable {
         case .zapLeafs, .fastFault: 40
         case .mmio, .unmap, .writeProtect, .writeProtectGFN, .clearDirty, .split, .collapse, .switchLog: 30
         case .invalidate, .zapTable, .hostLevel, .hostAge, .invalidation: 20
-        case .zapAll, .prefault, .recover, .changeSpace: 12
+        case .zapAll, .prefault, .recover, .changeSpace, .fillLog, .exit: 12
         case .zapFast, .switchNX, .switchEager, .markDirty, .reload, .moveSlot, .replaceSlot: 6
         case .logMode: 3
         }

@@ -95,12 +95,14 @@ struct ListParser {
         if word == "meanwhile" { return try meanwhile(words.dropFirst()) }
         guard let kind = OperationKind(rawValue: String(word)) else { throw ListProblem("unknown operation \"\(word)\"") }
         let words = words.dropFirst(), (parameters, required) = kind.signature
-        guard words.count >= required else { throw ListProblem("\(kind) takes \(required) arguments at least") }
-        guard words.count <= parameters.count else { throw ListProblem("\(kind) takes \(parameters.count) arguments at most") }
+        guard words.count >= required else { throw ListProblem("\(kind) takes \(Self.arguments(required)) at least") }
+        guard words.count <= parameters.count else { throw ListProblem("\(kind) takes \(Self.arguments(parameters.count)) at most") }
         var arguments: [UInt64] = []
         for (parameter, word) in zip(parameters, words) { arguments.append(try parameter.value(word).get()) }
         return Operation(kind, arguments: arguments)
     }
+
+    private static func arguments(_ count: Int) -> String { count == 1 ? "1 argument" : "\(count) arguments" }
 
     private static func meanwhile(_ words: ArraySlice<Substring>) throws(ListProblem) -> Operation {
         guard let count = words.first.flatMap(Parameter.number), count > 0 else {

@@ -4,7 +4,7 @@
 package enum OperationKind: String, CaseIterable {
     case slot, slotflags, delslot, moveslot, hostlevel
     case vcpu, load, unload, smm
-    case fault, mapcall, fastpf, hw, prefault, walk
+    case fault, mapcall, fastpf, hw, exit, prefault, walk
     case zapleafs, unmap, zapsp, zapall, zapfast, invalidate, zapinvalid
     case wrprot, wrprotgfn, cleardirty, cleardirtymask, age, testage, split, collapse
     case dirty, clearlog, markdirty, harvest, resetring
@@ -20,10 +20,11 @@ package enum OperationKind: String, CaseIterable {
         case .moveslot, .wrprotgfn, .testyoung: ([.slot, .gfn] + (self == .wrprotgfn ? [.level] : []), 2)
         case .hostlevel: ([.slot, .frame, .level], 3)
         case .vcpu, .smm: ([.vcpu, .space], self == .vcpu ? 1 : 2)
-        case .load, .unload, .harvest: ([.vcpu], 1)
+        case .load, .unload, .exit, .harvest: ([.vcpu], 1)
         case .fault: ([.vcpu, .gfn, .access, .level], 3)
         case .mapcall: ([.vcpu, .gfn, .errorCode, .flag, .level, .pfn, .flag], 6)
-        case .fastpf, .hw: ([.vcpu, .gfn, .access], 3)
+        case .fastpf: ([.vcpu, .gfn, .access], 3)
+        case .hw: ([.vcpu, .gfn, .access, .accesses], 3)
         case .prefault: ([.vcpu, .gfn, .pages], 3)
         case .walk: ([.vcpu, .gfn], 2)
         case .zapleafs: ([.gfn, .gfn], 2)

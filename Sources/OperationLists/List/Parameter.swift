@@ -8,6 +8,8 @@ enum Parameter {
     /// One of a slot's 2M frames, or all.
     case frame
     case pages, mask
+    /// Of one page after another.
+    case accesses
     /// KVM_MEM_*, or PFERR_*.
     case flags, errorCode
     /// Letters: what an access wants.
@@ -28,6 +30,7 @@ enum Parameter {
         case .gfn: 0...Self.gfnLimit
         case .pages: 0...1 << 31
         case .frame: 0...1 << 22
+        case .accesses: 1...1 << 16
         case .flags: 0...UInt64(UInt32.max)
         case .pfn, .mask, .errorCode, .access: 0...UInt64.max
         case .count: 0...1 << 30
@@ -49,6 +52,7 @@ enum Parameter {
         case .flags: "flags"
         case .errorCode: "an error code"
         case .access: "an access (letters of rwxp)"
+        case .accesses: "a count (1 to 65536)"
         case .count: "a count"
         }
     }
