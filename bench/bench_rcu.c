@@ -251,12 +251,12 @@ static const struct row {
     { "pair2", "ns", "  the same, 2 threads", pairs_of_two, false, 1.0, false, 0 },
     { "exported", "ns", "read lock + unlock, exported", pairs, true, 1.0, false, 0 },
     { "exported2", "ns", "  the same, 2 threads", pairs_of_two, true, 1.0, false, 0 },
-    { "nested", "ns", "nested pair, inline", nested, false, 0, false, 0 },
+    { "nested", "ns", "nested pair, inline", nested, false, 1.0, false, 0 },
     { "sync", "ns", "synchronize_rcu, nobody else", synchronize, false, 1.0, false, 0 },
     { "sync-idle", "ns", "synchronize_rcu, idle reader", synchronize_idle, false, 1.0, false, 0 },
     { "sync-busy", "ns", "synchronize_rcu, busy reader", synchronize_busy, false, 1.0, false, 0 },
     { "enqueue", "ns", "call_rcu", enqueue, false, 0.5, false, 0 },
-    { "callbacks", "M/s", "callbacks to rcu_barrier's end, 10 M", callbacks, false, 2.0, true, 0 },
+    { "callbacks", "M/s", "callbacks to rcu_barrier's end, 10 M", callbacks, false, 5.0, true, 0 },
     { "barrier", "us", "rcu_barrier, idle", barrier_idle, false, 0, false, 100 },
     { "barrier1", "us", "one call_rcu and rcu_barrier", barrier_one, false, 0, false, 0 },
     { "memory", "bytes", "memory for a pending callback", memory, false, 0, false, 16 },
@@ -269,7 +269,8 @@ static const char *verdict(const struct row *row, double ours, double ratio)
         return ours <= row->absolute ? "reached" : "MISSED";
     if (row->target == 0)
         return "";
-    return (row->more_is_better ? ratio >= row->target : ratio <= row->target) ? "reached" : "MISSED";
+    /* Two builds of one loop differ by a few thousandths. */
+    return (row->more_is_better ? ratio + 0.005 >= row->target : ratio - 0.005 <= row->target) ? "reached" : "MISSED";
 }
 
 static void run_row(const struct row *row, int repetitions)
