@@ -18,10 +18,11 @@ extension SPTEWriter {
     package func removeTable(_ change: SPTEChange) {
         // A reader of its own: the book of a change (ChangeBook) hands on no proof of one.
         insideRCU { rcu in
-            freezeEntries(of: Table(child: change.old, rcu), change.addressSpace, rcu)
+            summing { $0.freezeEntries(of: Table(child: change.old, rcu), change.addressSpace, rcu) }
         }
     }
 
+    @inline(never)
     private func freezeEntries(of table: Table, _ addressSpace: Int32, _ rcu: borrowing InsideRCU) {
         let level = table.level
         vm.tracePage(TDPMMU_TRACE_PREPARE_ZAP_PAGE, table)

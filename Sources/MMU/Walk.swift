@@ -48,7 +48,8 @@ extension SPTEWriter {
         _ root: Table, _ range: WalkRange, owing flush: inout OwedFlush, _ rcu: borrowing InsideRCU,
         _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
     ) -> Bool {
-        var iter = begin(root, range, rcu)
+        var iter = tdp_iter()
+        begin(&iter, root, range, rcu)
         while iter.valid && iter.atGFN < range.end {
             let visited = visit(&iter, &flush, rcu)
             if visited == .stop { break }
@@ -81,7 +82,8 @@ extension SPTEWriter {
         _ root: Table, _ range: WalkRange, _ hold: inout Hold, _ rcu: inout InsideRCU, canYield: Bool = true,
         owing flush: inout OwedFlush, _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
     ) -> Bool {
-        var iter = begin(root, range, rcu)
+        var iter = tdp_iter()
+        begin(&iter, root, range, rcu)
         // Looked up once in a walk, not at each entry.
         let asksRig = vm.rig.areAskedToYield
         while iter.valid && iter.atGFN < range.end {
@@ -109,10 +111,9 @@ extension SPTEWriter {
     }
 
     @inline(__always)
-    private func begin(_ root: Table, _ range: WalkRange, _ rcu: borrowing InsideRCU) -> tdp_iter {
-        let iter = tdp_iter(root: root, minLevel: range.minLevel, from: range.start, rcu)
-        if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, iter) }
-        return iter
+    private func begin(_ iter: inout tdp_iter, _ root: Table, _ range: WalkRange, _ rcu: borrowing InsideRCU) {
+        iter.start(root: root, minLevel: range.minLevel, from: range.start, rcu)
+        if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, from: range.start, minLevel: range.minLevel) }
     }
 
     /// The walk that gives way, under several roots.
@@ -167,6 +168,7 @@ extension SPTEWriter {
     @inline(never)
     private func letOthers<Hold: LockHold & ~Copyable>(_ hold: inout Hold, _ rcu: inout InsideRCU) {
         count(.yields)
+        handInSums()
         rcu.leave { hold.giveWay(vm.lock) { vm.rig.yielded() } }
     }
 }

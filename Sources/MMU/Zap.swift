@@ -77,8 +77,15 @@ extension VM {
     private func zapRoot<Hold: LockHold & ~Copyable>(
         _ root: Table, upTo level: Level, _ hold: inout Hold, _ rcu: inout InsideRCU, owing flush: inout OwedFlush
     ) {
-        let writer = SPTEWriter(self, hold)
         traceRoot(TDPMMU_TRACE_ZAP_ROOT_LEVEL, root, level: level, shared: Hold.mode == .shared)
+        SPTEWriter(self, hold).summing { zapRoot(root, upTo: level, $0, &hold, &rcu, owing: &flush) }
+    }
+
+    @inline(__always)
+    private func zapRoot<Hold: LockHold & ~Copyable>(
+        _ root: Table, upTo level: Level, _ writer: SPTEWriter, _ hold: inout Hold, _ rcu: inout InsideRCU,
+        owing flush: inout OwedFlush
+    ) {
         let range = WalkRange(minLevel: level, start: GFN(0), end: gfnLimit)
         writer.walk(root, range, &hold, &rcu, owing: &flush) { iter, flush, rcu in
             guard iter.old.isPresent, iter.atLevel <= level else { return .next }

@@ -32,15 +32,11 @@ package struct SPTESlot: Equatable {
         SPTE(word.pointee.load(ordering: .acquiring))
     }
 
-    // Of these four only the other types of this file can make use.
+    // Of these three only the other types of this file can make use.
 
     /// Release: pairs with load(); what the entry points to was written before.
     @inline(__always)
     fileprivate func store(_ new: SPTE) { word.pointee.store(new.raw, ordering: .releasing) }
-
-    /// In a table that is not linked yet; the link releases it.
-    @inline(__always)
-    fileprivate func fill(_ new: SPTE) { word.pointee.store(new.raw, ordering: .relaxed) }
 
     /// Both ways: the old value may name a table (acquire, pairs with the link),
     /// the new one may publish a table (release, pairs with load()).
@@ -243,16 +239,23 @@ extension SPTESlot {
 package struct UnlinkedTable: ~Copyable {
     package let table: Table
 
-    /// All entries hold nothing.
+    /// All entries hold nothing, or, where a first one is given, each maps what comes after what the one
+    /// before it maps.  In plain stores, of as many entries at once as the CPU can.
     @inline(__always)
-    package init(_ page: Table, owner: UInt, role: Role, gfn: GFN, parent: SPTESlot?) {
+    package init(_ page: Table, owner: UInt, role: Role, gfn: GFN, parent: SPTESlot?, first: SPTE? = nil) {
         table = page
-        page.entryPointer.update(repeating: SPTE.nonPresent.raw, count: entriesPerTable)
+        if let first {
+            Self.fill(page.entryPointer, first.raw, step: first.sibling(1, at: role.level).raw &- first.raw)
+        } else {
+            page.entryPointer.update(repeating: SPTE.nonPresent.raw, count: entriesPerTable)
+        }
         page.becomeTable(owner: owner, role: role, gfn: gfn, parent: parent)
     }
 
-    @inline(__always)
-    package func fill(_ index: Int, _ spte: SPTE) { table[index].fill(spte) }
+    @inline(never)
+    private static func fill(_ entries: UnsafeMutablePointer<UInt64>, _ first: UInt64, step: UInt64) {
+        for index in 0..<entriesPerTable { entries[index] = first &+ UInt64(truncatingIfNeeded: index) &* step }
+    }
 
     /// It can be reached from here on: by an SPTE that points to it, or as a root.
     @inline(__always)
