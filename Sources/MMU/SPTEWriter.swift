@@ -117,6 +117,22 @@ extension SPTEWriter: ChangeBook {
     }
 }
 
+extension SPTEWriter: RowBook {
+    @inline(__always)
+    package func tellRow(_ count: Int, gone: Int) {
+        self.count(.spteChanges, Int64(count))
+        if gone != 0 { countLeaves(at: .page4K, Int64(truncatingIfNeeded: 0 &- gone)) }
+    }
+
+    /// May changes be made by the row?  Not where the rig, a trace or a recording has to hear of each, or is to
+    /// say at each entry whether to give way; nor in a debug build, which goes by the entry, so that its checks
+    /// see every change.
+    @inline(__always)
+    var worksByRow: Bool {
+        !_isDebugAssertConfiguration() && !vm.rig.areAskedToYield && !vm.rig.isToldOfChanges && !vm.tracesAny
+    }
+}
+
 extension SPTEChange {
     /// The change of the entry a walk stands on.
     @inline(__always)

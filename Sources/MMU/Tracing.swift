@@ -16,6 +16,10 @@ extension VM {
         state.pointee.tracedEvents.load(ordering: .relaxed) & Self.bit(event) != 0
     }
 
+    /// Does anybody want any?
+    @inline(__always)
+    package var tracesAny: Bool { state.pointee.tracedEvents.load(ordering: .relaxed) != 0 }
+
     @inline(__always)
     private static func bit(_ event: tdpmmu_trace_id) -> UInt64 { 1 &<< UInt64(event.rawValue) }
 

@@ -139,6 +139,24 @@ extension tdp_iter: StandsOnEntry {
         return true
     }
 
+    /// What is left of the table of 4K leaves that the walk stands in, up to `end`.
+    @inline(__always)
+    package func row(until end: GFN) -> SPTERow { SPTERow(from: slot, count: entriesLeft(until: end)) }
+
+    @inline(__always)
+    private func entriesLeft(until end: GFN) -> Int {
+        Int(truncatingIfNeeded: min(UInt64(entriesPerTable) &- (gfn & 511), end.raw &- gfn))
+    }
+
+    /// Onto the row's last entry, whose value is not read.
+    @inline(__always)
+    package mutating func passRow(until end: GFN) {
+        let step = entriesLeft(until: end) &- 1
+        gfn = gfn &+ UInt64(truncatingIfNeeded: step)
+        next_last_level_gfn = gfn
+        sptep = sptep.unsafelyUnwrapped + step
+    }
+
     /// Down if a table is there, else aside, else up until aside works.
     @inline(__always)
     package mutating func next(_ protection: borrowing some KeepsTables & ~Copyable) {
