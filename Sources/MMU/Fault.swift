@@ -81,11 +81,27 @@ extension Fault {
         return level
     }
 
+    /// Mostly in registers: a struct that was just written field by field is not read at once in wider pieces.
     @inline(__always)
     package func handle(_ hold: borrowing HeldForRead) -> FaultResult {
+        Self.handle(
+            vcpu, access.address, access.errorCode, pfn, hostLevel, hostWritable: hostWritable, prefetch: prefetch,
+            seenSlot?.table, seenSlot?.slot, hold)
+    }
+
+    @inline(never)
+    private static func handle(
+        _ vcpu: VCPU, _ address: UInt64, _ errorCode: UInt64, _ pfn: PFN, _ hostLevel: Level, hostWritable: Bool,
+        prefetch: Bool, _ seenTable: UnsafeMutablePointer<SlotTableHeader>?, _ seenSlot: SlotPointer?,
+        _ hold: borrowing HeldForRead
+    ) -> FaultResult {
+        let fault = Fault(
+            vcpu: vcpu, FaultAccess(address, errorCode: errorCode),
+            HostPage(pfn: pfn, writable: hostWritable, level: hostLevel), prefetch: prefetch,
+            seen: seenTable.map { SeenSlot(table: $0, slot: seenSlot) })
         let writer = SPTEWriter(vcpu, hold)
         writer.count(.faults)
-        let result = insideRCU { rcu in resolve(writer, rcu) }
+        let result = insideRCU { rcu in fault.resolve(writer, rcu) }
         writer.vm.traceReturn(TDPMMU_TRACE_MAP_RET, result.code)
         switch result {
         case .fixed: writer.count(.fixed)
@@ -150,7 +166,7 @@ extension SPTEWriter {
 
     /// A table that was put in a huge page's place because of a fetch stays: else
     /// reads and fetches would replace each other's mapping for ever.
-    @inline(never)
+    @inline(__always)
     private func standsForNXHugePage(_ iter: Descent, _ level: Level, _ rcu: borrowing InsideRCU) -> Bool {
         iter.atLevel == level && level > .page4K && iter.isAtTable
             && Table(child: iter.old, rcu).isNXSplit
@@ -168,7 +184,7 @@ extension SPTEWriter {
                 if result != .done { return result == .lost ? .retry : .refused }
             }
         }
-        let new = isMMIO ? mmioSPTE(target, iter.atGFN) : memorySPTE(target, iter.atGFN, iter.old)
+        let new = isMMIO ? mmioSPTE(target.fault.vcpu.addressSpace, iter.atGFN) : memorySPTE(target, iter.atGFN, iter.old)
         return installLeaf(new, isMMIO: isMMIO, &iter, rcu)
     }
 
@@ -211,8 +227,8 @@ extension SPTEWriter {
     }
 
     @inline(never)
-    private func mmioSPTE(_ target: Target, _ gfn: GFN) -> SPTE {
-        vm.masks.mmio(gfn, generation: vm.slotGeneration(target.fault.vcpu.addressSpace) & mmioGenerationMask)
+    private func mmioSPTE(_ addressSpace: Int32, _ gfn: GFN) -> SPTE {
+        vm.masks.mmio(gfn, generation: vm.slotGeneration(addressSpace) & mmioGenerationMask)
     }
 }
 

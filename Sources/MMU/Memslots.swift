@@ -148,8 +148,14 @@ struct SlotTable {
 
 /// The slot of a gfn, and the table that said so.
 struct SeenSlot {
-    fileprivate let table: UnsafeMutablePointer<SlotTableHeader>
+    let table: UnsafeMutablePointer<SlotTableHeader>
     let slot: SlotPointer?
+
+    @inline(__always)
+    init(table: UnsafeMutablePointer<SlotTableHeader>, slot: SlotPointer?) {
+        self.table = table
+        self.slot = slot
+    }
 
     @inline(__always)
     init(holding gfn: GFN, in table: SlotTable) {
