@@ -11,8 +11,8 @@
 struct side {
     struct kvm *kvm;
     struct kvm_vcpu *vcpu;
-    unsigned flushes, asked;
-    uint64_t flushed; /* of their ranges */
+    atomic_uint flushes, asked;
+    _Atomic uint64_t flushed; /* of their ranges, for one thread */
     struct tdpmmu_ops ops;
 };
 
@@ -21,14 +21,14 @@ static void count_flush(void *ctx, struct kvm *kvm, gfn_t start, uint64_t npages
     struct side *s = ctx;
 
     (void)kvm;
-    s->flushes++;
-    s->flushed = (s->flushed ^ start ^ npages << 20) * 0x100000001b3ull;
+    atomic_fetch_add(&s->flushes, 1);
+    atomic_store(&s->flushed, (atomic_load(&s->flushed) ^ start ^ npages << 20) * 0x100000001b3ull);
 }
 
 static bool never(void *ctx, struct kvm *kvm)
 {
     (void)kvm;
-    ((struct side *)ctx)->asked++;
+    atomic_fetch_add(&((struct side *)ctx)->asked, 1);
     return false;
 }
 
