@@ -100,7 +100,9 @@ enum SRCUHolds {
     private static func drop(_ hold: UnsafeMutablePointer<cp_srcu_hold>) {
         let table = own
         let last = table.pointee.used &- 1
-        hold.update(from: cp_srcu_holds_table(table) + Int(last), count: 1)
+        let newest = cp_srcu_holds_table(table) + Int(last)
+        // Mostly it is the newest; to copy it onto itself would wait until what was just written has left the CPU.
+        if hold != newest { hold.update(from: newest, count: 1) }
         table.pointee.used = last
         if last == 0, table.pointee.heap != nil { freeHeap() }
     }
