@@ -670,6 +670,7 @@ static void in_a_process_of_its_own(const char *twin)
 
         dup2(null, STDOUT_FILENO);
         setenv(CHOICE, twin, 1);
+        unsetenv("TDPMMU_TEST_ONLY"); /* all the others */
         execl(program, program, (char *)NULL);
         _exit(127);
     }
