@@ -5,14 +5,30 @@
  */
 #include "test_helpers.h"
 
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #define PAGES 8192u
 #define BASE (GIB_PAGES - 1024) /* across the border of a 1G entry */
+
+struct side;
+
+/* Threads that want mmu_lock while an operation runs, so that its walks give way. */
+struct crowd {
+    pthread_t threads[2];
+    atomic_bool over;
+    bool comes, is_there;
+};
 
 struct side {
     struct kvm *kvm;
     struct kvm_vcpu *vcpu;
     atomic_uint flushes, asked;
     _Atomic uint64_t flushed; /* of their ranges, for one thread */
+    struct crowd crowd;
+    void (*on_yield)(struct side *s); /* in the middle of an operation, mmu_lock free */
     struct tdpmmu_ops ops;
 };
 
@@ -32,19 +48,31 @@ static bool never(void *ctx, struct kvm *kvm)
     return false;
 }
 
+/* Unlike the questions about giving way, this leaves rows on. */
+static void yielded(void *ctx, struct kvm *kvm)
+{
+    struct side *s = ctx;
+
+    (void)kvm;
+    if (s->on_yield)
+        s->on_yield(s);
+}
+
 static int all_huge(void *ctx, struct kvm *kvm, const struct kvm_memory_slot *slot, gfn_t gfn)
 {
     (void)ctx, (void)kvm, (void)slot, (void)gfn;
     return PG_LEVEL_2M;
 }
 
-static void side_open(struct side *s, const struct machine *m, bool by_entry)
+/* With the host's side of `host`. */
+static void side_open_with(struct side *s, const struct machine *m, bool by_entry, struct tdpmmu_ops host)
 {
     struct tdpmmu_vm_config config = m->config;
 
     memset(s, 0, sizeof(*s));
-    s->ops = (struct tdpmmu_ops){ .size = sizeof(s->ops), .flush_tlb = count_flush, .mapping_level = all_huge,
-                                  .need_resched = by_entry ? never : NULL };
+    s->ops = (struct tdpmmu_ops){ .size = sizeof(s->ops), .flush_tlb = count_flush, .yielded = yielded,
+                                  .need_resched = by_entry ? never : NULL, .mapping_level = host.mapping_level,
+                                  .gfn_to_pfn = host.gfn_to_pfn };
     config.size = sizeof(config);
     config.ops = &s->ops;
     config.ops_ctx = s;
@@ -53,6 +81,11 @@ static void side_open(struct side *s, const struct machine *m, bool by_entry)
     s->vcpu = tdpmmu_create_vcpu(s->kvm, 0);
     assert_int_equal(add_slot(s->kvm, 0, 0, BASE & ~511ull, PAGES, WORLD_HVA + ((BASE & ~511ull) << 12)), 0);
     assert_int_equal(kvm_mmu_load(s->vcpu), 0);
+}
+
+static void side_open(struct side *s, const struct machine *m, bool by_entry)
+{
+    side_open_with(s, m, by_entry, (struct tdpmmu_ops){ .mapping_level = all_huge });
 }
 
 static void side_close(struct side *s)
@@ -98,6 +131,60 @@ enum { FAULT, FAULT_HUGE, WRITE, READ, AGE, TEST_AGE, WRPROT, CLEAR_DIRTY, MASKE
        ZAP_ALL, NEW_ROOT, SPLIT, COLLAPSE, RECOVER, OPERATIONS };
 static const unsigned char weight[OPERATIONS] = { 20, 3, 20, 20, 12, 12, 10, 10, 25, 10, 14, 3, 1, 1, 2, 1, 1 };
 
+static void *want_lock(void *arg)
+{
+    struct side *s = arg;
+
+    for (unsigned turn = 0; turn < 20 && !atomic_load(&s->crowd.over); turn++) {
+        write_lock(&s->kvm->mmu_lock);
+        write_unlock(&s->kvm->mmu_lock);
+    }
+    return NULL;
+}
+
+static void crowd_begin(struct side *s)
+{
+    struct crowd *crowd = &s->crowd;
+
+    if (!crowd->comes)
+        return;
+    atomic_store(&crowd->over, false);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&crowd->threads[i], NULL, want_lock, s), 0);
+    crowd->is_there = true;
+}
+
+static void crowd_end(struct side *s)
+{
+    if (!s->crowd.is_there)
+        return;
+    atomic_store(&s->crowd.over, true);
+    for (unsigned i = 0; i < 2; i++)
+        pthread_join(s->crowd.threads[i], NULL);
+    s->crowd.is_there = false;
+}
+
+/* With a crowd: one waits for the lock from the start. */
+static void take(struct side *s, bool for_write)
+{
+    if (for_write)
+        write_lock(&s->kvm->mmu_lock);
+    else
+        read_lock(&s->kvm->mmu_lock);
+    crowd_begin(s);
+    while (s->crowd.is_there && !rwlock_needbreak(&s->kvm->mmu_lock))
+        sched_yield();
+}
+
+static void release(struct side *s, bool for_write)
+{
+    if (for_write)
+        write_unlock(&s->kvm->mmu_lock);
+    else
+        read_unlock(&s->kvm->mmu_lock);
+    crowd_end(s);
+}
+
 /* One operation on gfns [gfn, gfn + n); what it returned. */
 static int perform(struct side *s, int what, gfn_t gfn, uint64_t n, uint64_t mask)
 {
@@ -108,11 +195,11 @@ static int perform(struct side *s, int what, gfn_t gfn, uint64_t n, uint64_t mas
     switch (what) {
     case FAULT:
     case FAULT_HUGE:
-        read_lock(&s->kvm->mmu_lock);
+        take(s, false);
         for (gfn_t i = gfn; i < gfn + n; i += 1 + mask % 5)
             sum += kvm_tdp_mmu_map(s->vcpu, i << 12, i % 3 ? PFERR_WRITE_MASK : 0, i % 7 != 0,
                                    what == FAULT ? 1 : 2, pfn_for(i), i % 11 == 0);
-        read_unlock(&s->kvm->mmu_lock);
+        release(s, false);
         return sum;
     case WRITE:
     case READ:
@@ -125,16 +212,16 @@ static int perform(struct side *s, int what, gfn_t gfn, uint64_t n, uint64_t mas
         return kvm_tdp_mmu_test_age_gfn(s->kvm, &range);
     case WRPROT:
     case CLEAR_DIRTY:
-        read_lock(&s->kvm->mmu_lock);
+        take(s, false);
         sum = what == WRPROT ? kvm_tdp_mmu_wrprot_slot(s->kvm, slot, PG_LEVEL_4K)
                              : kvm_tdp_mmu_clear_dirty_slot(s->kvm, slot);
-        read_unlock(&s->kvm->mmu_lock);
+        release(s, false);
         return sum;
     case MASKED:
-        write_lock(&s->kvm->mmu_lock);
+        take(s, true);
         for (gfn_t i = gfn & ~63ull; i < gfn + n && i >= slot->base_gfn; i += 64)
             kvm_tdp_mmu_clear_dirty_pt_masked(s->kvm, slot, i, mask, mask & 1);
-        write_unlock(&s->kvm->mmu_lock);
+        release(s, true);
         return 0;
     case FAST:
         for (gfn_t i = gfn; i < gfn + n; i += 1 + mask % 3)
@@ -143,29 +230,31 @@ static int perform(struct side *s, int what, gfn_t gfn, uint64_t n, uint64_t mas
     case ZAP:
     case ZAP_RANGE:
     case ZAP_ALL:
-        write_lock(&s->kvm->mmu_lock);
+        take(s, true);
         if (what == ZAP_ALL)
             kvm_tdp_mmu_zap_all(s->kvm);
         else
             sum = what == ZAP ? kvm_tdp_mmu_zap_leafs(s->kvm, gfn, gfn + n, false)
                               : kvm_tdp_mmu_zap_gfn_range(s->kvm, gfn, gfn + n);
-        write_unlock(&s->kvm->mmu_lock);
+        release(s, true);
         return sum;
     case NEW_ROOT:
         write_lock(&s->kvm->mmu_lock);
         kvm_tdp_mmu_invalidate_all_roots(s->kvm);
         write_unlock(&s->kvm->mmu_lock);
+        crowd_begin(s);
         kvm_tdp_mmu_zap_invalidated_roots(s->kvm);
+        crowd_end(s);
         return kvm_mmu_load(s->vcpu);
     default:
-        read_lock(&s->kvm->mmu_lock);
+        take(s, false);
         if (what == SPLIT)
             sum = kvm_tdp_mmu_try_split_huge_pages(s->kvm, slot, gfn, gfn + n, PG_LEVEL_4K, true);
         else if (what == COLLAPSE)
             kvm_tdp_mmu_zap_collapsible_sptes(s->kvm, slot);
         else
             kvm_tdp_mmu_recover_huge_pages(s->kvm, slot);
-        read_unlock(&s->kvm->mmu_lock);
+        release(s, false);
         return sum;
     }
 }
@@ -190,6 +279,24 @@ static int choose(uint64_t r)
     return (int)i;
 }
 
+struct step {
+    int what;
+    gfn_t gfn;
+    uint64_t n, mask;
+};
+
+static struct step next_step(uint64_t *x, unsigned number)
+{
+    int what = choose(next_random(x));
+    gfn_t gfn = (BASE & ~511ull) + next_random(x) % PAGES;
+    uint64_t most = (BASE & ~511ull) + PAGES - gfn, n = 1 + next_random(x) % 1500, mask = next_random(x);
+
+    n = n < most ? n : most;
+    /* whole words, and runs in them */
+    mask = number % 3 == 0 ? ~0ull : number % 3 == 1 ? (1ull << (mask % 63 + 1)) - 1 : mask | 1ull << 63;
+    return (struct step){ what, gfn, n, mask };
+}
+
 static void random_lists_leave_the_same(void **state)
 {
     (void)state;
@@ -201,24 +308,19 @@ static void random_lists_leave_the_same(void **state)
             side_open(&a, m, true);
             side_open(&b, m, false);
             for (unsigned step = 0; step < 120; step++) {
-                int what = choose(next_random(&x));
-                gfn_t gfn = (BASE & ~511ull) + next_random(&x) % PAGES;
-                uint64_t most = (BASE & ~511ull) + PAGES - gfn, n = 1 + next_random(&x) % 1500, mask = next_random(&x);
+                struct step o = next_step(&x, step);
                 struct tdpmmu_stats in_a, in_b;
                 int of_a, of_b;
 
-                n = n < most ? n : most;
-                /* whole words, and runs in them */
-                mask = step % 3 == 0 ? ~0ull : step % 3 == 1 ? (1ull << (mask % 63 + 1)) - 1 : mask | 1ull << 63;
-                of_a = perform(&a, what, gfn, n, mask);
-                of_b = perform(&b, what, gfn, n, mask);
+                of_a = perform(&a, o.what, o.gfn, o.n, o.mask);
+                of_b = perform(&b, o.what, o.gfn, o.n, o.mask);
                 rcu_barrier();
                 in_a = stats_of(a.kvm);
                 in_b = stats_of(b.kvm);
                 if (of_a != of_b || leaves_sum(a.vcpu) != leaves_sum(b.vcpu) || a.flushes != b.flushes ||
                     a.flushed != b.flushed || memcmp(&in_a, &in_b, sizeof(in_a)))
                     fail_msg("%s, seed %u, step %u, operation %d on %#llx + %llu: %d and %d", m->name, (unsigned)seed,
-                             step, what, (unsigned long long)gfn, (unsigned long long)n, of_a, of_b);
+                             step, o.what, (unsigned long long)o.gfn, (unsigned long long)o.n, of_a, of_b);
             }
             assert_int_not_equal(a.asked, 0);
             side_close(&a);
@@ -338,12 +440,273 @@ static void beside_threads(void **state)
     }
 }
 
-int main(void)
+/* Walks that give way ----------------------------------------------------------- */
+
+/* What an operation began with, by which its books are read wherever it gives way. */
+static struct {
+    struct kvm_mmu_page *root;
+    uint64_t changes, sptes[PAGES];
+    bool leaves_only; /* each change is one of a leaf, and made once */
+    unsigned yields[OPERATIONS];
+    int what;
+} midway;
+
+/* The leaves below the root by gfn; how many of 4K. */
+static uint64_t look_at_leaves(uint64_t *sptes)
+{
+    uint64_t count = 0;
+    struct tdp_iter iter;
+
+    memset(sptes, 0, PAGES * sizeof(*sptes));
+    rcu_read_lock();
+    for_each_tdp_pte(iter, midway.root->spt, (int)midway.root->role.level, BASE & ~511ull, (BASE & ~511ull) + PAGES) {
+        if (!is_shadow_present_pte(iter.old_spte) || !is_last_spte(iter.old_spte, iter.level))
+            continue;
+        sptes[iter.gfn - (BASE & ~511ull)] = iter.old_spte;
+        count += iter.level == 1;
+    }
+    rcu_read_unlock();
+    return count;
+}
+
+/* What has been done so far is counted, all of it and no more. */
+static void books_are_right(struct side *s)
+{
+    static uint64_t now[PAGES];
+    struct tdpmmu_stats stats = stats_of(s->kvm);
+    uint64_t leaves = look_at_leaves(now), changes = 0;
+
+    midway.yields[midway.what]++;
+    for (unsigned i = 0; i < PAGES; i++)
+        changes += now[i] != midway.sptes[i];
+    if (stats.pages_4k != leaves || (midway.leaves_only && stats.spte_changes != midway.changes + changes) ||
+        stats.spte_changes < midway.changes + changes)
+        fail_msg("%s, operation %d gives way: %u leaves counted, %u there; %u changes counted, %u seen", machine_at,
+                 midway.what, (unsigned)stats.pages_4k, (unsigned)leaves,
+                 (unsigned)(stats.spte_changes - midway.changes), (unsigned)changes);
+}
+
+struct outcome {
+    int result;
+    uint64_t flushes, yields;
+    struct tdpmmu_stats stats; /* after it; no flushes, no yields */
+};
+
+static struct outcome perform_amid_crowd(struct side *s, const struct step *o)
+{
+    struct tdpmmu_stats before = stats_of(s->kvm);
+    struct outcome out;
+
+    midway.what = o->what;
+    midway.root = tdpmmu_vcpu_root(s->vcpu);
+    midway.changes = before.spte_changes;
+    midway.leaves_only = o->what == ZAP || o->what == WRPROT || o->what == CLEAR_DIRTY;
+    look_at_leaves(midway.sptes);
+    out.result = perform(s, o->what, o->gfn, o->n, o->mask);
+    rcu_barrier();
+    out.stats = stats_of(s->kvm);
+    assert_int_equal(out.stats.tlb_flushes, atomic_load(&s->flushes));
+    out.flushes = out.stats.tlb_flushes - before.tlb_flushes;
+    out.yields = out.stats.yields - before.yields;
+    out.stats.tlb_flushes = out.stats.yields = 0;
+    return out;
+}
+
+/* Where a walk that gives way pays what it owes, the flushes depend on when it did, and the answer says only what is
+ * owed since. */
+static bool pays_when_it_yields(int what)
+{
+    return what == ZAP || what == ZAP_RANGE || what == ZAP_ALL || what == SPLIT;
+}
+
+static bool came_to_the_same(int what, const struct outcome *a, const struct outcome *b)
+{
+    if (memcmp(&a->stats, &b->stats, sizeof(a->stats)))
+        return false;
+    if (!pays_when_it_yields(what))
+        return a->result == b->result && a->flushes == b->flushes;
+    return (a->result || a->flushes) == (b->result || b->flushes) &&
+           a->flushes <= 1 + a->yields && b->flushes <= 1 + b->yields;
+}
+
+static unsigned seen_by_row[OPERATIONS]; /* yields */
+
+static void lists_amid_a_crowd(const struct machine *m, uint64_t seed)
+{
+    uint64_t x = seed * 0x9e3779b97f4a7c15ull;
+    struct side a, b;
+
+    side_open(&a, m, true);
+    side_open(&b, m, false);
+    a.on_yield = b.on_yield = books_are_right;
+    a.crowd.comes = b.crowd.comes = true;
+    for (unsigned step = 0; step < 80; step++) {
+        struct step o = next_step(&x, step);
+        struct outcome of_a, of_b;
+        unsigned by_row;
+
+        if (step % 40 == 39)
+            o.what = NEW_ROOT;
+        of_a = perform_amid_crowd(&a, &o);
+        by_row = midway.yields[o.what];
+        of_b = perform_amid_crowd(&b, &o);
+        by_row = midway.yields[o.what] - by_row;
+        assert_int_equal(by_row, of_b.yields);
+        if (leaves_sum(a.vcpu) != leaves_sum(b.vcpu) || !came_to_the_same(o.what, &of_a, &of_b))
+            fail_msg("%s, seed %u, step %u, operation %d on %#llx + %llu: by entry %d, %u flushes, %u yields; by row "
+                     "%d, %u, %u", m->name, (unsigned)seed, step, o.what, (unsigned long long)o.gfn,
+                     (unsigned long long)o.n, of_a.result, (unsigned)of_a.flushes, (unsigned)of_a.yields, of_b.result,
+                     (unsigned)of_b.flushes, (unsigned)of_b.yields);
+        seen_by_row[o.what] += by_row;
+    }
+    side_close(&a);
+    side_close(&b);
+}
+
+/* Have walks by the row, in each operation that must? */
+static bool all_gave_way(void)
+{
+    return seen_by_row[ZAP] && seen_by_row[CLEAR_DIRTY] && seen_by_row[WRPROT] && seen_by_row[NEW_ROOT];
+}
+
+static void yields_leave_the_same(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        memset(seen_by_row, 0, sizeof(seen_by_row));
+        for (uint64_t seed = 1; seed <= rounds(3) || (seed <= 100 && !all_gave_way()); seed++)
+            lists_amid_a_crowd(m, seed);
+        assert_true(all_gave_way());
+    }
+}
+
+/* The tables that a walk stood in are gone while it gave way, and what it has still to do is in others. */
+static struct {
+    uint64_t bit;
+    gfn_t from; /* still to do, when it first gave way; 0: not yet */
+} moved;
+
+static void move_what_is_left(struct side *s)
+{
+    const gfn_t end = (BASE & ~511ull) + PAGES;
+    gfn_t gfn = BASE & ~511ull;
+
+    if (moved.from)
+        return;
+    while (gfn < end && !(spte_at(s->vcpu, gfn, 1) & moved.bit))
+        gfn++;
+    moved.from = gfn;
+    write_lock(&s->kvm->mmu_lock);
+    if (kvm_tdp_mmu_zap_gfn_range(s->kvm, 0, 4 * GIB_PAGES))
+        kvm_flush_remote_tlbs(s->kvm);
+    write_unlock(&s->kvm->mmu_lock);
+    rcu_barrier();
+    for (; gfn < end; gfn++)
+        guest_write(s->vcpu, gfn);
+}
+
+static int only_4k(void *ctx, struct kvm *kvm, const struct kvm_memory_slot *slot, gfn_t gfn)
+{
+    (void)ctx, (void)kvm, (void)slot, (void)gfn;
+    return PG_LEVEL_4K;
+}
+
+static kvm_pfn_t pages_of_4k(void *ctx, struct kvm *kvm, const struct kvm_memory_slot *slot, gfn_t gfn, bool write,
+                             bool *writable, int *max_level)
+{
+    (void)ctx, (void)kvm, (void)slot, (void)write;
+    *writable = true;
+    *max_level = PG_LEVEL_4K;
+    return pfn_for(gfn);
+}
+
+static void tables_move_at_a_yield(const struct machine *m, bool by_entry)
+{
+    const gfn_t first = BASE & ~511ull, end = first + PAGES;
+    struct side s;
+
+    side_open_with(&s, m, by_entry, (struct tdpmmu_ops){ .mapping_level = only_4k, .gfn_to_pfn = pages_of_4k });
+    for (gfn_t gfn = first; gfn < end; gfn++)
+        guest_write(s.vcpu, gfn);
+    moved.bit = m->dirty ? m->dirty : W_BIT;
+    moved.from = 0;
+    s.on_yield = move_what_is_left;
+    s.crowd.comes = true;
+    assert_true(perform(&s, CLEAR_DIRTY, 0, 0, 0));
+    assert_true(moved.from > first && moved.from < end);
+    for (gfn_t gfn = moved.from; gfn < end; gfn++)
+        if (!is_shadow_present_pte(spte_at(s.vcpu, gfn, 1)) || spte_at(s.vcpu, gfn, 1) & moved.bit)
+            fail_msg("%s: after a yield at %#llx page %#llx was passed over", m->name,
+                     (unsigned long long)moved.from, (unsigned long long)gfn);
+    assert_int_equal(stats_of(s.kvm).pages_4k, end - moved.from);
+    side_close(&s);
+}
+
+static void tables_move_while_others_have_the_lock(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        tables_move_at_a_yield(m, true);
+        tables_move_at_a_yield(m, false);
+    }
+}
+
+/* All of it by the other twins ---------------------------------------------------- */
+
+#define CHOICE "TDPMMU_ROWS"
+
+static const char *program;
+
+static void in_a_process_of_its_own(const char *twin)
+{
+    int status;
+    pid_t child;
+
+    fflush(stdout);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        int null = open("/dev/null", O_WRONLY);
+
+        dup2(null, STDOUT_FILENO);
+        setenv(CHOICE, twin, 1);
+        unsetenv("TDPMMU_TEST_ONLY"); /* all the others */
+        execl(program, program, (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (status)
+        fail_msg("%s=%s: status %d", CHOICE, twin, status);
+}
+
+static void the_same_by_each_twin(void **state)
+{
+    const char *mode = getenv("TDPMMU_TEST_MODE");
+
+    (void)state;
+    if (getenv(CHOICE)) {
+        print_message("this process goes by %s=%s\n", CHOICE, getenv(CHOICE));
+        return;
+    }
+    if (mode && strcmp(mode, "tsan") == 0) {
+        print_message("under a thread sanitizer there is only the scalar twin\n");
+        return;
+    }
+    in_a_process_of_its_own("scalar");
+    in_a_process_of_its_own("sse2");
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_lists_leave_the_same),
+        cmocka_unit_test(yields_leave_the_same),
+        cmocka_unit_test(tables_move_while_others_have_the_lock),
         cmocka_unit_test(beside_threads),
+        cmocka_unit_test(the_same_by_each_twin),
     };
 
+    (void)argc;
+    program = argv[0];
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

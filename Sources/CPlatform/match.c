@@ -3,6 +3,8 @@
 
 #include <cpuid.h>
 #include <immintrin.h>
+#include <stdlib.h>
+#include <string.h>
 
 /*
  * Eight aligned bytes of a vector load come from memory in one piece on every x86-64 that there is.
@@ -60,20 +62,27 @@ int cp_has_avx2(void)
     return (low & 6) == 6 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
 }
 
-/* A thread sanitizer sees the loads of the scalar one only. */
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define FIRST_CHOICE cp_match_scalar
-#endif
-#endif
-#ifndef FIRST_CHOICE
-#define FIRST_CHOICE cp_match_sse2
-#endif
+/* The widest that the CPU has, unless TDPMMU_ROWS names a narrower one. */
+static cp_match widest(const char *wanted)
+{
+    if (wanted && strcmp(wanted, "scalar") == 0)
+        return cp_match_scalar;
+    if (wanted && strcmp(wanted, "sse2") == 0)
+        return cp_match_sse2;
+    return cp_has_avx2() ? cp_match_avx2 : cp_match_sse2;
+}
 
-cp_match cp_match_chosen = FIRST_CHOICE;
+cp_match cp_match_chosen = cp_match_scalar;
 
+/* A thread sanitizer sees the loads of the scalar one only: there it stays. */
 __attribute__((constructor)) static void choose(void)
 {
-    if (cp_match_chosen == cp_match_sse2 && cp_has_avx2())
-        cp_match_chosen = cp_match_avx2;
+    cp_match choice = widest(getenv("TDPMMU_ROWS"));
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    choice = cp_match_scalar;
+#endif
+#endif
+    cp_match_chosen = choice;
 }

@@ -20,7 +20,7 @@ uint64_t cp_match_sse2(const uint64_t *words, uint64_t mask, uint64_t value);
 uint64_t cp_match_avx2(const uint64_t *words, uint64_t mask, uint64_t value);
 int cp_has_avx2(void);
 
-/* The one for this CPU, chosen as the library is loaded. */
+/* The one for this CPU, or that TDPMMU_ROWS names (scalar, sse2), chosen as the library is loaded. */
 extern cp_match cp_match_chosen;
 static inline uint64_t cp_match_64(const uint64_t *words, uint64_t mask, uint64_t value)
 {
