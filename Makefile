@@ -67,7 +67,7 @@ help:
 	@echo '                  RCU $(SECONDS_TORTURE_RCU) s (SECONDS_TORTURE_RCU=N), exits of $(PROCESSES_TORTURE) processes (PROCESSES_TORTURE=N)'
 	@echo 'make fuzz         random calls of the whole C interface for $(SECONDS_FUZZ) s (SECONDS_FUZZ=N); fuzz-clang: by libFuzzer'
 	@echo 'make linux        Linux'"'"'s own TDP MMU behind the same header, in build/linux: Debian'"'"'s source, or LINUX=TREE'
-	@echo 'make check-linux  the C tests on it; check-linux-bugs: bugs put into a copy of its tree, is each found?'
+	@echo 'make check-linux  the C tests and random lists on it (LISTS=N); check-linux-bugs: bugs put into a copy of its tree, is each found?'
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo "make bench-mmu    the MMU beside Linux's own code, goals and ratios: docs/SPEED.md.  REPETITIONS=N, ROWS=regex,"
 	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
@@ -163,10 +163,11 @@ fuzz-clang: lib
 linux: lib
 	@python3 linux/build.py .build-embedded/release/libtdpmmu-objects.a
 
-check-linux: linux
+# What the C tests find and what lists of operations find (LISTS=N): both are told.
+check-linux: linux all
 	@sh scripts/need.sh check
 	@python3 linux/bad_input.py .build-embedded/release/libtdpmmu-objects.a
-	@python3 linux/check.py
+	@status=0; python3 linux/check.py || status=1; sh scripts/check-lists.sh $(LISTS) || status=1; exit $$status
 
 check-linux-bugs: lib
 	@sh scripts/need.sh check
