@@ -4,6 +4,7 @@
  * asked at each entry whether to give way goes by the entry: the reference.
  */
 #include "test_helpers.h"
+#include "own_process.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -659,22 +660,8 @@ static const char *program;
 
 static void in_a_process_of_its_own(const char *twin)
 {
-    int status;
-    pid_t child;
+    int status = status_of_own_process(program, CHOICE, twin, NULL, NULL);
 
-    fflush(stdout);
-    child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        int null = open("/dev/null", O_WRONLY);
-
-        dup2(null, STDOUT_FILENO);
-        setenv(CHOICE, twin, 1);
-        unsetenv("TDPMMU_TEST_ONLY"); /* all the others */
-        execl(program, program, (char *)NULL);
-        _exit(127);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
     if (status)
         fail_msg("%s=%s: status %d", CHOICE, twin, status);
 }
