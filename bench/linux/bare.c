@@ -226,22 +226,6 @@ void bare_init(unsigned long tables)
 }
 
 /* ---- VMs ----------------------------------------------------------------------------------------- */
-static void init_slots(struct kvm *kvm)
-{
-    for (int i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
-        for (int j = 0; j < 2; j++) {
-            struct kvm_memslots *slots = &kvm->__memslots[i][j];
-
-            slots->hva_tree = RB_ROOT_CACHED;
-            slots->gfn_tree = RB_ROOT;
-            hash_init(slots->id_hash);
-            slots->node_idx = j;
-            slots->generation = (u64)i;
-        }
-        kvm->memslots[i] = &kvm->__memslots[i][0];
-    }
-}
-
 static struct face_vm no_callbacks;
 
 struct kvm *bare_create_vm(bool initially_set)
@@ -255,7 +239,7 @@ struct kvm *bare_create_vm(bool initially_set)
     mutex_init(&kvm->slots_lock);
     mutex_init(&kvm->slots_arch_lock);
     refcount_set(&kvm->users_count, 1);
-    init_slots(kvm);
+    face_init_slots(kvm);
     kvm->arch.pre_fault_allowed = true;
     INIT_LIST_HEAD(&kvm->arch.active_mmu_pages);
     INIT_LIST_HEAD(&kvm->arch.zapped_obsolete_pages);

@@ -183,6 +183,7 @@ void face_answer_requests(struct kvm_vcpu *vcpu);
 static int told_zapped __attribute__((unused));
 void face_init_mmu(struct kvm_vcpu *vcpu);
 void face_free_caches(struct kvm_vcpu *vcpu);
+void face_init_slots(struct kvm *kvm);
 void face_free_slots(struct kvm *kvm);
 int face_fast_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 ec);
 

@@ -161,6 +161,7 @@ int face_enable_ring(struct kvm *kvm, u32 size);
 int face_nx_recover(struct kvm *kvm, const unsigned int *ratio);
 void face_init_mmu(struct kvm_vcpu *vcpu);
 void face_free_caches(struct kvm_vcpu *vcpu);
+void face_init_slots(struct kvm *kvm);
 void face_free_slots(struct kvm *kvm);
 void face_zap_all_fast(struct kvm *kvm);
 void linux_machine_forget(void);

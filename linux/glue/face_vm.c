@@ -61,22 +61,6 @@ static const char *bad_option(const struct tdpmmu_vm_config *c, u64 *value)
     return NULL;
 }
 
-static void init_slots(struct kvm *kvm)
-{
-    for (int i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
-        for (int j = 0; j < 2; j++) {
-            struct kvm_memslots *slots = &kvm->__memslots[i][j];
-
-            slots->hva_tree = RB_ROOT_CACHED;
-            slots->gfn_tree = RB_ROOT;
-            hash_init(slots->id_hash);
-            slots->node_idx = j;
-            slots->generation = (u64)i;
-        }
-        kvm->memslots[i] = &kvm->__memslots[i][0];
-    }
-}
-
 static void init_arch(struct kvm *kvm)
 {
     kvm->arch.pre_fault_allowed = true;
@@ -118,7 +102,7 @@ static struct kvm *make_vm(const struct tdpmmu_vm_config *config, const struct t
     spin_lock_init(&kvm->mn_invalidate_lock);
     kvm->users_count.refs = 1;
     linux_machine_init(&kvm->machine, config);
-    init_slots(kvm);
+    face_init_slots(kvm);
     init_arch(kvm);
     kvm->arch.mmu_page_hash = hash;
     kvm->arch.disable_nx_huge_pages = !config->nx_huge_pages;

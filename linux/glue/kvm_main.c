@@ -102,6 +102,23 @@ int face_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *log)
     return linux_kvm_vm_ioctl_clear_dirty_log(kvm, log);
 }
 
+/* As kvm_create_vm() leaves them. */
+void face_init_slots(struct kvm *kvm)
+{
+    for (int i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
+        for (int j = 0; j < 2; j++) {
+            struct kvm_memslots *slots = &kvm->__memslots[i][j];
+
+            slots->hva_tree = RB_ROOT_CACHED;
+            slots->gfn_tree = RB_ROOT;
+            hash_init(slots->id_hash);
+            slots->node_idx = j;
+            slots->generation = (u64)i;
+        }
+        kvm->memslots[i] = &kvm->__memslots[i][0];
+    }
+}
+
 int face_enable_ring(struct kvm *kvm, u32 size) { return kvm_vm_ioctl_enable_dirty_log_ring(kvm, size); }
 
 int face_reset_rings(struct kvm *kvm) { return linux_kvm_vm_ioctl_reset_dirty_pages(kvm); }
