@@ -55,9 +55,7 @@ extension SPTEWriter {
         begin(&iter, root, range, rcu)
         while iter.valid && iter.atGFN < range.end {
             if byRow && iter.level == 1 {
-                if rows(iter.row(until: range.end), &flush, rcu) == .stop { break }
-                iter.passRow(until: range.end)
-                iter.next(rcu)
+                if takeRow(&iter, range, &flush, rcu, rows) == .stop { break }
                 continue
             }
             let visited = visit(&iter, &flush, rcu)
@@ -107,9 +105,7 @@ extension SPTEWriter {
                 continue
             }
             if byRow && iter.level == 1 {
-                if rows(iter.row(until: range.end), &flush, rcu) == .stop { break }
-                iter.passRow(until: range.end)
-                iter.next(rcu)
+                if takeRow(&iter, range, &flush, rcu, rows) == .stop { break }
                 continue
             }
             let visited = visit(&iter, &flush, rcu)
@@ -127,6 +123,20 @@ extension SPTEWriter {
     @inline(__always)
     private func payForTables(_ range: WalkRange, _ flush: inout OwedFlush, _ rcu: borrowing InsideRCU) {
         flush.payForTables(rcu) { vm.flush(range.start, pages: range.end.raw &- range.start.raw) }
+    }
+
+    /// What is left of a table of 4K leaves, at once.
+    @inline(__always)
+    private func takeRow(
+        _ iter: inout tdp_iter, _ range: WalkRange, _ flush: inout OwedFlush, _ rcu: borrowing InsideRCU,
+        _ rows: (SPTERow, inout OwedFlush, borrowing InsideRCU) -> Visit
+    ) -> Visit {
+        let visited = rows(iter.row(until: range.end), &flush, rcu)
+        if visited != .stop {
+            iter.passRow(until: range.end)
+            iter.next(rcu)
+        }
+        return visited
     }
 
     @inline(__always)
