@@ -20,6 +20,10 @@ SECONDS_TORTURE_RCU ?= 600
 PROCESSES_TORTURE ?= 100000
 SECONDS_FUZZ ?= 60
 REPETITIONS ?= 9
+ROWS ?=
+PAGES ?= 18
+SCALE ?= 18 22 26 28
+LISTS ?= 300
 export SWIFT
 
 B := build
@@ -27,7 +31,7 @@ SONAME := libtdpmmu.so.1
 LIBRARY := $(B)/$(SONAME)
 HEADERS := $(wildcard include/*.h include/tdpmmu/*.h)
 SOURCES := $(shell find Sources include -type f 2>/dev/null) Package.swift
-TOOL_MODULES := $(foreach module,KernelTrace Replay tdpmmuctl CZlib,Sources/$(module)/%)
+TOOL_MODULES := $(foreach module,KernelTrace LibraryClient Replay OperationLists tdpmmuctl CZlib,Sources/$(module)/%)
 LIBRARY_SOURCES := $(filter-out $(TOOL_MODULES),$(SOURCES))
 TOOL_SOURCES := $(filter $(TOOL_MODULES) include/%,$(SOURCES)) Package.swift
 # SwiftPM would take CC for its own clang.
@@ -36,11 +40,11 @@ EMBEDDED_BUILD := $(SWIFT_BUILD) --traits Embedded
 # No path of the building machine belongs into what is shipped.
 PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
 
-.PHONY: all demo check lib tools install uninstall symbols torture bench-rcu clean help \
+.PHONY: all demo check lib tools install uninstall symbols torture bench-rcu bench-mmu clean help \
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
-	check-c check-swift check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
-	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites \
-	fuzz fuzz-clang check-fuzz
+	check-c check-swift check-lists check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
+	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites check-bench \
+	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs
 
 all: lib tools
 
@@ -49,7 +53,7 @@ help:
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
 	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c fuzz torture'
-	@echo '                  swift traces readme install'
+	@echo '                  bench swift lists traces readme install'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
@@ -62,7 +66,11 @@ help:
 	@echo 'make torture      the torture and stress tests: the MMU twice $(SECONDS_TORTURE) s (SECONDS_TORTURE=N),'
 	@echo '                  RCU $(SECONDS_TORTURE_RCU) s (SECONDS_TORTURE_RCU=N), exits of $(PROCESSES_TORTURE) processes (PROCESSES_TORTURE=N)'
 	@echo 'make fuzz         random calls of the whole C interface for $(SECONDS_FUZZ) s (SECONDS_FUZZ=N); fuzz-clang: by libFuzzer'
+	@echo 'make linux        Linux'"'"'s own TDP MMU behind the same header, in build/linux: Debian'"'"'s source, or LINUX=TREE'
+	@echo 'make check-linux  the C tests and random lists on it (LISTS=N); check-linux-bugs: bugs put into a copy of its tree, is each found?'
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
+	@echo "make bench-mmu    the MMU beside Linux's own code, goals and ratios: docs/SPEED.md.  REPETITIONS=N, ROWS=regex,"
+	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
 
@@ -150,15 +158,42 @@ fuzz-clang: lib
 	"$$(sh scripts/toolchain.sh)/bin/clang" -fsanitize=fuzzer -DLIBFUZZER -o $(B)/fuzz_clang $(FUZZ_BUILD) -Wl,-rpath,'$$ORIGIN'
 	@$(B)/fuzz_clang -max_len=6000 -timeout=20 -max_total_time=$(SECONDS_FUZZ) $(B)/fuzz-corpus
 
+# Linux's own TDP MMU ---------------------------------------------------------
+
+linux: lib
+	@python3 linux/build.py .build-embedded/release/libtdpmmu-objects.a
+
+# What the C tests find and what lists of operations find (LISTS=N): both are told.
+check-linux: linux all
+	@sh scripts/need.sh check
+	@python3 linux/bad_input.py .build-embedded/release/libtdpmmu-objects.a
+	@status=0; python3 linux/check.py || status=1; sh scripts/check-lists.sh $(LISTS) || status=1; exit $$status
+
+check-linux-bugs: lib
+	@sh scripts/need.sh check
+	@python3 linux/bugs.py .build-embedded/release/libtdpmmu-objects.a $(BUGS)
+
 bench-rcu: lib
 	@sh scripts/need.sh check
 	@sh bench/bench-rcu.sh $(REPETITIONS)
+
+bench-mmu: lib
+	@sh scripts/need.sh build
+	@python3 bench/bench_mmu.py --repetitions "$(REPETITIONS)" --rows "$(ROWS)" --pages "$(PAGES)" --scale "$(SCALE)"
+
+# Does the benchmark build, does each row run?  No time is looked at.
+check-bench: lib
+	@python3 bench/bench_mmu.py --check
 
 check-swift: lib
 	@python3 scripts/swifttests.py
 
 check-traces: all
 	@sh scripts/check-traces.sh
+
+# Beside Linux's own code, if `make linux` can get it: LISTS=10000 takes some minutes.
+check-lists: all
+	@sh scripts/check-lists.sh $(LISTS)
 
 check-readme: lib
 	@sh scripts/check-readme.sh

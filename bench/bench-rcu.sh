@@ -15,7 +15,9 @@ for side in TDPMMU TDPMMU_EXPORTED MEMB MEMB_EXPORTED BP QSBR; do
     $cc $flags -DSIDE_$side -c bench/rcu_side.c -o $out/side_$side.o
     objects="$objects $out/side_$side.o"
 done
-$cc $flags -c bench/bench_rcu.c -o $out/bench_rcu.o
-$cc $out/bench_rcu.o $objects -o $out/bench_rcu -Lbuild -Wl,-rpath,"\$ORIGIN/.." -ltdpmmu \
+for part in bench_rcu quiet; do
+    $cc $flags -c bench/$part.c -o $out/$part.o
+done
+$cc $out/bench_rcu.o $out/quiet.o $objects -o $out/bench_rcu -Lbuild -Wl,-rpath,"\$ORIGIN/.." -ltdpmmu \
     -lurcu-memb -lurcu-bp -lurcu-qsbr -lpthread
 exec $out/bench_rcu "$@"

@@ -14,9 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "quiet.h"
 #include "rcu_side.h"
 
 #define MOST_REPETITIONS 101
@@ -24,67 +24,9 @@
 
 unsigned long callbacks_run;
 
-static double now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
-}
-
-static void nap_us(long us)
-{
-    nanosleep(&(struct timespec){ us / 1000000, us % 1000000 * 1000 }, NULL);
-}
-
-/* The slow-moment probe ------------------------------------------------------ */
-
-static double best_probe = 1e18;
-static unsigned long moments_skipped;
-
-static double probe_once(void)
-{
-    double start = now_ns();
-    uint64_t x = 1;
-
-    for (int i = 0; i < 100000; i++) {
-        x = x * 6364136223846793005u + 1;
-        __asm__ volatile("" : "+r"(x));
-    }
-    return now_ns() - start;
-}
-
-static void *probe_thread(void *result)
-{
-    *(double *)result = probe_once();
-    return NULL;
-}
-
-/* On two threads at once, as the rows use two processors. */
-static double probe(void)
-{
-    double mine, other = 0;
-    pthread_t thread;
-
-    if (pthread_create(&thread, NULL, probe_thread, &other))
-        return probe_once();
-    mine = probe_once();
-    pthread_join(thread, NULL);
-    return mine > other ? mine : other;
-}
-
 static void wait_for_a_fair_moment(void)
 {
-    for (int i = 0; i < 60; i++) {
-        double took = probe();
-
-        if (took < best_probe)
-            best_probe = took;
-        if (took < best_probe * 1.15)
-            return;
-        moments_skipped++;
-        nap_us(5000);
-    }
+    quiet_wait(quiet_probe_pair, 60, 5000); /* on two threads, as the rows use two processors */
 }
 
 /* Rows ---------------------------------------------------------------------- */
@@ -321,19 +263,6 @@ static const struct row {
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return x < y ? -1 : x > y;
-}
-
-static double median(double *values, int count)
-{
-    qsort(values, (size_t)count, sizeof(*values), by_value);
-    return values[count / 2];
-}
-
 static const char *verdict(const struct row *row, double ours, double ratio)
 {
     if (row->absolute != 0)
@@ -406,7 +335,7 @@ int main(int argc, char **argv)
         if (wanted(rows[i].name, argc, argv))
             run_row(&rows[i], repetitions);
     printf("%d repetitions, %ld processors, %lu slow moments skipped\n", repetitions,
-           sysconf(_SC_NPROCESSORS_ONLN), moments_skipped);
+           sysconf(_SC_NPROCESSORS_ONLN), quiet_moments_skipped);
     free(heads);
     return 0;
 }

@@ -17,7 +17,7 @@ soname=libtdpmmu.so.1
 
 mkdir -p "$(dirname "$library")"
 set -- -shared -o "$library.new" -Wl,--whole-archive "$archive" -Wl,--no-whole-archive \
-    -fuse-ld=lld -Wl,--error-limit=0 -Wl,--version-script=tdpmmu.map -Wl,-soname,$soname \
+    ${LINK_ALSO:-} -fuse-ld=lld -Wl,--error-limit=0 -Wl,--version-script=tdpmmu.map -Wl,-soname,$soname \
     -Wl,-Bsymbolic-functions -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -lpthread
 case $kind in
 thread) "$clang" "$@" -O1 -fPIC "$(dirname "$0")/tsan-inout.c" ;;

@@ -147,8 +147,8 @@ class Programs:
         self.built[name] = program
 
     def forget(self, texts):
-        """Tests have the headers' inlines in them."""
-        if any(file.startswith("include") for file in texts):
+        """Tests have the headers' inlines in them, and one a source of the library's."""
+        if any(file.startswith(("include", "Sources/CPlatform")) for file in texts):
             self.built.clear()
 
     def run(self, name, test):

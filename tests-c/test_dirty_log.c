@@ -379,7 +379,7 @@ static void dirty_set_during_zap_is_told(void **state)
         w->on_resched = guest_writes_gfn_5;
         write_lock(&w->kvm->mmu_lock);
         /* From one before: the walk never yields before it has moved. */
-        assert_true(zap_gfn_range(w->kvm, tdpmmu_vcpu_root(w->vcpu), 4, 6, true));
+        assert_true(kvm_tdp_mmu_zap_leafs(w->kvm, 4, 6, false));
         w->on_resched = NULL;
         write_unlock(&w->kvm->mmu_lock);
         assert_int_equal(w->change_count, 1);

@@ -313,7 +313,7 @@ static void out_of_tables(void **state)
         assert_int_equal(map_page(w, 513, 1), -ENOMEM); /* a fault that would split */
         assert_spte(w->vcpu, 512, 2, 0xee7, pfn_for(512));
         write_lock(&w->kvm->mmu_lock);
-        zap_gfn_range(w->kvm, tdpmmu_vcpu_root(w->vcpu), 0, 512, false);
+        assert_true(kvm_tdp_mmu_zap_sp(w->kvm, table_holding(w->vcpu, 0, 1)));
         write_unlock(&w->kvm->mmu_lock);
         rcu_barrier();
         assert_int_equal(split(w, 512, 1024, 1, shared), 0);
@@ -343,13 +343,27 @@ static void yields_change_nothing(void **state)
         for (gfn_t gfn = 0; gfn < 16 * 512; gfn += 37)
             assert_spte(w->vcpu, gfn, 1, 0xe67, pfn_for(gfn));
         level_everywhere = 2;
-        recover(w, 0);
-        for (gfn_t gfn = 0; gfn < 16 * 512; gfn += 512)
-            assert_spte(w->vcpu, gfn, 2, 0xee7, pfn_for(gfn));
-        assert_int_equal(split(w, 0, GIB_PAGES, 1, shared), 0);
         zap_collapsible(w, 0);
         assert_int_equal(stats_of(w->kvm).pages_4k + stats_of(w->kvm).pages_2m, 0);
         assert_true(yielding ? stats_of(w->kvm).yields >= 16 : stats_of(w->kvm).yields == 0);
+        world_free(w);
+    }
+}
+
+static void yields_change_no_recovery(void **state)
+{
+    (void)state;
+    for (int yielding = 0; yielding < 2; yielding++) {
+        struct world *w = level_world(&machines[3]);
+
+        map_pages(w, 0, 16 * 512, 2);
+        assert_int_equal(split(w, 0, GIB_PAGES, 1, true), 0);
+        level_everywhere = 2;
+        atomic_store(&w->resched, yielding);
+        recover(w, 0);
+        for (gfn_t gfn = 0; gfn < 16 * 512; gfn += 512)
+            assert_spte(w->vcpu, gfn, 2, 0xee7, pfn_for(gfn));
+        assert_true(yielding ? stats_of(w->kvm).yields >= 15 : stats_of(w->kvm).yields == 0);
         world_free(w);
     }
 }
@@ -687,6 +701,7 @@ int main(void)
         cmocka_unit_test(dirty_set_during_split),
         cmocka_unit_test(out_of_tables),
         cmocka_unit_test(yields_change_nothing),
+        cmocka_unit_test(yields_change_no_recovery),
         cmocka_unit_test(collapsible_by_host_level),
         cmocka_unit_test(collapsible_1g),
         cmocka_unit_test(ragged_ends),

@@ -341,7 +341,7 @@ static void logged_before_the_fault(void **state)
 
     (void)state;
     write_lock(&g->kvm->mmu_lock);
-    assert_true(kvm_tdp_mmu_zap_gfn_range(g->kvm, 20, 21));
+    assert_true(kvm_tdp_mmu_zap_leafs(g->kvm, 20, 21, false));
     write_unlock(&g->kvm->mmu_lock);
     assert_int_equal(write_to(g, 9), 1);
     assert_int_equal(kvm_tdp_mmu_page_fault(g->vcpu, 20 << 12, PFERR_WRITE_MASK), RET_PF_FIXED);
@@ -494,6 +494,32 @@ static void no_way_back_from_a_callback(void **state)
     g->on_push = NULL;
     assert_int_equal(take(g), 9);
     assert_int_equal(take(g), NOTHING);
+    end_guest(g);
+}
+
+/* Nor may the guest go on there, with the log full until all is marked. */
+static void write_again(struct guest *g)
+{
+    if (g->pushes++ == 0)
+        assert_int_equal(write_to(g, CPU_LOG), -ENOBUFS);
+}
+
+static void no_access_from_a_callback(void **state)
+{
+    struct guest *g = logged_guest((struct tdpmmu_vm_config){ 0 }, 65536, true);
+
+    (void)state;
+    for (gfn_t gfn = 0; gfn < CPU_LOG; gfn++)
+        assert_int_equal(write_to(g, gfn), 1);
+    g->on_push = write_again;
+    assert_int_equal(tdpmmu_cpu_exit(g->vcpu), CPU_LOG);
+    assert_int_equal(g->pushes, CPU_LOG);
+    assert_int_equal(atomic_load(&g->warnings), 1);
+    assert_int_equal(g->last.kind, TDPMMU_WARN_LOCK);
+    atomic_store(&g->warnings, 0);
+    g->on_push = NULL;
+    assert_false(is_dirty_spte(g->kvm, spte_at(g->vcpu, CPU_LOG, 1)));
+    assert_int_equal(write_to(g, CPU_LOG), 1);
     end_guest(g);
 }
 
@@ -805,6 +831,7 @@ int main(void)
         cmocka_unit_test(the_reserve_is_enough),
         cmocka_unit_test(exits_by_others),
         cmocka_unit_test(no_way_back_from_a_callback),
+        cmocka_unit_test(no_access_from_a_callback),
         cmocka_unit_test(a_slot_is_deleted),
         cmocka_unit_test(a_slot_is_moved),
         cmocka_unit_test(logging_ends),

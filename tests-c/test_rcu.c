@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "own_process.h"
+
 #include <tdpmmu.h>
 
 static atomic_uint warning_count;
@@ -801,27 +803,12 @@ static const char *program;
 /* All of the above once more, in a process whose readers run fences. */
 static void the_same_with_fences(void **state)
 {
-    int status;
-    pid_t child;
-
     (void)state;
     if (getenv(FENCES)) {
         assert_false(tdpmmu_rcu_readers_fence_free());
         return;
     }
-    fflush(stdout);
-    child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        int null = open("/dev/null", O_WRONLY);
-
-        dup2(null, STDOUT_FILENO);
-        setenv(FENCES, "1", 1);
-        execl(program, program, (char *)NULL);
-        _exit(127);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    assert_int_equal(status_of_own_process(program, FENCES, "1", NULL, NULL), 0);
 }
 
 int main(int argc, char **argv)

@@ -17,6 +17,7 @@
  */
 /* modes: plain (races on purpose, and many of them) */
 #include "rcu_helpers.h"
+#include "own_process.h"
 
 /* Reads of each pair in whose middle the updater published: so busy processors cannot make it idle. */
 #define MEETINGS 1000
@@ -247,22 +248,7 @@ static const char *program;
 
 static void with_fences(const char *test)
 {
-    int status;
-    pid_t child;
-
-    fflush(stdout);
-    child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        setenv(FENCES, "1", 1);
-        setenv("TDPMMU_TEST_ONLY", test, 1);
-        if (!freopen("/dev/null", "w", stdout))
-            _exit(126);
-        execl(program, program, (char *)NULL);
-        _exit(127);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    assert_int_equal(status_of_own_process(program, FENCES, "1", test, NULL), 0);
 }
 
 static void inlines_with_fences(void **state)

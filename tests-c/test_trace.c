@@ -82,6 +82,37 @@ static void test_fault_is_told(void **state)
     world_free(w);
 }
 
+/* A walk that gave way is told where it goes on, behind where it did the last time. */
+static void test_restarts_are_told(void **state)
+{
+    struct world *w = traced_world(
+        TDPMMU_TRACE_BIT(TDPMMU_TRACE_ITER_START) | TDPMMU_TRACE_BIT(TDPMMU_TRACE_ITER_RESTART));
+    uint64_t before;
+    unsigned n;
+
+    (void)state;
+    map_pages(w, 0x200, 8, PG_LEVEL_4K);
+    read_all(NULL);
+    before = stats_of(w->kvm).yields;
+    atomic_store(&w->resched, true);
+    write_lock(&w->kvm->mmu_lock);
+    kvm_tdp_mmu_zap_leafs(w->kvm, 0x200, 0x208, false);
+    write_unlock(&w->kvm->mmu_lock);
+    atomic_store(&w->resched, false);
+    n = read_all(NULL);
+    assert_int_equal(n, 2 + stats_of(w->kvm).yields - before);
+    assert_true(n >= 9);
+    assert_int_equal(events[0].id, TDPMMU_TRACE_ITER_START);
+    assert_int_equal(events[1].iter_restart.next_gfn, 0x200);
+    for (unsigned i = 2; i < n; i++) {
+        assert_int_equal(events[i].id, TDPMMU_TRACE_ITER_RESTART);
+        assert_int_equal(events[i].iter_restart.yielded_gfn, events[i - 1].iter_restart.next_gfn);
+        assert_true(events[i].iter_restart.next_gfn > events[i].iter_restart.yielded_gfn);
+    }
+    kvm_flush_remote_tlbs(w->kvm);
+    world_free(w);
+}
+
 /* The same changes as the spte_changed callback hears of, for each sort of operation. */
 static void test_changes_agree_with_callback(void **state)
 {
@@ -93,9 +124,10 @@ static void test_changes_agree_with_callback(void **state)
     map_pages(w, 0x200, 64, PG_LEVEL_4K);
     map_pages(w, 0x400, 512, PG_LEVEL_2M);
     write_lock(&w->kvm->mmu_lock);
-    if (kvm_tdp_mmu_zap_gfn_range(w->kvm, 0x200, 0x600))
+    if (kvm_tdp_mmu_zap_leafs(w->kvm, 0x200, 0x210, false))
         kvm_flush_remote_tlbs(w->kvm);
     write_unlock(&w->kvm->mmu_lock);
+    kvm_mmu_zap_all_fast(w->kvm);
     n = read_all(NULL);
     assert_int_equal(n, atomic_load(&w->change_count));
     assert_true(n > 130);
@@ -523,6 +555,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fault_is_told),
+        cmocka_unit_test(test_restarts_are_told),
         cmocka_unit_test(test_changes_agree_with_callback),
         cmocka_unit_test(test_mmio_is_told),
         cmocka_unit_test(test_only_what_is_wanted),

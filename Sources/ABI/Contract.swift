@@ -225,8 +225,10 @@ extension ContractFor where Proof: ~Copyable {
     @inline(__always)
     private func holdsForbidden(_ vm: VM) -> Bool {
         let forbids = rule.forbids
-        return forbids.contains(.read) && vm.lock.isHeldForRead
-            || forbids.contains(.write) && vm.lock.isHeldForWrite
+        // One compare for both: mostly a thread holds no lock at all.
+        let holdsLocks = LockHolds.lockCount != 0
+        return holdsLocks && forbids.contains(.read) && vm.lock.isHeldForRead
+            || holdsLocks && forbids.contains(.write) && vm.lock.isHeldForWrite
             || forbids.contains(.rcu) && rcuReadLockHeld()
             || forbids.contains(.srcu) && vm.srcu.isReadLockHeld
             || forbids.contains(.callback) && (!mayWaitForCallbacks || vm.rig.isRunning)

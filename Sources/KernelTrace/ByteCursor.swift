@@ -21,6 +21,10 @@ struct ByteCursor {
     var isAtEnd: Bool { position >= end }
     var peek: UInt8? { position < end ? bytes[position] : nil }
 
+    var count: Int { end - position }
+
+    func append(to bytes: inout [UInt8]) { bytes.append(contentsOf: self.bytes[position..<end]) }
+
     /// The text from here to the end, as a string.
     var rest: String { text(from: position, to: end) }
 

@@ -2,7 +2,7 @@
 import CZlib
 import Glibc
 
-/// The whole of a file, unpacked if it is gzip.
+/// A file's bytes, unpacked if it is gzip.
 package enum FileBytes {
     /// More than any trace has; a gzip file can claim to be endless.
     package static let limit = 1 << 30
@@ -19,19 +19,47 @@ package enum FileBytes {
     }
 
     package static func read(_ path: String) throws(BadInput) -> [UInt8] {
+        var bytes: [UInt8] = []
+        let problem = try forEachChunk(path) { chunk in
+            bytes.append(contentsOf: chunk)
+            return nil
+        }
+        if let problem { throw BadInput(file: path, line: bytes.lineCount + 1, problem: problem) }
+        return bytes
+    }
+
+    /// Hands the file over piece by piece; `take` returns what ends the reading.  Returns what is wrong
+    /// with the file where it ends: a stream that was cut shows at its end only.
+    static func forEachChunk(_ path: String, _ take: (UnsafeBufferPointer<UInt8>) -> BadInput?) throws(BadInput) -> String? {
         try refuseWhatIsNoFile(path)
         guard let stream = gzopen(path, "rb") else {
             throw BadInput(file: path, line: 0, problem: String(cString: strerror(errno)))
         }
         gzbuffer(stream, 1 << 17)
-        var bytes: [UInt8] = []
-        let problem = append(from: stream, to: &bytes)
-        // A stream that was cut is only complained of here.
+        let end = chunks(of: stream, take)
         let closed = gzclose(stream)
-        if let problem = problem ?? Self.problem(ofClose: closed) {
-            throw BadInput(file: path, line: bytes.lineCount + 1, problem: problem)
+        if case .refused(let badInput) = end { throw badInput }
+        if case .damaged(let problem) = end { return problem }
+        return problem(ofClose: closed)
+    }
+
+    private enum End {
+        case reached
+        case damaged(String)
+        case refused(BadInput)
+    }
+
+    private static func chunks(of stream: gzFile, _ take: (UnsafeBufferPointer<UInt8>) -> BadInput?) -> End {
+        var chunk = [UInt8](repeating: 0, count: 1 << 18), total = 0
+        while true {
+            let count = Int(gzread(stream, &chunk, UInt32(chunk.count)))
+            if count == 0 { return problem(ofStream: stream).map { .damaged($0) } ?? .reached }
+            if count < 0 { return .damaged(problem(ofStream: stream) ?? "cannot be read") }
+            total += count
+            guard total <= limit else { return .damaged("longer than 1 GiB") }
+            let refused = chunk.withUnsafeBufferPointer { take(UnsafeBufferPointer(rebasing: $0[0..<count])) }
+            if let refused { return .refused(refused) }
         }
-        return bytes
     }
 
     /// gzread() reports a directory as an empty file on some systems.
@@ -42,17 +70,6 @@ package enum FileBytes {
         }
         guard status.st_mode & S_IFMT != S_IFDIR else {
             throw BadInput(file: path, line: 0, problem: "is a directory")
-        }
-    }
-
-    private static func append(from stream: gzFile, to bytes: inout [UInt8]) -> String? {
-        var chunk = [UInt8](repeating: 0, count: 1 << 18)
-        while true {
-            let count = gzread(stream, &chunk, UInt32(chunk.count))
-            if count == 0 { return Self.problem(ofStream: stream) }
-            if count < 0 { return Self.problem(ofStream: stream) ?? "cannot be read" }
-            guard bytes.count + Int(count) <= limit else { return "longer than 1 GiB" }
-            bytes.append(contentsOf: chunk[0..<Int(count)])
         }
     }
 

@@ -8,38 +8,30 @@ package struct Trace {
     /// Number of lines of the file.
     package var lineCount = 0
     /// Of the recorded machine, if the file says so.
-    package private(set) var processors: Int?
+    package fileprivate(set) var processors: Int?
 
     package init(file: String) throws(BadInput) {
-        try self.init(file: file, bytes: try FileBytes.read(file))
+        self.file = file
+        var reader = TraceReader(), result = self
+        let problem = try FileBytes.forEachChunk(file) { reader.take($0, &result) }
+        self = result
+        if let problem { throw badInput(lineCount + 1, problem) }
+        if let problem = reader.finish(&self) { throw problem }
     }
 
     package init(file: String, bytes: [UInt8]) throws(BadInput) {
         self.file = file
-        guard !bytes.isEmpty else { throw BadInput(file: file, line: 1, problem: "the file is empty") }
-        let problem = bytes.withUnsafeBufferPointer { parse($0) }
-        if let problem { throw problem }
+        var reader = TraceReader()
+        let problem = bytes.withUnsafeBufferPointer { reader.take($0, &self) }
+        if let problem = problem ?? reader.finish(&self) { throw problem }
     }
 
     package func badInput(_ line: Int, _ problem: String) -> BadInput {
         BadInput(file: file, line: line, problem: problem)
     }
 
-    private mutating func parse(_ bytes: UnsafeBufferPointer<UInt8>) -> BadInput? {
-        var cursor = ByteCursor(bytes, from: 0, to: bytes.count)
-        var header = TraceHeader()
-        while let (line, isComplete) = cursor.nextLine() {
-            lineCount += 1
-            if let problem = isComplete ? take(line, &header) : "the last line is cut short" {
-                return badInput(lineCount, problem)
-            }
-        }
-        processors = header.processors
-        return header.problem(lines: lineCount).map { badInput(lineCount, $0) }
-    }
-
     /// Adds a line; returns what is wrong with it.
-    private mutating func take(_ line: ByteCursor, _ header: inout TraceHeader) -> String? {
+    fileprivate mutating func take(_ line: ByteCursor, _ header: inout TraceHeader) -> String? {
         if line.peek == UInt8(ascii: "#") { return header.take(line) }
         header.events += 1
         guard let columns = FtraceLine(line) else { return Self.complaint(about: line) }
@@ -64,6 +56,27 @@ package struct Trace {
     private static func quoted(_ name: String) -> String {
         let printable = name.utf8.allSatisfy(\.isTextual) && name.utf8.count <= 40
         return printable ? "\"\(name)\"" : "(not printable)"
+    }
+}
+
+/// Reads a trace from pieces of its text, which is not kept.
+private struct TraceReader {
+    private var lines = LineSplitter()
+    private var header = TraceHeader()
+
+    mutating func take(_ piece: UnsafeBufferPointer<UInt8>, _ trace: inout Trace) -> BadInput? {
+        lines.take(piece) { line in
+            trace.lineCount += 1
+            return trace.take(line, &header).map { trace.badInput(trace.lineCount, $0) }
+        }
+    }
+
+    /// All has come.
+    func finish(_ trace: inout Trace) -> BadInput? {
+        if lines.isInLine { return trace.badInput(trace.lineCount + 1, "the last line is cut short") }
+        guard trace.lineCount > 0 else { return trace.badInput(1, "the file is empty") }
+        trace.processors = header.processors
+        return header.problem(lines: trace.lineCount).map { trace.badInput(trace.lineCount, $0) }
     }
 }
 

@@ -14,7 +14,8 @@ extension VM {
         let young = insideRCU { rcu in
             var flush = OwedFlush()
             let young = changeLeaves(
-                of: LeafRange(.all(in: addressSpace), range), SPTEWriter(lockless: self, rcu), owing: &flush
+                of: LeafRange(.all(in: addressSpace), range), SPTEWriter(lockless: self, rcu), owing: &flush,
+                clearing: masks.accessed
             ) { iter in
                 let old = SPTE(iter.old_spte)
                 return masks.isAccessed(old) ? masks.markForAccessTrack(old) : nil
@@ -33,7 +34,14 @@ extension VM {
         var accessed = false
         insideRCU { rcu in
             var flush = OwedFlush(neverBecause: "nothing is changed")
-            SPTEWriter(lockless: self, rcu).walkRoots(.all(in: addressSpace), range, owing: &flush) { iter, _, _ in
+            let writer = SPTEWriter(lockless: self, rcu), byRow = masks.accessed != 0 && writer.worksByRow
+            writer.walkRoots(
+                .all(in: addressSpace), range, owing: &flush, byRow: byRow,
+                rows: { row, _, rcu in
+                    if row.hasLeaf(with: masks.accessed, rcu) { accessed = true }
+                    return accessed ? .stop : .next
+                }
+            ) { iter, _, _ in
                 guard iter.isAtLeaf, masks.isAccessed(iter.old) else { return .next }
                 accessed = true
                 return .stop

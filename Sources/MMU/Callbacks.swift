@@ -99,6 +99,9 @@ package struct RigCallbacks {
     /// Is the rig asked where a walk may yield?
     var areAskedToYield: Bool { ops.need_resched != nil || ops.yield_at != nil }
 
+    /// Is the rig told of each change of an SPTE?
+    var isToldOfChanges: Bool { ops.spte_changed != nil }
+
     /// Not inline, and of a copy: else the iterator would live in memory in every walk.
     @inline(never)
     func wantYield(at iter: tdp_iter) -> Bool {

@@ -12,7 +12,8 @@ package enum Counter: Int {
 }
 
 /// One block of counters, on lines of its own.  Every vCPU has one and the VM has two; a
-/// reader adds them up, so one block alone may be negative.
+/// reader adds them up, so one block alone may be negative.  A walk beside others has one on its stack
+/// (SPTEWriter.summing()), which no reader sees before it is added.
 package struct CounterBlock: ~Copyable {
     fileprivate typealias Cells = InlineArray<20, Atomic<Int64>>
 
@@ -25,11 +26,23 @@ package struct CounterBlock: ~Copyable {
     static var count: Int { Cells.count }
 }
 
+private typealias CounterWords = InlineArray<24, Int64>
+
 /// A block of counters, where it lies.
 package struct Counters {
     private let block: UnsafeMutablePointer<CounterBlock>
 
     @inline(__always) init(_ block: UnsafeMutablePointer<CounterBlock>) { self.block = block }
+
+    /// Runs `body` with a block on the stack, in which nothing is counted yet.
+    @inline(__always)
+    static func withOwn<T>(_ body: (Counters) -> T) -> T {
+        // As words: a block of atomics would want to be destroyed.
+        var words = CounterWords(repeating: 0)
+        return withUnsafeMutablePointer(to: &words) {
+            body(Counters(UnsafeMutableRawPointer($0).assumingMemoryBound(to: CounterBlock.self)))
+        }
+    }
 
     /// exclusive: nobody else ever writes this block meanwhile (a vCPU's thread its
     /// own, a holder of mmu_lock for write the VM's exclusive one), so no locked
@@ -47,11 +60,14 @@ package struct Counters {
         block.pointee.cells[unchecked: counter.rawValue].load(ordering: .relaxed)
     }
 
-    /// Adds a block that is about to vanish.
+    /// Takes over what another block has counted, which the calling thread alone counts in.
+    @inline(never)
     package func absorb(_ other: Counters) {
         for i in block.pointee.cells.indices {
-            block.pointee.cells[unchecked: i].wrappingAdd(
-                other.block.pointee.cells[unchecked: i].load(ordering: .relaxed), ordering: .relaxed)
+            let n = other.block.pointee.cells[unchecked: i].load(ordering: .relaxed)
+            guard n != 0, let counter = Counter(rawValue: i) else { continue }
+            other.block.pointee.cells[unchecked: i].store(0, ordering: .relaxed)
+            add(counter, n, exclusive: false)
         }
     }
 }

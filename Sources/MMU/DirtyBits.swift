@@ -37,7 +37,10 @@ extension VM {
             minLevel: .page4K, start: gfn + UInt64(mask.trailingZeroBitCount),
             end: gfn + UInt64(64 - mask.leadingZeroBitCount))
         let named = LeafRange(.valid(in: addressSpace), range)
-        _ = changeLeaves(of: named, SPTEWriter(self, hold), owing: &flush) { iter in
+        // All of the range is named, without a gap: then rows of it may be taken at once.
+        let shifted = mask &>> UInt64(truncatingIfNeeded: mask.trailingZeroBitCount)
+        let isWhole = shifted & (shifted &+ 1) == 0
+        _ = changeLeaves(of: named, SPTEWriter(self, hold), owing: &flush, clearing: isWhole ? bits : 0) { iter in
             guard iter.level == 1, mask >> (iter.gfn &- gfn.raw) & 1 != 0, iter.old_spte & bits != 0 else { return nil }
             return SPTE(iter.old_spte & ~bits)
         }

@@ -10,12 +10,16 @@ extension VCPU {
 
     /// Lets an access through that only write-protection or access tracking stops.
     /// .invalid: it takes mmu_lock.
-    @inline(never)
+    @inline(__always)
     package func fastPageFault(_ access: FaultAccess) -> FaultResult {
         // A present fault that is no write, and an absent one with A/D bits, have other causes.
-        let masks = vm.masks, tracksAccesses = masks.accessed == 0
+        guard access.isPresent ? access.isWrite : vm.masks.accessed == 0, !access.isReserved else { return .invalid }
+        return repairWithoutLock(access)
+    }
+
+    @inline(never)
+    private func repairWithoutLock(_ access: FaultAccess) -> FaultResult {
         guard !ringIsFull else { return .invalid }
-        guard !access.isReserved, access.isPresent ? access.isWrite : tracksAccesses else { return .invalid }
         return insideRCU { rcu in
             guard let root = root(rcu) else { return .invalid }
             var last = root.lastEntry(for: access.gfn, rcu)
@@ -31,12 +35,12 @@ extension VCPU {
     }
 
     /// .retry: another thread, or a CPU, changed the entry.
+    @inline(__always)
     private func tryToRepair(
         _ last: LastEntry, _ access: FaultAccess, _ rcu: borrowing InsideRCU
     ) -> FaultResult {
-        let masks = vm.masks
         guard last.spte.isLeaf(at: last.level) else { return .invalid }
-        if access.isAllowed(by: last.spte, masks) { return .spurious }
+        if access.isAllowed(by: last.spte, vm.masks) { return .spurious }
         guard let new = repaired(last, access, rcu) else { return .invalid }
         let wish = SPTEChange(
             addressSpace: addressSpace, gfn: access.gfn.rounded(to: last.level), level: last.level,
@@ -57,16 +61,22 @@ extension VCPU {
     }
 
     /// The value that permits the access, if that is all it takes.
+    @inline(__always)
     private func repaired(_ last: LastEntry, _ access: FaultAccess, _ rcu: borrowing InsideRCU) -> SPTE? {
-        let masks = vm.masks, old = last.spte
-        var new = masks.isAccessTracked(old) ? masks.restoreAccessTrack(old) : old
-        if access.isWrite && masks.isMMUWritable(old) {
+        let old = last.spte
+        var new = vm.masks.isAccessTracked(old) ? vm.masks.restoreAccessTrack(old) : old
+        if access.isWrite && vm.masks.isMMUWritable(old) {
             new = SPTE(new.raw | SPTE.writable)
             // A logged slot counts single pages: a huge one must be split first.
-            let isLogged = vm.slot(holding: access.gfn, addressSpace: addressSpace, rcu)?.isDirtyLogged ?? false
-            if last.level > .page4K && isLogged { return nil }
+            if last.level > .page4K && isLogged(access.gfn, rcu) { return nil }
         }
-        return new != old && access.isAllowed(by: new, masks) ? new : nil
+        return new != old && access.isAllowed(by: new, vm.masks) ? new : nil
+    }
+}
+
+extension VCPU {
+    private func isLogged(_ gfn: GFN, _ rcu: borrowing InsideRCU) -> Bool {
+        vm.slot(holding: gfn, addressSpace: addressSpace, rcu)?.isDirtyLogged ?? false
     }
 }
 

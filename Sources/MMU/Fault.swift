@@ -15,16 +15,26 @@ package struct Fault {
     package let hostLevel: Level
     /// The guest did not ask.
     package let prefetch: Bool
+    /// Where the caller, who is still inside kvm->srcu, has found gfn's slot.
+    let seenSlot: SeenSlot?
 
+    @inline(__always)
     package init(
         vcpu: VCPU, _ access: FaultAccess, pfn: PFN, hostWritable: Bool, hostLevel: Level, prefetch: Bool
     ) {
+        self.init(vcpu: vcpu, access, HostPage(pfn: pfn, writable: hostWritable, level: hostLevel),
+                  prefetch: prefetch, seen: nil)
+    }
+
+    @inline(__always)
+    init(vcpu: VCPU, _ access: FaultAccess, _ page: HostPage, prefetch: Bool, seen: SeenSlot?) {
         self.vcpu = vcpu
         self.access = access
-        self.pfn = pfn
-        self.hostWritable = hostWritable
-        self.hostLevel = hostLevel
+        pfn = page.pfn
+        hostWritable = page.writable
+        hostLevel = page.level
         self.prefetch = prefetch
+        seenSlot = seen
     }
 
     @inline(__always) package var gfn: GFN { access.gfn }
@@ -71,11 +81,27 @@ extension Fault {
         return level
     }
 
-    @inline(never)
+    /// Mostly in registers: a struct that was just written field by field is not read at once in wider pieces.
+    @inline(__always)
     package func handle(_ hold: borrowing HeldForRead) -> FaultResult {
+        Self.handle(
+            vcpu, access.address, access.errorCode, pfn, hostLevel, hostWritable: hostWritable, prefetch: prefetch,
+            seenSlot?.table, seenSlot?.slot, hold)
+    }
+
+    @inline(never)
+    private static func handle(
+        _ vcpu: VCPU, _ address: UInt64, _ errorCode: UInt64, _ pfn: PFN, _ hostLevel: Level, hostWritable: Bool,
+        prefetch: Bool, _ seenTable: UnsafeMutablePointer<SlotTableHeader>?, _ seenSlot: SlotPointer?,
+        _ hold: borrowing HeldForRead
+    ) -> FaultResult {
+        let fault = Fault(
+            vcpu: vcpu, FaultAccess(address, errorCode: errorCode),
+            HostPage(pfn: pfn, writable: hostWritable, level: hostLevel), prefetch: prefetch,
+            seen: seenTable.map { SeenSlot(table: $0, slot: seenSlot) })
         let writer = SPTEWriter(vcpu, hold)
         writer.count(.faults)
-        let result = insideRCU { rcu in resolve(writer, rcu) }
+        let result = insideRCU { rcu in fault.resolve(writer, rcu) }
         writer.vm.traceReturn(TDPMMU_TRACE_MAP_RET, result.code)
         switch result {
         case .fixed: writer.count(.fixed)
@@ -89,7 +115,7 @@ extension Fault {
 
     @inline(__always)
     private func resolve(_ writer: SPTEWriter, _ rcu: borrowing InsideRCU) -> FaultResult {
-        let slot = writer.vm.slot(holding: gfn, addressSpace: vcpu.addressSpace, rcu)
+        let slot = writer.vm.slot(holding: gfn, addressSpace: vcpu.addressSpace, seen: seenSlot, rcu)
         if writer.vm.traces(TDPMMU_TRACE_MAP) { trace(slot) }
         guard let root = vcpu.root(rcu), !root.role.isInvalid else { return vcpu.faultWithoutRoot }
         if let slot {
@@ -116,9 +142,9 @@ extension SPTEWriter {
     fileprivate func install(
         _ target: inout Target, under root: Table, _ rcu: borrowing InsideRCU
     ) -> FaultResult {
-        var iter = tdp_iter(root: root, minLevel: .page4K, from: target.fault.gfn, rcu)
-        if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, iter) }
-        while iter.valid && iter.atGFN <= target.fault.gfn {
+        var iter = Descent(from: root, to: target.fault.gfn, rcu)
+        if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, from: target.fault.gfn, minLevel: .page4K) }
+        while true {
             // zapAtomically() or a removal of the table has the entry, in another thread.
             if iter.old.isFrozen { return .retry }
             if target.nxHugePages && standsForNXHugePage(iter, target.level, rcu) { target.level = target.level.below }
@@ -133,23 +159,22 @@ extension SPTEWriter {
                 case .refused: return .refused
                 }
             }
-            iter.next(rcu)
+            // An entry on the way was frozen or zapped between two looks.
+            guard iter.stepDown(rcu) else { return .retry }
         }
-        // An entry on the way was frozen or zapped between two looks.
-        return .retry
     }
 
     /// A table that was put in a huge page's place because of a fetch stays: else
     /// reads and fetches would replace each other's mapping for ever.
-    @inline(never)
-    private func standsForNXHugePage(_ iter: tdp_iter, _ level: Level, _ rcu: borrowing InsideRCU) -> Bool {
+    @inline(__always)
+    private func standsForNXHugePage(_ iter: Descent, _ level: Level, _ rcu: borrowing InsideRCU) -> Bool {
         iter.atLevel == level && level > .page4K && iter.isAtTable
             && Table(child: iter.old, rcu).isNXSplit
     }
 
     @inline(__always)
     private func installLeaf(
-        _ target: Target, _ iter: inout tdp_iter, _ rcu: borrowing InsideRCU
+        _ target: Target, _ iter: inout Descent, _ rcu: borrowing InsideRCU
     ) -> FaultResult {
         let isMMIO = target.fault.pfn == .noSlot
         if !isMMIO && iter.isAtLeaf {
@@ -159,25 +184,25 @@ extension SPTEWriter {
                 if result != .done { return result == .lost ? .retry : .refused }
             }
         }
-        let new = isMMIO ? mmioSPTE(target, iter.atGFN) : memorySPTE(target, iter)
+        let new = isMMIO ? mmioSPTE(target.fault.vcpu.addressSpace, iter.atGFN) : memorySPTE(target, iter.atGFN, iter.old)
         return installLeaf(new, isMMIO: isMMIO, &iter, rcu)
     }
 
     /// Marks the page dirty where make_spte() does: as soon as the SPTE that is wanted has W, whatever
     /// comes of it.  An access-tracked one has none yet: the fault that restores it marks.
     @inline(__always)
-    private func memorySPTE(_ target: Target, _ iter: borrowing tdp_iter) -> SPTE {
+    private func memorySPTE(_ target: Target, _ gfn: GFN, _ old: SPTE) -> SPTE {
         let new = vm.masks.leaf(LeafRequest(
-            gfn: GFN(iter.gfn), pfn: target.pfn, level: target.level, old: SPTE(iter.old_spte),
+            gfn: gfn, pfn: target.pfn, level: target.level, old: old,
             hostWritable: target.hostWritable, prefetch: target.fault.prefetch,
             noExecuteHuge: target.nxHugePages))
-        if new.isWritable, let slot = target.slot { slot.markDirty(GFN(iter.gfn), by: target.fault.vcpu) }
+        if new.isWritable, let slot = target.slot { slot.markDirty(gfn, by: target.fault.vcpu) }
         return new
     }
 
     @inline(__always)
     private func installLeaf(
-        _ new: SPTE, isMMIO: Bool, _ iter: inout tdp_iter, _ rcu: borrowing InsideRCU
+        _ new: SPTE, isMMIO: Bool, _ iter: inout Descent, _ rcu: borrowing InsideRCU
     ) -> FaultResult {
         let old = iter.old
         if new != old {
@@ -197,13 +222,13 @@ extension SPTEWriter {
             if vm.traces(TDPMMU_TRACE_MARK_MMIO_SPTE) { vm.traceMMIO(iter.slot, iter.atGFN, new) }
             return .emulate
         }
-        if vm.traces(TDPMMU_TRACE_SET_SPTE) { vm.traceSet(iter, rcu) }
+        if vm.traces(TDPMMU_TRACE_SET_SPTE) { vm.traceSet(iter.atGFN, iter.atLevel, iter.slot, rcu) }
         return new == old ? .spurious : .fixed
     }
 
     @inline(never)
-    private func mmioSPTE(_ target: Target, _ gfn: GFN) -> SPTE {
-        vm.masks.mmio(gfn, generation: vm.slotGeneration(target.fault.vcpu.addressSpace) & mmioGenerationMask)
+    private func mmioSPTE(_ addressSpace: Int32, _ gfn: GFN) -> SPTE {
+        vm.masks.mmio(gfn, generation: vm.slotGeneration(addressSpace) & mmioGenerationMask)
     }
 }
 

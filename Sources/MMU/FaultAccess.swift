@@ -19,6 +19,7 @@ package struct FaultAccess {
     @inline(__always) package var isReserved: Bool { errorCode & 8 != 0 }
     @inline(__always) package var isFetch: Bool { errorCode & 16 != 0 }
 
+    @inline(__always)
     func isAllowed(by spte: SPTE, _ masks: SPTEMasks) -> Bool {
         if isFetch { return masks.isExecutable(spte) }
         return isWrite ? spte.isWritable : masks.isReadable(spte)

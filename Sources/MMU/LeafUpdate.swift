@@ -32,7 +32,14 @@ extension VM {
         let writer = SPTEWriter(self, hold)
         var changed = false, range = leaves.range
         range.paysBeforeYielding = false
-        writer.walkRoots(leaves.roots, range, &hold, owing: &flush) { iter, flush, rcu in
+        let byRow = set == 0 && masks.isOneOfLog(clear) && writer.worksByRow, change = RowChange(clearing: clear)
+        writer.walkRoots(
+            leaves.roots, range, &hold, owing: &flush, byRow: byRow,
+            rows: { row, flush, rcu in
+                if row.change(change, in: writer, rcu, owing: &flush) != 0 { changed = true }
+                return .next
+            }
+        ) { iter, flush, rcu in
             guard iter.isAtLeaf else { return .next }
             let new = SPTE(iter.old.raw & ~clear | set)
             guard new != iter.old else { return .next }
@@ -50,13 +57,21 @@ extension VM {
     /// Never gives way, with mmu_lock or without: aging, the dirty log's bits, write protection of a
     /// gfn.  Fast faults and CPUs may be at the same entries: each change is one compare-and-exchange.
     /// An entry that is no leaf any more, frozen say, is left alone.  `change` returns nil to keep a value.
+    /// `clearing`: it does nothing but clear this, on every leaf of 4K that has it; 0: it is more than that.
     @inline(__always)
     func changeLeaves(
-        of leaves: LeafRange, _ writer: SPTEWriter, owing flush: inout OwedFlush,
+        of leaves: LeafRange, _ writer: SPTEWriter, owing flush: inout OwedFlush, clearing bit: UInt64 = 0,
         _ change: (borrowing tdp_iter) -> SPTE?
     ) -> Bool {
         var changed = false
-        writer.walkRoots(leaves.roots, leaves.range, owing: &flush) { iter, flush, rcu in
+        let byRow = masks.isOneOfLog(bit) && writer.worksByRow, rowChange = RowChange(clearing: bit)
+        writer.walkRoots(
+            leaves.roots, leaves.range, owing: &flush, byRow: byRow,
+            rows: { row, flush, rcu in
+                if row.change(rowChange, in: writer, rcu, owing: &flush) != 0 { changed = true }
+                return .next
+            }
+        ) { iter, flush, rcu in
             guard iter.isAtLeaf, let new = change(iter) else { return .next }
             switch writer.setBits(&iter, new, owing: &flush) {
             case .lost: return .again

@@ -97,19 +97,29 @@ struct SlotTable {
 
     /// Slots that begin at or below gfn.
     private func countBeginning(atOrBelow gfn: GFN) -> Int {
-        var low = 0, high = count
-        while low < high {
-            let middle = (low + high) / 2
-            if records[middle].slot.pointee.base_gfn <= gfn.raw { low = middle + 1 } else { high = middle }
-        }
-        return low
+        guard count > 0 else { return 0 }
+        let last = lastBeginning(atOrBelow: gfn)
+        return records[last].slot.pointee.base_gfn <= gfn.raw ? last &+ 1 : last
     }
 
+    /// The last slot that begins at or below gfn, or the first of all.  Of some slots.
+    @inline(__always)
+    private func lastBeginning(atOrBelow gfn: GFN) -> Int {
+        var first = 0, left = count
+        while left > 1 {
+            let half = left &>> 1
+            if records[first &+ half].slot.pointee.base_gfn <= gfn.raw { first = first &+ half }
+            left = left &- half
+        }
+        return first
+    }
+
+    @inline(__always)
     func slot(holding gfn: GFN) -> SlotPointer? {
-        let before = countBeginning(atOrBelow: gfn)
-        guard before > 0 else { return nil }
-        let slot = records[before - 1].slot
-        return gfn.raw - slot.pointee.base_gfn < slot.pointee.npages ? slot : nil
+        guard count > 0 else { return nil }
+        let slot = records[lastBeginning(atOrBelow: gfn)].slot
+        // One compare: below the slot the difference is huge.
+        return gfn.raw &- slot.pointee.base_gfn < slot.pointee.npages ? slot : nil
     }
 
     /// Is this one of the table's slots?  Looks at the pointer only.
@@ -136,6 +146,24 @@ struct SlotTable {
     }
 }
 
+/// The slot of a gfn, and the table that said so.
+struct SeenSlot {
+    let table: UnsafeMutablePointer<SlotTableHeader>
+    let slot: SlotPointer?
+
+    @inline(__always)
+    init(table: UnsafeMutablePointer<SlotTableHeader>, slot: SlotPointer?) {
+        self.table = table
+        self.slot = slot
+    }
+
+    @inline(__always)
+    init(holding gfn: GFN, in table: SlotTable) {
+        self.table = table.header
+        slot = table.slot(holding: gfn)
+    }
+}
+
 extension VM {
     /// All slots of an address space.
     @inline(__always)
@@ -157,10 +185,22 @@ extension VM {
         }
     }
 
+    @inline(__always)
     package func slot(
         holding gfn: GFN, addressSpace: Int32, _ protection: borrowing some KeepsSlots & ~Copyable
     ) -> SlotPointer? {
         slots(addressSpace, protection).slot(holding: gfn)
+    }
+
+    /// The same for who looked before, and is inside kvm->srcu since: the table that he saw is not
+    /// freed, so that no other stands at its address, and what it said is as good as a second look.
+    @inline(__always)
+    func slot(
+        holding gfn: GFN, addressSpace: Int32, seen: SeenSlot?, _ protection: borrowing some KeepsSlots & ~Copyable
+    ) -> SlotPointer? {
+        let table = slots(addressSpace, protection)
+        if let seen, seen.table == table.header { return seen.slot }
+        return table.slot(holding: gfn)
     }
 
     /// A copy of a slot that a caller names by pointer; nil if this VM has no such slot now, nor had

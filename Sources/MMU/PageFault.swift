@@ -55,7 +55,7 @@ extension VCPU {
     private func slowFault(
         _ access: FaultAccess, _ sequence: UInt64, prefetch: Bool, _ srcu: borrowing InsideSRCU
     ) -> FaultResult {
-        let slot = vm.slot(holding: access.gfn, addressSpace: addressSpace, srcu)
+        let seen = SeenSlot(holding: access.gfn, in: vm.slots(addressSpace, srcu)), slot = seen.slot
         var page = HostPage.none
         if let slot {
             if slot.isInvalid || vm.isProbablyStale(access.gfn, sequence) { return .retry }
@@ -69,9 +69,7 @@ extension VCPU {
         return vm.lock.read { hold in
             // What the host said may be over: a notifier ran, or runs, for this page.
             if slot != nil && vm.isStale(access.gfn, sequence, hold) { return .retry }
-            return Fault(
-                vcpu: self, access, pfn: page.pfn, hostWritable: page.writable, hostLevel: page.level,
-                prefetch: prefetch).handle(hold)
+            return Fault(vcpu: self, access, page, prefetch: prefetch, seen: seen).handle(hold)
         } ?? .refused
     }
 }

@@ -86,11 +86,12 @@ extension VCPU {
         memory.pointee.log.index.load(ordering: .acquiring) == Self.lastIndex ? 0 : emptyLog()
     }
 
-    /// An access found the log full.
+    /// An access found the log full.  False: it still is, in a callback that is made under it.
     @inline(never)
-    package func exitWithFullLog() {
+    package func exitWithFullLog() -> Bool {
         counters.add(.pmlFull, 1, exclusive: true)
         exitGuest()
+        return logHasRoom
     }
 
     @inline(never)

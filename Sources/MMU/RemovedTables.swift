@@ -18,23 +18,43 @@ extension SPTEWriter {
     package func removeTable(_ change: SPTEChange) {
         // A reader of its own: the book of a change (ChangeBook) hands on no proof of one.
         insideRCU { rcu in
-            freezeEntries(of: Table(child: change.old, rcu), change.addressSpace, rcu)
+            summing { $0.freezeEntries(of: Table(child: change.old, rcu), change.addressSpace, rcu) }
         }
     }
 
+    @inline(never)
     private func freezeEntries(of table: Table, _ addressSpace: Int32, _ rcu: borrowing InsideRCU) {
         let level = table.level
         vm.tracePage(TDPMMU_TRACE_PREPARE_ZAP_PAGE, table)
         vm.forgetNXSplit(table)
         var flush = OwedFlush()
+        if level == .page4K && worksByRow {
+            freezeLeaves(of: SPTERow(from: table[0], count: entriesPerTable), rcu, owing: &flush)
+        } else {
+            freezeEach(of: table, addressSpace, rcu, owing: &flush)
+        }
+        flush.forgo(because: "the removal of the table above owes it for the whole range")
+        count(.strays)
+        callRCU(table.rcuHead, freeTable)
+    }
+
+    private func freezeLeaves(of row: SPTERow, _ rcu: borrowing InsideRCU, owing flush: inout OwedFlush) {
+        if mode == .exclusive {
+            _ = row.change(RowChange(leaving: .frozen), in: self, rcu, owing: &flush)
+        } else {
+            row.freezeAmongOthers(in: self)
+        }
+    }
+
+    private func freezeEach(
+        of table: Table, _ addressSpace: Int32, _ rcu: borrowing InsideRCU, owing flush: inout OwedFlush
+    ) {
+        let level = table.level
         for index in 0..<entriesPerTable {
             // Under an exclusive lock nobody fills an empty entry, and most are empty by now.
             if mode == .exclusive && !table[index].load(rcu).isPresent { continue }
             let place = (addressSpace: addressSpace, gfn: table.gfn + UInt64(index) &* level.pages, level: level)
             table[index].freeze(place, in: self, rcu, owing: &flush)
         }
-        flush.forgo(because: "the removal of the table above owes it for the whole range")
-        count(.strays)
-        callRCU(table.rcuHead, freeTable)
     }
 }

@@ -10,8 +10,10 @@ package struct SPTEWriter {
     package let vm: VM
     package let mode: LockMode
     let counters: Counters
-    /// No other thread writes `counters` meanwhile: the vCPU's own, or under Lock W the VM's.
+    /// No other thread writes `counters` meanwhile: the vCPU's own, a walk's, or under Lock W the VM's.
     let countsAlone: Bool
+    /// `counters` are a walk's own, to be added to those that anybody may count in.
+    private let isSumming: Bool
 
     /// An operation on the whole VM.
     @inline(__always)
@@ -20,6 +22,7 @@ package struct SPTEWriter {
         mode = Hold.mode
         countsAlone = mode == .exclusive
         counters = countsAlone ? vm.exclusiveCounters : vm.counters
+        isSumming = false
     }
 
     /// An operation without mmu_lock: RCU keeps the tables, compare-and-exchange the
@@ -30,6 +33,7 @@ package struct SPTEWriter {
         mode = .shared
         countsAlone = false
         counters = vm.counters
+        isSumming = false
     }
 
     /// A vCPU's fault.
@@ -39,6 +43,34 @@ package struct SPTEWriter {
         mode = .shared
         counters = vcpu.counters
         countsAlone = true
+        isSumming = false
+    }
+
+    private init(_ writer: SPTEWriter, summingIn counters: Counters) {
+        vm = writer.vm
+        mode = writer.mode
+        self.counters = counters
+        countsAlone = true
+        isSumming = true
+    }
+
+    /// Runs `body`, whose changes are counted without locked operations and added once, at its end and
+    /// whenever it gives way.  Inside RCU: what waits for a grace period is counted before it is over.
+    @inline(__always)
+    func summing<T>(_ body: (SPTEWriter) -> T) -> T {
+        if countsAlone { return body(self) }
+        return Counters.withOwn { sums in
+            let writer = SPTEWriter(self, summingIn: sums)
+            let result = body(writer)
+            writer.handInSums()
+            return result
+        }
+    }
+
+    /// What others see from here on is counted.
+    @inline(__always)
+    func handInSums() {
+        if isSumming { vm.counters.absorb(counters) }
     }
 
     @inline(__always) func count(_ counter: Counter, _ n: Int64 = 1) {
@@ -85,12 +117,27 @@ extension SPTEWriter: ChangeBook {
     }
 }
 
+extension SPTEWriter: RowBook {
+    @inline(__always)
+    package func tellRow(_ count: Int, gone: Int) {
+        self.count(.spteChanges, Int64(count))
+        if gone != 0 { countLeaves(at: .page4K, Int64(truncatingIfNeeded: 0 &- gone)) }
+    }
+
+    /// May changes be made by the row?  Not where the rig, a trace or a recording has to hear of each, or is to
+    /// say at each entry whether to give way; nor in a debug build, which goes by the entry, so that its checks
+    /// see every change.
+    @inline(__always)
+    var worksByRow: Bool {
+        !_isDebugAssertConfiguration() && !vm.rig.areAskedToYield && !vm.rig.isToldOfChanges && !vm.tracesAny
+    }
+}
+
 extension SPTEChange {
     /// The change of the entry a walk stands on.
     @inline(__always)
-    package init(_ iter: borrowing tdp_iter, to new: SPTE) {
-        self.init(addressSpace: iter.as_id, gfn: GFN(iter.gfn), level: Level(iter.level),
-                  old: SPTE(iter.old_spte), new: new)
+    package init(_ place: some StandsOnEntry, to new: SPTE) {
+        self.init(addressSpace: place.addressSpace, gfn: place.atGFN, level: place.atLevel, old: place.old, new: new)
     }
 }
 
@@ -106,7 +153,7 @@ package enum SetResult {
 extension SPTEWriter {
     /// Changes the entry that a walk stands on, as the lock demands.
     @inline(__always)
-    package func set(_ iter: inout tdp_iter, _ new: SPTE, owing flush: inout OwedFlush) -> SetResult {
+    package func set(_ iter: inout some StandsOnEntry, _ new: SPTE, owing flush: inout OwedFlush) -> SetResult {
         note(iter.slot.change(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
     }
 
@@ -120,7 +167,7 @@ extension SPTEWriter {
     /// Empties an entry under the read lock: frozen keeps faults off until the CPUs
     /// have forgotten what it mapped.  Pays its flush itself.
     @inline(never)
-    func zapAtomically(_ iter: inout tdp_iter, _ rcu: borrowing InsideRCU) -> SetResult {
+    func zapAtomically(_ iter: inout some StandsOnEntry, _ rcu: borrowing InsideRCU) -> SetResult {
         let gfn = iter.atGFN, level = iter.atLevel
         let result = note(
             iter.slot.emptyThroughFrozen(SPTEChange(iter, to: .nonPresent), in: self) {
@@ -132,7 +179,7 @@ extension SPTEWriter {
 
     /// The iterator has what was there before, or what is there now.
     @inline(__always)
-    private func note(_ result: ChangeResult, _ iter: inout tdp_iter) -> SetResult {
+    private func note(_ result: ChangeResult, _ iter: inout some StandsOnEntry) -> SetResult {
         switch result {
         case .made(let old):
             iter.old = old

@@ -26,11 +26,11 @@ enum LinkResult {
 extension SPTEWriter {
     /// Puts a table where nothing or a huge leaf stands.
     @inline(never)
-    func linkTable(_ link: TableLink, _ iter: inout tdp_iter, _ rcu: borrowing InsideRCU) -> LinkResult {
+    func linkTable(_ link: TableLink, _ iter: inout some StandsOnEntry, _ rcu: borrowing InsideRCU) -> LinkResult {
         let role = Table(of: iter.slot).role.child, huge = iter.old
-        guard let new = vm.takeTable(link.vcpu, role: role, gfn: iter.atGFN, parent: iter.slot)
+        let first = huge.isPresent ? vm.masks.splitChild(of: huge, at: iter.atLevel, executable: vm.nxHugePages) : nil
+        guard let new = vm.takeTable(link.vcpu, role: role, gfn: iter.atGFN, parent: iter.slot, first: first)
         else { return .noMemory }
-        if huge.isPresent { fill(new, bySplitting: huge, at: iter.atLevel) }
         // Marked before it is visible: a fault that finds it (standsForNXHugePage()) must know that it
         // has to stay.
         if link.isNXSplit { new.table.isNXSplit = true }
@@ -43,16 +43,11 @@ extension SPTEWriter {
         }
         let table = new.linked()
         if huge.isPresent {
-            if vm.traces(TDPMMU_TRACE_SPLIT_HUGE_PAGE) { vm.traceSplit(iter, huge) }
+            if vm.traces(TDPMMU_TRACE_SPLIT_HUGE_PAGE) { vm.traceSplit(iter.atGFN, iter.atLevel, huge) }
             countLeaves(at: iter.atLevel.below, Int64(entriesPerTable))
             count(.splits)
         }
         if link.isNXSplit && link.isNXRecoverable { vm.listNXSplit(table) }
         return .linked
-    }
-
-    private func fill(_ table: borrowing UnlinkedTable, bySplitting huge: SPTE, at level: Level) {
-        let first = vm.masks.splitChild(of: huge, at: level, executable: vm.nxHugePages)
-        for index in 0..<entriesPerTable { table.fill(index, first.sibling(index, at: level.below)) }
     }
 }

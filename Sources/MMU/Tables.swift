@@ -10,15 +10,16 @@ extension VM {
     package var tablesAlive: UInt64 { memory.pointee.tables.taken.load(ordering: .relaxed) }
 
     /// Takes a page into use, from the vCPU's cache or, without one, from the
-    /// arena; nil if the limit is reached or memory used up.
+    /// arena; nil if the limit is reached or memory used up.  `first`: of its entries, which map one another's
+    /// sequel; else they hold nothing.
     @inline(__always)
-    func takeTable(_ vcpu: VCPU?, role: Role, gfn: GFN, parent: SPTESlot?) -> UnlinkedTable? {
+    func takeTable(_ vcpu: VCPU?, role: Role, gfn: GFN, parent: SPTESlot?, first: SPTE? = nil) -> UnlinkedTable? {
         let limit = state.pointee.config.tableLimit
         let taken = memory.pointee.tables.taken.wrappingAdd(1, ordering: .relaxed).newValue
         if limit == 0 || taken <= limit,
            let page = vcpu.map({ $0.cache.take() }) ?? TableArena.take(count: 1) {
             let table = UnlinkedTable(
-                page, owner: UInt(bitPattern: kvm), role: role, gfn: gfn, parent: parent)
+                page, owner: UInt(bitPattern: kvm), role: role, gfn: gfn, parent: parent, first: first)
             if traces(TDPMMU_TRACE_GET_PAGE) { tracePage(TDPMMU_TRACE_GET_PAGE, table.table, created: true) }
             return table
         }

@@ -16,6 +16,10 @@ extension VM {
         state.pointee.tracedEvents.load(ordering: .relaxed) & Self.bit(event) != 0
     }
 
+    /// Does anybody want any?
+    @inline(__always)
+    package var tracesAny: Bool { state.pointee.tracedEvents.load(ordering: .relaxed) != 0 }
+
     @inline(__always)
     private static func bit(_ event: tdpmmu_trace_id) -> UInt64 { 1 &<< UInt64(event.rawValue) }
 
@@ -118,10 +122,10 @@ extension VM {
     }
 
     /// A walk begins.
-    @inline(__always)
-    func traceWalk(_ root: Table, _ iter: borrowing tdp_iter) {
-        traceRoot(TDPMMU_TRACE_ITER_START, root, start: GFN(iter.next_last_level_gfn), level: Level(iter.min_level))
-        traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(0))
+    @inline(never)
+    func traceWalk(_ root: Table, from gfn: GFN, minLevel: Level) {
+        traceRoot(TDPMMU_TRACE_ITER_START, root, start: gfn, level: minLevel)
+        traceRestart(gfn, yielded: GFN(0))
     }
 
     @inline(__always)
@@ -151,11 +155,11 @@ extension VM {
 
     /// What a fault left in the entry it came for.
     @inline(never)
-    func traceSet(_ iter: tdp_iter, _ rcu: borrowing InsideRCU) {
-        let slot = iter.slot, spte = slot.load(rcu)
+    func traceSet(_ gfn: GFN, _ level: Level, _ slot: SPTESlot, _ rcu: borrowing InsideRCU) {
+        let spte = slot.load(rcu)
         trace(TDPMMU_TRACE_SET_SPTE) {
             $0.set_spte = tdpmmu_trace_set_spte(
-                gfn: iter.gfn, spte: spte.raw, sptep: address(of: slot), level: UInt8(truncatingIfNeeded: iter.level),
+                gfn: gfn.raw, spte: spte.raw, sptep: address(of: slot), level: UInt8(truncatingIfNeeded: level.raw),
                 r: spte.raw & 5 != 0, x: masks.isExecutable(spte), u: masks.userBit(spte))
         }
     }
@@ -170,9 +174,9 @@ extension VM {
     }
 
     @inline(never)
-    func traceSplit(_ iter: tdp_iter, _ huge: SPTE) {
+    func traceSplit(_ gfn: GFN, _ level: Level, _ huge: SPTE) {
         trace(TDPMMU_TRACE_SPLIT_HUGE_PAGE) {
-            $0.split_huge_page = tdpmmu_trace_split(gfn: iter.gfn, spte: huge.raw, level: iter.level, error: 0)
+            $0.split_huge_page = tdpmmu_trace_split(gfn: gfn.raw, spte: huge.raw, level: level.raw, error: 0)
         }
     }
 

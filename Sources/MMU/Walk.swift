@@ -35,6 +35,8 @@ struct WalkRange {
 ///      of the lock; take them again, start over from the root at the gfn where the walk wanted to go, and go on with 2;
 ///   3. else visit the entry.  It says how to go on: next, again (the same entry, from 2), give way
 ///      (as in 2, asked by nobody), or stop;
+///      Where nobody asks for single entries (SPTEWriter.worksByRow), an operation may take what is left of
+///      a table of 4K leaves at once: one question about giving way, at most 512 entries late;
 ///   4. next: step down if a table is there now, else aside, else up, and go on with 2;
 ///   5. past the range's end, or at stop: pay what is owed for tables that were unlinked, and
 ///      leave RCU.  What else is owed is the caller's.
@@ -45,11 +47,17 @@ extension SPTEWriter {
     @inline(__always)
     @discardableResult
     func walk(
-        _ root: Table, _ range: WalkRange, owing flush: inout OwedFlush, _ rcu: borrowing InsideRCU,
+        _ root: Table, _ range: WalkRange, owing flush: inout OwedFlush, _ rcu: borrowing InsideRCU, byRow: Bool = false,
+        rows: (SPTERow, inout OwedFlush, borrowing InsideRCU) -> Visit = { _, _, _ in .next },
         _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
     ) -> Bool {
-        var iter = begin(root, range, rcu)
+        var iter = tdp_iter()
+        begin(&iter, root, range, rcu)
         while iter.valid && iter.atGFN < range.end {
+            if byRow && iter.level == 1 {
+                if takeRow(&iter, range, &flush, rcu, rows) == .stop { break }
+                continue
+            }
             let visited = visit(&iter, &flush, rcu)
             if visited == .stop { break }
             if visited != .again { iter.next(rcu) }
@@ -63,11 +71,13 @@ extension SPTEWriter {
     @discardableResult
     func walk<Hold: LockHold & ~Copyable>(
         _ root: borrowing RootReference, _ range: WalkRange, _ hold: inout Hold, canYield: Bool = true,
-        owing flush: inout OwedFlush, _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
+        owing flush: inout OwedFlush, byRow: Bool = false,
+        rows: (SPTERow, inout OwedFlush, borrowing InsideRCU) -> Visit = { _, _, _ in .next },
+        _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
     ) -> Bool {
         let table = root.table
         return insideRCU { rcu in
-            let isWhole = walk(table, range, &hold, &rcu, canYield: canYield, owing: &flush, visit)
+            let isWhole = walk(table, range, &hold, &rcu, canYield: canYield, owing: &flush, byRow: byRow, rows: rows, visit)
             payForTables(range, &flush, rcu)
             return isWhole
         }
@@ -79,16 +89,23 @@ extension SPTEWriter {
     @discardableResult
     func walk<Hold: LockHold & ~Copyable>(
         _ root: Table, _ range: WalkRange, _ hold: inout Hold, _ rcu: inout InsideRCU, canYield: Bool = true,
-        owing flush: inout OwedFlush, _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
+        owing flush: inout OwedFlush, byRow: Bool = false,
+        rows: (SPTERow, inout OwedFlush, borrowing InsideRCU) -> Visit = { _, _, _ in .next },
+        _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
     ) -> Bool {
-        var iter = begin(root, range, rcu)
+        var iter = tdp_iter()
+        begin(&iter, root, range, rcu)
         // Looked up once in a walk, not at each entry.
         let asksRig = vm.rig.areAskedToYield
         while iter.valid && iter.atGFN < range.end {
-            if canYield && (!range.yieldsAtLeavesOnly || iter.isAtLeaf)
+            if canYield && (!range.yieldsAtLeavesOnly || iter.isAtLeaf || byRow)
                 && yieldIfWanted(&iter, range, &flush, asksRig, &hold, &rcu) {
                 vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
                 iter.next(rcu)
+                continue
+            }
+            if byRow && iter.level == 1 {
+                if takeRow(&iter, range, &flush, rcu, rows) == .stop { break }
                 continue
             }
             let visited = visit(&iter, &flush, rcu)
@@ -108,35 +125,50 @@ extension SPTEWriter {
         flush.payForTables(rcu) { vm.flush(range.start, pages: range.end.raw &- range.start.raw) }
     }
 
+    /// What is left of a table of 4K leaves, at once.
     @inline(__always)
-    private func begin(_ root: Table, _ range: WalkRange, _ rcu: borrowing InsideRCU) -> tdp_iter {
-        let iter = tdp_iter(root: root, minLevel: range.minLevel, from: range.start, rcu)
-        if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, iter) }
-        return iter
+    private func takeRow(
+        _ iter: inout tdp_iter, _ range: WalkRange, _ flush: inout OwedFlush, _ rcu: borrowing InsideRCU,
+        _ rows: (SPTERow, inout OwedFlush, borrowing InsideRCU) -> Visit
+    ) -> Visit {
+        let visited = rows(iter.row(until: range.end), &flush, rcu)
+        if visited != .stop {
+            iter.passRow(until: range.end)
+            iter.next(rcu)
+        }
+        return visited
+    }
+
+    @inline(__always)
+    private func begin(_ iter: inout tdp_iter, _ root: Table, _ range: WalkRange, _ rcu: borrowing InsideRCU) {
+        iter.start(root: root, minLevel: range.minLevel, from: range.start, rcu)
+        if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, from: range.start, minLevel: range.minLevel) }
     }
 
     /// The walk that gives way, under several roots.
     @inline(__always)
     func walkRoots<Hold: LockHold & ~Copyable>(
-        _ filter: RootFilter, _ range: WalkRange, _ hold: inout Hold, owing flush: inout OwedFlush,
+        _ filter: RootFilter, _ range: WalkRange, _ hold: inout Hold, owing flush: inout OwedFlush, byRow: Bool = false,
+        rows: (SPTERow, inout OwedFlush, borrowing InsideRCU) -> Visit = { _, _, _ in .next },
         _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
     ) {
         var goesOn = true
         vm.forEachRoot(filter) { root in
-            if goesOn { goesOn = walk(root, range, &hold, owing: &flush, visit) }
+            if goesOn { goesOn = walk(root, range, &hold, owing: &flush, byRow: byRow, rows: rows, visit) }
         }
     }
 
     /// The walk that does not, under several roots.
     @inline(__always)
     func walkRoots(
-        _ filter: RootFilter, _ range: WalkRange, owing flush: inout OwedFlush,
+        _ filter: RootFilter, _ range: WalkRange, owing flush: inout OwedFlush, byRow: Bool = false,
+        rows: (SPTERow, inout OwedFlush, borrowing InsideRCU) -> Visit = { _, _, _ in .next },
         _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
     ) {
         var goesOn = true
         vm.forEachRoot(filter) { root in
             let table = root.table
-            if goesOn { goesOn = insideRCU { rcu in walk(table, range, owing: &flush, rcu, visit) } }
+            if goesOn { goesOn = insideRCU { rcu in walk(table, range, owing: &flush, rcu, byRow: byRow, rows: rows, visit) } }
         }
     }
 }
@@ -167,6 +199,7 @@ extension SPTEWriter {
     @inline(never)
     private func letOthers<Hold: LockHold & ~Copyable>(_ hold: inout Hold, _ rcu: inout InsideRCU) {
         count(.yields)
+        handInSums()
         rcu.leave { hold.giveWay(vm.lock) { vm.rig.yielded() } }
     }
 }

@@ -36,24 +36,39 @@ extension VM {
         owing flush: inout OwedFlush
     ) {
         guard let range = clamped(start, end) else { return }
-        let writer = SPTEWriter(self, hold), table = root.table
+        let writer = SPTEWriter(self, hold), table = root.table, byRow = writer.worksByRow
         traceRoot(
             TDPMMU_TRACE_ZAP_LEAFS, table, start: range.start, end: range.end, canYield: canYield, flush: flush.isOwed)
         if table.role.isInvalid {
             // Nothing is owed on its account, but what other roots owe is paid before this walk gives way, too.
             var none = owedFlush(for: table)
-            writer.walk(root, range, &hold, canYield: canYield, owing: &flush) { iter, _, rcu in
+            writer.walk(
+                root, range, &hold, canYield: canYield, owing: &flush, byRow: byRow,
+                rows: { row, _, rcu in empty(row, writer, rcu, owing: &none) }
+            ) { iter, _, rcu in
                 if iter.isAtLeaf { _ = writer.set(&iter, .nonPresent, owing: &none) }
                 return .next
             }
             flush.add(none)
         } else {
-            writer.walk(root, range, &hold, canYield: canYield, owing: &flush) { iter, flush, rcu in
+            writer.walk(
+                root, range, &hold, canYield: canYield, owing: &flush, byRow: byRow,
+                rows: { row, flush, rcu in empty(row, writer, rcu, owing: &flush) }
+            ) { iter, flush, rcu in
                 if iter.isAtLeaf { _ = writer.set(&iter, .nonPresent, owing: &flush) }
                 return .next
             }
         }
         traceReturn(TDPMMU_TRACE_ZAP_LEAFS_RET, flush.isOwed)
+    }
+
+    /// The leaves of a row.
+    @inline(__always)
+    private func empty(
+        _ row: SPTERow, _ writer: SPTEWriter, _ rcu: borrowing InsideRCU, owing flush: inout OwedFlush
+    ) -> Visit {
+        _ = row.change(RowChange(leaving: .nonPresent), in: writer, rcu, owing: &flush)
+        return .next
     }
 
     /// Everything below one root.  In passes from the lowest level up, so that no step under the
@@ -77,10 +92,20 @@ extension VM {
     private func zapRoot<Hold: LockHold & ~Copyable>(
         _ root: Table, upTo level: Level, _ hold: inout Hold, _ rcu: inout InsideRCU, owing flush: inout OwedFlush
     ) {
-        let writer = SPTEWriter(self, hold)
         traceRoot(TDPMMU_TRACE_ZAP_ROOT_LEVEL, root, level: level, shared: Hold.mode == .shared)
+        SPTEWriter(self, hold).summing { zapRoot(root, upTo: level, $0, &hold, &rcu, owing: &flush) }
+    }
+
+    @inline(__always)
+    private func zapRoot<Hold: LockHold & ~Copyable>(
+        _ root: Table, upTo level: Level, _ writer: SPTEWriter, _ hold: inout Hold, _ rcu: inout InsideRCU,
+        owing flush: inout OwedFlush
+    ) {
         let range = WalkRange(minLevel: level, start: GFN(0), end: gfnLimit)
-        writer.walk(root, range, &hold, &rcu, owing: &flush) { iter, flush, rcu in
+        writer.walk(
+            root, range, &hold, &rcu, owing: &flush, byRow: level == .page4K && writer.worksByRow,
+            rows: { row, flush, rcu in empty(row, writer, rcu, owing: &flush) }
+        ) { iter, flush, rcu in
             guard iter.old.isPresent, iter.atLevel <= level else { return .next }
             return writer.set(&iter, .nonPresent, owing: &flush) == .lost ? .again : .next
         }

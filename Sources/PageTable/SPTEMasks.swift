@@ -104,6 +104,11 @@ package struct SPTEMasks {
         assert((accessed | dirty) & (hostWritable | mmuWritable | SPTE.mmuPresent) == 0)
     }
 
+    /// Is it one bit, and one of Accessed, Dirty and W?
+    @inline(__always) package func isOneOfLog(_ bits: UInt64) -> Bool {
+        bits != 0 && bits & (bits &- 1) == 0 && bits & ~logBits == 0
+    }
+
     /// False where an MMIO SPTE could be taken for a real one: then MMIO is not cached.
     @inline(__always) package var cachesMMIO: Bool { mmioValue != 0 }
 

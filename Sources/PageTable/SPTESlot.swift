@@ -32,15 +32,11 @@ package struct SPTESlot: Equatable {
         SPTE(word.pointee.load(ordering: .acquiring))
     }
 
-    // Of these four only the other types of this file can make use.
+    // Of these three only the other types of this file can make use.
 
     /// Release: pairs with load(); what the entry points to was written before.
     @inline(__always)
     fileprivate func store(_ new: SPTE) { word.pointee.store(new.raw, ordering: .releasing) }
-
-    /// In a table that is not linked yet; the link releases it.
-    @inline(__always)
-    fileprivate func fill(_ new: SPTE) { word.pointee.store(new.raw, ordering: .relaxed) }
 
     /// Both ways: the old value may name a table (acquire, pairs with the link),
     /// the new one may publish a table (release, pairs with load()).
@@ -157,12 +153,17 @@ extension SPTESlot {
     }
 
     /// The same for bits of a leaf that stays: short, since aging and dirty logs do it by the
-    /// million.
+    /// million.  Under an exclusive lock a store where no CPU and no fast fault can set a bit meanwhile.
+    /// Aging may, and clears Accessed by what is stored over: then the page looks used once more.
     @inline(__always)
     package func changeBits(
         _ wish: SPTEChange, in book: some ChangeBook, owing flush: inout OwedFlush
     ) -> ChangeResult {
         guard book.isOfBits(wish) else { return changeAmongOthersOutOfLine(wish, in: book, &flush) }
+        if book.mode == .exclusive && !book.hasVolatileBits(wish.old) {
+            store(wish.new)
+            return UnsettledChange(wish).settleBits(with: book, owing: &flush)
+        }
         if let seen = replace(wish.old, with: wish.new) { return .lost(seen) }
         return UnsettledChange(wish).settleBits(with: book, owing: &flush)
     }
@@ -207,7 +208,7 @@ extension SPTESlot {
     }
 
     @inline(__always)
-    private func isLegal(_ wish: SPTEChange, in book: some ChangeBook) -> Bool {
+    fileprivate func isLegal(_ wish: SPTEChange, in book: some ChangeBook) -> Bool {
         guard let reason = book.violation(of: wish) else { return true }
         book.refuse(wish, because: reason)
         return false
@@ -228,12 +229,165 @@ extension SPTESlot {
     /// Under a shared lock faults and walks of other threads may still be changing entries of the
     /// table.  One that emptyThroughFrozen() has frozen is that thread's until it lets go.
     @inline(__always)
-    private func takeFromOthers() -> SPTE {
+    fileprivate func takeFromOthers() -> SPTE {
         while true {
             let taken = exchange(.frozen)
             if !taken.isFrozen { return taken }
             cp_cpu_relax()
         }
+    }
+}
+
+/// What a row of entries is to become: those that are leaves, and have a bit, lose it or go.
+package struct RowChange {
+    /// An entry is meant if this is what it has of `mask`.
+    fileprivate let value: UInt64
+    fileprivate let clears: UInt64
+    /// Instead of it.
+    fileprivate let last: SPTE?
+
+    /// Leaves that have a bit, one of Accessed, Dirty and W, lose it.
+    @inline(__always)
+    package init(clearing bit: UInt64) {
+        value = SPTE.mmuPresent | bit
+        clears = bit
+        last = nil
+    }
+
+    /// Leaves go, and nothing is there, or in a table that is cut off the frozen value.
+    @inline(__always)
+    package init(leaving last: SPTE) {
+        value = SPTE.mmuPresent
+        clears = 0
+        self.last = last
+    }
+
+    /// All bits of `value` are to be set.
+    @inline(__always) fileprivate var mask: UInt64 { value }
+
+    @inline(__always) fileprivate func means(_ spte: SPTE) -> Bool { spte.raw & mask == value }
+
+    @inline(__always)
+    fileprivate func new(for old: SPTE) -> SPTE { last ?? SPTE(old.raw & ~clears) }
+}
+
+/// What keeps the book of changes that are made by the row, and told to nobody one by one.
+package protocol RowBook: ChangeBook {
+    /// So many entries of a table of 4K leaves changed; `gone`: so many leaves are none any more.
+    func tellRow(_ count: Int, gone: Int)
+}
+
+/// Changes of a row that have been made, and are not counted yet.
+@frozen
+package struct UnsettledRow: ~Copyable {
+    private let change: RowChange
+    private var count = 0
+
+    @inline(__always)
+    fileprivate init(_ change: RowChange) { self.change = change }
+
+    @inline(__always)
+    fileprivate mutating func add() { count &+= 1 }
+
+    /// As UnsettledChange.settle(), of leaves.  `first`: one of them, which stands for all.
+    @inline(__always)
+    fileprivate consuming func settle(
+        as first: SPTEChange?, with book: some RowBook, owing flush: inout OwedFlush
+    ) -> Int {
+        let count = count, change = change
+        discard self
+        guard count != 0, let first else { return 0 }
+        book.tellRow(count, gone: change.last == nil ? 0 : count)
+        if book.takesAway(first) { flush.owe() }
+        return count
+    }
+
+    deinit { mustBeSettled() }
+}
+
+/// Entries of a table of 4K leaves, side by side.
+package struct SPTERow {
+    private let first: UInt
+    private let count: Int
+
+    /// From this entry on, so many of its table.
+    @inline(__always)
+    package init(from slot: SPTESlot, count: Int) {
+        first = slot.address
+        self.count = count
+    }
+
+    private static var blockBytes: UInt { 512 }
+
+    /// Visits the entries that have `value` of `mask` when 64 of them are looked at at once.  False if a visit
+    /// stopped it, by false.
+    @inline(__always)
+    private func forEach(_ mask: UInt64, _ value: UInt64, _ visit: (SPTESlot) -> Bool) -> Bool {
+        var block = first & ~(Self.blockBytes &- 1), skipped = Int((first &- block) &>> 3), left = count
+        while left > 0 {
+            let words = UnsafeMutablePointer<UInt64>(bitPattern: block).unsafelyUnwrapped
+            let here = min(64 &- skipped, left)
+            var found = cp_match_64(words, mask, value) &>> UInt64(truncatingIfNeeded: skipped)
+            if here < 64 { found &= 1 &<< UInt64(truncatingIfNeeded: here) &- 1 }
+            while found != 0 {
+                guard visit(SPTESlot(words + (skipped &+ found.trailingZeroBitCount))) else { return false }
+                found &= found &- 1
+            }
+            left &-= here
+            skipped = 0
+            block &+= Self.blockBytes
+        }
+        return true
+    }
+
+    /// Has any leaf the bit?
+    @inline(__always)
+    package func hasLeaf(with bit: UInt64, _ protection: borrowing some KeepsTables & ~Copyable) -> Bool {
+        let wanted = RowChange(clearing: bit)
+        return !forEach(wanted.mask, wanted.value) { !wanted.means($0.load(protection)) }
+    }
+
+    /// Makes the change of every entry that is meant, each as SPTESlot.change() and changeBits() would; returns of
+    /// how many.  One legality stands for all: they are leaves that go, or lose one of Accessed, Dirty and W.
+    @inline(never)
+    package func change(
+        _ change: RowChange, in book: some RowBook, _ protection: borrowing some KeepsTables & ~Copyable,
+        owing flush: inout OwedFlush
+    ) -> Int {
+        var row = UnsettledRow(change), first: SPTEChange?
+        _ = forEach(change.mask, change.value) { slot in
+            var seen = slot.load(protection)
+            while change.means(seen) {
+                let new = change.new(for: seen)
+                if first == nil {
+                    let wish = SPTEChange(addressSpace: 0, gfn: GFN(0), level: .page4K, old: seen, new: new)
+                    guard slot.isLegal(wish, in: book) else { return false }
+                    first = wish
+                }
+                if book.mode == .exclusive && !book.hasVolatileBits(seen) {
+                    slot.store(new)
+                } else if let other = slot.replace(seen, with: new) {
+                    seen = other
+                    continue
+                }
+                row.add()
+                break
+            }
+            return true
+        }
+        return row.settle(as: first, with: book, owing: &flush)
+    }
+
+    /// Freezes all entries under a shared lock, as SPTESlot.freeze() does each; the flush is owed for the table.
+    @inline(never)
+    package func freezeAmongOthers(in book: some RowBook) {
+        var leaves = 0, word = UnsafeMutablePointer<UInt64>(bitPattern: first).unsafelyUnwrapped
+        let end = word + count
+        while word != end {
+            if SPTESlot(word).takeFromOthers().isPresent { leaves &+= 1 }
+            word += 1
+        }
+        book.tellRow(count, gone: leaves)
     }
 }
 
@@ -243,16 +397,23 @@ extension SPTESlot {
 package struct UnlinkedTable: ~Copyable {
     package let table: Table
 
-    /// All entries hold nothing.
+    /// All entries hold nothing, or, where a first one is given, each maps what comes after what the one
+    /// before it maps.  In plain stores, of as many entries at once as the CPU can.
     @inline(__always)
-    package init(_ page: Table, owner: UInt, role: Role, gfn: GFN, parent: SPTESlot?) {
+    package init(_ page: Table, owner: UInt, role: Role, gfn: GFN, parent: SPTESlot?, first: SPTE? = nil) {
         table = page
-        page.entryPointer.update(repeating: SPTE.nonPresent.raw, count: entriesPerTable)
+        if let first {
+            Self.fill(page.entryPointer, first.raw, step: first.sibling(1, at: role.level).raw &- first.raw)
+        } else {
+            page.entryPointer.update(repeating: SPTE.nonPresent.raw, count: entriesPerTable)
+        }
         page.becomeTable(owner: owner, role: role, gfn: gfn, parent: parent)
     }
 
-    @inline(__always)
-    package func fill(_ index: Int, _ spte: SPTE) { table[index].fill(spte) }
+    @inline(never)
+    private static func fill(_ entries: UnsafeMutablePointer<UInt64>, _ first: UInt64, step: UInt64) {
+        for index in 0..<entriesPerTable { entries[index] = first &+ UInt64(truncatingIfNeeded: index) &* step }
+    }
 
     /// It can be reached from here on: by an SPTE that points to it, or as a root.
     @inline(__always)

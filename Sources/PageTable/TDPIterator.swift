@@ -1,9 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
 
+/// What an SPTE is changed through: a walk, or one way down, which stands on an entry.
+package protocol StandsOnEntry {
+    var slot: SPTESlot { get }
+    /// The entry's value when last read.
+    var old: SPTE { get set }
+    /// First gfn that it covers.
+    var atGFN: GFN { get }
+    var atLevel: Level { get }
+    var addressSpace: Int32 { get }
+}
+
+extension StandsOnEntry {
+    @inline(__always) package var isAtLeaf: Bool { old.isLeaf(at: atLevel) }
+    @inline(__always) package var isAtTable: Bool { old.isTable(at: atLevel) }
+}
+
 /// The pre-order walk over a paging structure, on the C struct itself: what a C
 /// caller steps through is what the MMU's own operations step through.
-extension tdp_iter {
+extension tdp_iter: StandsOnEntry {
     /// Table of the walk at a level.
     @inline(__always) private mutating func setTable(_ table: UnsafeMutablePointer<UInt64>, at level: Level) {
         withUnsafeMutablePointer(to: &pt_path) { path in
@@ -28,8 +44,7 @@ extension tdp_iter {
         get { SPTE(old_spte) }
         set { old_spte = newValue.raw }
     }
-    @inline(__always) package var isAtLeaf: Bool { old.isLeaf(at: atLevel) }
-    @inline(__always) package var isAtTable: Bool { old.isTable(at: atLevel) }
+    @inline(__always) package var addressSpace: Int32 { as_id }
 
     /// The root table of the walk.
     @inline(__always)
@@ -41,6 +56,15 @@ extension tdp_iter {
     @inline(__always)
     package init(root: Table, minLevel: Level, from gfn: GFN, _ protection: borrowing some KeepsTables & ~Copyable) {
         self.init()
+        start(root: root, minLevel: minLevel, from: gfn, protection)
+    }
+
+    /// The same in a struct that lies where it will be stepped: what is built and then copied is copied
+    /// in wider pieces than it was written in, and each such load waits until the stores have left the CPU.
+    @inline(__always)
+    package mutating func start(
+        root: Table, minLevel: Level, from gfn: GFN, _ protection: borrowing some KeepsTables & ~Copyable
+    ) {
         min_level = minLevel.raw
         begin(root: root, from: gfn, protection)
     }
@@ -113,6 +137,24 @@ extension tdp_iter {
         level &+= 1
         moveToEntry(covering: atGFN, protection)
         return true
+    }
+
+    /// What is left of the table of 4K leaves that the walk stands in, up to `end`.
+    @inline(__always)
+    package func row(until end: GFN) -> SPTERow { SPTERow(from: slot, count: entriesLeft(until: end)) }
+
+    @inline(__always)
+    private func entriesLeft(until end: GFN) -> Int {
+        Int(truncatingIfNeeded: min(UInt64(entriesPerTable) &- (gfn & 511), end.raw &- gfn))
+    }
+
+    /// Onto the row's last entry, whose value is not read.
+    @inline(__always)
+    package mutating func passRow(until end: GFN) {
+        let step = entriesLeft(until: end) &- 1
+        gfn = gfn &+ UInt64(truncatingIfNeeded: step)
+        next_last_level_gfn = gfn
+        sptep = sptep.unsafelyUnwrapped + step
     }
 
     /// Down if a table is there, else aside, else up until aside works.

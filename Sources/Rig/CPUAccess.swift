@@ -62,7 +62,7 @@ extension VCPU {
             case .ended(let result): return result
             case .disturbed: continue
             // An empty log has room: there is no third time.
-            case .logFull: exitWithFullLog()
+            case .logFull: guard exitWithFullLog() else { return .ringFull }
             }
         }
     }

@@ -33,7 +33,7 @@ package func warn(
     _ value0: UInt64 = 0, _ value1: UInt64 = 0, kvm: UnsafeMutablePointer<kvm>? = nil
 ) {
     var warning = makeWarning(kind, function, text, value0, value1)
-    give(&warning, kvm)
+    giveWarning(&warning, kvm)
 }
 
 /// The same with a text that was composed; it need last only for the call.
@@ -44,7 +44,7 @@ package func warn(
 ) {
     var warning = makeWarning(kind, function, "", value0, value1)
     warning.text = text
-    give(&warning, nil)
+    giveWarning(&warning, nil)
 }
 
 /// The same about a function whose name comes from C, and perhaps the text as well.
@@ -56,10 +56,11 @@ package func warnAbout(
     var warning = makeWarning(kind, "unknown", text)
     if let function { warning.function = function }
     if let composed { warning.text = composed }
-    give(&warning, nil)
+    giveWarning(&warning, nil)
 }
 
-private func give(_ warning: inout tdpmmu_warning, _ kvm: UnsafeMutablePointer<kvm>?) {
+/// To the process-wide handler, or to stderr.
+package func giveWarning(_ warning: inout tdpmmu_warning, _ kvm: UnsafeMutablePointer<kvm>?) {
     // Acquire: pairs with the release in setWarnHandler, for the context.
     let raw = shared(cp_warn_handler()).pointee.load(ordering: .acquiring)
     let handler = unsafeBitCast(raw, to: tdpmmu_warn_fn?.self)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import ArgumentParser
 import KernelTrace
+import LibraryClient
 import Replay
 
 @main
@@ -12,8 +13,8 @@ struct TDPMMUCtl: ParsableCommand {
             A trace is ftrace text of KVM's TDP MMU (plain or .gz): tracepoints and probes of one \
             VM from its creation to its end, with the real page tables dumped at chosen points.
             """,
-        version: "tdpmmuctl, with libtdpmmu \(libraryVersion)",
-        subcommands: [ReplayCommand.self, DumpCommand.self, TraceCommand.self])
+        version: "tdpmmuctl, with libtdpmmu \(LoadedLibrary.version)",
+        subcommands: [ReplayCommand.self, DumpCommand.self, TraceCommand.self, CompareCommand.self, PerformListsCommand.self])
 
     static func main() {
         do {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import ArgumentParser
 import KernelTrace
+import LibraryClient
 import Replay
 
 struct ReplayCommand: ParsableCommand {
@@ -20,6 +21,9 @@ struct ReplayCommand: ParsableCommand {
 
             The machine is what the trace's line "INFO vendor=…" says, or what its events show: options \
             are for traces that show too little of it; wrong ones give differences, where the trace shows it.
+
+            With --library the library in FILE is the one that is compared with the kernel: the tool runs once more, \
+            in a process that has loaded it.
 
             Exit status: 0 all equal, 1 differences, or output that cannot be written, 2 input that cannot be replayed, 64 wrong usage.
             """)
@@ -42,6 +46,12 @@ struct ReplayCommand: ParsableCommand {
     @OptionGroup(title: "Options of the recorded machine")
     var machine: MachineOptions
 
+    @Option(help: ArgumentHelp("Replay with this libtdpmmu.so.1.", valueName: "file"), completion: .file())
+    var library: String?
+
+    @Flag(help: .hidden)
+    var preloaded = false
+
     @Option(help: ArgumentHelp("Show this many differences of each file.", valueName: "count"))
     var show = 1
 
@@ -52,6 +62,30 @@ struct ReplayCommand: ParsableCommand {
     }
 
     func run() throws {
+        if preloaded {
+            try LoadedLibrary.requirePreloaded()
+        } else if let library {
+            throw try runAgain(with: try LibraryFile(library))
+        }
+        try replayAll()
+    }
+
+    /// The same arguments, but in a process that has loaded the library.
+    private func runAgain(with library: LibraryFile) throws -> ExitCode {
+        let arguments = CommandLine.arguments.dropFirst()
+        let command = [Self.configuration.commandName ?? "", "--\(LibraryFile.isPreloadedFlag)"]
+        // Behind the name of this command, wherever that stands.
+        let end = try ToolProcess(arguments: command + arguments.dropFirst(), library: library).wait()
+        switch end {
+        case .exited(ToolProcess.loaderFailed): throw library.refused()
+        case .exited(let status): return ExitCode(status)
+        case .killed:
+            printError("tdpmmuctl: \(library.path): the replay \(end)")
+            return ExitCode(1)
+        }
+    }
+
+    private func replayAll() throws {
         try refuseToOverwriteInput()
         var reports: [Report] = []
         var isBad = false, isUnwritten = false
@@ -72,6 +106,7 @@ struct ReplayCommand: ParsableCommand {
             printError("tdpmmuctl: dump files only; name the traces beside them")
             isBad = true
         }
+        if let library, !reports.isEmpty { try Output.print("with \(library), \(LoadedLibrary.version)") }
         if !reports.isEmpty { try Output.print(ReportTable.text(reports)) }
         for report in reports { try Self.printDifferences(report) }
         if isBad { throw ExitCode(2) }

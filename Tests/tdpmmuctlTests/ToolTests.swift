@@ -3,32 +3,8 @@ import Foundation
 import RecordedTraces
 import XCTest
 
-/// The built tdpmmuctl, run as a process.
-final class ToolTests: XCTestCase {
-    struct Result {
-        var status: Int32
-        var output: String
-        var errors: String
-    }
-
-    private var folder = ""
-
-    override func setUpWithError() throws {
-        folder = NSTemporaryDirectory() + "tdpmmuctl-\(UUID().uuidString)"
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    }
-
-    override func tearDownWithError() throws {
-        try FileManager.default.removeItem(atPath: folder)
-    }
-
-    private var tool: String {
-        let beside = Bundle.main.bundleURL.appendingPathComponent("tdpmmuctl").path
-        if FileManager.default.isExecutableFile(atPath: beside) { return beside }
-        return URL(fileURLWithPath: CommandLine.arguments[0])
-            .deletingLastPathComponent().appendingPathComponent("tdpmmuctl").path
-    }
-
+/// Traces replayed, dumped and printed.
+final class ToolTests: ToolTestCase {
     func testOptionsOfTheMachine() throws {
         let intel = Recorded.path("612ept-06s_mmio_readonly")
         XCTAssertEqual(try run("replay", "--vendor", "ept", "--pml", "--l1tf-cache-bits", "40", intel).status, 0)
@@ -43,30 +19,6 @@ final class ToolTests: XCTestCase {
                            ["--root-level", "3"], ["--maxphyaddr", "53"], ["--l1tf-cache-bits", "47"]] {
             XCTAssertEqual(try execute([tool, "replay"] + impossible + [intel]).status, 64, "\(impossible)")
         }
-    }
-
-    private func run(_ arguments: String...) throws -> Result { try execute([tool] + arguments) }
-
-    /// Output goes through files: a full pipe must not stop the tool.
-    private func execute(_ command: [String], output: String? = nil) throws -> Result {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: command[0])
-        process.arguments = Array(command[1...])
-        let paths = ["\(folder)/stdout", "\(folder)/stderr"]
-        for path in paths { _ = FileManager.default.createFile(atPath: path, contents: nil) }
-        process.standardOutput = FileHandle(forWritingAtPath: output ?? paths[0])
-        process.standardError = FileHandle(forWritingAtPath: paths[1])
-        try process.run()
-        process.waitUntilExit()
-        XCTAssertEqual(process.terminationReason, .exit)
-        return Result(status: process.terminationStatus, output: try read(paths[0]), errors: try read(paths[1]))
-    }
-
-    private func read(_ path: String) throws -> String { try String(contentsOfFile: path, encoding: .utf8) }
-
-    private func write(_ name: String, _ bytes: [UInt8]) throws -> String {
-        try Data(bytes).write(to: URL(fileURLWithPath: "\(folder)/\(name)"))
-        return "\(folder)/\(name)"
     }
 
     /// A copy of a trace, unpacked, with its dumps, under the name X.txt.
@@ -245,7 +197,7 @@ final class ToolTests: XCTestCase {
 
     func testHelpAndVersion() throws {
         XCTAssertTrue(try run("--version").output.hasPrefix("tdpmmuctl, with libtdpmmu "))
-        for arguments in [["--help"], ["replay", "--help"], ["dump", "--help"], ["trace", "--help"]] {
+        for arguments in [["--help"], ["replay", "--help"], ["dump", "--help"], ["trace", "--help"], ["compare", "--help"]] {
             let result = arguments.count == 1 ? try run(arguments[0]) : try run(arguments[0], arguments[1])
             XCTAssertEqual(result.status, 0)
             XCTAssertTrue(result.output.contains("USAGE: tdpmmuctl"), result.output)

@@ -99,7 +99,7 @@ extern inline __attribute__((gnu_inline, always_inline)) void rcu_read_unlock(vo
 {
     uint64_t word = __atomic_load_n(&tdpmmu_rcu_self.word, __ATOMIC_RELAXED);
 
-    if (__builtin_expect((uint16_t)word == 1, 1)) {
+    if ((uint16_t)word == 1) { /* or nested, as often: neither is moved out of the way */
         /* Release: pairs with the acquiring load of the grace period's scan. */
         __atomic_store_n(&tdpmmu_rcu_self.word, TDPMMU_RCU_IDLE, __ATOMIC_RELEASE);
         return;

@@ -28,6 +28,7 @@ TDPMMU_BEGIN_DECLS
  * the CPU would report in *error_code (may be NULL); or -EINVAL (NULL vCPU, no
  * root, gpa out of range); or -ENOBUFS: the page would go into the CPU's log, and the vCPU's
  * dirty ring is full but for its reserve, so nothing was written: harvest and reset it.
+ * The same, with a warning, in a callback that is made while this vCPU's log is emptied.
  * A vCPU whose root was invalidated does not run on: 0, and the access in
  * *error_code, until kvm_mmu_load() gave it another, so call that before each access.
  * Enters RCU itself.  Any lock.

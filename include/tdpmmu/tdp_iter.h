@@ -3,6 +3,7 @@
 #ifndef TDPMMU_TDP_ITER_H
 #define TDPMMU_TDP_ITER_H
 
+#include "rcu.h"
 #include "types.h"
 
 TDPMMU_BEGIN_DECLS
@@ -18,6 +19,39 @@ bool is_last_spte(uint64_t spte, int level); /* a leaf, if present */
 bool is_frozen_spte(uint64_t spte);
 bool is_writable_pte(uint64_t spte);         /* bit 1 */
 kvm_pfn_t spte_to_pfn(uint64_t spte);        /* bits 51:12 */
+
+#if TDPMMU_RCU_INLINE
+/* gnu_inline: inlined where the compiler likes, else the exported function. */
+extern inline __attribute__((gnu_inline, always_inline)) bool is_shadow_present_pte(uint64_t spte)
+{
+    return (spte & (1 << 11)) != 0;
+}
+
+extern inline __attribute__((gnu_inline, always_inline)) bool is_large_pte(uint64_t spte)
+{
+    return (spte & (1 << 7)) != 0;
+}
+
+extern inline __attribute__((gnu_inline, always_inline)) bool is_last_spte(uint64_t spte, int level)
+{
+    return level == PG_LEVEL_4K || is_large_pte(spte);
+}
+
+extern inline __attribute__((gnu_inline, always_inline)) bool is_frozen_spte(uint64_t spte)
+{
+    return spte == FROZEN_SPTE;
+}
+
+extern inline __attribute__((gnu_inline, always_inline)) bool is_writable_pte(uint64_t spte)
+{
+    return (spte & (1 << 1)) != 0;
+}
+
+extern inline __attribute__((gnu_inline, always_inline)) kvm_pfn_t spte_to_pfn(uint64_t spte)
+{
+    return (spte & UINT64_C(0x000ffffffffff000)) >> 12;
+}
+#endif
 
 /* These depend on the VM's masks; false for a NULL kvm.  Any lock. */
 bool is_mmio_spte(struct kvm *kvm, uint64_t spte);
@@ -85,6 +119,30 @@ void tdp_iter_start(struct tdp_iter *iter, uint64_t *root_pt, int root_level, in
  * is over.  Follows tdp_iter_next().
  */
 void tdp_iter_next(struct tdp_iter *iter);
+
+#if TDPMMU_RCU_INLINE
+/* The exported function by another name, for the inline to call. */
+extern void tdpmmu_iter_next_exported(struct tdp_iter *iter) __asm__("tdp_iter_next");
+
+/*
+ * The step to the next entry of the same 4K table, which is 511 in 512, inside RCU; all else, and
+ * what is to be complained of, is the exported function's.
+ */
+extern inline __attribute__((gnu_inline, always_inline)) void tdp_iter_next(struct tdp_iter *iter)
+{
+    if (__builtin_expect(iter && iter->valid && !iter->yielded && iter->level == PG_LEVEL_4K &&
+                         ((uintptr_t)iter->sptep & 4088) != 4088 && iter->root_level > 0 &&
+                         (__atomic_load_n(&tdpmmu_rcu_self.word, __ATOMIC_RELAXED) & TDPMMU_RCU_NEST_MASK), 1)) {
+        iter->gfn++;
+        iter->next_last_level_gfn = iter->gfn;
+        iter->sptep++;
+        /* Acquire: pairs with the release of a change, as all reading of SPTEs. */
+        iter->old_spte = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
+        return;
+    }
+    tdpmmu_iter_next_exported(iter);
+}
+#endif
 
 /*
  * Walk again from the root to next_last_level_gfn: after RCU was left, nothing

@@ -11,6 +11,7 @@
 #include "cp_fence.h"
 #include "cp_system.h"
 #include "cp_memory.h"
+#include "cp_match.h"
 #include "cp_lock.h"
 #include "cp_rcu.h"
 #include "cp_srcu.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
 import KernelTrace
+import LibraryClient
 
 /// Operations on slots and parts of them.  All take the slot by a gfn in it, as the
 /// kernel's probes show it, and are nil if no slot of the address space holds that.
@@ -10,9 +11,7 @@ extension Machine {
                                   _ body: (UnsafePointer<kvm_memory_slot>) -> Result) -> Result?
     {
         // Not RCU: in the middle of a long operation others may come that wait for that.
-        let index = srcu_read_lock(srcu)
-        defer { srcu_read_unlock(srcu, index) }
-        return slot(addressSpace, gfn).map(body)
+        kvm.insideSRCU { slot(addressSpace, gfn).map(body) }
     }
 
     /// kvm->srcu.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
 import KernelTrace
+import LibraryClient
 
 /// The VM under test: the only place that calls libtdpmmu, and only its C ABI.
 package final class Machine {
@@ -74,29 +75,8 @@ package final class Machine {
         tdpmmu_destroy_vm(kvm)
     }
 
-    func lockedForWrite<Result>(_ body: () -> Result) -> Result {
-        tdpmmu_write_lock(lock)
-        defer { tdpmmu_write_unlock(lock) }
-        return body()
-    }
-
-    func lockedForRead<Result>(_ body: () -> Result) -> Result {
-        tdpmmu_read_lock(lock)
-        defer { tdpmmu_read_unlock(lock) }
-        return body()
-    }
-
-    /// mmu_lock.  By address, not as an inout property: other threads of the
-    /// library may look at it.
-    private var lock: UnsafeMutablePointer<tdpmmu_rwlock> {
-        let offset = MemoryLayout<kvm>.offset(of: \.mmu_lock) ?? 0
-        return (UnsafeMutableRawPointer(kvm) + offset).assumingMemoryBound(to: tdpmmu_rwlock.self)
-    }
-
-    var srcu: UnsafeMutablePointer<srcu_struct> {
-        let offset = MemoryLayout<kvm>.offset(of: \.srcu) ?? 0
-        return (UnsafeMutableRawPointer(kvm) + offset).assumingMemoryBound(to: srcu_struct.self)
-    }
+    func lockedForWrite<Result>(_ body: () -> Result) -> Result { kvm.lockedForWrite(body) }
+    func lockedForRead<Result>(_ body: () -> Result) -> Result { kvm.lockedForRead(body) }
 
     /// Events of the VM go to its thread's ring from now on.
     func record() { _ = tdpmmu_trace_enable(kvm, (1 << UInt64(TDPMMU_TRACE_COUNT.rawValue)) - 1) }

@@ -12,28 +12,28 @@ package struct LastEntry {
 /// Single look-ups: straight down from the root, no step aside.
 extension Table {
     /// The entry where the walk to gfn ends.
+    @inline(__always)
     package func lastEntry(for gfn: GFN, _ rcu: borrowing InsideRCU) -> LastEntry {
         descend(to: gfn, rcu) { _ in }
     }
 
     /// Copies the entries that a walk to gfn meets to sptes[level]; returns the
     /// level of the last one.
+    @inline(__always)
     package func walk(to gfn: GFN, _ sptes: UnsafeMutablePointer<UInt64>, _ rcu: borrowing InsideRCU) -> Level {
-        descend(to: gfn, rcu) { sptes[Int($0.level.raw)] = $0.spte.raw }.level
+        descend(to: gfn, rcu) { sptes[Int($0.atLevel.raw)] = $0.old.raw }.level
     }
 
     @inline(__always)
     private func descend(
-        to gfn: GFN, _ rcu: borrowing InsideRCU, _ visit: (LastEntry) -> Void
+        to gfn: GFN, _ rcu: borrowing InsideRCU, _ visit: (borrowing Descent) -> Void
     ) -> LastEntry {
-        var table = self, level = self.level
-        while true {
-            let slot = table[gfn.index(at: level)]
-            let here = LastEntry(slot: slot, spte: slot.load(rcu), level: level)
-            visit(here)
-            guard here.spte.isTable(at: level), level > .page4K else { return here }
-            table = Table(child: here.spte, rcu)
-            level = level.below
+        var way = Descent(from: self, to: gfn, rcu)
+        visit(way)
+        while way.isAtTable && way.atLevel > .page4K {
+            way.enterTable(rcu)
+            visit(way)
         }
+        return LastEntry(slot: way.slot, spte: way.old, level: way.atLevel)
     }
 }

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* build: -ISources/CPlatform/include -Wno-unknown-pragmas Sources/CPlatform/match.c */
+/*
+ * Which of 64 SPTEs have a value under a mask: the three twins beside a plain loop, and which of
+ * them the environment chooses.  They are the library's source, built into this program.
+ */
+#include "test_helpers.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cp_match.h"
+#include "own_process.h"
+
+#define CHOICE "TDPMMU_ROWS"
+
+static const char *program;
+
+static uint64_t next_random(uint64_t *x)
+{
+    *x ^= *x << 13;
+    *x ^= *x >> 7;
+    *x ^= *x << 17;
+    return *x;
+}
+
+/* Each twin of a row, against a loop that shares nothing with them. */
+static void compare(const uint64_t *words, uint64_t mask, uint64_t value)
+{
+    uint64_t expected = 0, sse2 = cp_match_sse2(words, mask, value), scalar = cp_match_scalar(words, mask, value);
+    uint64_t avx2 = cp_has_avx2() ? cp_match_avx2(words, mask, value) : 0;
+
+    for (unsigned i = 0; i < 64; i++)
+        if (!((words[i] ^ value) & mask) && !(value & ~mask))
+            expected += 1ull << i;
+    if (scalar != expected || sse2 != expected || (cp_has_avx2() && avx2 != expected))
+        fail_msg("mask %llx, value %llx: %llx is right, scalar %llx, SSE2 %llx, AVX2 %llx",
+                 (unsigned long long)mask, (unsigned long long)value, (unsigned long long)expected,
+                 (unsigned long long)scalar, (unsigned long long)sse2, (unsigned long long)avx2);
+}
+
+/* What a walk asks for, what it could, and what it never does. */
+static uint64_t mask_of(uint64_t *x)
+{
+    const uint64_t present = 1ull << 11, of_walks[] = {
+        present, present | 0x2, present | 0x100, present | 0x200, present | 0x20, present | 0x40, present | 1ull << 63,
+        1, 1ull << 31, 1ull << 32, 1ull << 63, 0, ~0ull, 0xffffffff, 0xffffffff00000000,
+    };
+    uint64_t r = next_random(x), n = sizeof(of_walks) / sizeof(of_walks[0]);
+
+    return r % 2 ? of_walks[(r >> 8) % n] : next_random(x) & next_random(x);
+}
+
+/* An entry: the value itself, one bit off, or something that a table may hold. */
+static uint64_t word_of(uint64_t *x, uint64_t value)
+{
+    uint64_t r = next_random(x);
+
+    switch (r % 8) {
+    case 0: return value;
+    case 1: case 2: return value ^ 1ull << (r >> 8) % 64;
+    case 3: return value ^ (1ull << (r >> 8) % 32 | 1ull << (32 + (r >> 16) % 32));
+    case 4: return r & 256 ? 0 : SHADOW_NONPRESENT_VALUE;
+    case 5: return r & 256 ? FROZEN_SPTE : 0x8000000000000001; /* and MMIO's high bits, without present */
+    case 6: return r & 256 ? ~0ull : 0x8000000080000000;
+    default: return next_random(x);
+    }
+}
+
+static void random_rows(void **state)
+{
+    static _Alignas(64) uint64_t words[64];
+    uint64_t x = 0x9e3779b97f4a7c15;
+
+    (void)state;
+    for (unsigned row = 0; row < rounds(100000); row++) {
+        uint64_t mask = mask_of(&x), value = next_random(&x) % 4 ? mask : next_random(&x) & mask;
+
+        for (unsigned i = 0; i < 64; i++)
+            words[i] = row % 4 ? word_of(&x, value | (next_random(&x) & ~mask)) : word_of(&x, value);
+        compare(words, mask, value);
+        compare(words, mask, value | 1ull << (row & 63)); /* a bit that may be beyond the mask: none has it */
+    }
+}
+
+/* All alike but one, at each place, by each bit. */
+static void one_bit_in_each_place(void **state)
+{
+    static _Alignas(64) uint64_t words[64];
+    static const uint64_t values[] = { 0, ~0ull, 0x8600000000000b77, 0xe67, 1ull << 63, 0xffffffff };
+
+    (void)state;
+    for (unsigned v = 0; v < sizeof(values) / sizeof(values[0]); v++) {
+        for (unsigned i = 0; i < 64; i++)
+            words[i] = values[v];
+        compare(words, ~0ull, values[v]);
+        for (unsigned place = 0; place < 64; place++)
+            for (unsigned bit = 0; bit < 64; bit++) {
+                words[place] = values[v] ^ 1ull << bit;
+                compare(words, ~0ull, values[v]);
+                compare(words, ~0ull, words[place]);
+                compare(words, ~(1ull << bit), values[v] & ~(1ull << bit));
+                compare(words, 1ull << bit, words[place] & 1ull << bit);
+                words[place] = values[v];
+            }
+    }
+    if (!cp_has_avx2())
+        print_message("AVX2 is not compared: this CPU, or its system, has none\n");
+}
+
+/* In a child: is what the environment asks for what is chosen?  Its exit status. */
+static int chosen_as_asked(const char *asked)
+{
+    cp_match widest = cp_has_avx2() ? cp_match_avx2 : cp_match_sse2;
+
+    if (strcmp(asked, "scalar") == 0)
+        widest = cp_match_scalar;
+    if (strcmp(asked, "sse2") == 0)
+        widest = cp_match_sse2;
+    return cp_match_chosen == widest ? 0 : 1;
+}
+
+static bool watched_by_thread_sanitizer(void)
+{
+    const char *mode = getenv("TDPMMU_TEST_MODE");
+
+    return mode && strcmp(mode, "tsan") == 0;
+}
+
+static void the_environment_chooses(void **state)
+{
+    static const char *const choices[] = { "scalar", "sse2", "avx2", "", "another" };
+
+    (void)state;
+    if (watched_by_thread_sanitizer()) {
+        print_message("the scalar one, whatever the environment says: a thread sanitizer sees no other's loads\n");
+        assert_true(cp_match_chosen == cp_match_scalar);
+        return;
+    }
+    for (unsigned i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
+        int status = status_of_own_process(program, CHOICE, choices[i], NULL, "chosen");
+
+        if (status)
+            fail_msg("%s=%s: another was chosen, or none (status %d)", CHOICE, choices[i], status);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_rows),
+        cmocka_unit_test(one_bit_in_each_place),
+        cmocka_unit_test(the_environment_chooses),
+    };
+
+    program = argv[0];
+    if (argc > 1)
+        return chosen_as_asked(getenv(CHOICE));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
