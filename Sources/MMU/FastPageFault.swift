@@ -92,6 +92,7 @@ private struct FastFaultBook: ChangeBook {
     @inline(__always) func tell(_ change: SPTEChange) {}
     @inline(__always) func tellBits(_ change: SPTEChange) {}
     @inline(__always) func isOfBits(_ wish: SPTEChange) -> Bool { false }
+    @inline(__always) func tableIsCutOff() {}
     @inline(__always) func removeTable(_ change: SPTEChange) {}
 
     @inline(never)

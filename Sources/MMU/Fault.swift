@@ -136,19 +136,34 @@ extension Fault {
 }
 
 extension SPTEWriter {
-    /// Walks down to the target's level, linking tables and splitting huge leaves
-    /// on the way, each step one compare-and-exchange.
+    /// To the target's level: at once where the vCPU remembers the table, else down from the root.
     @inline(__always)
     fileprivate func install(
         _ target: inout Target, under root: Table, _ rcu: borrowing InsideRCU
     ) -> FaultResult {
-        var iter = Descent(from: root, to: target.fault.gfn, rcu)
         if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, from: target.fault.gfn, minLevel: .page4K) }
+        let cutOff = vm.tablesCutOff, vcpu = target.fault.vcpu
+        guard target.level == .page4K,
+              var iter = vcpu.wayByMemory(to: target.fault.gfn, under: root, cutOff: cutOff, rcu)
+        else { return walkAndInstall(&target, under: root, cutOff: cutOff, rcu) }
+        return iter.old.isFrozen ? .retry : installLeaf(target, &iter, rcu)
+    }
+
+    /// Walks down to the target's level, linking tables and splitting huge leaves
+    /// on the way, each step one compare-and-exchange.
+    @inline(__always)
+    private func walkAndInstall(
+        _ target: inout Target, under root: Table, cutOff: UInt64, _ rcu: borrowing InsideRCU
+    ) -> FaultResult {
+        var iter = Descent(from: root, to: target.fault.gfn, rcu)
         while true {
             // zapAtomically() or a removal of the table has the entry, in another thread.
             if iter.old.isFrozen { return .retry }
             if target.nxHugePages && standsForNXHugePage(iter, target.level, rcu) { target.level = target.level.below }
-            if iter.atLevel == target.level { return installLeaf(target, &iter, rcu) }
+            if iter.atLevel == target.level {
+                if iter.atLevel == .page4K { target.fault.vcpu.remember(iter, under: root, cutOff: cutOff) }
+                return installLeaf(target, &iter, rcu)
+            }
             if !iter.isAtTable {
                 let link = TableLink(vcpu: target.fault.vcpu, isNXSplit: target.hugeIsDisallowed,
                                      isNXRecoverable: target.wantedLevel >= iter.atLevel)

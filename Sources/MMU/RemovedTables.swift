@@ -14,6 +14,9 @@ import Sync
 ///      (UnsettledChange.settle()); the walk or its caller pays it before RCU is left, since no CPU
 ///      may use a translation through memory that is freed.
 extension SPTEWriter {
+    @inline(__always)
+    package func tableIsCutOff() { vm.countCutOff() }
+
     @inline(never)
     package func removeTable(_ change: SPTEChange) {
         // A reader of its own: the book of a change (ChangeBook) hands on no proof of one.

@@ -11,6 +11,7 @@ struct VCPUMemory: ~Copyable {
     var cache = TableCache.Storage()
     private let afterCache = Reserved<6>(repeating: 0)
     var link = VCPULink()
+    var lastTable = LastTable()
     var log: PageModificationLog
     var counters = CounterBlock()
 

@@ -32,8 +32,10 @@ struct VMMemory: ~Copyable {
     init(_ config: VMConfiguration) { state = VMState(config) }
 }
 
-/// Tables taken by a VM and not yet freed, for the limit.
+/// Tables taken by a VM and not yet freed, for the limit; and those ever cut off.
 struct TableCount: ~Copyable {
     let taken = Atomic<UInt64>(0)
-    private let reserved = Reserved<7>(repeating: 0)
+    /// Counts on before the table may be freed: what a vCPU remembers of tables is good while it stands still.
+    let cutOff = Atomic<UInt64>(0)
+    private let reserved = Reserved<6>(repeating: 0)
 }

@@ -20,6 +20,23 @@ package struct Descent: StandsOnEntry {
         old = slot.load(protection)
     }
 
+    /// At the entry of 4K, in a table whose entries are known to lie there.
+    @inline(__always)
+    package init(
+        resumedAt target: GFN, inTable entries: UInt, _ addressSpace: Int32,
+        _ protection: borrowing some KeepsTables & ~Copyable
+    ) {
+        self.target = target
+        self.addressSpace = addressSpace
+        atLevel = .page4K
+        let first = UnsafeMutablePointer<UInt64>(bitPattern: entries).unsafelyUnwrapped
+        slot = SPTESlot(first + target.index(at: .page4K))
+        old = slot.load(protection)
+    }
+
+    /// Where the entries begin of the table that it stands in.
+    @inline(__always) package var tableEntries: UInt { slot.address & ~4095 }
+
     @inline(__always) package var atGFN: GFN { target.rounded(to: atLevel) }
 
     /// Into the table that the value names which was read.

@@ -73,6 +73,8 @@ package protocol ChangeBook {
     func tell(_ change: SPTEChange)
     /// The same of a change of bits (SPTEChange.isOfBits()): no page appears or vanishes.
     func tellBits(_ change: SPTEChange)
+    /// A table is cut off, and no way down leads into it from here on.  Before anybody is told of it.
+    func tableIsCutOff()
     /// The table below is cut off for good: freeze its entries, free it after a grace period.
     func removeTable(_ change: SPTEChange)
     /// The change would have been illegal, and was not made.
@@ -93,6 +95,7 @@ package struct UnsettledChange: ~Copyable {
     fileprivate consuming func settle(with book: some ChangeBook, owing flush: inout OwedFlush) -> ChangeResult {
         let change = change
         discard self
+        if change.removesTable { book.tableIsCutOff() }
         book.tell(change)
         if change.removesTable {
             book.removeTable(change)
@@ -184,6 +187,7 @@ extension SPTESlot {
         guard isLegal(wish, in: book) else { return .refused }
         guard !wish.old.isFrozen else { return .lost(wish.old) }
         if let seen = replace(wish.old, with: .frozen) { return .lost(seen) }
+        if wish.removesTable { book.tableIsCutOff() }
         forget()
         store(wish.new)
         var flush = OwedFlush()

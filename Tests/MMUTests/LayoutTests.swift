@@ -46,7 +46,7 @@ final class LayoutTests: XCTestCase {
         assertLines(
             [
                 ("state", raw(&memory.pointee.state)), ("cache", raw(&memory.pointee.cache)),
-                ("link", raw(&memory.pointee.link)), ("log", raw(&memory.pointee.log)),
+                ("link", raw(&memory.pointee.link)), ("last table", raw(&memory.pointee.lastTable)), ("log", raw(&memory.pointee.log)),
                 ("counters", raw(&memory.pointee.counters)),
             ], of: memory, bytes: MemoryLayout<VCPUMemory>.size)
     }

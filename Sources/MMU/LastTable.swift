@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import PageTable
+import RCU
+import Sync
+import Synchronization
+
+/// The table of 4K leaves in which a vCPU's last fault ended, for the next one, which mostly ends there
+/// too.  It is good while the vCPU has the same root and no table of the VM was cut off since.  Its
+/// thread writes it and reads it; the words are atomic, and stand in the order of remember(), for the child
+/// of a fork in the middle of it, where another thread drives the vCPU.
+struct LastTable: ~Copyable {
+    /// Which 2 MiB it maps, as gfn >> 9; .max: nothing is remembered.
+    fileprivate let span = Atomic<UInt64>(.max)
+    /// Header of the root above it, address of its entries.
+    fileprivate let root = Atomic<UInt>(0)
+    fileprivate let entries = Atomic<UInt>(0)
+    /// TableCount.cutOff before the way down to it.
+    fileprivate let cutOff = Atomic<UInt64>(0)
+    private let reserved = Reserved<4>(repeating: 0)
+}
+
+extension VM {
+    /// Release: pairs with tablesCutOff.  Who sees the old count may use what he remembers, as one
+    /// may who went down before the entry was taken away.
+    @inline(__always)
+    func countCutOff() { memory.pointee.tables.cutOff.wrappingAdd(1, ordering: .releasing) }
+
+    /// Tables ever cut off.  Acquire: pairs with countCutOff().
+    @inline(__always)
+    var tablesCutOff: UInt64 { memory.pointee.tables.cutOff.load(ordering: .acquiring) }
+}
+
+extension VCPU {
+    @inline(__always)
+    private var lastTable: UnsafeMutablePointer<LastTable> { place(of: &memory.pointee.lastTable) }
+
+    /// The way to gfn's entry of 4K, without the steps, if the last one ended beside it.
+    /// Inside RCU: a table that is cut off after the count was read stays until the reader is over.
+    @inline(__always)
+    func wayByMemory(
+        to gfn: GFN, under root: Table, cutOff: UInt64, _ rcu: borrowing InsideRCU
+    ) -> Descent? {
+        let last = lastTable
+        guard last.pointee.span.load(ordering: .relaxed) == gfn.raw &>> 9,
+              last.pointee.cutOff.load(ordering: .relaxed) == cutOff,
+              last.pointee.root.load(ordering: .relaxed) == root.word else { return nil }
+        return Descent(resumedAt: gfn, inTable: last.pointee.entries.load(ordering: .relaxed), addressSpace, rcu)
+    }
+
+    /// For the next fault.  `cutOff` was read before the way down, so that a table which was cut off since
+    /// is not believed in.
+    @inline(__always)
+    func remember(_ way: Descent, under root: Table, cutOff: UInt64) {
+        let last = lastTable
+        last.pointee.span.store(.max, ordering: .relaxed)
+        // Release: a fork's child that finds one of these finds nothing to be remembered, or all.
+        last.pointee.root.store(root.word, ordering: .releasing)
+        last.pointee.entries.store(way.tableEntries, ordering: .releasing)
+        last.pointee.cutOff.store(cutOff, ordering: .releasing)
+        last.pointee.span.store(way.atGFN.raw &>> 9, ordering: .releasing)
+    }
+}
