@@ -470,6 +470,29 @@ static void grace_period_waits_for_notes(void **state)
     tdpmmu_destroy_vm(vm);
 }
 
+/* Who holds mmu_lock by a note and by no entry is told as any holder is. */
+static void contracts_see_a_noted_hold(void **state)
+{
+    struct kvm_vcpu *vcpu;
+
+    (void)state;
+    need_membarrier();
+    vm = make_vm();
+    vcpu = tdpmmu_create_vcpu(vm, 0);
+    assert_non_null(vcpu);
+    assert_int_equal(kvm_mmu_load(vcpu), 0);
+    read_often(&vm->mmu_lock);
+    read_lock(&vm->mmu_lock);
+    assert_true(has_bias(&vm->mmu_lock));
+    assert_int_equal(vm->mmu_lock.state & ~BIAS, 0); /* it is not counted */
+    assert_int_equal(kvm_tdp_mmu_page_fault(vcpu, 0, PFERR_WRITE_MASK), -EINVAL);
+    assert_one_warning("kvm_tdp_mmu_page_fault");
+    assert_int_equal(kvm_tdp_mmu_map(vcpu, 0, PFERR_WRITE_MASK, true, 1, 1, false), RET_PF_FIXED);
+    assert_int_equal(warnings(), 0);
+    read_unlock(&vm->mmu_lock);
+    tdpmmu_destroy_vm(vm);
+}
+
 static void *end_inside(void *unused)
 {
     srcu_read_lock(&vm->srcu);
@@ -536,6 +559,7 @@ int main(void)
         TEST(writer_waits_and_is_seen),
         TEST(readers_stopped_anywhere),
         TEST(grace_period_waits_for_notes),
+        TEST(contracts_see_a_noted_hold),
         TEST(thread_ends_inside),
         TEST(child_has_its_own_section),
     };

@@ -9,6 +9,11 @@ package struct LastEntry {
     package let level: Level
 }
 
+extension LastEntry {
+    @inline(__always)
+    init(_ way: Descent) { self.init(slot: way.slot, spte: way.old, level: way.atLevel) }
+}
+
 /// Single look-ups: straight down from the root, no step aside.
 extension Table {
     /// The entry where the walk to gfn ends.
@@ -34,6 +39,6 @@ extension Table {
             way.enterTable(rcu)
             visit(way)
         }
-        return LastEntry(slot: way.slot, spte: way.old, level: way.atLevel)
+        return LastEntry(way)
     }
 }

@@ -47,16 +47,34 @@ extension VCPU {
         return Descent(resumedAt: gfn, inTable: last.pointee.entries.load(ordering: .relaxed), addressSpace, rcu)
     }
 
+    /// Where the walk to gfn ends, at once if it is beside the last one.  A huge leaf, or a table that came
+    /// since, is found by the walk: the remembered table would have been cut off.
+    @inline(__always)
+    func lastEntryByMemory(for gfn: GFN, under root: Table, _ rcu: borrowing InsideRCU) -> LastEntry {
+        let cutOff = vm.tablesCutOff
+        if let way = wayByMemory(to: gfn, under: root, cutOff: cutOff, rcu) { return LastEntry(way) }
+        return walkToLastEntry(for: gfn, under: root, cutOff: cutOff, rcu)
+    }
+
+    @inline(never)
+    private func walkToLastEntry(
+        for gfn: GFN, under root: Table, cutOff: UInt64, _ rcu: borrowing InsideRCU
+    ) -> LastEntry {
+        let last = root.lastEntry(for: gfn, rcu)
+        if last.level == .page4K { remember(last.slot, of: gfn, under: root, cutOff: cutOff) }
+        return last
+    }
+
     /// For the next fault.  `cutOff` was read before the way down, so that a table which was cut off since
     /// is not believed in.
     @inline(__always)
-    func remember(_ way: Descent, under root: Table, cutOff: UInt64) {
+    func remember(_ entry: SPTESlot, of gfn: GFN, under root: Table, cutOff: UInt64) {
         let last = lastTable
         last.pointee.span.store(.max, ordering: .relaxed)
         // Release: a fork's child that finds one of these finds nothing to be remembered, or all.
         last.pointee.root.store(root.word, ordering: .releasing)
-        last.pointee.entries.store(way.tableEntries, ordering: .releasing)
+        last.pointee.entries.store(entry.tableEntries, ordering: .releasing)
         last.pointee.cutOff.store(cutOff, ordering: .releasing)
-        last.pointee.span.store(way.atGFN.raw &>> 9, ordering: .releasing)
+        last.pointee.span.store(gfn.raw &>> 9, ordering: .releasing)
     }
 }

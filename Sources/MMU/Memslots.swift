@@ -157,10 +157,11 @@ struct SeenSlot {
         self.slot = slot
     }
 
+    /// By a vCPU that faults.
     @inline(__always)
-    init(holding gfn: GFN, in table: SlotTable) {
+    init(holding gfn: GFN, in table: SlotTable, for vcpu: VCPU) {
         self.table = table.header
-        slot = table.slot(holding: gfn)
+        slot = vcpu.slot(holding: gfn, in: table)
     }
 }
 
@@ -196,11 +197,11 @@ extension VM {
     /// freed, so that no other stands at its address, and what it said is as good as a second look.
     @inline(__always)
     func slot(
-        holding gfn: GFN, addressSpace: Int32, seen: SeenSlot?, _ protection: borrowing some KeepsSlots & ~Copyable
+        holding gfn: GFN, for vcpu: VCPU, seen: SeenSlot?, _ protection: borrowing some KeepsSlots & ~Copyable
     ) -> SlotPointer? {
-        let table = slots(addressSpace, protection)
+        let table = slots(vcpu.addressSpace, protection)
         if let seen, seen.table == table.header { return seen.slot }
-        return table.slot(holding: gfn)
+        return vcpu.slot(holding: gfn, in: table)
     }
 
     /// A copy of a slot that a caller names by pointer; nil if this VM has no such slot now, nor had

@@ -157,6 +157,12 @@ extension SPTEWriter {
         note(iter.slot.change(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
     }
 
+    /// The same of who knows that others are there: a fault holds the lock for read.
+    @inline(__always)
+    func setAmongOthers(_ iter: inout some StandsOnEntry, _ new: SPTE, owing flush: inout OwedFlush) -> SetResult {
+        note(iter.slot.changeAmongOthers(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
+    }
+
     /// Changes bits of the leaf that a walk stands on.  Whatever the lock, CPUs, fast faults and
     /// aging may be at them at the same time.
     @inline(__always)

@@ -12,6 +12,7 @@ struct VCPUMemory: ~Copyable {
     private let afterCache = Reserved<6>(repeating: 0)
     var link = VCPULink()
     var lastTable = LastTable()
+    var lastSlot = LastSlot()
     var log: PageModificationLog
     var counters = CounterBlock()
 

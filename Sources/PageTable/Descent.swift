@@ -34,9 +34,6 @@ package struct Descent: StandsOnEntry {
         old = slot.load(protection)
     }
 
-    /// Where the entries begin of the table that it stands in.
-    @inline(__always) package var tableEntries: UInt { slot.address & ~4095 }
-
     @inline(__always) package var atGFN: GFN { target.rounded(to: atLevel) }
 
     /// Into the table that the value names which was read.

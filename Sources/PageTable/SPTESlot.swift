@@ -25,6 +25,9 @@ package struct SPTESlot: Equatable {
     @inline(__always)
     package var address: UInt { UInt(bitPattern: word) }
 
+    /// Where the entries begin of the table that it stands in.
+    @inline(__always) package var tableEntries: UInt { address & ~4095 }
+
     /// Acquire: pairs with the release that linked a table, so that a reader who
     /// sees the link sees the table's entries.
     @inline(__always)

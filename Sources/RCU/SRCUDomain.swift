@@ -153,9 +153,9 @@ package struct SRCUDomain {
             ReaderNotes.deeperSRCU.pointee &-= 1
             return
         }
-        let bucket = bucket
         ReaderNotes.take(ReaderNotes.srcu)
-        if SRCU.waiting.pointee.load(ordering: .relaxed) & bucket != 0 { SRCU.readerLeft(bucket) }
+        let waiting = SRCU.waiting.pointee.load(ordering: .relaxed)
+        if waiting != 0, waiting & bucket != 0 { SRCU.readerLeft(bucket) }
     }
 
     /// The domain may be gone when this returns, so what follows the count is global.

@@ -144,16 +144,27 @@ extension SRCUDomain {
     package func readUnlock(_ token: Int32) -> Bool {
         guard check("srcu_read_unlock") else { return false }
         let bits = UInt32(bitPattern: token)
-        if bits &>> 1 == state.pointee.id, isNoted(bits & 1) {
+        if bits &>> 1 == state.pointee.id, end(bits & 1) { return true }
+        warn(.rcu, "srcu_read_unlock", "this thread has no such index of this SRCU domain",
+             address, UInt64(bits))
+        return false
+    }
+
+    /// Of a section that readLock() has just begun: the domain is as it was.
+    @inline(__always)
+    func readUnlockOwn(_ token: Int32) {
+        if !end(UInt32(bitPattern: token) & 1) { readUnlock(token) }
+    }
+
+    /// False if the calling thread is in no section by this index.
+    @inline(__always)
+    private func end(_ which: UInt32) -> Bool {
+        if isNoted(which) {
             leaveNoted()
             return true
         }
-        guard bits &>> 1 == state.pointee.id, SRCUHolds.remove(domain, bits & 1) else {
-            warn(.rcu, "srcu_read_unlock", "this thread has no such index of this SRCU domain",
-                 address, UInt64(bits))
-            return false
-        }
-        leave(bits & 1)
+        guard SRCUHolds.remove(domain, which) else { return false }
+        leave(which)
         return true
     }
 

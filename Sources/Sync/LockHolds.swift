@@ -37,14 +37,25 @@ package enum LockHolds {
         return nil
     }
 
+    /// Does this thread hold no lock at all, neither by an entry of the table nor by its note?
+    @inline(__always)
+    package static var isEmpty: Bool {
+        UInt(cp_self().pointee.hold_count) | ReaderNotes.lock.pointee.load(ordering: .relaxed) == 0
+    }
+
+    /// Locks that it holds; one that it has an entry and the note of counts twice.
+    package static var count: Int {
+        entryCount &+ (ReaderNotes.lock.pointee.load(ordering: .relaxed) == 0 ? 0 : 1)
+    }
+
     /// Entries of the table.
-    package static var lockCount: Int { Int(cp_self().pointee.hold_count) }
+    private static var entryCount: Int { Int(cp_self().pointee.hold_count) }
 
     /// Is one of them a VM's mmu_lock?
     static var containsRanked: Bool {
         if let noted, noted.pointee.rank != 0 { return true }
         let holds = cp_thread_holds(cp_self())
-        for i in 0..<lockCount where holds[i].rank != 0 { return true }
+        for i in 0..<entryCount where holds[i].rank != 0 { return true }
         return false
     }
 
@@ -68,7 +79,7 @@ package enum LockHolds {
         let capacity = Int(thread.pointee.hold_capacity)
         guard let raw = cp_malloc(2 * capacity * MemoryLayout<cp_hold>.stride) else { return false }
         let larger = raw.bindMemory(to: cp_hold.self, capacity: 2 * capacity)
-        larger.initialize(from: cp_thread_holds(thread), count: lockCount)
+        larger.initialize(from: cp_thread_holds(thread), count: entryCount)
         cp_free(thread.pointee.holds)
         thread.pointee.holds = larger
         thread.pointee.hold_capacity = UInt32(2 * capacity)
@@ -158,10 +169,10 @@ package enum LockHolds {
     @inline(never)
     private static func shrink() {
         let thread = cp_self()
-        guard lockCount <= Int(CP_INLINE_HOLDS) / 2, let heap = thread.pointee.holds else { return }
+        guard entryCount <= Int(CP_INLINE_HOLDS) / 2, let heap = thread.pointee.holds else { return }
         thread.pointee.holds = nil
         thread.pointee.hold_capacity = UInt32(CP_INLINE_HOLDS)
-        cp_thread_holds(thread).update(from: heap, count: lockCount)
+        cp_thread_holds(thread).update(from: heap, count: entryCount)
         cp_free(heap)
     }
 
@@ -183,8 +194,8 @@ package enum LockHolds {
             leaveNote()
             warnOfExit("read_lock", noted)
         }
-        while lockCount > 0 {
-            let last = cp_thread_holds(cp_self()) + (lockCount - 1)
+        while entryCount > 0 {
+            let last = cp_thread_holds(cp_self()) + (entryCount - 1)
             let hold = last.pointee
             drop(last)
             let word = RWLockWord(hold.lock.unsafelyUnwrapped), isWrite = hold.writes != 0

@@ -46,7 +46,8 @@ final class LayoutTests: XCTestCase {
         assertLines(
             [
                 ("state", raw(&memory.pointee.state)), ("cache", raw(&memory.pointee.cache)),
-                ("link", raw(&memory.pointee.link)), ("last table", raw(&memory.pointee.lastTable)), ("log", raw(&memory.pointee.log)),
+                ("link", raw(&memory.pointee.link)), ("last table", raw(&memory.pointee.lastTable)),
+                ("last slot", raw(&memory.pointee.lastSlot)), ("log", raw(&memory.pointee.log)),
                 ("counters", raw(&memory.pointee.counters)),
             ], of: memory, bytes: MemoryLayout<VCPUMemory>.size)
     }
