@@ -29,6 +29,13 @@ extension Table {
         descend(to: gfn, rcu) { sptes[Int($0.atLevel.raw)] = $0.old.raw }.level
     }
 
+    /// Entries of one table of 4K leaves, from gfn's on; nil if there is no such table.
+    @inline(__always)
+    func row(at gfn: GFN, count: Int, named: UInt64, _ rcu: borrowing InsideRCU) -> SPTERow? {
+        let last = lastEntry(for: gfn, rcu)
+        return last.level == .page4K ? SPTERow(from: last.slot, count: count, named: named) : nil
+    }
+
     @inline(__always)
     private func descend(
         to gfn: GFN, _ rcu: borrowing InsideRCU, _ visit: (borrowing Descent) -> Void

@@ -316,12 +316,15 @@ package struct UnsettledRow: ~Copyable {
 package struct SPTERow {
     private let first: UInt
     private let count: Int
+    /// Which of them are meant, from the first on, where they are no more than 64.
+    private let named: UInt64
 
-    /// From this entry on, so many of its table.
+    /// From this entry on, so many of its table; or those of them that bits name.
     @inline(__always)
-    package init(from slot: SPTESlot, count: Int) {
+    package init(from slot: SPTESlot, count: Int, named: UInt64 = .max) {
         first = slot.address
         self.count = count
+        self.named = named
     }
 
     private static var blockBytes: UInt { 512 }
@@ -331,11 +334,16 @@ package struct SPTERow {
     @inline(__always)
     private func forEach(_ mask: UInt64, _ value: UInt64, _ visit: (SPTESlot) -> Bool) -> Bool {
         var block = first & ~(Self.blockBytes &- 1), skipped = Int((first &- block) &>> 3), left = count
+        var named = named
         while left > 0 {
             let words = UnsafeMutablePointer<UInt64>(bitPattern: block).unsafelyUnwrapped
             let here = min(64 &- skipped, left)
             var found = cp_match_64(words, mask, value) &>> UInt64(truncatingIfNeeded: skipped)
             if here < 64 { found &= 1 &<< UInt64(truncatingIfNeeded: here) &- 1 }
+            if named != .max {
+                found &= named
+                named = here < 64 ? named &>> UInt64(truncatingIfNeeded: here) : 0
+            }
             while found != 0 {
                 guard visit(SPTESlot(words + (skipped &+ found.trailingZeroBitCount))) else { return false }
                 found &= found &- 1
