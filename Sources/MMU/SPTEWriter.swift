@@ -25,6 +25,17 @@ package struct SPTEWriter {
         isSumming = false
     }
 
+    /// The one operation that makes pages and tables go under an invalid root, with mmu_lock held for read: no
+    /// fault ends there, nobody rebuilds there, and nobody is told of single changes.  Others clear or set
+    /// bits of leaves, which are on their way out.
+    init(underInvalidRoot vm: VM) {
+        self.vm = vm
+        mode = .exclusive
+        counters = vm.counters
+        countsAlone = false
+        isSumming = false
+    }
+
     /// An operation without mmu_lock: RCU keeps the tables, compare-and-exchange the
     /// entries honest.
     @inline(__always)

@@ -37,5 +37,7 @@ struct TableCount: ~Copyable {
     let taken = Atomic<UInt64>(0)
     /// Counts on before the table may be freed: what a vCPU remembers of tables is good while it stands still.
     let cutOff = Atomic<UInt64>(0)
-    private let reserved = Reserved<6>(repeating: 0)
+    /// Operations under way that put tables for leaves or leaves for tables, perhaps among others.
+    let rebuilding = Atomic<UInt64>(0)
+    private let reserved = Reserved<5>(repeating: 0)
 }

@@ -362,6 +362,27 @@ package struct SPTERow {
         return !forEach(wanted.mask, wanted.value) { !wanted.means($0.load(protection)) }
     }
 
+    /// Makes leaves go whose bits nobody will look at, where no other thread makes any come or go: in plain stores, which
+    /// win over whoever sets or clears a bit beside them.
+    @inline(__always)
+    private func replaceAlone(
+        _ change: RowChange, by last: SPTE, in book: some RowBook, _ protection: borrowing some KeepsTables & ~Copyable,
+        owing flush: inout OwedFlush
+    ) -> Int {
+        var row = UnsettledRow(change), first: SPTEChange?
+        _ = forEach(change.mask, change.value) { slot in
+            if first == nil {
+                let wish = SPTEChange(addressSpace: 0, gfn: GFN(0), level: .page4K, old: slot.load(protection), new: last)
+                guard slot.isLegal(wish, in: book) else { return false }
+                first = wish
+            }
+            slot.store(last)
+            row.add()
+            return true
+        }
+        return row.settle(as: first, with: book, owing: &flush)
+    }
+
     /// Makes the change of every entry that is meant, each as SPTESlot.change() and changeBits() would; returns of
     /// how many.  One legality stands for all: they are leaves that go, or lose one of Accessed, Dirty and W.
     @inline(never)
@@ -369,6 +390,9 @@ package struct SPTERow {
         _ change: RowChange, in book: some RowBook, _ protection: borrowing some KeepsTables & ~Copyable,
         owing flush: inout OwedFlush
     ) -> Int {
+        if let last = change.last, book.mode == .exclusive {
+            return replaceAlone(change, by: last, in: book, protection, owing: &flush)
+        }
         var row = UnsettledRow(change), first: SPTEChange?
         _ = forEach(change.mask, change.value) { slot in
             var seen = slot.load(protection)
