@@ -127,8 +127,9 @@ extension SPTEWriter {
     ) -> FaultResult {
         if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, from: target.fault.gfn, minLevel: .page4K) }
         let cutOff = vm.tablesCutOff, vcpu = target.fault.vcpu
-        guard target.level == .page4K,
-              var iter = vcpu.wayByMemory(to: target.fault.gfn, under: root, cutOff: cutOff, rcu)
+        // Where a table may have to stay in a huge page's place, the walk sees to it.
+        guard target.level == .page4K || !target.nxHugePages,
+              var iter = vcpu.wayByMemory(to: target.fault.gfn, at: target.level, under: root, cutOff: cutOff, rcu)
         else { return walkAndInstall(target, under: root, cutOff: cutOff, rcu) }
         return iter.old.isFrozen ? .retry : installLeaf(target, &iter, rcu)
     }
@@ -146,7 +147,7 @@ extension SPTEWriter {
             if iter.old.isFrozen { return .retry }
             if target.nxHugePages && standsForNXHugePage(iter, target.level, rcu) { target.level = target.level.below }
             if iter.atLevel == target.level {
-                if iter.atLevel == .page4K { target.fault.vcpu.remember(iter.slot, of: iter.atGFN, under: root, cutOff: cutOff) }
+                target.fault.vcpu.remember(iter.slot, of: iter.atGFN, at: iter.atLevel, under: root, cutOff: cutOff)
                 return installLeaf(target, &iter, rcu)
             }
             if !iter.isAtTable {

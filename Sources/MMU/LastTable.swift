@@ -4,13 +4,12 @@ import RCU
 import Sync
 import Synchronization
 
-/// The table of 4K leaves in which a vCPU's last fault ended, for the next one, which mostly ends there
-/// too.  It is good while the vCPU has the same root and no table of the VM was cut off since.  Its
+/// The table in which a vCPU's last fault ended, for the next one, which mostly ends there too.  It is good while the vCPU has the same root and no table of the VM was cut off since.  Its
 /// thread writes it and reads it; the words are atomic, and stand in the order of remember(), for the child
 /// of a fork in the middle of it, where another thread drives the vCPU.
 struct LastTable: ~Copyable {
-    /// Which 2 MiB it maps, as gfn >> 9; .max: nothing is remembered.
-    fileprivate let span = Atomic<UInt64>(.max)
+    /// Which table it is (tableName()); .max: nothing is remembered.
+    fileprivate let name = Atomic<UInt64>(.max)
     /// Header of the root above it, address of its entries.
     fileprivate let root = Atomic<UInt>(0)
     fileprivate let entries = Atomic<UInt>(0)
@@ -34,17 +33,24 @@ extension VCPU {
     @inline(__always)
     private var lastTable: UnsafeMutablePointer<LastTable> { place(of: &memory.pointee.lastTable) }
 
-    /// The way to gfn's entry of 4K, without the steps, if the last one ended beside it.
+    /// A table by its level and its gfn, in its own size.
+    @inline(__always)
+    private func tableName(_ gfn: GFN, _ level: Level) -> UInt64 {
+        let level = UInt64(UInt32(bitPattern: level.raw))
+        return gfn.raw &>> (9 &* level) | level &<< 56
+    }
+
+    /// The way to gfn's entry at a level, without the steps, if the last one ended beside it.
     /// Inside RCU: a table that is cut off after the count was read stays until the reader is over.
     @inline(__always)
     func wayByMemory(
-        to gfn: GFN, under root: Table, cutOff: UInt64, _ rcu: borrowing InsideRCU
+        to gfn: GFN, at level: Level, under root: Table, cutOff: UInt64, _ rcu: borrowing InsideRCU
     ) -> Descent? {
         let last = lastTable
-        guard last.pointee.span.load(ordering: .relaxed) == gfn.raw &>> 9,
+        guard last.pointee.name.load(ordering: .relaxed) == tableName(gfn, level),
               last.pointee.cutOff.load(ordering: .relaxed) == cutOff,
               last.pointee.root.load(ordering: .relaxed) == root.word else { return nil }
-        return Descent(resumedAt: gfn, inTable: last.pointee.entries.load(ordering: .relaxed), addressSpace, rcu)
+        return Descent(resumedAt: gfn, level, inTable: last.pointee.entries.load(ordering: .relaxed), addressSpace, rcu)
     }
 
     /// Where the walk to gfn ends, at once if it is beside the last one.  A huge leaf, or a table that came
@@ -52,7 +58,7 @@ extension VCPU {
     @inline(__always)
     func lastEntryByMemory(for gfn: GFN, under root: Table, _ rcu: borrowing InsideRCU) -> LastEntry {
         let cutOff = vm.tablesCutOff
-        if let way = wayByMemory(to: gfn, under: root, cutOff: cutOff, rcu) { return LastEntry(way) }
+        if let way = wayByMemory(to: gfn, at: .page4K, under: root, cutOff: cutOff, rcu) { return LastEntry(way) }
         return walkToLastEntry(for: gfn, under: root, cutOff: cutOff, rcu)
     }
 
@@ -61,20 +67,20 @@ extension VCPU {
         for gfn: GFN, under root: Table, cutOff: UInt64, _ rcu: borrowing InsideRCU
     ) -> LastEntry {
         let last = root.lastEntry(for: gfn, rcu)
-        if last.level == .page4K { remember(last.slot, of: gfn, under: root, cutOff: cutOff) }
+        if last.level == .page4K { remember(last.slot, of: gfn, at: .page4K, under: root, cutOff: cutOff) }
         return last
     }
 
     /// For the next fault.  `cutOff` was read before the way down, so that a table which was cut off since
     /// is not believed in.
     @inline(__always)
-    func remember(_ entry: SPTESlot, of gfn: GFN, under root: Table, cutOff: UInt64) {
+    func remember(_ entry: SPTESlot, of gfn: GFN, at level: Level, under root: Table, cutOff: UInt64) {
         let last = lastTable
-        last.pointee.span.store(.max, ordering: .relaxed)
+        last.pointee.name.store(.max, ordering: .relaxed)
         // Release: a fork's child that finds one of these finds nothing to be remembered, or all.
         last.pointee.root.store(root.word, ordering: .releasing)
         last.pointee.entries.store(entry.tableEntries, ordering: .releasing)
         last.pointee.cutOff.store(cutOff, ordering: .releasing)
-        last.pointee.span.store(gfn.raw &>> 9, ordering: .releasing)
+        last.pointee.name.store(tableName(gfn, level), ordering: .releasing)
     }
 }

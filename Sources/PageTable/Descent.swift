@@ -20,17 +20,17 @@ package struct Descent: StandsOnEntry {
         old = slot.load(protection)
     }
 
-    /// At the entry of 4K, in a table whose entries are known to lie there.
+    /// At an entry of a table whose entries are known to lie there.
     @inline(__always)
     package init(
-        resumedAt target: GFN, inTable entries: UInt, _ addressSpace: Int32,
+        resumedAt target: GFN, _ level: Level, inTable entries: UInt, _ addressSpace: Int32,
         _ protection: borrowing some KeepsTables & ~Copyable
     ) {
         self.target = target
         self.addressSpace = addressSpace
-        atLevel = .page4K
+        atLevel = level
         let first = UnsafeMutablePointer<UInt64>(bitPattern: entries).unsafelyUnwrapped
-        slot = SPTESlot(first + target.index(at: .page4K))
+        slot = SPTESlot(first + target.index(at: level))
         old = slot.load(protection)
     }
 
