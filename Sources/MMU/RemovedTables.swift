@@ -42,10 +42,10 @@ extension SPTEWriter {
     }
 
     private func freezeLeaves(of row: SPTERow, _ rcu: borrowing InsideRCU, owing flush: inout OwedFlush) {
-        if mode == .exclusive {
+        if mode == .exclusive && !isAlone {
             _ = row.change(RowChange(leaving: .frozen), in: self, rcu, owing: &flush)
         } else {
-            row.freezeAmongOthers(in: self)
+            row.freezeAll(in: self)
         }
     }
 
@@ -55,7 +55,7 @@ extension SPTEWriter {
         let level = table.level
         for index in 0..<entriesPerTable {
             // Under an exclusive lock nobody fills an empty entry, and most are empty by now.
-            if mode == .exclusive && !table[index].load(rcu).isPresent { continue }
+            if mode == .exclusive && !isAlone && !table[index].load(rcu).isPresent { continue }
             let place = (addressSpace: addressSpace, gfn: table.gfn + UInt64(index) &* level.pages, level: level)
             table[index].freeze(place, in: self, rcu, owing: &flush)
         }

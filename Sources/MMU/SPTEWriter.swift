@@ -14,6 +14,9 @@ package struct SPTEWriter {
     let countsAlone: Bool
     /// `counters` are a walk's own, to be added to those that anybody may count in.
     private let isSumming: Bool
+    /// mmu_lock is held for read, and yet nobody else is at the tables in question: what is done is the
+    /// reader's part, in plain stores.
+    let isAlone: Bool
 
     /// An operation on the whole VM.
     @inline(__always)
@@ -23,6 +26,7 @@ package struct SPTEWriter {
         countsAlone = mode == .exclusive
         counters = countsAlone ? vm.exclusiveCounters : vm.counters
         isSumming = false
+        isAlone = false
     }
 
     /// The one operation that makes pages and tables go under an invalid root, with mmu_lock held for read: no
@@ -34,6 +38,7 @@ package struct SPTEWriter {
         counters = vm.counters
         countsAlone = false
         isSumming = false
+        isAlone = true
     }
 
     /// An operation without mmu_lock: RCU keeps the tables, compare-and-exchange the
@@ -45,6 +50,7 @@ package struct SPTEWriter {
         countsAlone = false
         counters = vm.counters
         isSumming = false
+        isAlone = false
     }
 
     /// A vCPU's fault.
@@ -55,6 +61,7 @@ package struct SPTEWriter {
         counters = vcpu.counters
         countsAlone = true
         isSumming = false
+        isAlone = false
     }
 
     private init(_ writer: SPTEWriter, summingIn counters: Counters) {
@@ -63,6 +70,7 @@ package struct SPTEWriter {
         self.counters = counters
         countsAlone = true
         isSumming = true
+        isAlone = writer.isAlone
     }
 
     /// Runs `body`, whose changes are counted without locked operations and added once, at its end and

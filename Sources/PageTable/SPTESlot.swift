@@ -199,15 +199,13 @@ extension SPTESlot {
         return result
     }
 
-    /// Freezes an entry of a table that is cut off already, unless there is nothing to
-    /// freeze.
+    /// Freezes an entry of a table that is cut off already.
     @inline(__always)
     package func freeze(
         _ place: (addressSpace: Int32, gfn: GFN, level: Level), in book: some ChangeBook,
         _ protection: borrowing some KeepsTables & ~Copyable, owing flush: inout OwedFlush
     ) {
         let old = book.mode == .shared ? takeFromOthers() : load(protection)
-        guard book.mode == .shared || old.isPresent else { return }
         let wish = SPTEChange(
             addressSpace: place.addressSpace, gfn: place.gfn, level: place.level, old: old, new: .frozen)
         let change = book.mode == .shared ? UnsettledChange(wish) : writeAlone(wish, in: book)
@@ -231,6 +229,14 @@ extension SPTESlot {
         let old = exchange(wish.new)
         return UnsettledChange(SPTEChange(
             addressSpace: wish.addressSpace, gfn: wish.gfn, level: wish.level, old: old, new: wish.new))
+    }
+
+    /// Nobody else makes a page or a table come or go here, and bits are of no interest any more.
+    @inline(__always)
+    fileprivate func takeAlone() -> SPTE {
+        let old = SPTE(word.pointee.load(ordering: .relaxed))
+        store(.frozen)
+        return old
     }
 
     /// Under a shared lock faults and walks of other threads may still be changing entries of the
@@ -417,13 +423,14 @@ package struct SPTERow {
         return row.settle(as: first, with: book, owing: &flush)
     }
 
-    /// Freezes all entries under a shared lock, as SPTESlot.freeze() does each; the flush is owed for the table.
+    /// Freezes all entries, present or not, as SPTESlot.freeze() does each; the flush is owed for the table.
     @inline(never)
-    package func freezeAmongOthers(in book: some RowBook) {
+    package func freezeAll(in book: some RowBook) {
         var leaves = 0, word = UnsafeMutablePointer<UInt64>(bitPattern: first).unsafelyUnwrapped
         let end = word + count
         while word != end {
-            if SPTESlot(word).takeFromOthers().isPresent { leaves &+= 1 }
+            let slot = SPTESlot(word)
+            if (book.mode == .shared ? slot.takeFromOthers() : slot.takeAlone()).isPresent { leaves &+= 1 }
             word += 1
         }
         book.tellRow(count, gone: leaves)
