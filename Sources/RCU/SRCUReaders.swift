@@ -97,7 +97,7 @@ extension SRCUDomain {
     package func readLock() -> Int32 {
         guard check("srcu_read_lock") else { return -EINVAL }
         if cp_self().pointee.srcu_joined == 0 { joinThread() }
-        if hasNotes, let which = readByNote() { return token(which) }
+        if _slowPath(hasNotes), let which = readByNote() { return token(which) }
         guard SRCUHolds.reserve() else {
             warn(.rcu, "srcu_read_lock", "no memory to remember the section", address)
             return -ENOMEM
@@ -144,7 +144,7 @@ extension SRCUDomain {
     package func readUnlock(_ token: Int32) -> Bool {
         guard check("srcu_read_unlock") else { return false }
         let bits = UInt32(bitPattern: token)
-        if bits &>> 1 == state.pointee.id, isNoted(bits & 1) {
+        if _slowPath(hasNotes), bits &>> 1 == state.pointee.id, isNoted(bits & 1) {
             leaveNoted()
             return true
         }
