@@ -550,6 +550,10 @@ static void child_has_its_own_section(void **state)
     int status, index;
 
     (void)state;
+    if (mode_is("tsan")) {
+        print_message("the thread sanitizer lets no child of a threaded program start threads\n");
+        skip();
+    }
     vm = make_vm();
     thread = start_inside();
     index = srcu_read_lock(&vm->srcu);
