@@ -1,20 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
 import PageTable
+import RCU
 import Sync
 import Synchronization
-
-/// The slot in which a vCPU's last fault was, for the next one, which mostly is there too.  It is good
-/// while its table of slots is the one that is published: no two tables of a VM have one generation.
-/// Written and read as LastTable is.
-struct LastSlot: ~Copyable {
-    /// Of the table of slots that it was found in; .max: nothing is remembered.
-    fileprivate let generation = Atomic<UInt64>(.max)
-    fileprivate let base = Atomic<UInt64>(0)
-    fileprivate let pages = Atomic<UInt64>(0)
-    fileprivate let slot = Atomic<UInt>(0)
-    private let reserved = Reserved<4>(repeating: 0)
-}
 
 extension VCPU {
     @inline(__always)
@@ -43,5 +32,26 @@ extension VCPU {
         last.pointee.slot.store(UInt(bitPattern: slot), ordering: .releasing)
         last.pointee.generation.store(table.generation, ordering: .releasing)
         return slot
+    }
+}
+
+extension SeenSlot {
+    /// By a vCPU that faults.
+    @inline(__always)
+    init(holding gfn: GFN, in table: SlotTable, for vcpu: VCPU) {
+        self.init(table: table.header, slot: vcpu.slot(holding: gfn, in: table))
+    }
+}
+
+extension VM {
+    /// The slot of a gfn once more, for who looked before, and is inside kvm->srcu since: the table that he saw is not
+    /// freed, so that no other stands at its address, and what it said is as good as a second look.
+    @inline(__always)
+    func slot(
+        holding gfn: GFN, for vcpu: VCPU, seen: SeenSlot?, _ protection: borrowing some KeepsSlots & ~Copyable
+    ) -> SlotPointer? {
+        let table = slots(vcpu.addressSpace, protection)
+        if let seen, seen.table == table.header { return seen.slot }
+        return vcpu.slot(holding: gfn, in: table)
     }
 }

@@ -4,20 +4,6 @@ import RCU
 import Sync
 import Synchronization
 
-/// The table in which a vCPU's last fault ended, for the next one, which mostly ends there too.  It is good while the vCPU has the same root and no table of the VM was cut off since.  Its
-/// thread writes it and reads it; the words are atomic, and stand in the order of remember(), for the child
-/// of a fork in the middle of it, where another thread drives the vCPU.
-struct LastTable: ~Copyable {
-    /// Which table it is (tableName()); .max: nothing is remembered.
-    fileprivate let name = Atomic<UInt64>(.max)
-    /// Header of the root above it, address of its entries.
-    fileprivate let root = Atomic<UInt>(0)
-    fileprivate let entries = Atomic<UInt>(0)
-    /// TableCount.cutOff before the way down to it.
-    fileprivate let cutOff = Atomic<UInt64>(0)
-    private let reserved = Reserved<4>(repeating: 0)
-}
-
 extension VM {
     /// Release: pairs with tablesCutOff.  Who sees the old count may use what he remembers, as one
     /// may who went down before the entry was taken away.

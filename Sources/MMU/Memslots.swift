@@ -156,13 +156,6 @@ struct SeenSlot {
         self.table = table
         self.slot = slot
     }
-
-    /// By a vCPU that faults.
-    @inline(__always)
-    init(holding gfn: GFN, in table: SlotTable, for vcpu: VCPU) {
-        self.table = table.header
-        slot = vcpu.slot(holding: gfn, in: table)
-    }
 }
 
 extension VM {
@@ -191,17 +184,6 @@ extension VM {
         holding gfn: GFN, addressSpace: Int32, _ protection: borrowing some KeepsSlots & ~Copyable
     ) -> SlotPointer? {
         slots(addressSpace, protection).slot(holding: gfn)
-    }
-
-    /// The same for who looked before, and is inside kvm->srcu since: the table that he saw is not
-    /// freed, so that no other stands at its address, and what it said is as good as a second look.
-    @inline(__always)
-    func slot(
-        holding gfn: GFN, for vcpu: VCPU, seen: SeenSlot?, _ protection: borrowing some KeepsSlots & ~Copyable
-    ) -> SlotPointer? {
-        let table = slots(vcpu.addressSpace, protection)
-        if let seen, seen.table == table.header { return seen.slot }
-        return vcpu.slot(holding: gfn, in: table)
     }
 
     /// A copy of a slot that a caller names by pointer; nil if this VM has no such slot now, nor had

@@ -25,7 +25,9 @@ extension SRCUDomain {
 
     /// Between what is written and the look at readers: pairs with the fences in readLock and leave.
     private func fenceReaders() {
-        if hasNotes { ReaderNotes.heavyFence() } else { atomicMemoryFence(ordering: .sequentiallyConsistent) }
+        guard hasNotes else { return atomicMemoryFence(ordering: .sequentiallyConsistent) }
+        cp_sections_fenced()
+        ReaderNotes.heavyFence()
     }
 
     private func isQuiet(_ which: UInt32) -> Bool {

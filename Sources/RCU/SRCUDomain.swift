@@ -132,7 +132,7 @@ package struct SRCUDomain {
     func loose(_ which: UInt32) -> AtomicWord32 { shared(cp_srcu_loose(state) + Int(which)) }
 
     /// Do its readers make notes?  A VM's do: a fault is one.  Others count, which makes their
-    /// grace periods cheaper.
+    /// grace periods cheaper; their way is the straight one, by _slowPath(hasNotes).
     @inline(__always)
     var hasNotes: Bool { state.pointee.rank != 0 }
 

@@ -97,7 +97,7 @@ extension SRCUDomain {
     package func readLock() -> Int32 {
         guard check("srcu_read_lock") else { return -EINVAL }
         if cp_self().pointee.srcu_joined == 0 { joinThread() }
-        if hasNotes, let which = readByNote() { return token(which) }
+        if _slowPath(hasNotes), let which = readByNote() { return token(which) }
         guard SRCUHolds.reserve() else {
             warn(.rcu, "srcu_read_lock", "no memory to remember the section", address)
             return -ENOMEM
@@ -144,7 +144,7 @@ extension SRCUDomain {
     package func readUnlock(_ token: Int32) -> Bool {
         guard check("srcu_read_unlock") else { return false }
         let bits = UInt32(bitPattern: token)
-        if bits &>> 1 == state.pointee.id, end(bits & 1) { return true }
+        if bits &>> 1 == state.pointee.id, endSection(bits & 1) { return true }
         warn(.rcu, "srcu_read_unlock", "this thread has no such index of this SRCU domain",
              address, UInt64(bits))
         return false
@@ -153,13 +153,13 @@ extension SRCUDomain {
     /// Of a section that readLock() has just begun: the domain is as it was.
     @inline(__always)
     func readUnlockOwn(_ token: Int32) {
-        if !end(UInt32(bitPattern: token) & 1) { readUnlock(token) }
+        if !endSection(UInt32(bitPattern: token) & 1) { readUnlock(token) }
     }
 
     /// False if the calling thread is in no section by this index.
     @inline(__always)
-    private func end(_ which: UInt32) -> Bool {
-        if isNoted(which) {
+    private func endSection(_ which: UInt32) -> Bool {
+        if _slowPath(hasNotes), isNoted(which) {
             leaveNoted()
             return true
         }

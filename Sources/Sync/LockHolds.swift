@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Which reader-writer locks the calling thread holds: a small table in the thread's own
-// memory, newest last; and one that it has a note of (ReaderNotes.swift) instead, or as well.
+// memory, newest last; and one that it has a note of (ReaderNotes.swift) instead.
 import CPlatform
 import CTDPMMU
 import Synchronization
@@ -15,6 +15,13 @@ package enum LockHolds {
         if isNoted(lock) { return 1 &+ ReaderNotes.deeperLock.pointee }
         return find(lock)?.pointee.reads ?? 0
     }
+
+    /// Does it hold the lock, for read or for write?
+    @inline(__always)
+    static func contains(_ lock: Lock) -> Bool { isNoted(lock) || isInTable(lock) }
+
+    @inline(__always)
+    static func isInTable(_ lock: Lock) -> Bool { find(lock) != nil }
 
     /// Does it hold the lock by its note?
     @inline(__always)
@@ -86,13 +93,9 @@ package enum LockHolds {
         return true
     }
 
-    /// Once more for read; false if the lock is not held for read.
+    /// Once more for read; false if the table does not have the lock for read.
     @inline(__always)
     static func addRead(_ lock: Lock) -> Bool {
-        if isNoted(lock) {
-            ReaderNotes.deeperLock.pointee &+= 1
-            return true
-        }
         guard let hold = find(lock), hold.pointee.reads != 0 else { return false }
         hold.pointee.reads &+= 1
         return true
@@ -118,7 +121,7 @@ package enum LockHolds {
         thread.pointee.hold_count = used &+ 1
     }
 
-    /// Held for read once less; returns how often it still is, nil if it was not.
+    /// In the table for read once less; returns how often it still is, nil if it was not.
     @inline(__always)
     static func removeRead(_ lock: Lock) -> UInt32? {
         guard let hold = find(lock), hold.pointee.reads != 0 else { return nil }

@@ -64,15 +64,25 @@ package struct RWLock {
     @discardableResult
     package func readLock() -> Bool {
         checkOrder("read_lock")
-        return readByNote() || readByCount()
+        let seen = word.state.pointee.load(ordering: .relaxed)
+        // A lock without a bias is in nobody's note.
+        if seen & RWLockWord.biasBit != 0, readByNote(seen) { return true }
+        return readByCount(seen)
     }
 
-    /// False where the lock has no bias, or is not open, or this thread has no room for a note.  A lock
-    /// that is open nobody holds for write, and who has counted himself in may make a note as well.
+    // In both: a second hold lives in this thread's own memory only: the first one keeps
+    // writers out, and waiting for one that waits for us would never end.
+
+    /// False where the lock is not open, or this thread has no room for a note, or holds the lock by
+    /// count.  A lock that is open nobody holds for write.
     @inline(__always)
-    private func readByNote() -> Bool {
-        guard RWLockWord.isOpen(word.state.pointee.load(ordering: .relaxed)), ReaderNotes.isMember,
-              ReaderNotes.lock.pointee.load(ordering: .relaxed) == 0 else { return false }
+    private func readByNote(_ seen: UInt32) -> Bool {
+        if LockHolds.isNoted(lock) {
+            ReaderNotes.deeperLock.pointee &+= 1
+            return true
+        }
+        guard RWLockWord.isOpen(seen), ReaderNotes.isMember, ReaderNotes.lock.pointee.load(ordering: .relaxed) == 0,
+              !LockHolds.isInTable(lock) else { return false }
         ReaderNotes.make(ReaderNotes.lock, UInt(bitPattern: lock))
         // Acquire: pairs with the release in LockQueue.leaveWrite.
         if RWLockWord.isOpen(word.state.pointee.load(ordering: .acquiring)) { return true }
@@ -81,12 +91,10 @@ package struct RWLock {
     }
 
     @inline(__always)
-    private func readByCount() -> Bool {
-        // A second hold lives in this thread's own memory only: the first one keeps
-        // writers out, and waiting for one that waits for us would never end.
+    private func readByCount(_ seen: UInt32) -> Bool {
         if LockHolds.addRead(lock) { return true }
         guard mayReadLock() else { return false }
-        if word.tryRead() {
+        if word.tryRead(seen) {
             LockHolds.addFirstRead(lock)
             ReaderBias.countedIn(word)
         } else {
@@ -132,11 +140,7 @@ package struct RWLock {
     @inline(__always)
     @discardableResult
     package func readUnlock() -> Bool {
-        if LockHolds.isNoted(lock) { return leaveNoted() }
-        guard let left = LockHolds.removeRead(lock) else {
-            warn(.lock, "read_unlock", "this thread does not hold the lock for read", address)
-            return false
-        }
+        guard let left = LockHolds.removeRead(lock) else { return leaveNoted() }
         if left != 0 { return true }
         if LockQueue.leaveRead(word) { return true }
         return wasOverwritten()
@@ -148,9 +152,13 @@ package struct RWLock {
         return false
     }
 
-    /// Once less by the note.
+    /// Once less by the note, if there is one.
     @inline(__always)
     private func leaveNoted() -> Bool {
+        guard LockHolds.isNoted(lock) else {
+            warn(.lock, "read_unlock", "this thread does not hold the lock for read", address)
+            return false
+        }
         if ReaderNotes.deeperLock.pointee != 0 {
             ReaderNotes.deeperLock.pointee &-= 1
             return true
@@ -167,7 +175,7 @@ package struct RWLock {
     @inline(__always)
     @discardableResult
     package func writeLock() -> Bool {
-        if LockHolds.reads(lock) != 0 || isHeldForWrite {
+        if LockHolds.contains(lock) {
             warn(.lock, "write_lock", "this thread already holds the lock", address)
             return false
         }

@@ -32,8 +32,12 @@ struct RWLockWord {
 
     /// False if a writer is in, or another thread waits and is first.
     @inline(__always)
-    func tryRead() -> Bool {
-        var seen = state.pointee.load(ordering: .relaxed)
+    func tryRead() -> Bool { tryRead(state.pointee.load(ordering: .relaxed)) }
+
+    /// Likewise, by who has just looked.
+    @inline(__always)
+    func tryRead(_ seen: UInt32) -> Bool {
+        var seen = seen
         while seen & (Self.writeBit | Self.waitBit) == 0 {
             // Acquire: pairs with the release in LockQueue.leaveWrite.
             let result = state.pointee.weakCompareExchange(

@@ -51,13 +51,18 @@ package enum ReaderNotes {
 
     @inline(__always)
     static func make(_ note: AtomicWord, _ what: UInt) {
-        note.pointee.store(what, ordering: .relaxed)
+        // Release, though something begins here: who waits for the section before may find this note
+        // in the place of its end; pairs with the acquire in isThere.
+        note.pointee.store(what, ordering: .releasing)
         // Pairs with the membarrier of who wants to be alone.
         cp_signal_fence()
     }
 
     @inline(__always)
-    package static func makeSRCU(_ what: UInt) { make(srcu, what) }
+    package static func makeSRCU(_ what: UInt) {
+        make(srcu, what)
+        cp_section_noted()
+    }
 
     /// Release: pairs with the acquire in isThere.  What it is about may be gone from here on.
     @inline(__always)
