@@ -24,6 +24,7 @@
 #include <tdpmmu.h>
 
 #include "choose_tests.h"
+#include "test_mode.h"
 
 #define MAX_RECORDS 4096
 #define MIB_PAGES 256u            /* 4K pages in a MiB */

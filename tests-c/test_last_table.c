@@ -342,11 +342,13 @@ static void told_meanwhile(void **state)
 /* A child of fork has the vCPUs, and their memory. */
 static void child_goes_on(void **state)
 {
-    struct world *w = world_with_memory();
+    struct world *w;
     int status;
     pid_t child;
 
     (void)state;
+    need_threads_in_children(); /* the one that frees tables */
+    w = world_with_memory();
     child = fork();
     if (child == 0) {
         alarm(20);

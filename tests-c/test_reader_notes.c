@@ -39,7 +39,6 @@ static long guarded[2]; /* equal whenever the lock is free */
 
 static int begin(void **state)
 {
-    main_thread = pthread_self();
     forget_moments();
     at_moment.membarrier = count_membarrier;
     at_moment.wait = count_sleep;
@@ -571,10 +570,7 @@ static void child_has_its_own_section(void **state)
     int status, index;
 
     (void)state;
-    if (mode_is("tsan")) {
-        print_message("the thread sanitizer lets no child of a threaded program start threads\n");
-        skip();
-    }
+    need_threads_in_children();
     vm = make_vm();
     thread = start_inside();
     index = srcu_read_lock(&vm->srcu);
@@ -635,5 +631,6 @@ int main(int argc, char **argv)
 
     (void)argc;
     program = argv[0];
+    main_thread = pthread_self();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
