@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "own_process.h"
+#include "test_mode.h"
 
 #include <tdpmmu.h>
 
