@@ -17,6 +17,8 @@ package struct SPTEWriter {
     /// mmu_lock is held for read, and yet nobody else is at the tables in question: what is done is the
     /// reader's part, in plain stores.
     let isAlone: Bool
+    /// Where tables wait whose entries are taken all at once (batchingRemovals()), or nil.
+    let strays: UnsafeMutablePointer<StrayBatch>?
 
     /// An operation on the whole VM.
     @inline(__always)
@@ -27,6 +29,7 @@ package struct SPTEWriter {
         counters = countsAlone ? vm.exclusiveCounters : vm.counters
         isSumming = false
         isAlone = false
+        strays = nil
     }
 
     /// The one operation that makes pages and tables go under an invalid root, with mmu_lock held for read: no
@@ -39,6 +42,7 @@ package struct SPTEWriter {
         countsAlone = false
         isSumming = false
         isAlone = true
+        strays = nil
     }
 
     /// An operation without mmu_lock: RCU keeps the tables, compare-and-exchange the
@@ -51,6 +55,7 @@ package struct SPTEWriter {
         counters = vm.counters
         isSumming = false
         isAlone = false
+        strays = nil
     }
 
     /// A vCPU's fault.
@@ -62,6 +67,7 @@ package struct SPTEWriter {
         countsAlone = true
         isSumming = false
         isAlone = false
+        strays = nil
     }
 
     private init(_ writer: SPTEWriter, summingIn counters: Counters) {
@@ -71,6 +77,30 @@ package struct SPTEWriter {
         countsAlone = true
         isSumming = true
         isAlone = writer.isAlone
+        strays = writer.strays
+    }
+
+    private init(_ writer: SPTEWriter, batching strays: UnsafeMutablePointer<StrayBatch>) {
+        vm = writer.vm
+        mode = writer.mode
+        counters = writer.counters
+        countsAlone = writer.countsAlone
+        isSumming = writer.isSumming
+        isAlone = writer.isAlone
+        self.strays = strays
+    }
+
+    /// Runs `body`, which cuts off tables among others by the dozen: the entries of those of 4K leaves are
+    /// taken at its end, and before it gives way, after one look whether anybody is left inside.
+    @inline(__always)
+    func batchingRemovals(_ body: (SPTEWriter) -> Void) {
+        guard mode == .shared && worksByRow else { return body(self) }
+        var batch = StrayBatch()
+        withUnsafeMutablePointer(to: &batch) {
+            let writer = SPTEWriter(self, batching: $0)
+            body(writer)
+            writer.takeStrays()
+        }
     }
 
     /// Runs `body`, whose changes are counted without locked operations and added once, at its end and
