@@ -619,10 +619,13 @@ static void lists_amid_a_crowd(const struct machine *m, uint64_t seed)
     side_close(&b);
 }
 
-/* Have walks by the row, in each operation that must? */
+/*
+ * Have walks by the row, in each operation that must?  What is zapped under an invalid root gives way as well, but that
+ * operation takes the lock itself, and nobody can be made to want it just then.
+ */
 static bool all_gave_way(void)
 {
-    return seen_by_row[ZAP] && seen_by_row[CLEAR_DIRTY] && seen_by_row[WRPROT] && seen_by_row[NEW_ROOT];
+    return seen_by_row[ZAP] && seen_by_row[CLEAR_DIRTY] && seen_by_row[WRPROT];
 }
 
 static void yields_leave_the_same(void **state)
