@@ -523,10 +523,12 @@ static void grace_period_waits_for_notes(void **state)
 /* Who holds mmu_lock by a note and by no entry is told as any holder is. */
 static void contracts_see_a_noted_hold(void **state)
 {
+    struct kvm_userspace_memory_region memory = { .memory_size = 1 << 21, .userspace_addr = UINT64_C(1) << 40 };
     struct kvm_vcpu *vcpu;
 
     (void)state;
     vm = make_vm();
+    assert_int_equal(kvm_set_memory_region(vm, &memory), 0);
     vcpu = tdpmmu_create_vcpu(vm, 0);
     assert_non_null(vcpu);
     assert_int_equal(kvm_mmu_load(vcpu), 0);
