@@ -265,7 +265,7 @@ static void assert_visited(struct world *w, struct kvm_vcpu *smm, const gfn_t *a
 /*
  * The order is that of the host's addresses; of equal ones, that of the slots' last
  * changes.  It is not that of gfns, which would run the other way here.
- * To put the bug in: in fill() of MMU/Memslots.swift sort the second list by base_gfn as well.
+ * To put the bug in: in key() of MMU/SlotTable.swift sort by base_gfn instead of the host's address.
  */
 static void aliased_slots_in_order(void **state)
 {
