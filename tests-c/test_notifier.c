@@ -302,6 +302,11 @@ static void aliased_slots_in_order(void **state)
     put(w, 4, ALIAS(4), 2, 16, 0);
     assert_visited(w, smm, (const gfn_t[]){ elsewhere + GIB_PAGES + 4, elsewhere + 2, ALIAS(3) + 2, ALIAS(4) + 2,
                                             ALIAS(5), ALIAS(1) + 4, ALIAS(0) + 4 }, 7, 5);
+    /* A move that is refused late put it in again: it is the newest, and none is left out. */
+    assert_int_equal(add_slot(w->kvm, 12, 0, 1ull << 34, 8, ALIAS_HVA + (2 << 12)), -EINVAL);
+    world_forget(w); /* the refusal */
+    assert_visited(w, smm, (const gfn_t[]){ elsewhere + GIB_PAGES + 4, ALIAS(3) + 2, ALIAS(4) + 2, elsewhere + 2,
+                                            ALIAS(5), ALIAS(1) + 4, ALIAS(0) + 4 }, 7, 5);
     world_free(w);
 }
 
