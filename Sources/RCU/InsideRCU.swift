@@ -42,10 +42,10 @@ extension SRCUDomain {
     /// Runs `body` inside a reader of the domain; nil, with a warning, if there can be none.
     @inline(__always)
     package func inside<T: ~Copyable>(_ body: (borrowing InsideSRCU) -> T) -> T? {
-        let index = readLock()
-        guard index >= 0 else { return nil }
+        let which = beginOwn()
+        guard which >= 0 else { return nil }
         let result = body(InsideSRCU())
-        readUnlockOwn(index)
+        endOwn(which)
         return result
     }
 
