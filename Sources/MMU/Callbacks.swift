@@ -142,16 +142,16 @@ package struct RigCallbacks {
 
     @inline(__always)
     func changed(_ change: SPTEChange, shared: Bool) {
-        if ops.spte_changed != nil { tellChanged(change, shared: shared) }
+        guard ops.spte_changed != nil else { return }
+        tellChanged(change.addressSpace, change.gfn, change.level, change.old, change.new, shared: shared)
     }
 
     @inline(never)
-    private func tellChanged(_ change: SPTEChange, shared: Bool) {
+    private func tellChanged(
+        _ addressSpace: Int32, _ gfn: GFN, _ level: Level, _ old: SPTE, _ new: SPTE, shared: Bool
+    ) {
         guard let callback = ops.spte_changed else { return }
-        inCallback {
-            callback(context, vm.kvm, change.addressSpace, change.gfn.raw, change.level.raw,
-                     change.old.raw, change.new.raw, shared)
-        }
+        inCallback { callback(context, vm.kvm, addressSpace, gfn.raw, level.raw, old.raw, new.raw, shared) }
     }
 
     /// An operation stands in its middle with mmu_lock dropped.

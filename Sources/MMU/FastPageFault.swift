@@ -95,9 +95,9 @@ private struct FastFaultBook: ChangeBook {
     @inline(__always) func tableIsCutOff() {}
     @inline(__always) func removeTable(_ change: SPTEChange) {}
 
-    @inline(never)
+    @inline(__always)
     func refuse(_ wish: SPTEChange, because reason: StaticString) {
-        vm.warn(.spte, "fast_page_fault", reason, wish.old.raw, wish.new.raw)
+        vm.refuseChange("fast_page_fault", reason, wish.old, wish.new)
     }
 }
 

@@ -72,6 +72,12 @@ extension Fault {
     @inline(__always)
     private func level(in slot: SlotPointer?) -> Level {
         guard hostLevel > .page4K, let slot, !slot.isDirtyLogged, pfn != .noSlot else { return .page4K }
+        return hugeLevel(in: slot)
+    }
+
+    /// Where host and slot would let it be more than 4K.
+    @inline(never)
+    private func hugeLevel(in slot: SlotPointer) -> Level {
         var level = min(hostLevel, .maxHuge)
         while level > .page4K {
             let offset = level.pages &- 1
@@ -81,8 +87,37 @@ extension Fault {
         return level
     }
 
+    /// Maps the page, or says why not.
     @inline(__always)
     package func handle(_ hold: borrowing HeldForRead) -> FaultResult {
+        let result = fillBesideLast(hold)
+        return result == .invalid ? handleAtLength(hold) : result
+    }
+
+    /// The short form of what follows, for what nearly all faults are: nobody looks on, the slot is an ordinary
+    /// one, and the page goes beside the last one, where nothing is or the very same.  .invalid: nothing was done.
+    @inline(__always)
+    private func fillBesideLast(_ hold: borrowing HeldForRead) -> FaultResult {
+        let vm = vcpu.vm
+        guard !vm.tracesAny, !prefetch, pfn.isPage else { return .invalid }
+        let writer = SPTEWriter(vcpu, hold)
+        return insideRCU { rcu in
+            let cutOff = vm.tablesCutOff
+            guard let slot = vm.slot(holding: gfn, for: vcpu, seen: seenSlot, rcu), slot.isOrdinary,
+                  let root = vcpu.root(rcu), !root.role.isInvalid else { return .invalid }
+            let level = hostLevel == .page4K ? hostLevel : hugeLevel(in: slot)
+            guard level == .page4K || !vm.nxHugePages,
+                  let place = vcpu.wayByMemory(to: gfn, at: level, under: root, cutOff: cutOff, rcu)
+            else { return .invalid }
+            let leaf = vm.masks.leaf(LeafRequest(
+                gfn: place.atGFN, pfn: PFN(pfn.raw & ~(level.pages &- 1)), level: level, old: place.old,
+                hostWritable: hostWritable, prefetch: false))
+            return writer.fill(place, with: leaf)
+        }
+    }
+
+    @inline(never)
+    private func handleAtLength(_ hold: borrowing HeldForRead) -> FaultResult {
         let writer = SPTEWriter(vcpu, hold)
         writer.count(.faults)
         let result = insideRCU { rcu in resolve(writer, rcu) }
@@ -120,6 +155,27 @@ extension Fault {
 }
 
 extension SPTEWriter {
+    /// A fault's leaf, where nothing is.  .invalid: something is, and not the same.
+    @inline(__always)
+    fileprivate func fill(_ place: Descent, with leaf: SPTE) -> FaultResult {
+        if place.old == leaf {
+            count(.faults)
+            count(.spurious)
+            return .spurious
+        }
+        guard place.old == .nonPresent else { return .invalid }
+        count(.faults)
+        switch place.slot.fill(SPTEChange(place, to: leaf), in: self) {
+        case .made:
+            count(.fixed)
+            return .fixed
+        case .lost:
+            count(.retried)
+            return .retry
+        case .refused: return .refused
+        }
+    }
+
     /// To the target's level: at once where the vCPU remembers the table, else down from the root.
     @inline(__always)
     fileprivate func install(

@@ -10,13 +10,26 @@ extension VCPU {
     @inline(never)
     package func pageFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
         guard hasRoot else { return faultWithoutRoot }
+        if hasRing || access.isOfEntry || vm.masks.accessed == 0 {
+            let result = repairedFault(access)
+            if result != .invalid { return result }
+        }
+        let result = mappedFault(access, prefetch: prefetch)
+        vm.traceReturn(TDPMMU_TRACE_PF_RET, result.code)
+        return result
+    }
+
+    /// What needs no page of the host: the ring must be emptied first, MMIO, or the entry that is there can be
+    /// changed.  .invalid: it needs one.
+    @inline(never)
+    private func repairedFault(_ access: FaultAccess) -> FaultResult {
         if ringIsNearlyFull { return .ringFull }
         if access.isReserved {
             let result = emulatedFault(access)
             if result != .invalid { return result }
         }
-        let result = mappedFault(access, prefetch: prefetch)
-        vm.traceReturn(TDPMMU_TRACE_PF_RET, result.code)
+        let result = fastPageFault(access)
+        if result != .invalid { vm.traceReturn(TDPMMU_TRACE_PF_RET, result.code) }
         return result
     }
 
@@ -44,8 +57,6 @@ extension VCPU {
     /// whether it is obsolete is only asked under mmu_lock, in Fault.handle().
     @inline(__always)
     private func mappedFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
-        let fast = fastPageFault(access)
-        if fast != .invalid { return fast }
         let sequence = vm.invalidateSequence
         // The host may sleep over its answer, and the slot must outlive that.
         return vm.srcu.inside { srcu in

@@ -137,13 +137,22 @@ extension SPTEWriter: ChangeBook {
     @inline(__always)
     package func tellBits(_ change: SPTEChange) {
         vm.rig.changed(change, shared: mode == .shared)
-        if vm.traces(TDPMMU_TRACE_SPTE_CHANGED) { vm.traceChange(change) }
+        if vm.traces(TDPMMU_TRACE_SPTE_CHANGED) { vm.traceChange(change.addressSpace, change.gfn, change.level, change.old, change.new) }
         count(.spteChanges)
     }
 
-    @inline(never)
+    @inline(__always)
     package func refuse(_ wish: SPTEChange, because reason: StaticString) {
-        vm.warn(.spte, "spte_change", reason, wish.old.raw, wish.new.raw)
+        vm.refuseChange("spte_change", reason, wish.old, wish.new)
+    }
+}
+
+// What is told of a change goes by words: a struct would have to stand in memory, in each function that changes
+// anything, for something that hardly ever happens.
+extension VM {
+    @inline(never)
+    func refuseChange(_ function: StaticString, _ reason: StaticString, _ old: SPTE, _ new: SPTE) {
+        warn(.spte, function, reason, old.raw, new.raw)
     }
 }
 

@@ -8,6 +8,12 @@ extension SlotPointer {
     @inline(__always) var isReadOnly: Bool { pointee.flags & UInt32(KVM_MEM_READONLY) != 0 }
     @inline(__always) var isDirtyLogged: Bool { pointee.flags & UInt32(KVM_MEM_LOG_DIRTY_PAGES) != 0 }
 
+    /// None of these.
+    @inline(__always)
+    var isOrdinary: Bool {
+        pointee.flags & (slotInvalidFlag | UInt32(KVM_MEM_READONLY) | UInt32(KVM_MEM_LOG_DIRTY_PAGES)) == 0
+    }
+
     /// May one entry at this level map gfn?  It must lie inside the slot, and the
     /// host's addresses must be aligned as the guest's are.
     @inline(__always)

@@ -144,12 +144,11 @@ extension VM {
 // What hot paths note, out of line.
 extension VM {
     @inline(never)
-    func traceChange(_ change: SPTEChange) {
+    func traceChange(_ addressSpace: Int32, _ gfn: GFN, _ level: Level, _ old: SPTE, _ new: SPTE) {
         trace(TDPMMU_TRACE_SPTE_CHANGED) {
             $0.spte_changed = tdpmmu_trace_spte_changed(
-                gfn: change.gfn.raw, old_spte: change.old.raw, new_spte: change.new.raw,
-                level: UInt8(truncatingIfNeeded: change.level.raw),
-                as_id: UInt8(truncatingIfNeeded: change.addressSpace))
+                gfn: gfn.raw, old_spte: old.raw, new_spte: new.raw, level: UInt8(truncatingIfNeeded: level.raw),
+                as_id: UInt8(truncatingIfNeeded: addressSpace))
         }
     }
 

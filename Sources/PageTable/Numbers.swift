@@ -54,6 +54,8 @@ package struct PFN: Equatable {
     package static let poisonError = PFN((0x7ff &<< 52) | 1)
     package static let readOnlyError = PFN((0x7ff &<< 52) | 2)
 
+    /// A page of some machine, and no answer.
+    @inline(__always) package var isPage: Bool { raw &>> 40 == 0 }
     @inline(__always) package var isError: Bool { raw & Self.faultError.raw == Self.faultError.raw }
 
     /// One of the three above, and not only like them.

@@ -158,6 +158,19 @@ extension SPTESlot {
         return UnsettledChange(wish).settle(with: book, owing: &flush)
     }
 
+    /// The same where nothing is, which is all that `wish.old` says: nothing is cut off, no CPU remembers anything.
+    @inline(__always)
+    package func fill(_ wish: SPTEChange, in book: some ChangeBook) -> ChangeResult {
+        let wish = SPTEChange(
+            addressSpace: wish.addressSpace, gfn: wish.gfn, level: wish.level, old: .nonPresent, new: wish.new)
+        guard isLegal(wish, in: book) else { return .refused }
+        if let seen = replace(.nonPresent, with: wish.new) { return .lost(seen) }
+        var flush = OwedFlush(neverBecause: "nothing was there")
+        let result = UnsettledChange(wish).settle(with: book, owing: &flush)
+        flush.forgo(because: "nothing was there")
+        return result
+    }
+
     /// The same for bits of a leaf that stays: short, since aging and dirty logs do it by the
     /// million.  Under an exclusive lock a store where no CPU and no fast fault can set a bit meanwhile.
     /// Aging may, and clears Accessed by what is stored over: then the page looks used once more.
