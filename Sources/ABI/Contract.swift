@@ -200,7 +200,7 @@ extension ContractFor where Proof: ~Copyable {
 
     @inline(__always)
     func enter(_ vm: VM) -> Entry<Proof>? {
-        guard let proof = Proof.look(vm, rule.needs), !holdsForbidden(vm) else {
+        guard let proof = Proof.look(vm, rule.needs), holdsNothing || mayEnter(vm) else {
             complain(in: vm)
             return nil
         }
@@ -222,16 +222,24 @@ extension ContractFor where Proof: ~Copyable {
 
     // Rules are constants where this is inlined: only what is asked for is looked at.
 
+    /// Mostly a thread holds no lock at all, and is in no reader of RCU.  False: see mayEnter().
     @inline(__always)
-    private func holdsForbidden(_ vm: VM) -> Bool {
+    private var holdsNothing: Bool {
         let forbids = rule.forbids
-        // One compare for both: mostly a thread holds no lock at all.
-        let holdsLocks = !LockHolds.isEmpty
-        return holdsLocks && forbids.contains(.read) && vm.lock.isHeldForRead
-            || holdsLocks && forbids.contains(.write) && vm.lock.isHeldForWrite
+        return forbids.isDisjoint(with: [.srcu, .callback])
+            && (forbids.isDisjoint(with: [.read, .write]) || LockHolds.isEmpty)
+            && !(forbids.contains(.rcu) && rcuReadLockHeld())
+    }
+
+    /// Does the thread hold nothing that it must not?
+    @inline(never)
+    private func mayEnter(_ vm: VM) -> Bool {
+        let forbids = rule.forbids
+        return !(forbids.contains(.read) && vm.lock.isHeldForRead
+            || forbids.contains(.write) && vm.lock.isHeldForWrite
             || forbids.contains(.rcu) && rcuReadLockHeld()
             || forbids.contains(.srcu) && vm.srcu.isReadLockHeld
-            || forbids.contains(.callback) && (!mayWaitForCallbacks || vm.rig.isRunning)
+            || forbids.contains(.callback) && (!mayWaitForCallbacks || vm.rig.isRunning))
     }
 
     @inline(never)

@@ -122,12 +122,8 @@ public func kvm_tdp_mmu_map(
 @c @implementation
 public func kvm_tdp_mmu_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64) -> Int32 {
     let contract = Contract.kvm_tdp_mmu_page_fault
-    guard let vcpu = contract.vcpu(vcpu), let entry = contract.enter(vcpu.vm) else { return .invalid }
-    let access = FaultAccess(gpa, errorCode: error_code)
-    vcpu.exitGuest()
-    vcpu.traceFault(access)
-    guard gpa >> 12 < entry.vm.gfnLimit.raw else { return FaultResult.emulate.code }
-    return vcpu.pageFault(access, prefetch: false).code
+    guard let vcpu = contract.vcpu(vcpu), contract.enter(vcpu.vm) != nil else { return .invalid }
+    return vcpu.pageFault(FaultAccess(gpa, errorCode: error_code), prefetch: false).code
 }
 
 /// What is wrong with a range in itself.

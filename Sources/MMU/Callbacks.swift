@@ -61,9 +61,9 @@ package struct RigCallbacks {
         let mayWrite = !slot.isReadOnly
         var writable = mayWrite, level = Level.maxHuge.raw
         let pfn = PFN(inCallback { callback(context, vm.kvm, slot, gfn.raw, isWrite, &writable, &level) })
-        guard pfn.raw <= vm.pfnMask, writable ? mayWrite : true,
-              (Level.page4K.raw...Level.maxHuge.raw).contains(level)
-        else { return judge(pfn, writable, level, mayWrite: mayWrite, gfn) }
+        guard pfn.raw <= vm.pfnMask, !writable || mayWrite, Level.isOfLeaf(level) else {
+            return judge(pfn, writable, level, mayWrite: mayWrite, gfn)
+        }
         return HostPage(pfn: pfn, writable: writable, level: Level(level))
     }
 
@@ -99,7 +99,7 @@ package struct RigCallbacks {
 
     /// Single pages are always right.
     private func checkedLevel(_ level: Int32, _ callback: StaticString, _ text: StaticString, _ gfn: GFN) -> Level {
-        if (Level.page4K.raw...Level.maxHuge.raw).contains(level) { return Level(level) }
+        if Level.isOfLeaf(level) { return Level(level) }
         refuse(callback, text, UInt64(bitPattern: Int64(level)), gfn)
         return .page4K
     }

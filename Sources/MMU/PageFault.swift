@@ -5,10 +5,15 @@ import RCU
 import Sync
 
 extension VCPU {
-    /// The whole fault path: MMIO, slot, lockless fix, host page, lock, map.  The gfn is
-    /// below the limit.
+    /// The whole fault path: out of the guest, MMIO, slot, lockless fix, host page, lock, map.  `prefetch`: the guest
+    /// is out already, and the gfn below the limit.
     @inline(never)
     package func pageFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
+        if !prefetch {
+            exitGuest()
+            if vm.traces(TDPMMU_TRACE_PAGE_FAULT) { traceFault(access) }
+            guard access.gfn < vm.gfnLimit else { return .emulate }
+        }
         guard hasRoot else { return faultWithoutRoot }
         if hasRing || access.isOfEntry || vm.masks.accessed == 0 {
             let result = repairedFault(access)

@@ -72,7 +72,7 @@ extension VM {
     /// What a call returned.
     @inline(__always)
     func traceReturn(_ id: tdpmmu_trace_id, _ value: Int32 = 0) {
-        trace(id) { $0.ret.ret = value }
+        if traces(id) { noteReturn(id, value) }
     }
 
     @inline(__always)
@@ -143,6 +143,9 @@ extension VM {
 
 // What hot paths note, out of line.
 extension VM {
+    @inline(never)
+    private func noteReturn(_ id: tdpmmu_trace_id, _ value: Int32) { trace(id) { $0.ret.ret = value } }
+
     @inline(never)
     func traceChange(_ addressSpace: Int32, _ gfn: GFN, _ level: Level, _ old: SPTE, _ new: SPTE) {
         trace(TDPMMU_TRACE_SPTE_CHANGED) {

@@ -13,6 +13,9 @@ package struct Level: Equatable, Comparable {
     /// No leaf stands above this level.
     package static let maxHuge = Level(3)
 
+    /// Is it the number of a level that leaves stand at?
+    @inline(__always) package static func isOfLeaf(_ raw: Int32) -> Bool { UInt32(bitPattern: raw &- 1) < 3 }
+
     @inline(__always) package static func < (a: Level, b: Level) -> Bool { a.raw < b.raw }
 
     /// 4K pages that one entry covers.
