@@ -90,14 +90,14 @@ extension Fault {
     /// Maps the page, or says why not.
     @inline(__always)
     package func handle(_ hold: borrowing HeldForRead) -> FaultResult {
-        let result = fillBesideLast(hold)
+        let result = fillAtOnce(hold)
         return result == .invalid ? handleAtLength(hold) : result
     }
 
-    /// The short form of what follows, for what nearly all faults are: nobody looks on, the slot is an ordinary
-    /// one, and the page goes beside the last one, where nothing is or the very same.  .invalid: nothing was done.
+    /// The short form of what follows, for what nearly all faults are: nobody looks on, the slot is an ordinary one,
+    /// the table stands, and in it nothing or the very same.  .invalid: nothing was done.
     @inline(__always)
-    private func fillBesideLast(_ hold: borrowing HeldForRead) -> FaultResult {
+    private func fillAtOnce(_ hold: borrowing HeldForRead) -> FaultResult {
         let vm = vcpu.vm
         guard !vm.tracesAny, !prefetch, pfn.isPage else { return .invalid }
         let writer = SPTEWriter(vcpu, hold)
@@ -107,7 +107,7 @@ extension Fault {
                   let root = vcpu.root(rcu), !root.role.isInvalid else { return .invalid }
             let level = hostLevel == .page4K ? hostLevel : hugeLevel(in: slot)
             guard level == .page4K || !vm.nxHugePages,
-                  let place = vcpu.wayByMemory(to: gfn, at: level, under: root, cutOff: cutOff, rcu)
+                  let place = vcpu.way(to: gfn, at: level, under: root, cutOff: cutOff, rcu)
             else { return .invalid }
             let leaf = vm.masks.leaf(LeafRequest(
                 gfn: place.atGFN, pfn: PFN(pfn.raw & ~(level.pages &- 1)), level: level, old: place.old,

@@ -26,17 +26,50 @@ extension VCPU {
         return gfn.raw &>> (9 &* level) | level &<< 56
     }
 
-    /// The way to gfn's entry at a level, without the steps, if the last one ended beside it.
+    /// The table of gfn's entry at a level, if the last fault ended in it, or nil.
     /// Inside RCU: a table that is cut off after the count was read stays until the reader is over.
     @inline(__always)
-    func wayByMemory(
-        to gfn: GFN, at level: Level, under root: Table, cutOff: UInt64, _ rcu: borrowing InsideRCU
-    ) -> Descent? {
+    private func rememberedTable(
+        of gfn: GFN, at level: Level, under root: Table, cutOff: UInt64, _ rcu: borrowing InsideRCU
+    ) -> UInt? {
         let last = lastTable
         guard last.pointee.name.load(ordering: .relaxed) == tableName(gfn, level),
               last.pointee.cutOff.load(ordering: .relaxed) == cutOff,
               last.pointee.root.load(ordering: .relaxed) == root.word else { return nil }
-        return Descent(resumedAt: gfn, level, inTable: last.pointee.entries.load(ordering: .relaxed), addressSpace, rcu)
+        return last.pointee.entries.load(ordering: .relaxed)
+    }
+
+    /// The way to gfn's entry at a level, without the steps, if the last one ended beside it.
+    @inline(__always)
+    func wayByMemory(
+        to gfn: GFN, at level: Level, under root: Table, cutOff: UInt64, _ rcu: borrowing InsideRCU
+    ) -> Descent? {
+        guard let table = rememberedTable(of: gfn, at: level, under: root, cutOff: cutOff, rcu) else { return nil }
+        return Descent(resumedAt: gfn, level, inTable: table, addressSpace, rcu)
+    }
+
+    /// The same with the steps, where all tables on the way stand.
+    @inline(__always)
+    func way(
+        to gfn: GFN, at level: Level, under root: Table, cutOff: UInt64, _ rcu: borrowing InsideRCU
+    ) -> Descent? {
+        let remembered = rememberedTable(of: gfn, at: level, under: root, cutOff: cutOff, rcu)
+        guard let table = remembered ?? standingTable(of: gfn, at: level, under: root, cutOff: cutOff, rcu)
+        else { return nil }
+        return Descent(resumedAt: gfn, level, inTable: table, addressSpace, rcu)
+    }
+
+    @inline(never)
+    private func standingTable(
+        of gfn: GFN, at level: Level, under root: Table, cutOff: UInt64, _ rcu: borrowing InsideRCU
+    ) -> UInt? {
+        var way = Descent(from: root, to: gfn, rcu)
+        while way.atLevel > level {
+            guard way.isAtTable else { return nil }
+            way.enterTable(rcu)
+        }
+        remember(way.slot, of: gfn, at: level, under: root, cutOff: cutOff)
+        return way.slot.tableEntries
     }
 
     /// Where the walk to gfn ends, at once if it is beside the last one.  A huge leaf, or a table that came

@@ -7,7 +7,7 @@ import Sync
 extension VCPU {
     /// The whole fault path: out of the guest, MMIO, slot, lockless fix, host page, lock, map.  `prefetch`: the guest
     /// is out already, and the gfn below the limit.
-    @inline(never)
+    @inline(__always)
     package func pageFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
         if !prefetch {
             exitGuest()
