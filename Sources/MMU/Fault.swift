@@ -95,7 +95,7 @@ extension Fault {
     }
 
     /// The short form of what follows, for what nearly all faults are: nobody looks on, the slot is an ordinary one,
-    /// the table stands, and in it nothing or the very same.  .invalid: nothing was done.
+    /// the table stands, and in it nothing or the same page.  .invalid: nothing was done.
     @inline(__always)
     private func fillAtOnce(_ hold: borrowing HeldForRead) -> FaultResult {
         let vm = vcpu.vm
@@ -155,7 +155,7 @@ extension Fault {
 }
 
 extension SPTEWriter {
-    /// A fault's leaf, where nothing is.  .invalid: something is, and not the same.
+    /// A fault's leaf, where nothing is or that same page.  .invalid: something else is.
     @inline(__always)
     fileprivate func fill(_ place: Descent, with leaf: SPTE) -> FaultResult {
         if place.old == leaf {
@@ -163,9 +163,11 @@ extension SPTEWriter {
             count(.spurious)
             return .spurious
         }
-        guard place.old == .nonPresent else { return .invalid }
+        let isEmpty = place.old == .nonPresent
+        guard isEmpty || place.isAtLeaf && place.old.pfn == leaf.pfn else { return .invalid }
         count(.faults)
-        switch place.slot.fill(SPTEChange(place, to: leaf), in: self) {
+        let wish = SPTEChange(place, to: leaf)
+        switch isEmpty ? place.slot.fill(wish, in: self) : place.slot.rewrite(wish, in: self) {
         case .made:
             count(.fixed)
             return .fixed
