@@ -72,48 +72,16 @@ extension Fault {
     @inline(__always)
     private func level(in slot: SlotPointer?) -> Level {
         guard hostLevel > .page4K, let slot, !slot.isDirtyLogged, pfn != .noSlot else { return .page4K }
-        return hugeLevel(in: slot)
+        return slot.level(of: gfn, at: pfn, atMost: hostLevel)
     }
 
-    /// Where host and slot would let it be more than 4K.
-    @inline(never)
-    private func hugeLevel(in slot: SlotPointer) -> Level {
-        var level = min(hostLevel, .maxHuge)
-        while level > .page4K {
-            let offset = level.pages &- 1
-            if slot.allows(level, at: gfn) && (pfn.raw ^ gfn.raw) & offset == 0 { break }
-            level = level.below
-        }
-        return level
-    }
 
     /// Maps the page, or says why not.
     @inline(__always)
     package func handle(_ hold: borrowing HeldForRead) -> FaultResult {
-        let result = fillAtOnce(hold)
+        let result = vcpu.fillAtOnce(
+            gfn, pfn, hostWritable: hostWritable, hostLevel: hostLevel, prefetch: prefetch, seen: seenSlot, hold)
         return result == .invalid ? handleAtLength(hold) : result
-    }
-
-    /// The short form of what follows, for what nearly all faults are: nobody looks on, the slot is an ordinary one,
-    /// the table stands, and in it nothing or the same page.  .invalid: nothing was done.
-    @inline(__always)
-    private func fillAtOnce(_ hold: borrowing HeldForRead) -> FaultResult {
-        let vm = vcpu.vm
-        guard !vm.tracesAny, !prefetch, pfn.isPage else { return .invalid }
-        let writer = SPTEWriter(vcpu, hold)
-        return insideRCU { rcu in
-            let cutOff = vm.tablesCutOff
-            guard let slot = vm.slot(holding: gfn, for: vcpu, seen: seenSlot, rcu), slot.isOrdinary,
-                  let root = vcpu.root(rcu), !root.role.isInvalid else { return .invalid }
-            let level = hostLevel == .page4K ? hostLevel : hugeLevel(in: slot)
-            guard level == .page4K || !vm.nxHugePages,
-                  let place = vcpu.way(to: gfn, at: level, under: root, cutOff: cutOff, rcu)
-            else { return .invalid }
-            let leaf = vm.masks.leaf(LeafRequest(
-                gfn: place.atGFN, pfn: PFN(pfn.raw & ~(level.pages &- 1)), level: level, old: place.old,
-                hostWritable: hostWritable, prefetch: false))
-            return writer.fill(place, with: leaf)
-        }
     }
 
     @inline(never)
@@ -151,6 +119,34 @@ extension Fault {
             fault: self, slot: slot, level: nx && isFetch ? .page4K : level, wantedLevel: level,
             hostWritable: hostWritable && !(slot.map { $0.isReadOnly } ?? false), nxHugePages: nx)
         return writer.install(target, under: root, rcu)
+    }
+}
+
+extension VCPU {
+    /// The short form of Fault.handleAtLength(), for what nearly all faults are: nobody looks on, the slot is an
+    /// ordinary one, the table stands, and in it nothing or the same page.  .invalid: nothing was done.
+    /// The fault comes in words: as a struct it would be written to memory first.
+    @inline(__always)
+    fileprivate func fillAtOnce(
+        _ gfn: GFN, _ pfn: PFN, hostWritable: Bool, hostLevel: Level, prefetch: Bool, seen: SeenSlot?,
+        _ hold: borrowing HeldForRead
+    ) -> FaultResult {
+        let vm = vm
+        guard !vm.tracesAny, !prefetch, pfn.isPage else { return .invalid }
+        let writer = SPTEWriter(self, hold)
+        return insideRCU { rcu in
+            let cutOff = vm.tablesCutOff
+            guard let slot = vm.slot(holding: gfn, for: self, seen: seen, rcu), slot.isOrdinary,
+                  let root = root(rcu), !root.role.isInvalid else { return .invalid }
+            let level = hostLevel == .page4K ? hostLevel : slot.level(of: gfn, at: pfn, atMost: hostLevel)
+            guard level == .page4K || !vm.nxHugePages,
+                  let place = way(to: gfn, at: level, under: root, cutOff: cutOff, rcu)
+            else { return .invalid }
+            let leaf = vm.masks.leaf(LeafRequest(
+                gfn: place.atGFN, pfn: PFN(pfn.raw & ~(level.pages &- 1)), level: level, old: place.old,
+                hostWritable: hostWritable, prefetch: false))
+            return writer.fill(place, with: leaf)
+        }
     }
 }
 

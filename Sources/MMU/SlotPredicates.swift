@@ -22,4 +22,15 @@ extension SlotPointer {
         let congruent = (base ^ (pointee.userspace_addr &>> 12)) & (level.pages &- 1) == 0
         return congruent && first >= base && first &+ level.pages <= base &+ pointee.npages
     }
+
+    /// The largest level, up to one of more than 4K that the host permits, at which an entry may map gfn to pfn.
+    @inline(never)
+    func level(of gfn: GFN, at pfn: PFN, atMost hostLevel: Level) -> Level {
+        var level = min(hostLevel, .maxHuge)
+        while level > .page4K {
+            if allows(level, at: gfn) && (pfn.raw ^ gfn.raw) & (level.pages &- 1) == 0 { break }
+            level = level.below
+        }
+        return level
+    }
 }
