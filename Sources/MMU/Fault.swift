@@ -85,7 +85,7 @@ extension Fault {
     }
 
     @inline(never)
-    private func handleAtLength(_ hold: borrowing HeldForRead) -> FaultResult {
+    func handleAtLength(_ hold: borrowing HeldForRead) -> FaultResult {
         let writer = SPTEWriter(vcpu, hold)
         writer.count(.faults)
         let result = insideRCU { rcu in resolve(writer, rcu) }
@@ -127,7 +127,7 @@ extension VCPU {
     /// ordinary one, the table stands, and in it nothing or the same page.  .invalid: nothing was done.
     /// The fault comes in words: as a struct it would be written to memory first.
     @inline(__always)
-    fileprivate func fillAtOnce(
+    func fillAtOnce(
         _ gfn: GFN, _ pfn: PFN, hostWritable: Bool, hostLevel: Level, prefetch: Bool, seen: SeenSlot?,
         _ hold: borrowing HeldForRead
     ) -> FaultResult {
@@ -142,7 +142,7 @@ extension VCPU {
             guard level == .page4K || !vm.nxHugePages,
                   let place = way(to: gfn, at: level, under: root, cutOff: cutOff, rcu)
             else { return .invalid }
-            let leaf = vm.masks.leaf(LeafRequest(
+            let leaf = vm.masks.usedLeaf(LeafRequest(
                 gfn: place.atGFN, pfn: PFN(pfn.raw & ~(level.pages &- 1)), level: level, old: place.old,
                 hostWritable: hostWritable, prefetch: false))
             return writer.fill(place, with: leaf)

@@ -22,6 +22,11 @@ extension VCPU {
     }
 
     @inline(never)
+    fileprivate func slotSought(holding gfn: GFN, in table: SlotTable) -> SlotPointer? {
+        slot(holding: gfn, in: table)
+    }
+
+    @inline(never)
     private func lookForSlot(holding gfn: GFN, in table: SlotTable) -> SlotPointer? {
         guard let slot = table.slot(holding: gfn) else { return nil }
         let last = lastSlot
@@ -52,6 +57,6 @@ extension VM {
     ) -> SlotPointer? {
         let table = slots(vcpu.addressSpace, protection)
         if let seen, seen.table == table.header { return seen.slot }
-        return vcpu.slot(holding: gfn, in: table)
+        return vcpu.slotSought(holding: gfn, in: table)
     }
 }

@@ -87,7 +87,10 @@ extension VCPU {
         return vm.lock.read { hold in
             // What the host said may be over: a notifier ran, or runs, for this page.
             if slot != nil && vm.isStale(access.gfn, sequence, hold) { return .retry }
-            return Fault(vcpu: self, access, page, prefetch: prefetch, seen: seen).handle(hold)
+            let result = fillAtOnce(
+                access.gfn, page.pfn, hostWritable: page.writable, hostLevel: page.level, prefetch: prefetch, seen: seen, hold)
+            if result != .invalid { return result }
+            return Fault(vcpu: self, access, page, prefetch: prefetch, seen: seen).handleAtLength(hold)
         } ?? .refused
     }
 }

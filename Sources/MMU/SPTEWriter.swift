@@ -109,8 +109,7 @@ package struct SPTEWriter {
 
     @inline(__always) func countLeaves(at level: Level, _ n: Int64) {
         guard level <= .maxHuge else { return }
-        counters.add(level == .page4K ? .pages4K : level == .page2M ? .pages2M : .pages1G,
-                     n, exclusive: countsAlone)
+        counters.addPages(n, at: level, exclusive: countsAlone)
     }
 }
 
@@ -145,6 +144,11 @@ extension SPTEWriter: ChangeBook {
     package func refuse(_ wish: SPTEChange, because reason: StaticString) {
         vm.refuseChange("spte_change", reason, wish.old, wish.new)
     }
+}
+
+extension SPTEWriter: FillBook {
+    @inline(__always)
+    package func isPlainLeaf(_ wish: SPTEChange) -> Bool { vm.masks.isPlainLeaf(wish.new, at: wish.level) }
 }
 
 // What is told of a change goes by words: a struct would have to stand in memory, in each function that changes

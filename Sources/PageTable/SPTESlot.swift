@@ -84,6 +84,12 @@ package protocol ChangeBook {
     func refuse(_ wish: SPTEChange, because reason: StaticString)
 }
 
+/// What keeps the book of leaves that go where nothing is.
+package protocol FillBook: ChangeBook {
+    /// A short look at what is legal there: false is not no yet.
+    func isPlainLeaf(_ wish: SPTEChange) -> Bool
+}
+
 /// A change that has been made, and is not told, counted or followed up yet.
 @frozen
 package struct UnsettledChange: ~Copyable {
@@ -160,10 +166,10 @@ extension SPTESlot {
 
     /// The same where nothing is, which is all that `wish.old` says: nothing is cut off, no CPU remembers anything.
     @inline(__always)
-    package func fill(_ wish: SPTEChange, in book: some ChangeBook) -> ChangeResult {
+    package func fill(_ wish: SPTEChange, in book: some FillBook) -> ChangeResult {
         let wish = SPTEChange(
             addressSpace: wish.addressSpace, gfn: wish.gfn, level: wish.level, old: .nonPresent, new: wish.new)
-        guard isLegal(wish, in: book) else { return .refused }
+        guard book.isPlainLeaf(wish) || isLegalOutOfLine(wish, in: book) else { return .refused }
         if let seen = replace(.nonPresent, with: wish.new) { return .lost(seen) }
         var flush = OwedFlush(neverBecause: "nothing was there")
         let result = UnsettledChange(wish).settle(with: book, owing: &flush)
@@ -233,6 +239,9 @@ extension SPTESlot {
         let change = book.mode == .shared ? UnsettledChange(wish) : writeAlone(wish, in: book)
         _ = change.settle(with: book, owing: &flush)
     }
+
+    @inline(never)
+    private func isLegalOutOfLine(_ wish: SPTEChange, in book: some ChangeBook) -> Bool { isLegal(wish, in: book) }
 
     @inline(__always)
     fileprivate func isLegal(_ wish: SPTEChange, in book: some ChangeBook) -> Bool {

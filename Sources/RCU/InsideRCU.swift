@@ -21,10 +21,10 @@ package struct InsideRCU: ~Copyable {
 /// Runs `body` inside an RCU reader of its own.
 @inline(__always)
 package func insideRCU<T: ~Copyable>(_ body: (inout InsideRCU) -> T) -> T {
-    rcuReadLock()
+    beginSection()
     var proof = InsideRCU()
     let result = body(&proof)
-    rcuReadUnlock()
+    endSection()
     return result
 }
 
