@@ -131,39 +131,67 @@ extension VCPU {
         _ gfn: GFN, _ pfn: PFN, hostWritable: Bool, hostLevel: Level, prefetch: Bool, seen: SeenSlot?,
         _ hold: borrowing HeldForRead
     ) -> FaultResult {
-        let vm = vm
         guard !vm.tracesAny, !prefetch, pfn.isPage else { return .invalid }
-        let writer = SPTEWriter(self, hold)
         return insideRCU { rcu in
             let cutOff = vm.tablesCutOff
             guard let slot = vm.slot(holding: gfn, for: self, seen: seen, rcu), slot.isOrdinary,
                   let root = root(rcu), !root.role.isInvalid else { return .invalid }
-            let level = hostLevel == .page4K ? hostLevel : slot.level(of: gfn, at: pfn, atMost: hostLevel)
-            guard level == .page4K || !vm.nxHugePages,
-                  let place = way(to: gfn, at: level, under: root, cutOff: cutOff, rcu)
-            else { return .invalid }
-            let leaf = vm.masks.usedLeaf(LeafRequest(
-                gfn: place.atGFN, pfn: PFN(pfn.raw & ~(level.pages &- 1)), level: level, old: place.old,
-                hostWritable: hostWritable, prefetch: false))
-            return writer.fill(place, with: leaf)
+            guard hostLevel == .page4K
+            else { return fillHuge(gfn, pfn, hostWritable, hostLevel, slot, under: root, cutOff, hold, rcu) }
+            return fill(gfn, pfn, hostWritable, at: .page4K, under: root, cutOff, hold, rcu)
         }
+    }
+
+    @inline(never)
+    private func fillHuge(
+        _ gfn: GFN, _ pfn: PFN, _ hostWritable: Bool, _ hostLevel: Level, _ slot: SlotPointer, under root: Table,
+        _ cutOff: UInt64, _ hold: borrowing HeldForRead, _ rcu: borrowing InsideRCU
+    ) -> FaultResult {
+        let level = slot.level(of: gfn, at: pfn, atMost: hostLevel)
+        guard level == .page4K || !vm.nxHugePages else { return .invalid }
+        let first = PFN(pfn.raw & ~(level.pages &- 1))
+        return fill(gfn, first, hostWritable, at: level, under: root, cutOff, hold, rcu)
+    }
+
+    /// Inlined for 4K pages, and for all sizes.
+    @inline(__always)
+    private func fill(
+        _ gfn: GFN, _ pfn: PFN, _ hostWritable: Bool, at level: Level, under root: Table, _ cutOff: UInt64,
+        _ hold: borrowing HeldForRead, _ rcu: borrowing InsideRCU
+    ) -> FaultResult {
+        guard let place = way(to: gfn, at: level, under: root, cutOff: cutOff, rcu) else { return .invalid }
+        let leaf = vm.masks.usedLeaf(LeafRequest(
+            gfn: gfn, pfn: pfn, level: level, old: place.old, hostWritable: hostWritable, prefetch: false))
+        let writer = SPTEWriter(self, hold)
+        if place.old == leaf {
+            writer.count(.faults)
+            writer.count(.spurious)
+            return .spurious
+        }
+        let wish = SPTEChange(addressSpace: addressSpace, gfn: gfn.rounded(to: level), level: level, old: place.old, new: leaf)
+        guard place.old == .nonPresent else { return rewrite(place.slot, wish, hold) }
+        return writer.count(place.slot.fill(wish, in: writer))
+    }
+
+    /// Over a leaf of the same page.  A fault flushes where a table made way, or memory became MMIO; who loses Dirty
+    /// here, as in Linux, may have it cached.
+    @inline(never)
+    private func rewrite(_ slot: SPTESlot, _ wish: SPTEChange, _ hold: borrowing HeldForRead) -> FaultResult {
+        guard wish.old.isLeaf(at: wish.level), wish.old.pfn == wish.new.pfn else { return .invalid }
+        let writer = SPTEWriter(self, hold)
+        var flush = OwedFlush()
+        let result = slot.changeBits(wish, in: writer, owing: &flush)
+        flush.forgo(because: "the page stays, and what is taken away is Dirty")
+        return writer.count(result)
     }
 }
 
 extension SPTEWriter {
-    /// A fault's leaf, where nothing is or that same page.  .invalid: something else is.
+    /// What came of a fault's change.
     @inline(__always)
-    fileprivate func fill(_ place: Descent, with leaf: SPTE) -> FaultResult {
-        if place.old == leaf {
-            count(.faults)
-            count(.spurious)
-            return .spurious
-        }
-        let isEmpty = place.old == .nonPresent
-        guard isEmpty || place.isAtLeaf && place.old.pfn == leaf.pfn else { return .invalid }
+    fileprivate func count(_ result: ChangeResult) -> FaultResult {
         count(.faults)
-        let wish = SPTEChange(place, to: leaf)
-        switch isEmpty ? place.slot.fill(wish, in: self) : place.slot.rewrite(wish, in: self) {
+        switch result {
         case .made:
             count(.fixed)
             return .fixed

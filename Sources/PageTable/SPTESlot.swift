@@ -177,15 +177,6 @@ extension SPTESlot {
         return result
     }
 
-    /// The same where a leaf of that page is: what a fault takes away by it, the CPU that stopped has not.
-    @inline(never)
-    package func rewrite(_ wish: SPTEChange, in book: some ChangeBook) -> ChangeResult {
-        var flush = OwedFlush()
-        let result = changeBits(wish, in: book, owing: &flush)
-        flush.forgo(because: "make_spte() over a leaf flushes nothing")
-        return result
-    }
-
     /// The same for bits of a leaf that stays: short, since aging and dirty logs do it by the
     /// million.  Under an exclusive lock a store where no CPU and no fast fault can set a bit meanwhile.
     /// Aging may, and clears Accessed by what is stored over: then the page looks used once more.
