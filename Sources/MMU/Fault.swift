@@ -168,16 +168,20 @@ extension VCPU {
             writer.count(.spurious)
             return .spurious
         }
-        let wish = SPTEChange(addressSpace: addressSpace, gfn: gfn.rounded(to: level), level: level, old: place.old, new: leaf)
-        guard place.old == .nonPresent else { return rewrite(place.slot, wish, hold) }
-        return writer.count(place.slot.fill(wish, in: writer))
+        guard place.old == .nonPresent else { return rewrite(place.slot, gfn, level, place.old, leaf, hold) }
+        let result = place.slot.fill(with: leaf, (addressSpace, gfn.rounded(to: level), level), in: writer)
+        return result.map { writer.count($0) } ?? .invalid
     }
 
     /// Over a leaf of the same page.  A fault flushes where a table made way, or memory became MMIO; who loses Dirty
     /// here, as in Linux, may have it cached.
     @inline(never)
-    private func rewrite(_ slot: SPTESlot, _ wish: SPTEChange, _ hold: borrowing HeldForRead) -> FaultResult {
-        guard wish.old.isLeaf(at: wish.level), wish.old.pfn == wish.new.pfn else { return .invalid }
+    private func rewrite(
+        _ slot: SPTESlot, _ gfn: GFN, _ level: Level, _ old: SPTE, _ new: SPTE, _ hold: borrowing HeldForRead
+    ) -> FaultResult {
+        guard old.isLeaf(at: level), old.pfn == new.pfn else { return .invalid }
+        let wish = SPTEChange(
+            addressSpace: addressSpace, gfn: gfn.rounded(to: level), level: level, old: old, new: new)
         let writer = SPTEWriter(self, hold)
         var flush = OwedFlush()
         let result = slot.changeBits(wish, in: writer, owing: &flush)

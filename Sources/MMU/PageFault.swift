@@ -79,7 +79,8 @@ extension VCPU {
             if slot.isInvalid || vm.isProbablyStale(access.gfn, sequence) { return .retry }
             if access.isWrite && slot.isReadOnly { return .emulate }
             page = vm.rig.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
-            if page.pfn.isError { return FaultResult(answer: page.pfn) }
+            // One compare finds that it is a page, as the callback's check has.
+            if page.pfn.raw > vm.pfnMask, page.pfn.isError { return FaultResult(answer: page.pfn) }
             if vm.isProbablyStale(access.gfn, sequence) { return .retry }
         } else if !vm.masks.cachesMMIO {
             return .emulate

@@ -86,7 +86,7 @@ package protocol ChangeBook {
 
 /// What keeps the book of leaves that go where nothing is.
 package protocol FillBook: ChangeBook {
-    /// A short look at what is legal there: false is not no yet.
+    /// A short look, which finds what faults make legal.
     func isPlainLeaf(_ wish: SPTEChange) -> Bool
 }
 
@@ -164,13 +164,16 @@ extension SPTESlot {
         return UnsettledChange(wish).settle(with: book, owing: &flush)
     }
 
-    /// The same where nothing is, which is all that `wish.old` says: nothing is cut off, no CPU remembers anything.
+    /// The same of a plain leaf where nothing is: nothing is cut off, no CPU remembers anything.  nil: it is no
+    /// plain one, and change() judges it.
     @inline(__always)
-    package func fill(_ wish: SPTEChange, in book: some FillBook) -> ChangeResult {
+    package func fill(
+        with leaf: SPTE, _ place: (addressSpace: Int32, gfn: GFN, level: Level), in book: some FillBook
+    ) -> ChangeResult? {
         let wish = SPTEChange(
-            addressSpace: wish.addressSpace, gfn: wish.gfn, level: wish.level, old: .nonPresent, new: wish.new)
-        guard book.isPlainLeaf(wish) || isLegalOutOfLine(wish, in: book) else { return .refused }
-        if let seen = replace(.nonPresent, with: wish.new) { return .lost(seen) }
+            addressSpace: place.addressSpace, gfn: place.gfn, level: place.level, old: .nonPresent, new: leaf)
+        guard book.isPlainLeaf(wish) else { return nil }
+        if let seen = replace(.nonPresent, with: leaf) { return .lost(seen) }
         var flush = OwedFlush(neverBecause: "nothing was there")
         let result = UnsettledChange(wish).settle(with: book, owing: &flush)
         flush.forgo(because: "nothing was there")
@@ -230,9 +233,6 @@ extension SPTESlot {
         let change = book.mode == .shared ? UnsettledChange(wish) : writeAlone(wish, in: book)
         _ = change.settle(with: book, owing: &flush)
     }
-
-    @inline(never)
-    private func isLegalOutOfLine(_ wish: SPTEChange, in book: some ChangeBook) -> Bool { isLegal(wish, in: book) }
 
     @inline(__always)
     fileprivate func isLegal(_ wish: SPTEChange, in book: some ChangeBook) -> Bool {
