@@ -24,7 +24,7 @@ extension SlotPointer {
     }
 
     /// The largest level, up to one of more than 4K that the host permits, at which an entry may map gfn to pfn.
-    @inline(never)
+    @inline(__always)
     func level(of gfn: GFN, at pfn: PFN, atMost hostLevel: Level) -> Level {
         var level = min(hostLevel, .maxHuge)
         while level > .page4K {

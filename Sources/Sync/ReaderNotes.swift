@@ -154,6 +154,12 @@ package enum ReaderNotes {
 
     // MARK: The list
 
+    private static var members: AtomicWord32 { shared(cp_reader_list_members()) }
+
+    /// Does nobody make notes but the calling thread?  Relaxed: a hint.
+    @inline(__always)
+    static var isAlone: Bool { isMember && members.pointee.load(ordering: .relaxed) == 1 }
+
     /// Mutex held.
     static func add() {
         let notes = own
@@ -163,6 +169,7 @@ package enum ReaderNotes {
         if let first { first.pointee.prev = notes }
         cp_reader_list().pointee.first = notes
         notes.pointee.membership = member
+        members.pointee.wrappingAdd(1, ordering: .relaxed)
     }
 
     /// Mutex held.  Of a thread that exits: it makes none any more.
@@ -172,6 +179,7 @@ package enum ReaderNotes {
         if let next { next.pointee.prev = previous }
         if let previous { previous.pointee.next = next } else { cp_reader_list().pointee.first = next }
         notes.pointee.membership = never
+        members.pointee.wrappingSubtract(1, ordering: .relaxed)
     }
 
     /// In a forked child, mutex held (by the prepare handler): the one thread, if it was there.
@@ -182,5 +190,6 @@ package enum ReaderNotes {
         notes.pointee.next = nil
         notes.pointee.prev = nil
         if isMember, !cp_has_membarrier() { notes.pointee.membership = never }
+        members.pointee.store(cp_reader_list().pointee.first == nil ? 0 : 1, ordering: .relaxed)
     }
 }

@@ -59,12 +59,14 @@ CP_AT(reader_notes, wanted)
 struct cp_reader_list {
     cp_mutex mutex;
     cp_shared32 event;      /* futex: a note that is waited for has gone */
+    cp_shared32 members;    /* how many stand there; mutex writes */
     struct cp_reader_notes *_Nullable first; /* mutex */
 };
 
 extern struct cp_reader_list cp_reader_list_data;
 CP_THE(reader_list, cp_reader_list_data, mutex)
 CP_THE(reader_list, cp_reader_list_data, event)
+CP_THE(reader_list, cp_reader_list_data, members)
 static inline struct cp_reader_list *cp_reader_list(void) { return &cp_reader_list_data; }
 
 /* Waiters of all locks whose address hashes here, oldest first. */
