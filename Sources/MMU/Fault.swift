@@ -79,8 +79,8 @@ extension Fault {
     /// Maps the page, or says why not.
     @inline(__always)
     package func handle(_ hold: borrowing HeldForRead) -> FaultResult {
-        let result = vcpu.fillAtOnce(
-            gfn, pfn, hostWritable: hostWritable, hostLevel: hostLevel, prefetch: prefetch, seen: seenSlot, hold)
+        let page = HostPage(pfn: pfn, writable: hostWritable, level: hostLevel)
+        let result = vcpu.fillAtOnce(gfn, page, prefetch: prefetch, seen: seenSlot, hold)
         return result == .invalid ? handleAtLength(hold) : result
     }
 
@@ -128,29 +128,27 @@ extension VCPU {
     /// The fault comes in words: as a struct it would be written to memory first.
     @inline(__always)
     func fillAtOnce(
-        _ gfn: GFN, _ pfn: PFN, hostWritable: Bool, hostLevel: Level, prefetch: Bool, seen: SeenSlot?,
-        _ hold: borrowing HeldForRead
+        _ gfn: GFN, _ page: HostPage, prefetch: Bool, seen: SeenSlot?, _ hold: borrowing HeldForRead
     ) -> FaultResult {
-        guard !vm.tracesAny, !prefetch, pfn.isPage else { return .invalid }
+        guard !vm.tracesAny, !prefetch, page.pfn.isPage else { return .invalid }
         return insideRCU { rcu in
             let cutOff = vm.tablesCutOff
             guard let slot = vm.slot(holding: gfn, for: self, seen: seen, rcu), slot.isOrdinary,
                   let root = root(rcu), !root.role.isInvalid else { return .invalid }
-            guard hostLevel == .page4K
-            else { return fillHuge(gfn, pfn, hostWritable, hostLevel, slot, under: root, cutOff, hold, rcu) }
-            return fill(gfn, pfn, hostWritable, at: .page4K, under: root, cutOff, hold, rcu)
+            guard page.level == .page4K else { return fillHuge(gfn, page, slot, under: root, cutOff, hold, rcu) }
+            return fill(gfn, page.pfn, page.writable, at: .page4K, under: root, cutOff, hold, rcu)
         }
     }
 
     @inline(never)
     private func fillHuge(
-        _ gfn: GFN, _ pfn: PFN, _ hostWritable: Bool, _ hostLevel: Level, _ slot: SlotPointer, under root: Table,
-        _ cutOff: UInt64, _ hold: borrowing HeldForRead, _ rcu: borrowing InsideRCU
+        _ gfn: GFN, _ page: HostPage, _ slot: SlotPointer, under root: Table, _ cutOff: UInt64,
+        _ hold: borrowing HeldForRead, _ rcu: borrowing InsideRCU
     ) -> FaultResult {
-        let level = slot.level(of: gfn, at: pfn, atMost: hostLevel)
+        let level = slot.level(of: gfn, at: page.pfn, atMost: page.level)
         guard level == .page4K || !vm.nxHugePages else { return .invalid }
-        let first = PFN(pfn.raw & ~(level.pages &- 1))
-        return fill(gfn, first, hostWritable, at: level, under: root, cutOff, hold, rcu)
+        let first = PFN(page.pfn.raw & ~(level.pages &- 1))
+        return fill(gfn, first, page.writable, at: level, under: root, cutOff, hold, rcu)
     }
 
     /// Inlined for 4K pages, and for all sizes.

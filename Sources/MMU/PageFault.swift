@@ -59,39 +59,35 @@ extension VCPU {
     }
 
     /// In this order the kernel looks: what needs no root is answered whatever root there is, and
-    /// whether it is obsolete is only asked under mmu_lock, in Fault.handle().
+    /// whether it is obsolete is only asked under mmu_lock, in Fault.handleAtLength().
     @inline(__always)
     private func mappedFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
         let sequence = vm.invalidateSequence
         // The host may sleep over its answer, and the slot must outlive that.
         return vm.srcu.inside { srcu in
-            slowFault(access, sequence, prefetch: prefetch, srcu)
-        } ?? .refused
-    }
-
-    @inline(__always)
-    private func slowFault(
-        _ access: FaultAccess, _ sequence: UInt64, prefetch: Bool, _ srcu: borrowing InsideSRCU
-    ) -> FaultResult {
-        let seen = SeenSlot(holding: access.gfn, in: vm.slots(addressSpace, srcu), for: self), slot = seen.slot
-        var page = HostPage.none
-        if let slot {
+            let seen = SeenSlot(holding: access.gfn, in: vm.slots(addressSpace, srcu), for: self)
+            guard let slot = seen.slot else { return faultOutsideSlots(access, prefetch: prefetch, seen) }
             if slot.isInvalid || vm.isProbablyStale(access.gfn, sequence) { return .retry }
             if access.isWrite && slot.isReadOnly { return .emulate }
-            page = vm.rig.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
+            let page = vm.rig.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
             // One compare finds that it is a page, as the callback's check has.
             if page.pfn.raw > vm.pfnMask, page.pfn.isError { return FaultResult(answer: page.pfn) }
             if vm.isProbablyStale(access.gfn, sequence) { return .retry }
-        } else if !vm.masks.cachesMMIO {
-            return .emulate
-        }
+            return vm.lock.read { hold in
+                // What the host said may be over: a notifier ran, or runs, for this page.
+                if vm.isStale(access.gfn, sequence, hold) { return .retry }
+                let result = fillAtOnce(access.gfn, page, prefetch: prefetch, seen: seen, hold)
+                if result != .invalid { return result }
+                return Fault(vcpu: self, access, page, prefetch: prefetch, seen: seen).handleAtLength(hold)
+            } ?? .refused
+        } ?? .refused
+    }
+
+    @inline(never)
+    private func faultOutsideSlots(_ access: FaultAccess, prefetch: Bool, _ seen: SeenSlot) -> FaultResult {
+        guard vm.masks.cachesMMIO else { return .emulate }
         return vm.lock.read { hold in
-            // What the host said may be over: a notifier ran, or runs, for this page.
-            if slot != nil && vm.isStale(access.gfn, sequence, hold) { return .retry }
-            let result = fillAtOnce(
-                access.gfn, page.pfn, hostWritable: page.writable, hostLevel: page.level, prefetch: prefetch, seen: seen, hold)
-            if result != .invalid { return result }
-            return Fault(vcpu: self, access, page, prefetch: prefetch, seen: seen).handleAtLength(hold)
+            Fault(vcpu: self, access, .none, prefetch: prefetch, seen: seen).handleAtLength(hold)
         } ?? .refused
     }
 }
