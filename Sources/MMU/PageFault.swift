@@ -67,12 +67,15 @@ extension VCPU {
         return vm.srcu.inside { srcu in
             let seen = SeenSlot(holding: access.gfn, in: vm.slots(addressSpace, srcu), for: self)
             guard let slot = seen.slot else { return faultOutsideSlots(access, prefetch: prefetch, seen) }
-            if slot.isInvalid || vm.isProbablyStale(access.gfn, sequence) { return .retry }
-            if access.isWrite && slot.isReadOnly { return .emulate }
+            if vm.isProbablyStale(access.gfn, sequence) { return .retry }
+            if slot.isInvalidOrReadOnly {
+                if slot.isInvalid { return .retry }
+                if access.isWrite { return .emulate }
+            }
             let page = vm.rig.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
             // One compare finds that it is a page, as the callback's check has.
             if page.pfn.raw > vm.pfnMask, page.pfn.isError { return FaultResult(answer: page.pfn) }
-            if vm.isProbablyStale(access.gfn, sequence) { return .retry }
+            // Linux looks for invalidations here as well, to spare mmu_lock a reader; here that disturbs nobody.
             return vm.lock.read { hold in
                 // What the host said may be over: a notifier ran, or runs, for this page.
                 if vm.isStale(access.gfn, sequence, hold) { return .retry }

@@ -8,7 +8,11 @@ extension SlotPointer {
     @inline(__always) var isReadOnly: Bool { pointee.flags & UInt32(KVM_MEM_READONLY) != 0 }
     @inline(__always) var isDirtyLogged: Bool { pointee.flags & UInt32(KVM_MEM_LOG_DIRTY_PAGES) != 0 }
 
-    /// None of these.
+    /// One of the first two.
+    @inline(__always)
+    var isInvalidOrReadOnly: Bool { pointee.flags & (slotInvalidFlag | UInt32(KVM_MEM_READONLY)) != 0 }
+
+    /// None of the three.
     @inline(__always)
     var isOrdinary: Bool {
         pointee.flags & (slotInvalidFlag | UInt32(KVM_MEM_READONLY) | UInt32(KVM_MEM_LOG_DIRTY_PAGES)) == 0
