@@ -63,13 +63,29 @@ extension VCPU {
     private func standingTable(
         of gfn: GFN, at level: Level, under root: Table, cutOff: UInt64, _ rcu: borrowing InsideRCU
     ) -> UInt? {
-        var way = Descent(from: root, to: gfn, rcu)
+        // Faults that jump about mostly stay below one table of the level above.
+        var way = parentByMemory(of: gfn, at: level, under: root, cutOff: cutOff, rcu) ?? Descent(from: root, to: gfn, rcu)
+        var parent: UInt = 0
         while way.atLevel > level {
             guard way.isAtTable else { return nil }
+            parent = way.slot.tableEntries
             way.enterTable(rcu)
         }
-        remember(way.slot, of: gfn, at: level, under: root, cutOff: cutOff)
+        remember(way.slot, of: gfn, at: level, below: parent, under: root, cutOff: cutOff)
         return way.slot.tableEntries
+    }
+
+    /// The way to gfn's entry at the level above, if the last fault went through its table.
+    @inline(__always)
+    private func parentByMemory(
+        of gfn: GFN, at level: Level, under root: Table, cutOff: UInt64, _ rcu: borrowing InsideRCU
+    ) -> Descent? {
+        let last = lastTable
+        guard last.pointee.parentName.load(ordering: .relaxed) == tableName(gfn, level.above),
+              last.pointee.cutOff.load(ordering: .relaxed) == cutOff,
+              last.pointee.root.load(ordering: .relaxed) == root.word else { return nil }
+        return Descent(
+            resumedAt: gfn, level.above, inTable: last.pointee.parentEntries.load(ordering: .relaxed), addressSpace, rcu)
     }
 
     /// Where the walk to gfn ends, at once if it is beside the last one.  A huge leaf, or a table that came
@@ -91,15 +107,20 @@ extension VCPU {
     }
 
     /// For the next fault.  `cutOff` was read before the way down, so that a table which was cut off since
-    /// is not believed in.
+    /// is not believed in.  `parent`: entries of the table above it, or 0.
     @inline(__always)
-    func remember(_ entry: SPTESlot, of gfn: GFN, at level: Level, under root: Table, cutOff: UInt64) {
+    func remember(
+        _ entry: SPTESlot, of gfn: GFN, at level: Level, below parent: UInt = 0, under root: Table, cutOff: UInt64
+    ) {
         let last = lastTable
         last.pointee.name.store(.max, ordering: .relaxed)
+        last.pointee.parentName.store(.max, ordering: .relaxed)
         // Release: a fork's child that finds one of these finds nothing to be remembered, or all.
         last.pointee.root.store(root.word, ordering: .releasing)
         last.pointee.entries.store(entry.tableEntries, ordering: .releasing)
         last.pointee.cutOff.store(cutOff, ordering: .releasing)
+        last.pointee.parentEntries.store(parent, ordering: .releasing)
+        if parent != 0 { last.pointee.parentName.store(tableName(gfn, level.above), ordering: .releasing) }
         last.pointee.name.store(tableName(gfn, level), ordering: .releasing)
     }
 }
