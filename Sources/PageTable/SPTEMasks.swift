@@ -193,6 +193,13 @@ package struct SPTEMasks {
             && spte.raw & accessTrack == 0
     }
 
+    /// Do leaves lose their rights to make the next access visible?
+    @inline(__always) package var tracksAccess: Bool { accessTrack != 0 }
+
+    @inline(never) package func restoredIfTracked(_ spte: SPTE) -> SPTE {
+        isAccessTracked(spte) ? restoreAccessTrack(spte) : spte
+    }
+
     /// Gives an access-tracked entry its permissions back, all but W.
     @inline(__always) package func restoreAccessTrack(_ spte: SPTE) -> SPTE {
         let saved = (spte.raw &>> SPTE.savedShift) & SPTE.savedMask

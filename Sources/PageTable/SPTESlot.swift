@@ -84,7 +84,7 @@ package protocol ChangeBook {
     func refuse(_ wish: SPTEChange, because reason: StaticString)
 }
 
-/// What keeps the book of leaves that go where nothing is.
+/// What keeps the book of leaves that go where nothing is, or get rights.
 package protocol FillBook: ChangeBook {
     /// A short look, which finds what faults make legal.
     func isPlainLeaf(_ wish: SPTEChange) -> Bool
@@ -177,6 +177,22 @@ extension SPTESlot {
         var flush = OwedFlush(neverBecause: "nothing was there")
         let result = UnsettledChange(wish).settle(with: book, owing: &flush)
         flush.forgo(because: "nothing was there")
+        return result
+    }
+
+    /// The same of a leaf that gets more rights and loses nothing, to be a plain one: nothing is owed.  nil: it is
+    /// not that, and change() judges it.
+    @inline(__always)
+    package func permit(
+        _ new: SPTE, over old: SPTE, _ place: (addressSpace: Int32, gfn: GFN, level: Level), in book: some FillBook
+    ) -> ChangeResult? {
+        let wish = SPTEChange(
+            addressSpace: place.addressSpace, gfn: place.gfn, level: place.level, old: old, new: new)
+        guard wish.onlyPermits, book.isPlainLeaf(wish) else { return nil }
+        if let seen = replace(old, with: new) { return .lost(seen) }
+        var flush = OwedFlush(neverBecause: "nothing is taken away")
+        let result = UnsettledChange(wish).settle(with: book, owing: &flush)
+        flush.forgo(because: "nothing is taken away")
         return result
     }
 
