@@ -23,6 +23,16 @@ package struct HostPage {
     package let pfn: PFN
     package let writable: Bool
     package let level: Level
+    /// A page below MAXPHYADDR, and no answer.
+    let isPage: Bool
+
+    @inline(__always)
+    init(pfn: PFN, writable: Bool, level: Level, isPage: Bool = false) {
+        self.pfn = pfn
+        self.writable = writable
+        self.level = level
+        self.isPage = isPage
+    }
 
     static let none = HostPage(pfn: .noSlot, writable: false, level: .page4K)
     static let unavailable = HostPage(pfn: .faultError, writable: false, level: .page4K)
@@ -61,17 +71,17 @@ package struct RigCallbacks {
         let mayWrite = !slot.isReadOnly
         var writable = mayWrite, level = Level.maxHuge.raw
         let pfn = PFN(inCallback { callback(context, vm.kvm, slot, gfn.raw, isWrite, &writable, &level) })
-        guard pfn.raw <= vm.pfnMask, !writable || mayWrite, Level.isOfLeaf(level) else {
+        guard pfn.raw <= vm.pfnMask, mayWrite || !writable, Level.isOfLeaf(level) else {
             return judge(pfn, writable, level, mayWrite: mayWrite, gfn)
         }
-        return HostPage(pfn: pfn, writable: writable, level: Level(level))
+        return HostPage(pfn: pfn, writable: writable, level: Level(level), isPage: true)
     }
 
     /// The host's virtual frames stand in for physical ones, folded to fit.
     @inline(never)
     private func frame(of gfn: GFN, in slot: SlotPointer) -> HostPage {
         let frame = (slot.pointee.userspace_addr >> 12) &+ (gfn.raw &- slot.pointee.base_gfn)
-        return HostPage(pfn: PFN(frame & vm.pfnMask), writable: !slot.isReadOnly, level: .maxHuge)
+        return HostPage(pfn: PFN(frame & vm.pfnMask), writable: !slot.isReadOnly, level: .maxHuge, isPage: true)
     }
 
     /// What gfn_to_pfn said, if it is no page, or not as it has to be.

@@ -16,18 +16,18 @@ package struct Fault {
     /// The guest did not ask.
     package let prefetch: Bool
     /// Where the caller, who is still inside kvm->srcu, has found gfn's slot.
-    let seenSlot: SeenSlot?
+    let seenSlot: SeenSlot
 
     @inline(__always)
     package init(
         vcpu: VCPU, _ access: FaultAccess, pfn: PFN, hostWritable: Bool, hostLevel: Level, prefetch: Bool
     ) {
         self.init(vcpu: vcpu, access, HostPage(pfn: pfn, writable: hostWritable, level: hostLevel),
-                  prefetch: prefetch, seen: nil)
+                  prefetch: prefetch, seen: .none)
     }
 
     @inline(__always)
-    init(vcpu: VCPU, _ access: FaultAccess, _ page: HostPage, prefetch: Bool, seen: SeenSlot?) {
+    init(vcpu: VCPU, _ access: FaultAccess, _ page: HostPage, prefetch: Bool, seen: SeenSlot) {
         self.vcpu = vcpu
         self.access = access
         pfn = page.pfn
@@ -79,8 +79,9 @@ extension Fault {
     /// Maps the page, or says why not.
     @inline(__always)
     package func handle(_ hold: borrowing HeldForRead) -> FaultResult {
+        guard !prefetch, pfn.isPage else { return handleAtLength(hold) }
         let page = HostPage(pfn: pfn, writable: hostWritable, level: hostLevel)
-        let result = vcpu.fillAtOnce(gfn, page, prefetch: prefetch, seen: seenSlot, hold)
+        let result = vcpu.fillAtOnce(gfn, page, seen: seenSlot, hold)
         return result == .invalid ? handleAtLength(hold) : result
     }
 
@@ -125,39 +126,33 @@ extension Fault {
 extension VCPU {
     /// The short form of Fault.handleAtLength(), for what nearly all faults are: nobody looks on, the slot is an
     /// ordinary one, the table stands, and in it nothing or the same page.  .invalid: nothing was done.
-    /// The fault comes in words: as a struct it would be written to memory first.
+    /// Of a page, which the guest asked for.  It comes in words: as a struct the fault would be written to memory first.
     @inline(__always)
-    func fillAtOnce(
-        _ gfn: GFN, _ page: HostPage, prefetch: Bool, seen: SeenSlot?, _ hold: borrowing HeldForRead
-    ) -> FaultResult {
-        guard !vm.tracesAny, !prefetch, page.pfn.isPage else { return .invalid }
+    func fillAtOnce(_ gfn: GFN, _ page: HostPage, seen: SeenSlot, _ hold: borrowing HeldForRead) -> FaultResult {
+        guard !vm.tracesAny else { return .invalid }
         return insideRCU { rcu in
-            let cutOff = vm.tablesCutOff
-            guard let slot = vm.slot(holding: gfn, for: self, seen: seen, rcu), slot.isOrdinary,
-                  let root = root(rcu), !root.role.isInvalid else { return .invalid }
-            guard page.level == .page4K else { return fillHuge(gfn, page, slot, under: root, cutOff, hold, rcu) }
-            return fill(gfn, page.pfn, page.writable, at: .page4K, under: root, cutOff, hold, rcu)
+            guard let slot = vm.slot(holding: gfn, for: self, seen: seen, rcu), slot.isOrdinary else { return .invalid }
+            guard page.level == .page4K else { return fillHuge(gfn, page, slot, hold, rcu) }
+            return fill(gfn, page.pfn, page.writable, at: .page4K, hold, rcu)
         }
     }
 
     @inline(never)
     private func fillHuge(
-        _ gfn: GFN, _ page: HostPage, _ slot: SlotPointer, under root: Table, _ cutOff: UInt64,
-        _ hold: borrowing HeldForRead, _ rcu: borrowing InsideRCU
+        _ gfn: GFN, _ page: HostPage, _ slot: SlotPointer, _ hold: borrowing HeldForRead, _ rcu: borrowing InsideRCU
     ) -> FaultResult {
         let level = slot.level(of: gfn, at: page.pfn, atMost: page.level)
         guard level == .page4K || !vm.nxHugePages else { return .invalid }
-        let first = PFN(page.pfn.raw & ~(level.pages &- 1))
-        return fill(gfn, first, page.writable, at: level, under: root, cutOff, hold, rcu)
+        return fill(gfn, PFN(page.pfn.raw & ~(level.pages &- 1)), page.writable, at: level, hold, rcu)
     }
 
     /// Inlined for 4K pages, and for all sizes.
     @inline(__always)
     private func fill(
-        _ gfn: GFN, _ pfn: PFN, _ hostWritable: Bool, at level: Level, under root: Table, _ cutOff: UInt64,
-        _ hold: borrowing HeldForRead, _ rcu: borrowing InsideRCU
+        _ gfn: GFN, _ pfn: PFN, _ hostWritable: Bool, at level: Level, _ hold: borrowing HeldForRead,
+        _ rcu: borrowing InsideRCU
     ) -> FaultResult {
-        guard let place = way(to: gfn, at: level, under: root, cutOff: cutOff, rcu) else { return .invalid }
+        guard let place = way(to: gfn, at: level, hold, rcu) else { return .invalid }
         let leaf = vm.masks.usedLeaf(LeafRequest(
             gfn: gfn, pfn: pfn, level: level, old: place.old, hostWritable: hostWritable, prefetch: false))
         let writer = SPTEWriter(self, hold)

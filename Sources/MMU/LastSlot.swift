@@ -53,10 +53,10 @@ extension VM {
     /// freed, so that no other stands at its address, and what it said is as good as a second look.
     @inline(__always)
     func slot(
-        holding gfn: GFN, for vcpu: VCPU, seen: SeenSlot?, _ protection: borrowing some KeepsSlots & ~Copyable
+        holding gfn: GFN, for vcpu: VCPU, seen: SeenSlot, _ protection: borrowing some KeepsSlots & ~Copyable
     ) -> SlotPointer? {
         let table = slots(vcpu.addressSpace, protection)
-        if let seen, seen.table == table.header { return seen.slot }
+        if seen.table == table.header { return seen.slot }
         return vcpu.slotSought(holding: gfn, in: table)
     }
 }

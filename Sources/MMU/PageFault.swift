@@ -73,13 +73,12 @@ extension VCPU {
                 if access.isWrite { return .emulate }
             }
             let page = vm.rig.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
-            // One compare finds that it is a page, as the callback's check has.
-            if page.pfn.raw > vm.pfnMask, page.pfn.isError { return FaultResult(answer: page.pfn) }
+            if !page.isPage, page.pfn.isError { return FaultResult(answer: page.pfn) }
             // Linux looks for invalidations here as well, to spare mmu_lock a reader; here that disturbs nobody.
             return vm.lock.read { hold in
                 // What the host said may be over: a notifier ran, or runs, for this page.
                 if vm.isStale(access.gfn, sequence, hold) { return .retry }
-                let result = fillAtOnce(access.gfn, page, prefetch: prefetch, seen: seen, hold)
+                let result = page.isPage && !prefetch ? fillAtOnce(access.gfn, page, seen: seen, hold) : .invalid
                 if result != .invalid { return result }
                 return Fault(vcpu: self, access, page, prefetch: prefetch, seen: seen).handleAtLength(hold)
             } ?? .refused
