@@ -81,7 +81,10 @@ extension Fault {
     package func handle(_ hold: borrowing HeldForRead) -> FaultResult {
         guard !prefetch, pfn.isPage else { return handleAtLength(hold) }
         let page = HostPage(pfn: pfn, writable: hostWritable, level: hostLevel)
-        let result = vcpu.fillAtOnce(gfn, page, seen: seenSlot, hold)
+        let result = insideRCU { rcu in
+            let slot = vcpu.vm.slot(holding: gfn, for: vcpu, seen: seenSlot, rcu)
+            return slot.map { vcpu.fillAtOnce(gfn, page, in: $0, hold, rcu) } ?? .invalid
+        }
         return result == .invalid ? handleAtLength(hold) : result
     }
 
@@ -128,13 +131,12 @@ extension VCPU {
     /// ordinary one, the table stands, and in it nothing or the same page.  .invalid: nothing was done.
     /// Of a page, which the guest asked for.  It comes in words: as a struct the fault would be written to memory first.
     @inline(__always)
-    func fillAtOnce(_ gfn: GFN, _ page: HostPage, seen: SeenSlot, _ hold: borrowing HeldForRead) -> FaultResult {
-        guard !vm.tracesAny else { return .invalid }
-        return insideRCU { rcu in
-            guard let slot = vm.slot(holding: gfn, for: self, seen: seen, rcu), slot.isOrdinary else { return .invalid }
-            guard page.level == .page4K else { return fillHuge(gfn, page, slot, hold, rcu) }
-            return fill(gfn, page.pfn, page.writable, at: .page4K, hold, rcu)
-        }
+    func fillAtOnce(
+        _ gfn: GFN, _ page: HostPage, in slot: SlotPointer, _ hold: borrowing HeldForRead, _ rcu: borrowing InsideRCU
+    ) -> FaultResult {
+        guard !vm.tracesAny, slot.isOrdinary else { return .invalid }
+        guard page.level == .page4K else { return fillHuge(gfn, page, slot, hold, rcu) }
+        return fill(gfn, page.pfn, page.writable, at: .page4K, hold, rcu)
     }
 
     @inline(never)

@@ -78,7 +78,9 @@ extension VCPU {
             return vm.lock.read { hold in
                 // What the host said may be over: a notifier ran, or runs, for this page.
                 if vm.isStale(access.gfn, sequence, hold) { return .retry }
-                let result = page.isPage && !prefetch ? fillAtOnce(access.gfn, page, seen: seen, hold) : .invalid
+                // As in Linux the slot is the one that was seen: who changes it waits for us, and then looks here.
+                let result = page.isPage && !prefetch
+                    ? insideRCU { rcu in fillAtOnce(access.gfn, page, in: slot, hold, rcu) } : .invalid
                 if result != .invalid { return result }
                 return Fault(vcpu: self, access, page, prefetch: prefetch, seen: seen).handleAtLength(hold)
             } ?? .refused

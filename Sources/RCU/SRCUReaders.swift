@@ -167,7 +167,8 @@ extension SRCUDomain {
     /// 0 or 1, for endOwn(), or a negative errno with a warning.
     @inline(__always)
     func beginOwn() -> Int32 {
-        guard isAlive, isSetUp, hasNotes, cp_self().pointee.srcu_joined != 0, ReaderNotes.isMember,
+        // The memory is a VM's, and no copy: that it is set up says that it is alive.
+        guard isSetUp, hasNotes, ReaderNotes.isMemberOfSRCU,
               ReaderNotes.srcu.pointee.load(ordering: .relaxed) == 0 else { return beginOwnSlow() }
         // Acquire: as in comeIn.
         let which = UInt32(truncatingIfNeeded: index.pointee.load(ordering: .acquiring) & 1)
@@ -244,7 +245,7 @@ extension SRCUDomain {
     @inline(never)
     private func joinThread() {
         Threads.joinIfNew()  // its exit handler looks at the table of holds
-        ReaderNotes.join()
+        ReaderNotes.joinSRCU()
         cp_self().pointee.srcu_joined = 1
     }
 

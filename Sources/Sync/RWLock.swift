@@ -68,7 +68,7 @@ package struct RWLock {
     @inline(__always)
     private func enterByNote() -> Bool {
         guard RWLockWord.isOpen(word.state.pointee.load(ordering: .relaxed)), ReaderNotes.isMember,
-              LockHolds.isEmpty, LockOrder.mutexes.raw == 0 else { return false }
+              LockHolds.isFree else { return false }
         return makeNote()
     }
 

@@ -15,9 +15,12 @@ import Synchronization
 package enum ReaderNotes {
     typealias Notes = UnsafeMutablePointer<cp_reader_notes>
 
+    // Membership.
     static var notYet: UInt16 { 0 }
-    static var member: UInt16 { 1 }
-    static var never: UInt16 { 2 }
+    private static var member: UInt16 { 1 }
+    /// Its exit sees to sections of SRCU, too.
+    private static var ofSRCU: UInt16 { 2 }
+    static var never: UInt16 { 4 }
 
     /// The calling thread's.
     @inline(__always)
@@ -25,7 +28,16 @@ package enum ReaderNotes {
 
     /// May the calling thread make notes?
     @inline(__always)
-    package static var isMember: Bool { own.pointee.membership == member }
+    package static var isMember: Bool { own.pointee.membership & member != 0 }
+
+    /// And of sections of SRCU?
+    @inline(__always)
+    package static var isMemberOfSRCU: Bool { own.pointee.membership == member | ofSRCU }
+
+    /// The calling thread's exit sees to its sections from here on.
+    package static func joinSRCU() {
+        if join() { own.pointee.membership |= ofSRCU }
+    }
 
     static var mutex: RankedMutex { RankedMutex(cp_reader_list_mutex(), .notes) }
 
