@@ -13,8 +13,6 @@ enum ReaderBias {
     /// Steps, without a writer between, before the bias comes: 2048 reads, about 30 us of
     /// counting.
     private static var steps: UInt8 { 128 }
-    /// Of those, what is left after a writer who alone makes notes: he takes the bias away without a membarrier.
-    private static var stepsBesideNobody: UInt8 { 1 }
 
     /// The calling thread has just counted itself in.
     @inline(__always)
@@ -55,7 +53,8 @@ enum ReaderBias {
     /// A writer leaves.  Relaxed: a hint.
     @inline(__always)
     static func writerLeaves(_ word: RWLockWord) {
-        let taken = ReaderNotes.isAlone ? steps &- stepsBesideNobody : 0
+        // Who alone makes notes takes the bias away without a membarrier: it may come back at the next step.
+        let taken = ReaderNotes.isAlone ? steps : 0
         shared(cp_lock_calm(word.lock)).pointee.store(taken, ordering: .relaxed)
     }
 }
