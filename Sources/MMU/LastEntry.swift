@@ -36,16 +36,29 @@ extension Table {
         return last.level == .page4K ? SPTERow(from: last.slot, count: count, named: named) : nil
     }
 
+    /// From a root of four levels, as nearly all are, in so many steps: then each one's shift and level are constants.
     @inline(__always)
     private func descend(
         to gfn: GFN, _ rcu: borrowing InsideRCU, _ visit: (borrowing Descent) -> Void
     ) -> LastEntry {
         var way = Descent(from: self, to: gfn, rcu)
         visit(way)
-        while way.isAtTable && way.atLevel > .page4K {
-            way.enterTable(rcu)
-            visit(way)
+        if way.atLevel == .page512G {
+            _ = way.enter(rcu, visit) && way.enter(rcu, visit) && way.enter(rcu, visit)
+        } else {
+            while way.enter(rcu, visit) {}
         }
         return LastEntry(way)
+    }
+}
+
+extension Descent {
+    /// Into the table that the entry names, if it does.
+    @inline(__always)
+    fileprivate mutating func enter(_ rcu: borrowing InsideRCU, _ visit: (borrowing Descent) -> Void) -> Bool {
+        guard isAtTable && atLevel > .page4K else { return false }
+        enterTable(rcu)
+        visit(self)
+        return true
     }
 }
