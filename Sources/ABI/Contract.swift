@@ -252,13 +252,20 @@ extension ContractFor where Proof: ~Copyable {
 
     /// One warning about something that the caller passed; the text names it.
     @inline(never)
-    func refuse(_ text: StaticString, _ kvm: KVMPointer? = nil, _ value0: UInt64 = 0, _ value1: UInt64 = 0) {
+    func refuse(_ text: StaticString, _ kvm: KVMPointer?, _ value0: UInt64 = 0, _ value1: UInt64 = 0) {
         if let kvm {
             VM(kvm).warn(.argument, function, text, value0, value1)
         } else {
             warn(.argument, function, text, value0, value1)
         }
     }
+
+    /// The same where there is no value to be told: short, for those who call it.
+    @inline(never)
+    func refuse(_ text: StaticString, in kvm: KVMPointer?) { refuse(text, kvm, 0, 0) }
+
+    @inline(__always)
+    func refuse(_ text: StaticString) { refuse(text, in: nil) }
 }
 
 extension VM {
