@@ -50,10 +50,12 @@ struct ArenaBlock: Equatable {
     func fill() {
         links.pointee.freeCount = 0
         links.pointee.firstFree = nil
-        let first = TableArena.headerPages, end = isFirst ? first + Self.firstBlockPages : TableArena.pagesPerBlock
-        for page in (first..<end).reversed() {
-            let table = Table((start + Int(page * TableHeader.stride)).assumingMemoryBound(to: TableHeader.self))
-            table.header.pointee.spt = (start + Int(page * 4096)).assumingMemoryBound(to: UInt64.self)
+        let first = TableArena.headerPages
+        var page = isFirst ? first &+ Self.firstBlockPages : TableArena.pagesPerBlock
+        while page > first {
+            page &-= 1
+            let table = Table((start + Int(bitPattern: page &* TableHeader.stride)).assumingMemoryBound(to: TableHeader.self))
+            table.header.pointee.spt = (start + Int(bitPattern: page &* 4096)).assumingMemoryBound(to: UInt64.self)
             give(table)
         }
     }
