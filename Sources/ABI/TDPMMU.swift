@@ -168,8 +168,12 @@ public func kvm_tdp_mmu_get_walk(
 ) -> Int32 {
     let contract = Contract.kvm_tdp_mmu_get_walk
     guard let vcpu = contract.vcpu(vcpu), let entry = contract.enter(vcpu.vm) else { return .invalid }
-    guard let sptes, let root_level else {
-        entry.refuse("sptes or root_level is NULL")
+    guard let sptes else {
+        entry.refuse("sptes is NULL")
+        return .invalid
+    }
+    guard let root_level else {
+        entry.refuse("root_level is NULL")
         return .invalid
     }
     guard entry.isAddress(addr, "addr is beyond MAXPHYADDR (addr)") else { return .invalid }
@@ -177,8 +181,9 @@ public func kvm_tdp_mmu_get_walk(
         entry.refuse("the vCPU has no root")
         return .invalid
     }
-    root_level.pointee = root.level.raw
-    return root.walk(to: GFN(addr >> 12), sptes, entry.proof).raw
+    let levels = root.walk(to: GFN(addr >> 12), sptes, entry.proof)
+    root_level.pointee = levels.first.raw
+    return levels.last.raw
 }
 
 @c @implementation

@@ -10,6 +10,8 @@ package struct Level: Equatable, Comparable {
     package static let page4K = Level(1)
     package static let page2M = Level(2)
     package static let page1G = Level(3)
+    /// Only tables stand in its entries.
+    package static let page512G = Level(4)
     /// No leaf stands above this level.
     package static let maxHuge = Level(3)
 

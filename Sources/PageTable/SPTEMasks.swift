@@ -239,6 +239,11 @@ package struct SPTEMasks {
             : spte.isWritable && spte.raw & dirty == 0
     }
 
+    /// All bits that hasVolatileBits() looks at.
+    package var volatilityBits: UInt64 {
+        SPTE.mmuPresent | SPTE.writable | mmuWritable | accessed | dirty | SPTE.adTypeMask | accessTrack
+    }
+
     /// Does `new` lack a right, or the Dirty bit, of `old`?
     @inline(__always) package func loses(_ old: SPTE, _ new: SPTE) -> Bool {
         let lost = old.raw & ~new.raw, gained = new.raw & ~old.raw
