@@ -221,6 +221,31 @@ static void page_is_used_again(void **state)
     world_free(w);
 }
 
+/* The same of the page of the table above. */
+static void page_above_is_used_again(void **state)
+{
+    struct world *w = world_with_memory();
+    struct kvm_vcpu *other = tdpmmu_create_vcpu(w->kvm, 1);
+
+    (void)state;
+    assert_int_equal(kvm_mmu_load(other), 0);
+    for (int i = 0; i < 50; i++) {
+        assert_maps(w, 1024);
+        assert_maps(w, 512);
+        assert_maps(w, 1025); /* through the table that is remembered as the one above */
+        zap_everything(w);
+        rcu_barrier();
+        for (gfn_t gfn = GIB_PAGES + 513; gfn < 21 * GIB_PAGES; gfn += GIB_PAGES)
+            fault_on(w, other, gfn, PFERR_WRITE_MASK, true, 1, pfn_for(gfn), false);
+        assert_maps(w, 514);
+        for (gfn_t gfn = GIB_PAGES + 514; gfn < 21 * GIB_PAGES; gfn += GIB_PAGES)
+            assert_false(mapped(w->vcpu, gfn));
+        zap_everything(w);
+    }
+    tdpmmu_destroy_vcpu(other);
+    world_free(w);
+}
+
 /* The same gfn in another address space is another table's, and another slot's. */
 static void address_space_changes(void **state)
 {
@@ -438,6 +463,7 @@ int main(void)
         cmocka_unit_test(table_above_goes),
         cmocka_unit_test(root_becomes_invalid),
         cmocka_unit_test(page_is_used_again),
+        cmocka_unit_test(page_above_is_used_again),
         cmocka_unit_test(address_space_changes),
         cmocka_unit_test(slot_changes),
         cmocka_unit_test(next_slot),
