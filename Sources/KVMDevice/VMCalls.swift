@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What a VM is asked: vCPUs, slots, dirty logs, capabilities, statistics.
+import CKVMDevice
+
+// vCPUs --------------------------------------------------------------------------------
+
+/// A vCPU as it is after a reset.
+private func reset(_ vcpu: VCPU) {
+    vcpu.pointee.sregs.cr0 = 0x6000_0010
+    vcpu.pointee.cr0 = vcpu.pointee.sregs.cr0
+    vcpu.pointee.sregs.apic_base = vcpu.pointee.id == 0 ? 0xfee0_0900 : 0xfee0_0800
+    vcpu.pointee.sregs.cs.selector = 0xf000
+    vcpu.pointee.sregs.cs.base = 0xffff_0000
+    vcpu.pointee.sregs.cs.limit = 0xffff
+    vcpu.pointee.sregs.idt.limit = 0xffff
+    vcpu.pointee.sregs.gdt.limit = 0xffff
+    vcpu.pointee.regs.rip = 0xfff0
+    vcpu.pointee.regs.rflags = 2
+    vcpu.pointee.regs_changed = true
+    vcpu.pointee.sregs_changed = true
+}
+
+private func makeVCPU(_ vm: VM, id: UInt32) -> (vcpu: VCPU?, error: Int32) {
+    guard let memory = ckd_zalloc(MemoryLayout<ckd_vcpu>.size) else { return (nil, -ENOMEM) }
+    let vcpu = memory.assumingMemoryBound(to: ckd_vcpu.self)
+    guard let made = tdpmmu_create_vcpu(vm.pointee.kvm, Int32(id)) else {
+        let error = ckd_errno()
+        ckd_free(vcpu)
+        return (nil, -error)
+    }
+    vcpu.pointee.object = ckd_object(kind: CKD_VCPU.rawValue, refs: 1)
+    vcpu.pointee.id = id
+    vcpu.pointee.vm = vm
+    vcpu.pointee.kvm_vcpu = made
+    ckd_lock_init(&vcpu.pointee.lock)
+    ckd_bell_init(&vcpu.pointee.bell)
+    if ckd_options().pointee.no_cache == 0, let cached = ckd_zalloc(CKD_CACHED * MemoryLayout<ckd_cached>.stride) {
+        vcpu.pointee.cached = cached.assumingMemoryBound(to: ckd_cached.self)
+        vcpu.forgetCached()
+    }
+    reset(vcpu)
+    return (vcpu, 0)
+}
+
+/// Gives the vCPU its file, which kvm_run is in.  Returns the descriptor, or a negative errno.
+private func openVCPU(_ vcpu: VCPU) -> Int32 {
+    let bytes = CKD_VCPU_PAGES * 4096
+    // Room for the ring's pages: mmap() of a file ends with it.
+    let fd = ckd_fd_make("kvm-vcpu", bytes, true, vcpu.object)
+    guard fd >= 0 else { return fd }
+    vcpu.pointee.memory = ckd_duplicate(fd)
+    guard let run = ckd_map_shared(fd, bytes) else { return -ENOMEM }
+    vcpu.pointee.run = run.assumingMemoryBound(to: kvm_run.self)
+    return fd
+}
+
+@c @implementation
+public func ckd_create_vcpu(
+    _ object: UnsafeMutablePointer<ckd_object>!, _: UnsafeMutableRawPointer!, _ argument: UInt64
+) -> Int32 {
+    let vm = object!.vm
+    guard argument < 4096 else { return -EINVAL }
+    ckd_take(&vm.pointee.lock)
+    defer { ckd_drop(&vm.pointee.lock) }
+    let count = vm.pointee.vcpus
+    guard count < CKD_VCPUS else { return -EINVAL }
+    let (made, error) = makeVCPU(vm, id: UInt32(argument))
+    guard let made else { return error }
+    ckd_hold(vm.object)
+    let fd = openVCPU(made)
+    guard fd >= 0 else {
+        tdpmmu_destroy_vcpu(made.pointee.kvm_vcpu)
+        ckd_free(made.pointee.cached)
+        ckd_free(made)
+        ckd_put(vm.object)
+        return fd
+    }
+    ckd_vcpus(vm)[Int(count)] = made
+    ckd_store(&vm.pointee.vcpus, count + 1)
+    return fd
+}
+
+// Slots -----------------------------------------------------------------------------------
+
+/// What changes of the program's memory are looked for in.  Told before a slot is there, and until it is gone.
+private func note(_ vm: VM, _ region: kvm_userspace_memory_region) -> Int? {
+    let id = Int(region.slot & 0xffff), space = Int(region.slot >> 16)
+    guard id < Int(KVM_USER_MEM_SLOTS), space < Int(KVM_ADDRESS_SPACE_NUM) else { return nil }
+    return space * Int(KVM_USER_MEM_SLOTS) + id
+}
+
+private func setRegion(_ vm: VM, _ region: kvm_userspace_memory_region) -> Int32 {
+    var region = region
+    let index = note(vm, region)
+    let before = index.map { vm.pointee.slot[$0] }
+    ckd_take(&vm.pointee.lock)
+    if let index, region.memory_size != 0 {
+        vm.pointee.slot[index] = ckd_slot(hva: region.userspace_addr, size: region.memory_size)
+        vm.pointee.slots = max(vm.pointee.slots, UInt32(index + 1))
+    }
+    ckd_drop(&vm.pointee.lock)
+    let result = kvm_set_memory_region(vm.pointee.kvm, &region)
+    if let index, let before, result != 0 || region.memory_size == 0 {
+        ckd_take(&vm.pointee.lock)
+        vm.pointee.slot[index] = result != 0 ? before : ckd_slot()
+        ckd_drop(&vm.pointee.lock)
+    }
+    return result
+}
+
+@c @implementation
+public func ckd_set_region(
+    _ object: UnsafeMutablePointer<ckd_object>!, _ structure: UnsafeMutableRawPointer!, _: UInt64
+) -> Int32 {
+    setRegion(object!.vm, structure.of(kvm_userspace_memory_region.self).pointee)
+}
+
+@c @implementation
+public func ckd_set_region2(
+    _ object: UnsafeMutablePointer<ckd_object>!, _ structure: UnsafeMutableRawPointer!, _: UInt64
+) -> Int32 {
+    let given = structure.of(kvm_userspace_memory_region2.self).pointee
+    // guest_memfd is not here.
+    guard given.flags & ~3 == 0 else { return -EINVAL }
+    return setRegion(object!.vm, kvm_userspace_memory_region(
+        slot: given.slot, flags: given.flags, guest_phys_addr: given.guest_phys_addr, memory_size: given.memory_size,
+        userspace_addr: given.userspace_addr))
+}
+
+// Dirty logs ---------------------------------------------------------------------------------
+
+/// Is the program's bitmap for so many pages there?
+private func hasBitmap(_ address: UnsafeMutableRawPointer?, pages: UInt64, written: Bool) -> Bool {
+    guard pages != 0 else { return true }
+    return ckd_populate(UInt64(UInt(bitPattern: address)), Int((pages + 63) / 64 * 8), written) == 0
+}
+
+@c @implementation
+public func ckd_get_dirty_log(
+    _ object: UnsafeMutablePointer<ckd_object>!, _ structure: UnsafeMutableRawPointer!, _: UInt64
+) -> Int32 {
+    let vm = object!.vm
+    let log = structure.of(kvm_dirty_log.self)
+    rcu_read_lock()
+    let slot = tdpmmu_id_to_memslot(vm.pointee.kvm, Int32(log.pointee.slot >> 16), Int32(log.pointee.slot & 0xffff))
+    let pages = slot?.pointee.npages ?? 0
+    rcu_read_unlock()
+    guard hasBitmap(log.pointee.dirty_bitmap, pages: pages, written: true) else { return -EFAULT }
+    return kvm_vm_ioctl_get_dirty_log(vm.pointee.kvm, log)
+}
+
+@c @implementation
+public func ckd_clear_dirty_log(
+    _ object: UnsafeMutablePointer<ckd_object>!, _ structure: UnsafeMutableRawPointer!, _: UInt64
+) -> Int32 {
+    let log = structure.of(kvm_clear_dirty_log.self)
+    guard hasBitmap(log.pointee.dirty_bitmap, pages: UInt64(log.pointee.num_pages), written: false)
+    else { return -EFAULT }
+    return kvm_vm_ioctl_clear_dirty_log(object!.vm.pointee.kvm, log)
+}
+
+@c @implementation
+public func ckd_reset_dirty_rings(
+    _ object: UnsafeMutablePointer<ckd_object>!, _: UnsafeMutableRawPointer!, _ argument: UInt64
+) -> Int32 {
+    kvm_vm_ioctl_reset_dirty_pages(object!.vm.pointee.kvm)
+}
+
+@c @implementation
+public func ckd_map_ring(
+    _ vcpu: UnsafeMutablePointer<ckd_vcpu>!, _ bytes: UInt64, _ protection: Int32, _ flags: Int32
+) -> Int64 {
+    let vcpu: VCPU = vcpu
+    var entries: UInt32 = 0
+    guard let ring = tdpmmu_vcpu_dirty_ring(vcpu.pointee.kvm_vcpu, &entries), bytes == UInt64(vcpu.vm.pointee.ring_bytes),
+          protection & PROT_EXEC == 0, flags & MAP_PRIVATE == 0 else { return -Int64(EINVAL) }
+    ckd_hold(vcpu.vm.object)
+    return Int64(Int(bitPattern: ring))
+}
+
+@c @implementation
+public func ckd_unmap_ring(_ address: UInt64) -> Bool {
+    ckd_vms_lock()
+    var found: VM?
+    var vm = ckd_vms_next(nil)
+    while let each = vm, found == nil {
+        if each.pointee.ring_bytes != 0 {
+            for case let vcpu? in each.vcpus
+            where UInt64(UInt(bitPattern: tdpmmu_vcpu_dirty_ring(vcpu.pointee.kvm_vcpu, nil))) == address {
+                found = each
+            }
+        }
+        vm = ckd_vms_next(each)
+    }
+    ckd_vms_unlock()
+    guard let found else { return false }
+    ckd_put(found.object)
+    return true
+}
+
+// Capabilities -------------------------------------------------------------------------------
+
+@c @implementation
+public func ckd_enable_cap(
+    _ object: UnsafeMutablePointer<ckd_object>!, _ structure: UnsafeMutableRawPointer!, _: UInt64
+) -> Int32 {
+    let vm = object!.vm
+    let wanted = structure.of(kvm_enable_cap.self)
+    if Int32(wanted.pointee.cap) == KVM_CAP_VM_DISABLE_NX_HUGE_PAGES {
+        guard wanted.pointee.args.0 == 0, wanted.pointee.flags == 0, ckd_load(&vm.pointee.vcpus) == 0 else { return -EINVAL }
+        guard ckd_may_reboot() else { return -EPERM }
+        return tdpmmu_set_nx_huge_pages(vm.pointee.kvm, false)
+    }
+    let result = kvm_vm_ioctl_enable_cap(vm.pointee.kvm, wanted)
+    let cap = Int32(wanted.pointee.cap)
+    if result == 0, cap == KVM_CAP_DIRTY_LOG_RING || cap == KVM_CAP_DIRTY_LOG_RING_ACQ_REL {
+        vm.pointee.ring_bytes = UInt32(wanted.pointee.args.0)
+    }
+    return result
+}
+
+// What needs nothing done, or is faked -----------------------------------------------------------
+
+@c @implementation
+public func ckd_get_tsc_khz(
+    _: UnsafeMutablePointer<ckd_object>!, _: UnsafeMutableRawPointer!, _: UInt64
+) -> Int32 {
+    Int32(ckd_tsc_khz())
+}
+
+@c @implementation
+public func ckd_create_irqchip(
+    _ object: UnsafeMutablePointer<ckd_object>!, _: UnsafeMutableRawPointer!, _: UInt64
+) -> Int32 {
+    guard ckd_load(&object!.vm.pointee.vcpus) == 0 else { return -EINVAL }
+    ckd_say_faked("KVM_CREATE_IRQCHIP: there is no interrupt controller")
+    return 0
+}
+
+/// A CPU that can run a guest in real mode uses neither of these.
+@c @implementation
+public func ckd_set_tss_addr(
+    _: UnsafeMutablePointer<ckd_object>!, _: UnsafeMutableRawPointer!, _ argument: UInt64
+) -> Int32 {
+    argument > UInt64(UInt32.max) - 3 * 4096 ? -EINVAL : 0
+}
+
+@c @implementation
+public func ckd_set_identity_map_addr(
+    _ object: UnsafeMutablePointer<ckd_object>!, _: UnsafeMutableRawPointer!, _: UInt64
+) -> Int32 {
+    ckd_load(&object!.vm.pointee.vcpus) == 0 ? 0 : -EINVAL
+}
+
+/// A limit of shadow pages, of which a TDP MMU has none.
+@c @implementation
+public func ckd_set_nr_mmu_pages(
+    _: UnsafeMutablePointer<ckd_object>!, _: UnsafeMutableRawPointer!, _ argument: UInt64
+) -> Int32 {
+    argument < 64 ? -EINVAL : 0 // KVM_MIN_ALLOC_MMU_PAGES
+}

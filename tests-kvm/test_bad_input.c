@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What programs do wrong, and what happens to them: as in a kernel, or a clear error; nothing hangs.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "guest.h"
+
+#define assert_refused(call, error)         \
+    do {                                    \
+        errno = 0;                          \
+        assert_int_equal(call, -1);         \
+        assert_int_equal(errno, error);     \
+    } while (0)
+
+static void unknown_ioctls(void **state)
+{
+    (void)state;
+    struct guest guest;
+    char nothing[4096] = {0};
+    make_guest(&guest, 0);
+    assert_refused(ioctl(guest.kvm, KVM_RUN, 0), ENOTTY);
+    assert_refused(ioctl(guest.kvm, KVM_CREATE_VCPU, 0), ENOTTY);
+    assert_refused(ioctl(guest.kvm, _IO(KVMIO, 0xff), 0), ENOTTY);
+    assert_refused(ioctl(guest.vm, KVM_CREATE_VM, 0), ENOTTY);
+    assert_refused(ioctl(guest.vm, KVM_IRQ_LINE, nothing), ENOTTY);
+    assert_refused(ioctl(guest.vm, KVM_CREATE_DEVICE, nothing), ENOTTY);
+    assert_refused(ioctl(guest.vcpu, KVM_GET_LAPIC, nothing), ENOTTY);
+    assert_refused(ioctl(guest.vcpu, KVM_GET_XSAVE, nothing), ENOTTY);
+    assert_refused(ioctl(guest.vcpu, KVM_SET_USER_MEMORY_REGION, nothing), ENOTTY);
+    // What is not there is not promised, either.
+    assert_int_equal(ioctl(guest.kvm, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE), 0);
+    assert_int_equal(ioctl(guest.kvm, KVM_CHECK_EXTENSION, KVM_CAP_NESTED_STATE), 0);
+    assert_int_equal(ioctl(guest.vm, KVM_CHECK_EXTENSION, 1 << 30), 0);
+    end_guest(&guest);
+}
+
+static void bad_arguments(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    assert_refused(ioctl(guest.kvm, KVM_GET_API_VERSION, 1), EINVAL);
+    assert_refused(ioctl(guest.kvm, KVM_CREATE_VM, 77), EINVAL);
+    assert_refused(ioctl(guest.vm, KVM_CREATE_VCPU, 0), EEXIST);
+    assert_refused(ioctl(guest.vm, KVM_CREATE_VCPU, 4096), EINVAL);
+    assert_refused(ioctl(guest.vm, KVM_CREATE_VCPU, -1), EINVAL);
+    assert_refused(ioctl(guest.vcpu, KVM_RUN, 1), EINVAL);
+    assert_refused(ioctl(guest.vm, KVM_SET_NR_MMU_PAGES, 1), EINVAL);
+    end_guest(&guest);
+}
+
+static void bad_pointers(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, KVM_MEM_LOG_DIRTY_PAGES);
+    void *const nowhere[] = {NULL, (void *)8, (void *)(1ul << 46), (void *)~0ul};
+    for (size_t i = 0; i < sizeof nowhere / sizeof nowhere[0]; i++) {
+        assert_refused(ioctl(guest.vcpu, KVM_GET_REGS, nowhere[i]), EFAULT);
+        assert_refused(ioctl(guest.vcpu, KVM_SET_SREGS, nowhere[i]), EFAULT);
+        assert_refused(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, nowhere[i]), EFAULT);
+        assert_refused(ioctl(guest.kvm, KVM_GET_SUPPORTED_CPUID, nowhere[i]), EFAULT);
+        struct kvm_dirty_log log = {.dirty_bitmap = nowhere[i]};
+        assert_refused(ioctl(guest.vm, KVM_GET_DIRTY_LOG, &log), EFAULT);
+    }
+    end_guest(&guest);
+}
+
+static void wrong_structs(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    struct kvm_userspace_memory_region region = region_of(&guest, 0);
+    region.guest_phys_addr = MEMORY;
+    region.slot = 1;
+    region.memory_size = 4095;
+    assert_refused(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, &region), EINVAL);
+    region.memory_size = 4096;
+    region.flags = 1u << 30;
+    assert_refused(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, &region), EINVAL);
+    region.flags = 0;
+    region.guest_phys_addr = 0;
+    assert_refused(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, &region), EEXIST);
+    region.slot = 40000;
+    assert_refused(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, &region), EINVAL);
+    region.slot = 5u << 16;
+    assert_refused(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, &region), EINVAL);
+
+    struct kvm_sregs sregs;
+    assert_int_equal(ioctl(guest.vcpu, KVM_GET_SREGS, &sregs), 0);
+    sregs.efer = 0x400; // active without being enabled
+    assert_refused(ioctl(guest.vcpu, KVM_SET_SREGS, &sregs), EINVAL);
+    sregs.efer = 0;
+    sregs.cr0 = 1ull << 40;
+    assert_refused(ioctl(guest.vcpu, KVM_SET_SREGS, &sregs), EINVAL);
+
+    struct kvm_cpuid2 cpuid = {.nent = 1u << 20};
+    assert_refused(ioctl(guest.vcpu, KVM_SET_CPUID2, &cpuid), E2BIG);
+    cpuid.nent = 0;
+    assert_refused(ioctl(guest.kvm, KVM_GET_SUPPORTED_CPUID, &cpuid), E2BIG);
+    struct kvm_enable_cap cap = {.cap = 9999};
+    assert_refused(ioctl(guest.vm, KVM_ENABLE_CAP, &cap), EINVAL);
+    struct kvm_mp_state mp_state = {77};
+    assert_refused(ioctl(guest.vcpu, KVM_SET_MP_STATE, &mp_state), EINVAL);
+    uint32_t mask[3] = {4, 0, 0};
+    assert_refused(ioctl(guest.vcpu, KVM_SET_SIGNAL_MASK, mask), EINVAL);
+    struct kvm_dirty_log log = {.slot = 0, .dirty_bitmap = guest.memory};
+    assert_refused(ioctl(guest.vm, KVM_GET_DIRTY_LOG, &log), ENOENT);
+    assert_refused(ioctl(guest.vm, KVM_RESET_DIRTY_RINGS, 0), EINVAL);
+    assert_true(mmap(NULL, 4096, PROT_READ, MAP_SHARED, guest.vcpu, 64 * 4096) == MAP_FAILED);
+    end_guest(&guest);
+}
+
+static void closed_in_the_middle(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE_REAL(&guest, HLT, HLT);
+    close(guest.kvm);
+    close(guest.vm); // its vCPU keeps it
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_HLT);
+    int other = dup(guest.vcpu);
+    close(guest.vcpu);
+    assert_int_equal(ioctl(other, KVM_RUN, 0), 0);
+    close(other);
+    assert_refused(ioctl(other, KVM_RUN, 0), EBADF);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_HLT); // the mapping outlives it
+    munmap(guest.run, guest.run_bytes);
+    munmap(guest.memory, MEMORY);
+}
+
+static int status_of(pid_t child)
+{
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+// Runs in the child: no assertion of the parent's test may be made there.
+static int runs_a_guest(void)
+{
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE_REAL(&guest, HLT);
+    int result = ioctl(guest.vcpu, KVM_RUN, 0) == 0 && guest.run->exit_reason == KVM_EXIT_HLT;
+    end_guest(&guest);
+    return result;
+}
+
+static void forked(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE_REAL(&guest, HLT, HLT);
+    pid_t child = fork();
+    if (child == 0) {
+        struct kvm_regs regs;
+        errno = 0;
+        if (ioctl(guest.vcpu, KVM_GET_REGS, &regs) != -1 || errno != EIO)
+            _exit(1);
+        if (ioctl(guest.vm, KVM_CREATE_VCPU, 7) != -1 || errno != EIO)
+            _exit(2);
+        close(guest.vcpu);
+        close(guest.vm);
+        _exit(runs_a_guest() ? 0 : 3);
+    }
+    assert_int_equal(status_of(child), 0);
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_HLT);
+    end_guest(&guest);
+}
+
+static const char *program;
+
+static void executed(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    assert_true(fcntl(guest.vm, F_GETFD) & FD_CLOEXEC);
+    assert_true(fcntl(guest.vcpu, F_GETFD) & FD_CLOEXEC);
+    pid_t child = fork();
+    if (child == 0) {
+        char number[12];
+        snprintf(number, sizeof number, "%d", guest.vcpu);
+        execl(program, program, "executed", number, (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(status_of(child), 0);
+    end_guest(&guest);
+}
+
+static int after_exec(const char *number)
+{
+    errno = 0;
+    if (ioctl(atoi(number), KVM_RUN, 0) != -1 || errno != EBADF)
+        return 1;
+    return runs_a_guest() ? 0 : 2;
+}
+
+// ---- threads and signals -----------------------------------------------------------------
+
+static void nothing(int number) { (void)number; }
+static void leave_thread(int number)
+{
+    (void)number;
+    pthread_exit(NULL);
+}
+
+static void handle(int number, void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler};
+    assert_int_equal(sigaction(number, &action, NULL), 0);
+    struct sigaction found;
+    assert_int_equal(sigaction(number, NULL, &found), 0);
+    assert_true(found.sa_handler == handler); // ours is not to be seen
+}
+
+struct runner {
+    struct guest *guest;
+    pthread_t thread;
+    int result, error;
+    volatile int done;
+};
+
+static void *run_guest(void *argument)
+{
+    struct runner *runner = argument;
+    runner->result = ioctl(runner->guest->vcpu, KVM_RUN, 0);
+    runner->error = errno;
+    __atomic_store_n(&runner->done, 1, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+// The guest counts in its memory, so that it is known to run.
+#define COUNT_FOREVER 0x48, 0xff, 0x07, 0xeb, 0xfb /* again: inc qword [rdi]; jmp again */
+
+static void wait_until_it_counts(struct guest *guest)
+{
+    volatile uint64_t *count = (uint64_t *)(guest->memory + DATA);
+    while (__atomic_load_n(count, __ATOMIC_ACQUIRE) < 1000)
+        usleep(1000);
+}
+
+static void kicked_out_of_a_loop(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, COUNT_FOREVER);
+    handle(SIGUSR1, nothing);
+    struct runner runner = {.guest = &guest};
+    assert_int_equal(pthread_create(&runner.thread, NULL, run_guest, &runner), 0);
+    wait_until_it_counts(&guest);
+    pthread_kill(runner.thread, SIGUSR1);
+    pthread_join(runner.thread, NULL);
+    assert_int_equal(runner.result, -1);
+    assert_int_equal(runner.error, EINTR);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_INTR);
+    end_guest(&guest);
+}
+
+static void *run_with_signal_blocked(void *argument)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    run_guest(argument);
+    int number = 0;
+    struct timespec none = {0, 0};
+    number = sigtimedwait(&set, NULL, &none); // it is still there
+    return (void *)(intptr_t)number;
+}
+
+static void kicked_by_a_blocked_signal(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, COUNT_FOREVER);
+    uint32_t mask[3] = {8, 0, 0}; // in KVM_RUN nothing is blocked
+    assert_int_equal(ioctl(guest.vcpu, KVM_SET_SIGNAL_MASK, mask), 0);
+    struct runner runner = {.guest = &guest};
+    assert_int_equal(pthread_create(&runner.thread, NULL, run_with_signal_blocked, &runner), 0);
+    wait_until_it_counts(&guest);
+    pthread_kill(runner.thread, SIGUSR2);
+    void *number;
+    pthread_join(runner.thread, &number);
+    assert_int_equal(runner.result, -1);
+    assert_int_equal(runner.error, EINTR);
+    assert_int_equal((intptr_t)number, SIGUSR2);
+    end_guest(&guest);
+}
+
+static void immediate_exit(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, FOREVER);
+    guest.run->exit_reason = 1234;
+    guest.run->immediate_exit = 1;
+    assert_refused(ioctl(guest.vcpu, KVM_RUN, 0), EINTR);
+    assert_int_equal(guest.run->exit_reason, 1234);
+    end_guest(&guest);
+}
+
+static void thread_dies_inside(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, COUNT_FOREVER);
+    handle(SIGUSR1, leave_thread);
+    struct runner runner = {.guest = &guest};
+    assert_int_equal(pthread_create(&runner.thread, NULL, run_guest, &runner), 0);
+    wait_until_it_counts(&guest);
+    pthread_kill(runner.thread, SIGUSR1);
+    pthread_join(runner.thread, NULL);
+    assert_false(runner.done);
+    // Slots can be changed, which waits for vCPUs, and the vCPU runs in another thread.
+    struct kvm_userspace_memory_region region = region_of(&guest, KVM_MEM_LOG_DIRTY_PAGES);
+    assert_int_equal(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, &region), 0);
+    GIVE(&guest, HLT);
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_HLT);
+    end_guest(&guest);
+}
+
+// ---- guests -----------------------------------------------------------------------------------
+
+static void triple_fault(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, 0x0f, 0x0b); // ud2, and no IDT
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_SHUTDOWN);
+    end_guest(&guest);
+}
+
+static void no_memory_for_code(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, 0xff, 0xe6); // jmp rsi
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_INTERNAL_ERROR);
+    struct kvm_regs regs;
+    assert_int_equal(ioctl(guest.vcpu, KVM_GET_REGS, &regs), 0);
+    assert_int_equal(regs.rip, NOTHING);
+    end_guest(&guest);
+}
+
+static void memory_goes_away(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, LOAD_DATA, HLT, LOAD_DATA, HLT);
+    guest.memory[DATA] = 7;
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_HLT);
+    assert_int_equal(munmap(guest.memory + DATA, 4096), 0);
+    assert_refused(ioctl(guest.vcpu, KVM_RUN, 0), EFAULT);
+    end_guest(&guest);
+}
+
+static void memory_becomes_read_only(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, STORE_DATA, HLT, STORE_DATA, HLT, LOAD_DATA, HLT);
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.memory[DATA], 0x5a);
+    guest.memory[DATA] = 1;
+    assert_int_equal(mprotect(guest.memory + DATA, 4096, PROT_READ), 0);
+    assert_refused(ioctl(guest.vcpu, KVM_RUN, 0), EFAULT);
+    assert_int_equal(guest.memory[DATA], 1);
+    assert_int_equal(mprotect(guest.memory + DATA, 4096, PROT_READ | PROT_WRITE), 0);
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.memory[DATA], 0x5a);
+    end_guest(&guest);
+}
+
+static void not_runnable(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, HLT);
+    struct kvm_mp_state waits = {KVM_MP_STATE_UNINITIALIZED};
+    assert_int_equal(ioctl(guest.vcpu, KVM_SET_MP_STATE, &waits), 0);
+    assert_refused(ioctl(guest.vcpu, KVM_RUN, 0), EAGAIN);
+    end_guest(&guest);
+}
+
+int main(int count, char **arguments)
+{
+    program = arguments[0];
+    if (count == 3)
+        return after_exec(arguments[2]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unknown_ioctls), cmocka_unit_test(bad_arguments),
+        cmocka_unit_test(bad_pointers), cmocka_unit_test(wrong_structs),
+        cmocka_unit_test(closed_in_the_middle), cmocka_unit_test(forked),
+        cmocka_unit_test(executed), cmocka_unit_test(kicked_out_of_a_loop),
+        cmocka_unit_test(kicked_by_a_blocked_signal), cmocka_unit_test(immediate_exit),
+        cmocka_unit_test(thread_dies_inside), cmocka_unit_test(triple_fault),
+        cmocka_unit_test(no_memory_for_code), cmocka_unit_test(memory_goes_away),
+        cmocka_unit_test(memory_becomes_read_only), cmocka_unit_test(not_runnable),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
