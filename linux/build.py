@@ -87,9 +87,8 @@ def debian_tree():
     return tree
 
 
-def fetch(tree, work):
-    print("make linux: fetching Debian's %s (about 150 MB) and unpacking its KVM into build/linux-source" % PACKAGE,
-          flush=True)
+def fetch_archive(work):
+    """Debian's source package, fetched and unpacked in work: the archive that is in it."""
     otherwise = "try again with a network, or get a kernel tree and say LINUX=<it>"
     run(["apt-get", "download", PACKAGE], "cannot fetch " + PACKAGE, otherwise, NO_SOURCE, cwd=work)
     packages = [name for name in os.listdir(work) if name.endswith(".deb")]
@@ -104,12 +103,19 @@ def fetch(tree, work):
     archive = os.path.join(work, "package", "usr", "src", PACKAGE + ".tar.xz")
     if not os.path.exists(archive):
         stop("%s %s has no usr/src/%s.tar.xz; %s" % (PACKAGE, version, PACKAGE, otherwise))
+    return archive, version
+
+
+def fetch(tree, work):
+    print("make linux: fetching Debian's %s (about 150 MB) and unpacking its KVM into build/linux-source" % PACKAGE,
+          flush=True)
+    archive, version = fetch_archive(work)
     parts = ["Makefile", "arch/x86/kvm", "arch/x86/include", "include/linux", "virt/kvm", "lib/rbtree.c",
              "lib/interval_tree.c"]
     out = os.path.join(work, "tree")
     os.makedirs(out)
     run(["tar", "-C", out, "--strip-components=1", "-xJf", archive, *[PACKAGE + "/" + part for part in parts]],
-        "cannot unpack the kernel", otherwise)
+        "cannot unpack the kernel", "try again with a network, or get a kernel tree and say LINUX=<it>")
     check_tree(out)
     os.rename(out, tree)
     print("make linux: %s %s is in build/linux-source" % (PACKAGE, version), flush=True)

@@ -11,7 +11,7 @@
 
 enum { ARCH_X86 = 4, CPU_NEHALEM = 15, TLB_VIRTUAL = 1, CODE_BUFFER = 16 << 20 };
 enum { MEM_WRITE = 17, MEM_FETCH = 18 };
-enum { HOOK_INTR = 1, HOOK_INSN = 2, HOOK_BLOCK = 8, HOOK_INSN_INVALID = 1 << 14, HOOK_TLB_FILL = 1 << 17 };
+enum { HOOK_INTR = 1, HOOK_INSN = 2, HOOK_CODE = 4, HOOK_BLOCK = 8, HOOK_INSN_INVALID = 1 << 14, HOOK_TLB_FILL = 1 << 17 };
 enum { INSN_IN = 218, INSN_OUT = 500, INSN_CPUID = 113 };
 enum { FORGET_CODE = 0x4000000a, FLUSH_TLB = 0x4000000b, TLB_TYPE = 0x4400000c, CPU_MODEL = 0x44000007,
        BUFFER_SIZE = 0x4400000d };
@@ -34,6 +34,9 @@ struct table_register {
 struct ckd_engine {
     void *uc;
     int bits;
+    struct ckd_vcpu *vcpu;
+    uint64_t *watched;
+    size_t watches, room;
 };
 
 static struct {
@@ -105,8 +108,14 @@ const char *ckd_engine_missing(void)
 
 static void on_block(void *u, uint64_t address, uint32_t size, void *vcpu)
 {
+    (void)u;
+    ckd_block(vcpu, address, size);
+}
+
+static void on_watched(void *u, uint64_t address, uint32_t size, void *vcpu)
+{
     (void)u, (void)address, (void)size;
-    ckd_block(vcpu);
+    ckd_watched(vcpu);
 }
 
 static bool on_fill(void *u, uint64_t gva, int type, struct tlb_entry *entry, void *vcpu)
@@ -181,6 +190,7 @@ struct ckd_engine *ckd_engine_make(int bits, struct ckd_vcpu *vcpu)
     if (!engine)
         return NULL;
     engine->bits = bits;
+    engine->vcpu = vcpu;
     // The engine's names of modes are the number of bits over eight.
     if (uc.open(ARCH_X86, bits / 8, &engine->uc)) {
         ckd_free(engine);
@@ -204,7 +214,28 @@ void ckd_engine_free(struct ckd_engine *engine)
     if (!engine)
         return;
     uc.close(engine->uc);
+    free(engine->watched);
     ckd_free(engine);
+}
+
+bool ckd_engine_watch(struct ckd_engine *engine, uint64_t gva)
+{
+    for (size_t i = 0; i < engine->watches; i++)
+        if (engine->watched[i] == gva)
+            return false;
+    if (engine->watches == engine->room) {
+        size_t room = engine->room ? 2 * engine->room : 32;
+        uint64_t *larger = realloc(engine->watched, room * sizeof *larger);
+        if (!larger)
+            return false;
+        engine->watched = larger;
+        engine->room = room;
+    }
+    size_t hook;
+    if (uc.hook_add(engine->uc, &hook, HOOK_CODE, (void *)on_watched, engine->vcpu, gva, gva))
+        return false;
+    engine->watched[engine->watches++] = gva;
+    return true;
 }
 
 // ---- registers --------------------------------------------------------------------------

@@ -8,6 +8,7 @@ public func ckd_port(
     _ vcpu: UnsafeMutablePointer<ckd_vcpu>!, _ port: UInt32, _ size: Int32, _ isIn: Bool, _ value: UInt32
 ) {
     let vcpu: VCPU = vcpu
+    // Port I/O that the engine makes before it stops for an earlier one would be lost: PortStops.swift sees to it.
     vcpu.why = CKD_STOP_PORT
     vcpu.pointee.port = UInt16(truncatingIfNeeded: port)
     vcpu.pointee.port_size = UInt8(size)
@@ -21,8 +22,7 @@ public func ckd_mmio_read(_ vcpu: UnsafeMutablePointer<ckd_vcpu>!, _ offset: UIn
     let vcpu: VCPU = vcpu
     if vcpu.pointee.mmio_phase == 2 {
         vcpu.pointee.mmio_hits += 1
-        let shift = (UInt64(vcpu.pointee.mmio_offset) &- offset) &* 8
-        let value = vcpu.pointee.mmio_value >> (0 &- shift & 63)
+        let value = vcpu.pointee.mmio_value >> (((offset &- UInt64(vcpu.pointee.mmio_offset)) &* 8) & 63)
         return size == 8 ? value : value & ((1 << UInt64(size * 8)) - 1)
     }
     vcpu.noteMMIO(offset, size, write: false)

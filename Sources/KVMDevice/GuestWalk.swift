@@ -111,7 +111,6 @@ public func ckd_fill(
     let vcpu: VCPU = vcpu
     vcpu.pointee.fills += 1
     vcpu.why = CKD_STOP_NONE
-    vcpu.pointee.fault_gva = gva | UInt64(access) << 60
     ckd_engine_paging(vcpu.pointee.engine, &vcpu.pointee.cr0, &vcpu.pointee.cr3, &vcpu.pointee.cr4)
     if let found = vcpu.access(gva, access) {
         page.pointee = found.hva & ~4095

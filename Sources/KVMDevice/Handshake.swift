@@ -37,8 +37,13 @@ extension VCPU {
 }
 
 @c @implementation
-public func ckd_block(_ vcpu: UnsafeMutablePointer<ckd_vcpu>!) {
+public func ckd_block(_ vcpu: UnsafeMutablePointer<ckd_vcpu>!, _ gva: UInt64, _ size: UInt32) {
     let vcpu: VCPU = vcpu
+    if vcpu.readBlock(gva, size) {
+        ckd_engine_forget_code(vcpu.pointee.engine)
+        vcpu.pointee.asked = true
+        return ckd_engine_stop(vcpu.pointee.engine)
+    }
     let wanted = ckd_peek(&vcpu.pointee.flush) | ckd_peek(&vcpu.pointee.kick)
     guard wanted != 0 || vcpu.turnIsOver || vcpu.signalWaits else { return }
     vcpu.pointee.asked = true

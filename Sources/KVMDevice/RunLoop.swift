@@ -48,6 +48,7 @@ extension VCPU {
         ckd_engine_free(pointee.engine)
         pointee.mode = bits
         pointee.engine = ckd_engine_make(Int32(bits), self)
+        forgetBlocks()
         pointee.regs_changed = true
         pointee.sregs_changed = true
         return pointee.engine != nil
@@ -155,8 +156,6 @@ extension VCPU {
 
     private func internalError(_ reason: StaticString?) -> Int32 {
         if let reason { ckd_say(reason.text, pointee.fault_gpa) }
-        ckd_say("dbg access", pointee.fault_access); ckd_say("dbg rip", ckd_engine_rip(pointee.engine)); ckd_say("dbg gva", pointee.fault_gva)
-        ckd_say("dbg asked", pointee.asked ? 1 : 0);  ckd_say("dbg hits", UInt64(pointee.mmio_hits))
         let run = pointee.run!
         run.pointee.exit_reason = UInt32(KVM_EXIT_INTERNAL_ERROR)
         run.pointee.internal.suberror = UInt32(KVM_INTERNAL_ERROR_EMULATION)

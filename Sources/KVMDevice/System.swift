@@ -188,6 +188,7 @@ private func destroy(_ vcpu: VCPU) {
     ckd_unmap(vcpu.pointee.run, CKD_VCPU_PAGES * 4096)
     ckd_close(vcpu.pointee.memory)
     ckd_free(vcpu.pointee.cached)
+    ckd_free(vcpu.pointee.blocks_read)
     ckd_free(vcpu.pointee.cpuid)
     ckd_free(vcpu)
 }

@@ -36,11 +36,15 @@ void ckd_engine_stop(struct ckd_engine *engine);
 /* Forget translations; all code that was translated, too. */
 void ckd_engine_flush(struct ckd_engine *engine);
 void ckd_engine_forget_code(struct ckd_engine *engine);
+/* Call ckd_watched() in front of the instruction there, once its code is translated anew.  False: it does so already. */
+bool ckd_engine_watch(struct ckd_engine *engine, uint64_t gva);
 
 /* What the engine calls, on the thread that runs it. */
 
-/* A block of instructions begins. */
-void ckd_block(struct ckd_vcpu *vcpu);
+/* A block of instructions begins, of so many bytes. */
+void ckd_block(struct ckd_vcpu *vcpu, uint64_t gva, uint32_t size);
+/* It stands in front of an instruction that is watched. */
+void ckd_watched(struct ckd_vcpu *vcpu);
 /* A translation is missing: the host's page and what may be done there, or false: the access is not made. */
 bool ckd_fill(struct ckd_vcpu *vcpu, uint64_t gva, uint32_t access, uint64_t *page, uint32_t *allowed);
 void ckd_port(struct ckd_vcpu *vcpu, uint32_t port, int size, bool in, uint32_t value);

@@ -103,6 +103,7 @@ struct ckd_vcpu {
     /* The handshake: Handshake.swift. */
     uint32_t in_guest, flush, kick;
     struct ckd_cached *cached;
+    uint64_t *blocks_read; /* PortStops.swift */
     /* Its turn. */
     struct ckd_bell bell;
     struct ckd_vcpu *next_waiting;
