@@ -46,7 +46,7 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
 	check-c check-swift check-lists check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites check-bench \
-	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests check-kvm-power
+	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests
 
 all: lib tools
 
@@ -55,7 +55,7 @@ help:
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
 	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c fuzz torture'
-	@echo '                  bench swift lists traces readme install'
+	@echo '                  bench kvm swift lists traces readme install'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
@@ -71,7 +71,7 @@ help:
 	@echo 'make linux        Linux'"'"'s own TDP MMU behind the same header, in build/linux: Debian'"'"'s source, or LINUX=TREE'
 	@echo 'make check-linux  the C tests and random lists on it (LISTS=N); check-linux-bugs: bugs put into a copy of its tree, is each found?'
 	@echo 'make kvm          /dev/kvm in userspace: build/tdpmmu-kvm PROGRAM ARGS; fetches the engine, Unicorn, 16 MB (docs/KVM.md)'
-	@echo "make check-kvm-selftests  KVM's own selftests of memory in it: Debian's source, or KSELFTESTS=TREE; check-kvm-power: bugs"
+	@echo "make check-kvm-selftests  KVM's own selftests of memory in it: Debian's source, or KSELFTESTS=TREE, MODES=\"...\""
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo "make bench-mmu    the MMU beside Linux's own code, goals and ratios: docs/SPEED.md.  REPETITIONS=N, ROWS=regex,"
 	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
@@ -197,16 +197,12 @@ $(B)/tdpmmu-kvm: kvm/tdpmmu-kvm | $(LIBRARY)
 	cp $< $@
 
 # Bad input, and guests of ours; three of the selftests, where they and the engine are there already.
-check-kvm: kvm-library
+check-kvm: all kvm-library
 	@python3 kvm/check.py
 
-# SECONDS of the whole matrix: about 400.  KSELFTESTS=TREE: a kernel tree whose selftests are built; MODES="ept ..."
+# About six minutes.  KSELFTESTS=TREE: a kernel tree whose selftests are built; MODES="npt-nx-off ...": not all eight.
 check-kvm-selftests: kvm
 	@python3 kvm/selftests.py
-
-# Bugs put into the library: which of the selftests finds each?
-check-kvm-power: kvm
-	@python3 kvm/power.py $(BUGS)
 
 bench-rcu: lib
 	@sh scripts/need.sh check

@@ -73,6 +73,8 @@ extension VCPU {
             }
             if why != CKD_STOP_AGAIN { break }
             why = CKD_STOP_NONE
+            leaveGuest()
+            enterGuest()
         }
         if why == CKD_STOP_RING_FULL || why == CKD_STOP_ERROR { return } // the instruction is made again, and faults again
         sayInstruction(isPageFault ? "no handler for the guest's page fault" : "no handler for the guest's exception")

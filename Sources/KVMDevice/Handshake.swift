@@ -12,6 +12,13 @@ extension VCPU {
         if ckd_load(&pointee.flush) != 0 { flush() }
     }
 
+    /// The same in the middle of an instruction, where the engine forgets nothing.  Returns whether it has to: then
+    /// the instruction is left, and made again.
+    func enterGuestAgain() -> Bool {
+        _ = ckd_swap(&pointee.in_guest, 1)
+        return ckd_load(&pointee.flush) != 0
+    }
+
     /// Nothing of the guest's translations is used from here on.
     func leaveGuest() { _ = ckd_swap(&pointee.in_guest, 0) }
 
@@ -33,28 +40,6 @@ extension VCPU {
             rounds += 1
             if rounds & 63 == 0 { ckd_yield() } else { ckd_relax() }
         }
-    }
-}
-
-@c @implementation
-public func ckd_block(_ vcpu: UnsafeMutablePointer<ckd_vcpu>!, _ gva: UInt64, _ size: UInt32) {
-    let vcpu: VCPU = vcpu
-    if vcpu.readBlock(gva, size) {
-        ckd_engine_forget_code(vcpu.pointee.engine)
-        vcpu.pointee.asked = true
-        return ckd_engine_stop(vcpu.pointee.engine)
-    }
-    let wanted = ckd_peek(&vcpu.pointee.flush) | ckd_peek(&vcpu.pointee.kick)
-    guard wanted != 0 || vcpu.turnIsOver || vcpu.signalWaits else { return }
-    vcpu.pointee.asked = true
-    ckd_engine_stop(vcpu.pointee.engine)
-}
-
-extension VCPU {
-    /// A signal that only KVM_SET_SIGNAL_MASK lets through runs no handler: it has to be asked for.
-    fileprivate var signalWaits: Bool {
-        guard pointee.has_signal_mask, pointee.blocks & 4095 == 0 else { return false }
-        return ckd_signal_pending(pointee.signal_mask)
     }
 }
 

@@ -13,9 +13,9 @@ extension VCPU {
         guard let seen = pointee.blocks_read else { return false }
         let name = gva &* 31 &+ UInt64(size) &+ 1
         let at = seen + Int(truncatingIfNeeded: (gva ^ gva >> 14) & UInt64(rememberedBlocks - 1))
-        guard at.pointee != name else { return false }
+        guard at.pointee != name, let watches = watchPorts(gva, Int(min(size, 4096))) else { return false }
         at.pointee = name
-        return watchPorts(gva, Int(min(size, 4096)))
+        return watches
     }
 
     func forgetBlocks() {
@@ -26,13 +26,16 @@ extension VCPU {
         pointee.blocks_read?.update(repeating: 0, count: rememberedBlocks)
     }
 
-    private func watchPorts(_ gva: UInt64, _ size: Int) -> Bool {
-        withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 8) { room in
+    /// nil: the code cannot be read now, and the block is left before it runs.
+    private func watchPorts(_ gva: UInt64, _ size: Int) -> Bool? {
+        withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 8) { room -> Bool? in
             let bytes = UnsafeMutableRawBufferPointer(rebasing: room[..<size])
             let before = why
             guard copyGuest(gva, bytes, write: false) else {
                 why = before
-                return false
+                pointee.asked = true
+                ckd_engine_stop(pointee.engine)
+                return nil
             }
             var watches = false
             for index in 0..<size {

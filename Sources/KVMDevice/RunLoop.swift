@@ -124,7 +124,13 @@ extension VCPU {
         if pointee.asked { return }
         let rip = ckd_engine_rip(pointee.engine)
         var opcode: UInt8 = 0
-        let there = withUnsafeMutableBytes(of: &opcode) { copyGuest(linear(rip &- 1), $0, write: false) }
+        var there = false
+        repeat {
+            why = CKD_STOP_NONE
+            leaveGuest()
+            enterGuest()
+            there = withUnsafeMutableBytes(of: &opcode) { copyGuest(linear(rip &- 1), $0, write: false) }
+        } while !there && why == CKD_STOP_AGAIN
         why = there && opcode == 0xf4 ? CKD_STOP_HALT : CKD_STOP_NONE
     }
 

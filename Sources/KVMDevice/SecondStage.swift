@@ -3,47 +3,6 @@
 // where that faults, by the library's fault path.
 import CKVMDevice
 
-let writeAccess = UInt64(1 << 1)
-let fetchAccess = UInt64(1 << 4)
-private let cachedWritable = UInt64(1 << 0)
-private let cachedExecutable = UInt64(1 << 1)
-
-/// A page of the host's, as the guest may use it.
-struct Translation {
-    let hva: UInt64
-    let writable: Bool
-    let executable: Bool
-}
-
-// What is remembered, until flush_tlb -------------------------------------------------
-
-extension VCPU {
-    func forgetCached() {
-        guard let cached = pointee.cached else { return }
-        for index in 0..<CKD_CACHED { cached[index].gfn = .max }
-    }
-
-    private func remembered(_ gpa: UInt64, _ access: UInt64) -> Translation? {
-        guard let cached = pointee.cached else { return nil }
-        let entry = cached + Int(truncatingIfNeeded: gpa >> 12 & UInt64(CKD_CACHED - 1))
-        guard entry.pointee.gfn == gpa >> 12 else { return nil }
-        let bits = entry.pointee.hva
-        let found = Translation(hva: bits & ~4095 | gpa & 4095, writable: bits & cachedWritable != 0,
-                                executable: bits & cachedExecutable != 0)
-        if access & writeAccess != 0, !found.writable { return nil }
-        if access & fetchAccess != 0, !found.executable { return nil }
-        return found
-    }
-
-    private func remember(_ gpa: UInt64, _ found: Translation) {
-        guard let cached = pointee.cached else { return }
-        let entry = cached + Int(truncatingIfNeeded: gpa >> 12 & UInt64(CKD_CACHED - 1))
-        entry.pointee.gfn = gpa >> 12
-        entry.pointee.hva = found.hva & ~4095 | (found.writable ? cachedWritable : 0)
-            | (found.executable ? cachedExecutable : 0)
-    }
-}
-
 // The walk, and the fault ---------------------------------------------------------------
 
 extension VCPU {
@@ -57,7 +16,8 @@ extension VCPU {
             var code: UInt64 = 0
             let level = tdpmmu_cpu_access(pointee.kvm_vcpu, gpa, access, &code)
             if level > 0 {
-                guard let found = leaf(gpa, access) else { continue }
+                // Between the two walks another may have taken back what the first one found.
+                guard let found = leaf(gpa, access), found.allows(access) else { continue }
                 remember(gpa, found)
                 return found
             }
@@ -98,7 +58,7 @@ extension VCPU {
         let turn = pointee.turn_number
         var result = kvm_tdp_mmu_page_fault(pointee.kvm_vcpu, gpa, code)
         if result == Int32(RET_PF_RETRY.rawValue) { result = min(kvm_mmu_load(pointee.kvm_vcpu), 0) }
-        enterGuest()
+        let forgets = enterGuestAgain()
         pointee.error = result
         if result == Int32(RET_PF_EMULATE.rawValue) {
             why = CKD_STOP_MMIO
@@ -106,8 +66,9 @@ extension VCPU {
             why = CKD_STOP_RING_FULL
         } else if result < 0 {
             why = CKD_STOP_ERROR
-        } else if pointee.turn_number != turn || ckd_load(&pointee.kick) != 0 {
-            // Others ran meanwhile, perhaps between this instruction's load and its store; or it is to stop.
+        } else if pointee.turn_number != turn || forgets || ckd_load(&pointee.kick) != 0 {
+            // Others ran meanwhile, perhaps between this instruction's load and its store; or translations are to be
+            // forgotten, which the engine cannot in the middle of an instruction; or it is to stop.
             why = CKD_STOP_AGAIN
         } else {
             return true

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""make check-kvm: programs of ours under tdpmmu-kvm (tests-kvm/, examples/), its options, and what it says
+without an engine; then three of KVM's own selftests, if they are built already."""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.path.join(TOP, "build")
+RUN = os.path.join(BUILD, "tdpmmu-kvm")
+ENGINE = os.path.join(BUILD, "libunicorn.so.2")
+OUT = os.path.join(BUILD, "tests-kvm")
+FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]
+SECONDS = 120
+
+
+def run(command, **environment):
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
+                              timeout=SECONDS, env=dict(os.environ, **environment))
+    except subprocess.TimeoutExpired:
+        return -1, "it hangs"
+    return done.returncode, done.stdout + done.stderr
+
+
+def compiled(path, *libraries):
+    program = os.path.join(OUT, os.path.splitext(os.path.basename(path))[0])
+    compiler = os.environ.get("CC", "cc").split() or ["cc"]
+    status, text = run(compiler + FLAGS + ["-o", program, os.path.join(TOP, path), *libraries])
+    if status:
+        sys.exit("check-kvm: %s does not compile:\n%s" % (path, text))
+    return program
+
+
+class Count:
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def note(self, name, good, text=""):
+        self.passed, self.failed = self.passed + good, self.failed + (not good)
+        if not good:
+            print("not ok: %s\n%s" % (name, text[-2000:]))
+
+
+def cmocka(count, program, mode):
+    """Each test of a program counts, and one that does not report has failed."""
+    status, text = run([RUN, "--quiet", "--mmu", mode, program], CMOCKA_MESSAGE_OUTPUT="TAP")
+    name = "%s, %s" % (os.path.basename(program), mode)
+    plan = re.search(r"^1\.\.(\d+)$", text, re.M)
+    good, bad = re.findall(r"^ok \d+ - (.*)$", text, re.M), re.findall(r"^not ok \d+ - (.*)$", text, re.M)
+    count.passed += len(good)
+    for test in bad:
+        count.note("%s: %s" % (name, test), False, text)
+    lost = int(plan[1]) - len(good) - len(bad) if plan else 1
+    if lost or status and not bad:
+        count.note("%s: status %d, %d tests did not report" % (name, status, lost), False, text)
+
+
+def launcher(count, hello):
+    """What the command says of options that cannot be, and without an engine."""
+    for options, wanted in ((["--mmu", "shadow"], "TDPMMU_KVM_MMU=shadow"), (["--levels", "3"], "TDPMMU_KVM_LEVELS=3"),
+                            (["--maxphyaddr", "36"], "TDPMMU_KVM_MAXPHYADDR=36"), (["--frob"], "no option --frob"),
+                            (["--levels"], "--levels wants a value"), ([], "which program?")):
+        program = [hello] if options and options != ["--levels"] else []
+        status, text = run([RUN] + options + program, TDPMMU_KVM_ENGINE=ENGINE)
+        count.note(" ".join(options) or "no program", status == 2 and wanted in text, text)
+    status, text = run([RUN, hello], TDPMMU_KVM_ENGINE="/nowhere/libunicorn.so.2")
+    count.note("no engine", status == 1 and "no engine" in text and "make kvm" in text, text)
+
+
+def guests(count, hello):
+    for mode in ("ept-pml", "ept", "ept-noad", "npt"):
+        for program in ("tests-kvm/test_bad_input.c", "tests-kvm/test_guests.c"):
+            cmocka(count, compiled(program, "-lcmocka", "-lpthread"), mode)
+    for options in ([], ["--levels", "5"], ["--nx-huge-pages"], ["--maxphyaddr", "52"], ["--no-cache"]):
+        status, text = run([RUN] + options + [hello])
+        count.note("hello %s" % options, status == 0 and text == "hello, world\n", text)
+    status, text = run([RUN, "--trace", hello])
+    count.note("--trace", status == 0 and "KVM_EXIT_HLT" in text and "ioctl(vm, KVM_CREATE_VCPU, 0x0) = " in text, text)
+    with tempfile.TemporaryDirectory() as folder:
+        events = os.path.join(folder, "events")
+        run([RUN, "--events", events, hello])
+        status, text = run([os.path.join(BUILD, "tdpmmuctl"), "trace", events])
+        count.note("--events", status == 0 and "kvm_page_fault" in text, text)
+
+
+def main():
+    os.makedirs(OUT, exist_ok=True)
+    count = Count()
+    hello = compiled("examples/kvm_hello.c")
+    launcher(count, hello)
+    if os.path.exists(ENGINE):
+        guests(count, hello)
+    else:
+        print("check-kvm: no engine, so no guest was run: `make kvm` fetches it")
+    status, text = run([sys.executable, os.path.join(TOP, "kvm", "selftests.py"), "--quick"])
+    if "skipped" in text:
+        print(text.strip())
+    else:
+        count.note("three of KVM's selftests", status == 0, text)
+    print("kvm: %d passed, %d failed" % (count.passed, count.failed))
+    sys.exit(1 if count.failed or not count.passed else 0)
+
+
+main()
