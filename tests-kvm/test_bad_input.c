@@ -308,6 +308,31 @@ static void kicked_by_a_blocked_signal(void **state)
     end_guest(&guest);
 }
 
+// A signal that is there before the guest has run leaves the registers as they were given.
+static void kicked_before_it_runs(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, HLT);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    uint32_t mask[3] = {8, 0, 0};
+    assert_int_equal(ioctl(guest.vcpu, KVM_SET_SIGNAL_MASK, mask), 0);
+    pthread_kill(pthread_self(), SIGUSR2);
+    assert_refused(ioctl(guest.vcpu, KVM_RUN, 0), EINTR);
+    struct kvm_regs regs;
+    assert_int_equal(ioctl(guest.vcpu, KVM_GET_REGS, &regs), 0);
+    assert_int_equal(regs.rip, CODE);
+    struct timespec none = {0, 0};
+    assert_int_equal(sigtimedwait(&set, NULL, &none), SIGUSR2);
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_HLT);
+    end_guest(&guest);
+}
+
 static void immediate_exit(void **state)
 {
     (void)state;
@@ -425,6 +450,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(closed_in_the_middle), cmocka_unit_test(forked),
         cmocka_unit_test(executed), cmocka_unit_test(kicked_out_of_a_loop),
         cmocka_unit_test(kicked_by_a_blocked_signal), cmocka_unit_test(immediate_exit),
+        cmocka_unit_test(kicked_before_it_runs),
         cmocka_unit_test(thread_dies_inside), cmocka_unit_test(triple_fault),
         cmocka_unit_test(no_memory_for_code), cmocka_unit_test(memory_goes_away),
         cmocka_unit_test(memory_becomes_read_only), cmocka_unit_test(not_runnable),

@@ -72,7 +72,11 @@ const struct ckd_options *ckd_options(void)
     return &options;
 }
 
-__attribute__((constructor)) static void check_options(void) { ckd_options(); }
+__attribute__((constructor)) static void check_options(void)
+{
+    if (ckd_options()->events)
+        tdpmmu_trace_ring_size(1 << 18);
+}
 
 // ---- messages ---------------------------------------------------------------------
 
@@ -126,8 +130,11 @@ void ckd_say_instruction(const char *what, uint64_t rip, const uint8_t *bytes, u
     fprintf(stderr, "tdpmmu-kvm: %s at rip 0x%llx:%s\n", what, (unsigned long long)rip, text);
 }
 
-void ckd_write_events(void)
+// When the process ends: what its VMs did is in the rings until then, the newest 2^18 events of each thread.
+__attribute__((destructor)) static void write_events(void)
 {
+    if (!options.events)
+        return;
     int fd = ckd_real()->open(options.events, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0 || tdpmmu_trace_write(fd) < 0)
         ckd_say("cannot write the file that TDPMMU_KVM_EVENTS names", (uint64_t)errno);

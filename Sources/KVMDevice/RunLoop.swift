@@ -71,11 +71,8 @@ extension VCPU {
     private var signalIsPending: Bool { pointee.has_signal_mask && ckd_signal_pending(pointee.signal_mask) }
 
     fileprivate func run() -> Int32 {
-        if signalIsPending {
-            pointee.run.pointee.exit_reason = UInt32(KVM_EXIT_INTR)
-            return -EINTR
-        }
         if pointee.port_pending != 0 { finishPortInput() }
+        // First of all: what the engine has when this returns are the registers.
         loadRegisters()
         if pointee.mmio_read_pending != 0 {
             takeTurn()

@@ -172,7 +172,7 @@ public func ckd_create_vm(
         return -ENOMEM
     }
     if ckd_options().pointee.nx_huge_pages != 0 { tdpmmu_set_nx_recovery(kvm, 1, 100) }
-    if ckd_options().pointee.events != nil { tdpmmu_trace_enable(kvm, .max) }
+    if ckd_options().pointee.events != nil { tdpmmu_trace_enable(kvm, ckd_all_events()) }
     ckd_vms_add(vm)
     let fd = ckd_fd_make("kvm-vm", 0, true, vm.object)
     if fd < 0 { ckd_put(vm.object) }
@@ -197,7 +197,6 @@ private func destroy(_ vm: VM) {
     // A VM that a fork copied is the parent's: the library's threads are not here.
     guard vm.pointee.fork_generation == ckd_fork_generation() else { return }
     ckd_vms_remove(vm)
-    if ckd_options().pointee.events != nil { ckd_write_events() }
     for case let vcpu? in vm.vcpus { destroy(vcpu) }
     tdpmmu_destroy_vm(vm.pointee.kvm)
     ckd_free(vm.pointee.slot)

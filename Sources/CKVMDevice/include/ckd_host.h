@@ -26,7 +26,6 @@ void ckd_say_faked(const char *text);
 void ckd_trace_exit(uint32_t vcpu, uint32_t reason, int result, uint64_t rip);
 void ckd_trace_counts(const struct ckd_vcpu *vcpu);
 void ckd_say_instruction(const char *what, uint64_t rip, const uint8_t *bytes, uint32_t count);
-void ckd_write_events(void);
 
 /* Memory of the program's, which may not be there: false means EFAULT. */
 bool ckd_copy_in(void *to, uint64_t from, size_t bytes);

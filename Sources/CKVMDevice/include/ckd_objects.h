@@ -134,6 +134,8 @@ struct ckd_stats {
     int memory;
 };
 
+static inline uint64_t ckd_all_events(void) { return TDPMMU_TRACE_ALL; }
+
 /* What gfn_to_pfn answers where the host has no page. */
 static inline kvm_pfn_t ckd_pfn_fault(void) { return KVM_PFN_ERR_FAULT; }
 
