@@ -208,7 +208,7 @@ static void *run_vcpu(void *argument)
 static void locked_instructions(void **state)
 {
     (void)state;
-    static const uint8_t code[] = {0xf0, 0x48, 0xff, 0x07, 0x48, 0xff, 0xc9, 0x75, 0xf7, HLT}; // lock inc [rdi]; dec rcx; jnz
+    static const uint8_t code[] = {0xf0, 0x48, 0xff, 0x07, 0x48, 0xff, 0xc9, 0x75, 0xf7, HLT}; // lock inc [rdi]; dec rcx
     struct guest guest;
     struct kvm_run *other_run;
     make_guest(&guest, 0);

@@ -102,11 +102,24 @@ bool ckd_open_faked(const char *path, int flags, int *fd)
 
 FILE *ckd_fopen_faked(const char *path)
 {
-    static const char text[] = "MemTotal: 16777216 kB\nHugePages_Total: 512\nHugePages_Free: 512\nHugepagesize: 2048 kB\n";
     if (strcmp(path, "/proc/meminfo"))
         return NULL;
+    FILE *host = ckd_real()->fopen(path, "r");
+    int fd = (int)syscall(SYS_memfd_create, "meminfo", MFD_CLOEXEC);
+    FILE *file = fd >= 0 ? fdopen(fd, "w+") : NULL;
+    char line[256];
+    // All as it is but for the lines about HugeTLB.
+    while (host && file && fgets(line, sizeof line, host))
+        if (strncmp(line, "HugePages_", 10) && strncmp(line, "Hugepagesize:", 13))
+            fputs(line, file);
+    if (host)
+        fclose(host);
+    if (!file)
+        return NULL;
     ckd_say_faked("HugeTLB: as many pages as asked for, which are aligned transparent ones");
-    return fmemopen((void *)text, sizeof text - 1, "r");
+    fputs("HugePages_Total: 512\nHugePages_Free: 512\nHugePages_Rsvd: 0\nHugepagesize: 2048 kB\n", file);
+    rewind(file);
+    return file;
 }
 
 // Linux puts the logarithm of the page's size into the flags; 0 stands for 2 MiB.

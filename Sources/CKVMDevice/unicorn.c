@@ -276,7 +276,7 @@ void ckd_engine_load_system(struct ckd_engine *engine, const struct kvm_sregs *s
 {
     struct table_register gdt = {0, sregs->gdt.base, sregs->gdt.limit, 0};
     struct table_register idt = {0, sregs->idt.base, sregs->idt.limit, 0};
-    uint64_t cr3 = sregs->cr3, cr4 = sregs->cr4;
+    uint64_t cr3 = sregs->cr3;
     uc.reg_write(engine->uc, GDTR, &gdt);
     uc.reg_write(engine->uc, IDTR, &idt);
     uc.reg_write(engine->uc, CR3, &cr3);
@@ -293,9 +293,7 @@ void ckd_engine_load_system(struct ckd_engine *engine, const struct kvm_sregs *s
             uint64_t selector = segments[i]->base >> 4; // what the base is made of in real mode
             uc.reg_write(engine->uc, names[i], &selector);
         }
-        return;
     }
-    (void)cr4;
 }
 
 void ckd_engine_store_system(struct ckd_engine *engine, struct kvm_sregs *sregs)

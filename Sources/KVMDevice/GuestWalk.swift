@@ -110,6 +110,9 @@ public func ckd_fill(
 ) -> Bool {
     let vcpu: VCPU = vcpu
     vcpu.pointee.fills += 1
+    // Port I/O that was met stays what it stops for: an access behind it is made once more.
+    let metPort = vcpu.why == CKD_STOP_PORT
+    defer { if metPort { vcpu.why = CKD_STOP_PORT } }
     vcpu.why = CKD_STOP_NONE
     ckd_engine_paging(vcpu.pointee.engine, &vcpu.pointee.cr0, &vcpu.pointee.cr3, &vcpu.pointee.cr4)
     if let found = vcpu.access(gva, access) {
