@@ -240,7 +240,7 @@ check-install: all
 
 check-tsan:
 	@sh scripts/need.sh check
-	$(EMBEDDED_BUILD) --sanitize=thread --product tdpmmu-objects --scratch-path .build-tsan
+	$(EMBEDDED_BUILD) --sanitize=thread -Xcc -DCP_TSAN --product tdpmmu-objects --scratch-path .build-tsan
 	@sh scripts/link.sh .build-tsan/release/libtdpmmu-objects.a $(B)/tsan/$(SONAME) thread
 	@python3 scripts/ctests.py tsan --and-torture 10
 

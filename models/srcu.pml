@@ -7,10 +7,13 @@
  * and synchronize; whoever has the mutex pushes the grace period on.  Wake-ups are in
  * srcu_wake.pml.
  *
+ * NOTES: each section is noted in the reader's own memory, as a VM's faults are, or counted.
+ *
  * The fence after the flip is for machines that let loads change places: x86 does without.
  *
  * good:
  * good: NO_FLIP_FENCE
+ * long: NOTES
  * broken: SUMS_SWAPPED      isDrained() counts who came in before it counts who left
  * broken: NO_DRAIN_OTHER    a grace period does not drain the other index before the flip
  * broken: NO_DRAIN_OLD      it does not drain the old one after the flip
@@ -19,14 +22,24 @@
  * broken: READER_NOT_FULL   a reader's load overtakes its count
  * broken: LEAVES_EARLY      a reader counts itself out, and uses the object once more
  * broken: ONE_SHARD         isDrained() looks at one shard of those that came in
+ * broken: NOTES NO_START_FENCE  a grace period begins without a fence in the readers
+ * broken: NOTES NOTE_LATE   a reader notes itself after it loaded
+ * broken: NOTES NOTES_UNSEEN  isDrained() looks at the counts only
+ * broken: NOTES NO_DRAIN_OTHER  as above
+ * broken: NOTES LEAVES_EARLY  a reader's note goes, and it uses the object once more
  */
 #define READERS 2
 #define THREADS 4       /* readers 0 and 1, updaters 2 and 3 */
+#ifdef NOTES
+#define VARS 13
+#else
 #define VARS 11
+#endif
 #define INDEX 0         /* cp_srcu.index */
 #define PTR(t) (1 + (t) - READERS) /* 0: leads to the old object */
 #define ENTERED(which, shard) (3 + 2 * (which) + (shard)) /* cp_srcu_shard.entered */
 #define LEFT(which, shard) (7 + 2 * (which) + (shard))    /* cp_srcu_shard.left */
+#define NOTE(t) (11 + (t)) /* cp_reader_notes.srcu; 0: none, else which + 1 */
 #define DEPTH 2
 #include "store_buffer.h"
 
@@ -38,6 +51,26 @@ bool mutex;             /* SRCU.mutex */
 byte phase, completed, wanted;
 bool freed[THREADS];
 
+/* SRCUDomain.readLock by readByNote, a use, leaveNoted */
+inline noted_section(t)
+{
+#ifdef NOTE_LATE
+    load(t, PTR(object), value);
+    store(t, NOTE(t), which + 1);
+#else
+    store(t, NOTE(t), which + 1);
+    load(t, PTR(object), value);
+#endif
+#ifdef LEAVES_EARLY
+    store(t, NOTE(t), 0);
+#endif
+    assert(value != 0 || !freed[object]);
+#ifndef LEAVES_EARLY
+    store(t, NOTE(t), 0);
+#endif
+    value = 0; which = 0; object = 0
+}
+
 /* SRCUDomain.readLock, a use, leave */
 inline section(t)
 {
@@ -47,6 +80,18 @@ inline section(t)
     :: object = READERS
     :: object = READERS + 1
     fi;
+#ifdef NOTES
+    if
+    :: noted_section(t)
+    :: counted_section(t)
+    fi
+#else
+    counted_section(t)
+#endif
+}
+
+inline counted_section(t)
+{
 #ifdef READER_NOT_FULL
     load(t, PTR(object), value);
 #endif
@@ -99,7 +144,11 @@ inline look(which)
     sum_left(which);
     sum_entered(which);
 #endif
+#if defined(NOTES) && !defined(NOTES_UNSEEN)
+    quiet = inside == outside && mem[NOTE(0)] != (which) + 1 && mem[NOTE(1)] != (which) + 1;
+#else
     quiet = inside == outside;
+#endif
     inside = 0; outside = 0
 }
 
@@ -113,7 +162,11 @@ inline advance(t)
     quiet = true;
     do
     :: phase == REST && completed >= wanted -> break
-    :: phase == REST && completed < wanted -> phase = OTHER
+    :: phase == REST && completed < wanted ->
+#if defined(NOTES) && !defined(NO_START_FENCE)
+        membarrier(t, next);
+#endif
+        phase = OTHER
     :: phase == OTHER ->
         load(t, INDEX, now);
 #ifndef NO_DRAIN_OTHER
@@ -163,7 +216,12 @@ inline synchronize(t)
     :: completed >= number -> break
     :: else ->
         unlock(t, mutex);
+#ifdef NOTES
+        completed >= number || (IN(OTHER_INDEX) == OUT(OTHER_INDEX) &&
+            mem[NOTE(0)] != OTHER_INDEX + 1 && mem[NOTE(1)] != OTHER_INDEX + 1);
+#else
         completed >= number || IN(OTHER_INDEX) == OUT(OTHER_INDEX);
+#endif
         lock(t, mutex);
         advance(t)
     od;
@@ -172,7 +230,7 @@ inline synchronize(t)
 
 proctype updater(byte t)
 {
-    byte number, now, inside, outside;
+    byte number, now, inside, outside, next;
     bool quiet;
 
     store(t, PTR(t), 1);
@@ -182,7 +240,10 @@ proctype updater(byte t)
 
 init {
     atomic {
-        run memory(2); run memory(3); /* readers store nothing plainly */
+#ifdef NOTES
+        run memory(0); run memory(1);
+#endif
+        run memory(2); run memory(3); /* readers that count store nothing plainly */
         run reader(0); run reader(1);
         run updater(2); run updater(3)
     }

@@ -5,11 +5,14 @@
  *
  * Two readers are inside.  A thread synchronizes; the callback thread has a callback of the
  * same grace period to run; either may be the one that finds the domain drained.  NO_WORKER:
- * there is no such thread, and no callback.
+ * there is no such thread, and no callback.  NOTES: the readers have notes instead of counts, and no
+ * fence as they leave; then the waiter runs a membarrier when it sets its bit.
  *
  * good:
  * good: FENCES
  * good: NO_WORKER
+ * good: NOTES NO_WORKER
+ * long: NOTES
  * broken: NO_WAITING_FENCE   isQuiet() looks again before leavers can see that it waits
  * broken: NO_SECOND_LOOK     isQuiet() asks leavers to wake it and does not look again
  * broken: ASKS_AFTERWARDS    isQuiet() looks twice, and then asks
@@ -20,16 +23,20 @@
  * broken: NUDGE_BEFORE_WORK  a leaver wakes it first and says then what there is to do
  * broken: FENCES WORK_NOT_FULL  a leaver looks whether it sleeps before the word can be seen
  * broken: CLEARS_FOR_ONE     the first leaver wakes the waiter only
+ * broken: NOTES NO_WAITING_FENCE  as above; so it needs a fence in the leavers
+ * broken: NOTES NO_WORKER OWN_FENCE_ONLY  it runs a fence of its own, and none in the leavers
+ * broken: NOTES NO_WORKER LEAVES_NOT_FULL  a leaver looks who waits before its note goes
  */
 #define THREADS 4       /* the callback thread, a waiter, two readers */
 #define WORKER 0
 #define WAITER 1
-#define VARS 5
+#define VARS 7
 #define LEFT 0          /* the counts of those that left */
 #define WAITING 1       /* cp_srcu_words.waiting */
 #define EVENT 2         /* cp_srcu_words.event */
 #define WORK 3          /* cp_srcu_words.work */
 #define STATE 4         /* cp_call_words.worker */
+#define NOTE(t) (3 + (t)) /* cp_reader_notes.srcu, of 2 and 3 */
 #define DEPTH 2
 #include "store_buffer.h"
 #include "futex.h"
@@ -43,29 +50,53 @@ bool mutex;             /* SRCU.mutex */
 bool over, ran;         /* the grace period, the callback */
 byte sleepers;
 
+/* isDrained */
+inline see_readers()
+{
+#ifdef NOTES
+    quiet = mem[NOTE(2)] == 0;
+    quiet = quiet && mem[NOTE(3)] == 0
+#else
+    quiet = mem[LEFT] == ENTERED
+#endif
+}
+
 /* isQuiet, and what follows in advance: the mutex held. */
 inline advance(t)
 {
     if
     :: over
     :: else ->
-        quiet = mem[LEFT] == ENTERED;
+        see_readers();
         if
         :: quiet
         :: else ->
 #ifdef ASKS_AFTERWARDS
-            quiet = mem[LEFT] == ENTERED;
+            see_readers();
             store(t, WAITING, 1);
             fence(t)
 #else
+            /* askLeavers: the bit, and a membarrier if it was not there */
+#ifdef NOTES
+            d_step { EMPTY(t) -> was_set = mem[WAITING]; mem[WAITING] = 1 };
+#else
             store(t, WAITING, 1);
+#endif
 #ifndef NO_WAITING_FENCE
+#if defined(NOTES) && !defined(OWN_FENCE_ONLY)
+            if
+            :: was_set -> fence(t)
+            :: else -> membarrier(t, next)
+            fi;
+#else
             fence(t);
 #endif
+#endif
+            was_set = false;
 #ifdef NO_SECOND_LOOK
             skip
 #else
-            quiet = mem[LEFT] == ENTERED
+            see_readers()
 #endif
 #endif
         fi;
@@ -93,8 +124,8 @@ inline changed(t)
 /* waitUntil, as synchronize_srcu() uses it. */
 proctype waiter()
 {
-    byte seen;
-    bool quiet;
+    byte seen, next;
+    bool quiet, was_set;
 
     lock(WAITER, mutex);
     do
@@ -143,8 +174,8 @@ inline serve()
 
 proctype worker()
 {
-    byte k;
-    bool quiet, did;
+    byte k, next;
+    bool quiet, did, was_set;
 
 main:
     serve();
@@ -218,7 +249,13 @@ proctype reader(byte t)
     byte seen;
     bool did;
 
-#ifdef LEAVES_NOT_FULL
+#if defined(NOTES) && defined(LEAVES_NOT_FULL)
+    load(t, WAITING, seen);
+    store(t, NOTE(t), 0);
+#elif defined(NOTES)
+    store(t, NOTE(t), 0);
+    load(t, WAITING, seen);
+#elif defined(LEAVES_NOT_FULL)
     d_step { mem[WAITING] == 0 -> seen = 0 } /* the load overtakes the count */
     atomic { EMPTY(t) -> mem[LEFT]++ };
 #else
@@ -242,6 +279,10 @@ active proctype checker()
 
 init {
     atomic {
+#ifdef NOTES
+        mem[NOTE(2)] = 1;
+        mem[NOTE(3)] = 1;
+#endif
 #ifdef NO_WORKER
         ran = true;
         mem[STATE] = NONE;

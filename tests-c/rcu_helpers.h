@@ -22,6 +22,7 @@
 #include <tdpmmu.h>
 
 #include "choose_tests.h"
+#include "test_mode.h"
 
 static atomic_uint warning_count;
 static struct tdpmmu_warning last_warning;
@@ -95,13 +96,6 @@ static inline void run_thread(void *(*body)(void *), void *argument)
 
     assert_int_equal(pthread_create(&thread, NULL, body, argument), 0);
     assert_int_equal(pthread_join(thread, NULL), 0);
-}
-
-static inline bool mode_is(const char *name)
-{
-    const char *mode = getenv("TDPMMU_TEST_MODE");
-
-    return mode && !strcmp(mode, name);
 }
 
 #define RCU_TEST(name) cmocka_unit_test_setup_teardown(name, setup, no_warning_left)

@@ -24,6 +24,7 @@
 #include <tdpmmu.h>
 
 #include "choose_tests.h"
+#include "test_mode.h"
 
 #define MAX_RECORDS 4096
 #define MIB_PAGES 256u            /* 4K pages in a MiB */
@@ -62,6 +63,7 @@ struct world {
     atomic_uint resched_asked;
     void (*on_resched)(struct world *w); /* a test's own, may be NULL; these two inside RCU */
     void (*on_change)(struct world *w, const struct change *change);
+    void (*on_flush)(struct world *w);
 };
 
 static inline void world_warn(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning)
@@ -97,6 +99,8 @@ static inline void world_flush(void *ctx, struct kvm *kvm, gfn_t start, uint64_t
     if (i < MAX_RECORDS)
         w->flush[i] = (struct flush){ start, npages, rcu_read_lock_held(),
                                       atomic_load(&w->change_count) };
+    if (w->on_flush)
+        w->on_flush(w);
 }
 
 static inline bool world_resched(void *ctx, struct kvm *kvm)

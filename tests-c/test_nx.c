@@ -596,14 +596,6 @@ static void changed_by_a_callback(void **state)
     world_free(w);
 }
 
-/* Its runtime lets no child of a threaded program start threads. */
-static bool under_tsan(void)
-{
-    const char *mode = getenv("TDPMMU_TEST_MODE");
-
-    return mode && !strcmp(mode, "tsan");
-}
-
 /* In the child: 0 if the VM can be used, has no thread, and gets one of its own. */
 static int use_in_child(struct world *w)
 {
@@ -634,8 +626,7 @@ static void forked_while_recovering(void **state)
     unsigned n = rounds(100);
 
     (void)state;
-    if (under_tsan())
-        skip();
+    need_threads_in_children();
     w = nx_world(&machines[3]);
     assert_int_equal(tdpmmu_set_nx_recovery(w->kvm, 1, 1), 0);
     for (unsigned i = 0; i < n; i++) {
@@ -676,8 +667,7 @@ static void no_thread_to_be_had(void **state)
     pid_t child;
 
     (void)state;
-    if (under_tsan())
-        skip();
+    need_threads_in_children();
     child = fork();
     assert_true(child >= 0);
     if (child == 0)

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "own_process.h"
+#include "test_mode.h"
 
 #include <tdpmmu.h>
 
@@ -396,13 +397,6 @@ static pthread_key_t late_key;
 static atomic_int late_runs;
 static uintptr_t late_rounds = 4; /* PTHREAD_DESTRUCTOR_ITERATIONS of glibc */
 
-static bool under_tsan(void)
-{
-    const char *mode = getenv("TDPMMU_TEST_MODE");
-
-    return mode && !strcmp(mode, "tsan");
-}
-
 /* Runs after the library's own destructor, whose key is older, in every round. */
 static void late_destructor(void *value)
 {
@@ -437,7 +431,7 @@ static void *use_and_exit(void *use_before)
 static void late_destructors_use_rcu(void **state)
 {
     (void)state;
-    if (under_tsan())
+    if (mode_is("tsan"))
         late_rounds = 3; /* in the fourth its own data of the thread is gone */
     assert_int_equal(pthread_key_create(&late_key, late_destructor), 0);
     for (uintptr_t use_before = 0; use_before < 2; use_before++) {
@@ -618,8 +612,7 @@ static void child_uses_rcu(void **state)
     pid_t child;
 
     (void)state;
-    if (under_tsan())
-        skip(); /* its runtime lets no child of a threaded program start threads */
+    need_threads_in_children();
     /* A thread that the child does not have is inside a reader. */
     atomic_store(&reader_inside, 0);
     atomic_store(&synchronized, 0);

@@ -418,8 +418,7 @@ static void fork_inside_callback(void **state)
     int status;
 
     (void)state;
-    if (mode_is("tsan"))
-        skip(); /* its runtime lets no child of a threaded program start threads */
+    need_threads_in_children();
     for (int i = 0; i < 5; i++) {
         memset(heads, 0, sizeof(heads));
         atomic_store(&counted, 0);

@@ -481,7 +481,7 @@ static void books_are_right(struct side *s)
     for (unsigned i = 0; i < PAGES; i++)
         changes += now[i] != midway.sptes[i];
     if (stats.pages_4k != leaves || (midway.leaves_only && stats.spte_changes != midway.changes + changes) ||
-        stats.spte_changes < midway.changes + changes)
+        (midway.what != SPLIT && stats.spte_changes < midway.changes + changes)) /* 512 leaves come by one change */
         fail_msg("%s, operation %d gives way: %u leaves counted, %u there; %u changes counted, %u seen", machine_at,
                  midway.what, (unsigned)stats.pages_4k, (unsigned)leaves,
                  (unsigned)(stats.spte_changes - midway.changes), (unsigned)changes);

@@ -540,8 +540,7 @@ static void child_has_loose_readers(void **state)
     pid_t child;
 
     (void)state;
-    if (mode_is("tsan"))
-        skip(); /* its runtime lets no child of a threaded program start threads */
+    need_threads_in_children();
     loose = srcu_down_read(&a);
     child = fork();
     assert_true(child >= 0);
@@ -681,8 +680,7 @@ static void child_uses_srcu(void **state)
     pid_t child;
 
     (void)state;
-    if (mode_is("tsan"))
-        skip(); /* its runtime lets no child of a threaded program start threads */
+    need_threads_in_children();
     reader = start_reader(&a);
     atomic_store(&invoked, 0);
     call_srcu(&a, &head, count);

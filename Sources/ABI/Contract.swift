@@ -226,7 +226,7 @@ extension ContractFor where Proof: ~Copyable {
     private func holdsForbidden(_ vm: VM) -> Bool {
         let forbids = rule.forbids
         // One compare for both: mostly a thread holds no lock at all.
-        let holdsLocks = LockHolds.lockCount != 0
+        let holdsLocks = !LockHolds.isEmpty
         return holdsLocks && forbids.contains(.read) && vm.lock.isHeldForRead
             || holdsLocks && forbids.contains(.write) && vm.lock.isHeldForWrite
             || forbids.contains(.rcu) && rcuReadLockHeld()

@@ -127,7 +127,7 @@ public func kvm_tdp_mmu_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error
     vcpu.exitGuest()
     vcpu.traceFault(access)
     guard gpa >> 12 < entry.vm.gfnLimit.raw else { return FaultResult.emulate.code }
-    return vcpu.pageFault(access).code
+    return vcpu.pageFault(access, prefetch: false).code
 }
 
 /// What is wrong with a range in itself.

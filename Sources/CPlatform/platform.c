@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define CP_TSAN 1
+#if __has_feature(thread_sanitizer) && !defined(CP_TSAN)
+#error "a build for the thread sanitizer has -DCP_TSAN: Swift's view of the headers does not know otherwise"
 #endif
 #endif
 
@@ -44,9 +44,24 @@ void cp_grace_period_fence(void)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
+#ifdef CP_TSAN
+static char fence_of_sections; /* its address */
+
+void cp_section_noted(void)
+{
+    __tsan_acquire(&fence_of_sections);
+}
+
+void cp_sections_fenced(void)
+{
+    __tsan_release(&fence_of_sections);
+}
+#endif
+
 /* Membarrier -------------------------------------------------------------- */
 
-static bool fences_forced; /* by the environment or a thread sanitizer */
+static bool fences_forced; /* by the environment */
+static bool has_membarrier;
 
 static bool membarrier_register(void)
 {
@@ -57,9 +72,17 @@ void cp_membarrier_renew(void)
 {
     int saved = errno;
 
-    if (fences_forced || !membarrier_register())
+    has_membarrier = !fences_forced && membarrier_register();
+#ifndef CP_TSAN /* RCU's readers run fences there in any case */
+    if (!has_membarrier)
+#endif
         __atomic_fetch_or(&tdpmmu_rcu_gp, TDPMMU_RCU_FENCE, __ATOMIC_RELAXED);
     errno = saved;
+}
+
+bool cp_has_membarrier(void)
+{
+    return has_membarrier;
 }
 
 void cp_membarrier(void)
@@ -407,9 +430,6 @@ __attribute__((constructor(101))) static void at_load(void)
     const uint64_t running_on_valgrind = 0x1001;
 
     fences_forced = cp_environment_has("TDPMMU_RCU_FENCES");
-#ifdef CP_TSAN
-    fences_forced = true;
-#endif
     cp_membarrier_renew();
     dl_iterate_phdr(add_thread_local, &thread_local_bytes);
     cp_under_valgrind = valgrind_request(0, running_on_valgrind, 0, 0) != 0;

@@ -27,6 +27,8 @@ struct cp_bucket cp_buckets[CP_BUCKET_COUNT] __attribute__((aligned(64)));
 
 #define CACHE_LINE aligned(64)
 
+struct cp_reader_list cp_reader_list_data __attribute__((CACHE_LINE));
+
 struct cp_gp_words cp_gp_data __attribute__((CACHE_LINE)) = {
     .completed = {1},
     .stall_ms = {21000},

@@ -55,15 +55,28 @@ package struct RigCallbacks {
     // Questions --------------------------------------------------------------
 
     /// The host's page for a fault.  Inside kvm->srcu; may sleep.
+    @inline(__always)
     func hostPage(of gfn: GFN, in slot: SlotPointer, isWrite: Bool) -> HostPage {
+        guard let callback = ops.gfn_to_pfn else { return frame(of: gfn, in: slot) }
         let mayWrite = !slot.isReadOnly
-        guard let callback = ops.gfn_to_pfn else {
-            // The host's virtual frames stand in for physical ones, folded to fit.
-            let frame = (slot.pointee.userspace_addr >> 12) &+ (gfn.raw &- slot.pointee.base_gfn)
-            return HostPage(pfn: PFN(frame & vm.pfnMask), writable: mayWrite, level: .maxHuge)
-        }
         var writable = mayWrite, level = Level.maxHuge.raw
         let pfn = PFN(inCallback { callback(context, vm.kvm, slot, gfn.raw, isWrite, &writable, &level) })
+        guard pfn.raw <= vm.pfnMask, writable ? mayWrite : true,
+              (Level.page4K.raw...Level.maxHuge.raw).contains(level)
+        else { return judge(pfn, writable, level, mayWrite: mayWrite, gfn) }
+        return HostPage(pfn: pfn, writable: writable, level: Level(level))
+    }
+
+    /// The host's virtual frames stand in for physical ones, folded to fit.
+    @inline(never)
+    private func frame(of gfn: GFN, in slot: SlotPointer) -> HostPage {
+        let frame = (slot.pointee.userspace_addr >> 12) &+ (gfn.raw &- slot.pointee.base_gfn)
+        return HostPage(pfn: PFN(frame & vm.pfnMask), writable: !slot.isReadOnly, level: .maxHuge)
+    }
+
+    /// What gfn_to_pfn said, if it is no page, or not as it has to be.
+    @inline(never)
+    private func judge(_ pfn: PFN, _ writable: Bool, _ level: Int32, mayWrite: Bool, _ gfn: GFN) -> HostPage {
         if pfn.isAnswer { return HostPage(pfn: pfn, writable: false, level: .page4K) }
         guard pfn.raw <= vm.pfnMask else {
             refuse("gfn_to_pfn", "pfn is neither below MAXPHYADDR nor a KVM_PFN_ERR_* (pfn, gfn)", pfn.raw, gfn)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CTDPMMU
 import PageTable
+import RCU
 import Sync
 
 /// Making visible again that a page becomes dirty: by its Dirty bit, or by W where there is none.
@@ -32,17 +33,38 @@ extension VM {
             $0.gfn.wrprot = writeProtect
         }
         guard mask != 0 else { return }
-        let bits = writeProtect ? SPTE.writable : dirtyingBit
-        let range = WalkRange(
-            minLevel: .page4K, start: gfn + UInt64(mask.trailingZeroBitCount),
-            end: gfn + UInt64(64 - mask.leadingZeroBitCount))
-        let named = LeafRange(.valid(in: addressSpace), range)
-        // All of the range is named, without a gap: then rows of it may be taken at once.
-        let shifted = mask &>> UInt64(truncatingIfNeeded: mask.trailingZeroBitCount)
-        let isWhole = shifted & (shifted &+ 1) == 0
-        _ = changeLeaves(of: named, SPTEWriter(self, hold), owing: &flush, clearing: isWhole ? bits : 0) { iter in
+        let bits = writeProtect ? SPTE.writable : dirtyingBit, writer = SPTEWriter(self, hold)
+        let first = gfn + UInt64(mask.trailingZeroBitCount), end = gfn + UInt64(64 - mask.leadingZeroBitCount)
+        if masks.isOneOfLog(bits) && writer.worksByRow {
+            let named = mask &>> UInt64(truncatingIfNeeded: mask.trailingZeroBitCount)
+            return clearByRow(bits, from: first, to: end, named: named, addressSpace, writer, owing: &flush)
+        }
+        let range = LeafRange(.valid(in: addressSpace), WalkRange(minLevel: .page4K, start: first, end: end))
+        _ = changeLeaves(of: range, writer, owing: &flush) { iter in
             guard iter.level == 1, mask >> (iter.gfn &- gfn.raw) & 1 != 0, iter.old_spte & bits != 0 else { return nil }
             return SPTE(iter.old_spte & ~bits)
+        }
+    }
+
+    /// The same in the one table, or the two, that hold the range.
+    @inline(__always)
+    private func clearByRow(
+        _ bits: UInt64, from first: GFN, to end: GFN, named: UInt64, _ addressSpace: Int32, _ writer: SPTEWriter,
+        owing flush: inout OwedFlush
+    ) {
+        let change = RowChange(clearing: bits)
+        insideRCU { rcu in
+            forEachRoot(.valid(in: addressSpace), rcu) { root, rcu in
+                var here = first, named = named
+                while here < end {
+                    let next = min(end, here.rounded(to: .page2M) + Level.page2M.pages), count = next.raw &- here.raw
+                    if let row = root.row(at: here, count: Int(truncatingIfNeeded: count), named: named, rcu) {
+                        _ = row.change(change, in: writer, rcu, owing: &flush)
+                    }
+                    named >>= count
+                    here = next
+                }
+            }
         }
     }
 

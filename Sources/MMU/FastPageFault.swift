@@ -22,7 +22,7 @@ extension VCPU {
         guard !ringIsFull else { return .invalid }
         return insideRCU { rcu in
             guard let root = root(rcu) else { return .invalid }
-            var last = root.lastEntry(for: access.gfn, rcu)
+            var last = lastEntryByMemory(for: access.gfn, under: root, rcu)
             var result = tryToRepair(last, access, rcu)
             for _ in 1..<Self.tries where result == .retry {
                 last = root.lastEntry(for: access.gfn, rcu)
@@ -54,7 +54,7 @@ extension VCPU {
         case .made: break
         }
         if new.isWritable && !last.spte.isWritable {
-            vm.slot(holding: access.gfn, addressSpace: addressSpace, rcu)?.markDirty(access.gfn, by: self)
+            slot(holding: access.gfn, in: vm.slots(addressSpace, rcu))?.markDirty(access.gfn, by: self)
         }
         counters.add(.fastFaults, 1, exclusive: true)
         return .fixed
@@ -92,6 +92,7 @@ private struct FastFaultBook: ChangeBook {
     @inline(__always) func tell(_ change: SPTEChange) {}
     @inline(__always) func tellBits(_ change: SPTEChange) {}
     @inline(__always) func isOfBits(_ wish: SPTEChange) -> Bool { false }
+    @inline(__always) func tableIsCutOff() {}
     @inline(__always) func removeTable(_ change: SPTEChange) {}
 
     @inline(never)

@@ -63,7 +63,7 @@ private struct Target {
 
 extension VCPU {
     /// What a fault gets that has no valid root: another try, when one is loaded, or no more at all.
-    var faultWithoutRoot: FaultResult { vm.isSetUp ? .retry : .notSetUp }
+    var faultWithoutRoot: FaultResult { vm.isSetUp ? .retry : .refused }
 }
 
 extension Fault {
@@ -81,41 +81,25 @@ extension Fault {
         return level
     }
 
-    /// Mostly in registers: a struct that was just written field by field is not read at once in wider pieces.
     @inline(__always)
     package func handle(_ hold: borrowing HeldForRead) -> FaultResult {
-        Self.handle(
-            vcpu, access.address, access.errorCode, pfn, hostLevel, hostWritable: hostWritable, prefetch: prefetch,
-            seenSlot?.table, seenSlot?.slot, hold)
-    }
-
-    @inline(never)
-    private static func handle(
-        _ vcpu: VCPU, _ address: UInt64, _ errorCode: UInt64, _ pfn: PFN, _ hostLevel: Level, hostWritable: Bool,
-        prefetch: Bool, _ seenTable: UnsafeMutablePointer<SlotTableHeader>?, _ seenSlot: SlotPointer?,
-        _ hold: borrowing HeldForRead
-    ) -> FaultResult {
-        let fault = Fault(
-            vcpu: vcpu, FaultAccess(address, errorCode: errorCode),
-            HostPage(pfn: pfn, writable: hostWritable, level: hostLevel), prefetch: prefetch,
-            seen: seenTable.map { SeenSlot(table: $0, slot: seenSlot) })
         let writer = SPTEWriter(vcpu, hold)
         writer.count(.faults)
-        let result = insideRCU { rcu in fault.resolve(writer, rcu) }
+        let result = insideRCU { rcu in resolve(writer, rcu) }
         writer.vm.traceReturn(TDPMMU_TRACE_MAP_RET, result.code)
         switch result {
         case .fixed: writer.count(.fixed)
         case .spurious: writer.count(.spurious)
         case .retry: writer.count(.retried)
         case .emulate: writer.count(.emulated)
-        case .invalid, .noMemory, .ringFull, .refused, .notSetUp, .hostFault, .hostPoison: break
+        default: break
         }
         return result
     }
 
     @inline(__always)
     private func resolve(_ writer: SPTEWriter, _ rcu: borrowing InsideRCU) -> FaultResult {
-        let slot = writer.vm.slot(holding: gfn, addressSpace: vcpu.addressSpace, seen: seenSlot, rcu)
+        let slot = writer.vm.slot(holding: gfn, for: vcpu, seen: seenSlot, rcu)
         if writer.vm.traces(TDPMMU_TRACE_MAP) { trace(slot) }
         guard let root = vcpu.root(rcu), !root.role.isInvalid else { return vcpu.faultWithoutRoot }
         if let slot {
@@ -128,27 +112,44 @@ extension Fault {
         if pfn == .noSlot && !writer.vm.masks.cachesMMIO { return .emulate }
         let level = level(in: slot), nx = writer.vm.nxHugePages
         if writer.vm.traces(TDPMMU_TRACE_SPTE_REQUESTED) { traceRequest(nx && isFetch ? .page4K : level) }
-        var target = Target(
+        let target = Target(
             fault: self, slot: slot, level: nx && isFetch ? .page4K : level, wantedLevel: level,
             hostWritable: hostWritable && !(slot.map { $0.isReadOnly } ?? false), nxHugePages: nx)
-        return writer.install(&target, under: root, rcu)
+        return writer.install(target, under: root, rcu)
     }
 }
 
 extension SPTEWriter {
-    /// Walks down to the target's level, linking tables and splitting huge leaves
-    /// on the way, each step one compare-and-exchange.
+    /// To the target's level: at once where the vCPU remembers the table, else down from the root.
     @inline(__always)
     fileprivate func install(
-        _ target: inout Target, under root: Table, _ rcu: borrowing InsideRCU
+        _ target: Target, under root: Table, _ rcu: borrowing InsideRCU
     ) -> FaultResult {
-        var iter = Descent(from: root, to: target.fault.gfn, rcu)
         if vm.traces(TDPMMU_TRACE_ITER_START) { vm.traceWalk(root, from: target.fault.gfn, minLevel: .page4K) }
+        let cutOff = vm.tablesCutOff, vcpu = target.fault.vcpu
+        // Where a table may have to stay in a huge page's place, the walk sees to it.
+        guard target.level == .page4K || !target.nxHugePages,
+              var iter = vcpu.wayByMemory(to: target.fault.gfn, at: target.level, under: root, cutOff: cutOff, rcu)
+        else { return walkAndInstall(target, under: root, cutOff: cutOff, rcu) }
+        return iter.old.isFrozen ? .retry : installLeaf(target, &iter, rcu)
+    }
+
+    /// Walks down to the target's level, linking tables and splitting huge leaves
+    /// on the way, each step one compare-and-exchange.
+    @inline(never)
+    private func walkAndInstall(
+        _ wanted: Target, under root: Table, cutOff: UInt64, _ rcu: borrowing InsideRCU
+    ) -> FaultResult {
+        var target = wanted
+        var iter = Descent(from: root, to: target.fault.gfn, rcu)
         while true {
             // zapAtomically() or a removal of the table has the entry, in another thread.
             if iter.old.isFrozen { return .retry }
             if target.nxHugePages && standsForNXHugePage(iter, target.level, rcu) { target.level = target.level.below }
-            if iter.atLevel == target.level { return installLeaf(target, &iter, rcu) }
+            if iter.atLevel == target.level {
+                target.fault.vcpu.remember(iter.slot, of: iter.atGFN, at: iter.atLevel, under: root, cutOff: cutOff)
+                return installLeaf(target, &iter, rcu)
+            }
             if !iter.isAtTable {
                 let link = TableLink(vcpu: target.fault.vcpu, isNXSplit: target.hugeIsDisallowed,
                                      isNXRecoverable: target.wantedLevel >= iter.atLevel)
@@ -207,7 +208,7 @@ extension SPTEWriter {
         let old = iter.old
         if new != old {
             var flush = OwedFlush()
-            let result = set(&iter, new, owing: &flush)
+            let result = setAmongOthers(&iter, new, owing: &flush)
             let isOwed = flush.handOver()
             switch result {
             case .lost: return .retry

@@ -3,25 +3,29 @@ import CPlatform
 import CTDPMMU
 import PageTable
 
-/// What came of a fault.
-package enum FaultResult {
-    case retry
-    case emulate
-    case fixed
-    case spurious
+/// What came of a fault: RET_PF_*, or a negative errno, as the caller gets it.
+package struct FaultResult: Equatable {
+    package let code: Int32
+
+    @inline(__always) private init(_ code: Int32) { self.code = code }
+
+    @inline(__always) private init(_ result: tdpmmu_ret_pf) { code = Int32(bitPattern: result.rawValue) }
+
+    @inline(__always) package static var retry: Self { Self(RET_PF_RETRY) }
+    @inline(__always) package static var emulate: Self { Self(RET_PF_EMULATE) }
+    @inline(__always) package static var fixed: Self { Self(RET_PF_FIXED) }
+    @inline(__always) package static var spurious: Self { Self(RET_PF_SPURIOUS) }
     /// Not fixed, and another path has to try.
-    case invalid
+    @inline(__always) package static var invalid: Self { Self(RET_PF_INVALID) }
     /// table_limit, or the system's memory, is used up.
-    case noMemory
+    @inline(__always) package static var noMemory: Self { Self(-ENOMEM) }
     /// The vCPU's dirty ring has no room for a page that would become writable.
-    case ringFull
-    /// The change was refused, with a warning.
-    case refused
-    /// The TDP MMU was taken down meanwhile.
-    case notSetUp
+    @inline(__always) package static var ringFull: Self { Self(-ENOBUFS) }
+    /// The change was refused, with a warning; or the TDP MMU was taken down meanwhile.
+    @inline(__always) package static var refused: Self { Self(-EINVAL) }
     /// The host has no page there, or a broken one.
-    case hostFault
-    case hostPoison
+    @inline(__always) package static var hostFault: Self { Self(-EFAULT) }
+    @inline(__always) package static var hostPoison: Self { Self(-EHWPOISON) }
 
     /// What a pfn that is an answer means to the vCPU that faulted.
     package init(answer pfn: PFN) {
@@ -29,22 +33,6 @@ package enum FaultResult {
         case .readOnlyError: self = .emulate
         case .poisonError: self = .hostPoison
         default: self = .hostFault
-        }
-    }
-
-    /// RET_PF_*, or a negative errno.
-    package var code: Int32 {
-        switch self {
-        case .retry: Int32(bitPattern: RET_PF_RETRY.rawValue)
-        case .emulate: Int32(bitPattern: RET_PF_EMULATE.rawValue)
-        case .fixed: Int32(bitPattern: RET_PF_FIXED.rawValue)
-        case .spurious: Int32(bitPattern: RET_PF_SPURIOUS.rawValue)
-        case .invalid: Int32(bitPattern: RET_PF_INVALID.rawValue)
-        case .noMemory: -ENOMEM
-        case .ringFull: -ENOBUFS
-        case .refused, .notSetUp: -EINVAL
-        case .hostFault: -EFAULT
-        case .hostPoison: -EHWPOISON
         }
     }
 }

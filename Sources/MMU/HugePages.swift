@@ -3,15 +3,26 @@ import CTDPMMU
 import PageTable
 import RCU
 import Sync
+import Synchronization
 
 /// Splitting huge leaves ahead of the faults that would, and the way back.
 extension VM {
+    /// Under mmu_lock, which orders these: who makes a root invalid under it sees whoever began before, and
+    /// walks on under that root once he has given way.  Those who begin later keep to valid roots.
+    private func beginRebuilding() { memory.pointee.tables.rebuilding.wrappingAdd(1, ordering: .relaxed) }
+    private func endRebuilding() { memory.pointee.tables.rebuilding.wrappingSubtract(1, ordering: .relaxed) }
+
+    /// Does some operation perhaps rebuild under a root that is invalid by now?  Under mmu_lock.
+    var mayBeRebuilding: Bool { memory.pointee.tables.rebuilding.load(ordering: .relaxed) != 0 }
+
     /// Splits down to `target` what lies in [start, end).  False: no memory for a table.
     @inline(never)
     package func splitHugePages<Hold: LockHold & ~Copyable>(
         addressSpace: Int32, start: GFN, end: GFN, target: Level, _ hold: inout Hold
     ) -> Bool {
         traceRange(TDPMMU_TRACE_SPLIT, start, end, target: target, shared: Hold.mode == .shared)
+        beginRebuilding()
+        defer { endRebuilding() }
         let writer = SPTEWriter(self, hold)
         let range = WalkRange(minLevel: target.above, start: start, end: end)
         var complete = true
@@ -56,6 +67,8 @@ extension VM {
     @inline(never)
     package func zapCollapsible(_ slot: kvm_memory_slot, _ hold: inout HeldForRead) {
         traceSlot(TDPMMU_TRACE_ZAP_COLLAPSIBLE, slot)
+        beginRebuilding()
+        defer { endRebuilding() }
         let writer = SPTEWriter(self, hold), leaves = LeafRange(of: slot, minLevel: .page2M)
         var flush = OwedFlush()
         writer.walkRoots(leaves.roots, leaves.range, &hold, owing: &flush) { iter, _, rcu in
@@ -69,6 +82,8 @@ extension VM {
     /// Puts the huge leaf in such a table's place.
     @inline(never)
     package func recoverHugePages(_ slot: kvm_memory_slot, _ hold: inout HeldForRead) {
+        beginRebuilding()
+        defer { endRebuilding() }
         let writer = SPTEWriter(self, hold), leaves = LeafRange(of: slot, minLevel: .page2M)
         var flush = OwedFlush()
         writer.walkRoots(leaves.roots, leaves.range, &hold, owing: &flush) { iter, flush, rcu in

@@ -38,6 +38,7 @@ extension VM {
     }
 
     /// Are the host's pages of a slot that is about to be seen perhaps going away?
+    @inline(__always)
     package var isInvalidating: Bool { state.pointee.invalidationsRunning.load(ordering: .relaxed) != 0 }
 
     /// Several at once: the range that holds them all.
@@ -63,23 +64,34 @@ extension VM {
     }
 
     /// To be read before the host is asked for the page.  Acquire: pairs with endInvalidation().
+    @inline(__always)
     var invalidateSequence: UInt64 { state.pointee.invalidateSequence.load(ordering: .acquiring) }
 
     /// Must a fault that read `sequence` ask again?
+    @inline(__always)
     func isStale(_ gfn: GFN, _ sequence: UInt64, _ hold: borrowing HeldForRead) -> Bool {
-        if isInvalidating && complainIfUnnamed(gfn) { return true }
-        return isProbablyStale(gfn, sequence)
+        isInvalidating ? isStaleAmongInvalidations(gfn, sequence) : sequence != currentSequence
+    }
+
+    @inline(never)
+    private func isStaleAmongInvalidations(_ gfn: GFN, _ sequence: UInt64) -> Bool {
+        complainIfUnnamed(gfn) || isGoingAway(gfn) || sequence != currentSequence
     }
 
     /// The same without mmu_lock, and so perhaps wrong both ways: it spares the host a question and
     /// the lock its readers, and does not stand for the check under it.
+    @inline(__always)
     func isProbablyStale(_ gfn: GFN, _ sequence: UInt64) -> Bool {
-        if isInvalidating {
-            let start = state.pointee.invalidateStart.load(ordering: .relaxed)
-            let end = state.pointee.invalidateEnd.load(ordering: .relaxed)
-            if gfn.raw >= start && gfn.raw < end { return true }
-        }
-        return state.pointee.invalidateSequence.load(ordering: .relaxed) != sequence
+        isInvalidating && isGoingAway(gfn) || sequence != currentSequence
+    }
+
+    @inline(__always)
+    private var currentSequence: UInt64 { state.pointee.invalidateSequence.load(ordering: .relaxed) }
+
+    @inline(never)
+    private func isGoingAway(_ gfn: GFN) -> Bool {
+        gfn.raw >= state.pointee.invalidateStart.load(ordering: .relaxed)
+            && gfn.raw < state.pointee.invalidateEnd.load(ordering: .relaxed)
     }
 
     /// mmu_lock was dropped before the range was named: any gfn may be meant.

@@ -9,6 +9,11 @@ package struct LastEntry {
     package let level: Level
 }
 
+extension LastEntry {
+    @inline(__always)
+    init(_ way: Descent) { self.init(slot: way.slot, spte: way.old, level: way.atLevel) }
+}
+
 /// Single look-ups: straight down from the root, no step aside.
 extension Table {
     /// The entry where the walk to gfn ends.
@@ -24,6 +29,13 @@ extension Table {
         descend(to: gfn, rcu) { sptes[Int($0.atLevel.raw)] = $0.old.raw }.level
     }
 
+    /// Entries of one table of 4K leaves, from gfn's on; nil if there is no such table.
+    @inline(__always)
+    func row(at gfn: GFN, count: Int, named: UInt64, _ rcu: borrowing InsideRCU) -> SPTERow? {
+        let last = lastEntry(for: gfn, rcu)
+        return last.level == .page4K ? SPTERow(from: last.slot, count: count, named: named) : nil
+    }
+
     @inline(__always)
     private func descend(
         to gfn: GFN, _ rcu: borrowing InsideRCU, _ visit: (borrowing Descent) -> Void
@@ -34,6 +46,6 @@ extension Table {
             way.enterTable(rcu)
             visit(way)
         }
-        return LastEntry(slot: way.slot, spte: way.old, level: way.atLevel)
+        return LastEntry(way)
     }
 }

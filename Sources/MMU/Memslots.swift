@@ -156,12 +156,6 @@ struct SeenSlot {
         self.table = table
         self.slot = slot
     }
-
-    @inline(__always)
-    init(holding gfn: GFN, in table: SlotTable) {
-        self.table = table.header
-        slot = table.slot(holding: gfn)
-    }
 }
 
 extension VM {
@@ -190,17 +184,6 @@ extension VM {
         holding gfn: GFN, addressSpace: Int32, _ protection: borrowing some KeepsSlots & ~Copyable
     ) -> SlotPointer? {
         slots(addressSpace, protection).slot(holding: gfn)
-    }
-
-    /// The same for who looked before, and is inside kvm->srcu since: the table that he saw is not
-    /// freed, so that no other stands at its address, and what it said is as good as a second look.
-    @inline(__always)
-    func slot(
-        holding gfn: GFN, addressSpace: Int32, seen: SeenSlot?, _ protection: borrowing some KeepsSlots & ~Copyable
-    ) -> SlotPointer? {
-        let table = slots(addressSpace, protection)
-        if let seen, seen.table == table.header { return seen.slot }
-        return table.slot(holding: gfn)
     }
 
     /// A copy of a slot that a caller names by pointer; nil if this VM has no such slot now, nor had

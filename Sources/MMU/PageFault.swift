@@ -8,7 +8,7 @@ extension VCPU {
     /// The whole fault path: MMIO, slot, lockless fix, host page, lock, map.  The gfn is
     /// below the limit.
     @inline(never)
-    package func pageFault(_ access: FaultAccess, prefetch: Bool = false) -> FaultResult {
+    package func pageFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
         guard hasRoot else { return faultWithoutRoot }
         if ringIsNearlyFull { return .ringFull }
         if access.isReserved {
@@ -42,6 +42,7 @@ extension VCPU {
 
     /// In this order the kernel looks: what needs no root is answered whatever root there is, and
     /// whether it is obsolete is only asked under mmu_lock, in Fault.handle().
+    @inline(__always)
     private func mappedFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
         let fast = fastPageFault(access)
         if fast != .invalid { return fast }
@@ -52,10 +53,11 @@ extension VCPU {
         } ?? .refused
     }
 
+    @inline(__always)
     private func slowFault(
         _ access: FaultAccess, _ sequence: UInt64, prefetch: Bool, _ srcu: borrowing InsideSRCU
     ) -> FaultResult {
-        let seen = SeenSlot(holding: access.gfn, in: vm.slots(addressSpace, srcu)), slot = seen.slot
+        let seen = SeenSlot(holding: access.gfn, in: vm.slots(addressSpace, srcu), for: self), slot = seen.slot
         var page = HostPage.none
         if let slot {
             if slot.isInvalid || vm.isProbablyStale(access.gfn, sequence) { return .retry }

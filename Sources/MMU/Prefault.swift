@@ -20,7 +20,7 @@ extension VCPU {
             switch load() {
             case .done: break
             case .noMemory: return .failed(.noMemory)
-            case .notSetUp: return .failed(.notSetUp)
+            case .notSetUp: return .failed(.refused)
             }
             let result = pageFault(access, prefetch: true)
             switch result {

@@ -14,6 +14,9 @@ import Sync
 ///      (UnsettledChange.settle()); the walk or its caller pays it before RCU is left, since no CPU
 ///      may use a translation through memory that is freed.
 extension SPTEWriter {
+    @inline(__always)
+    package func tableIsCutOff() { vm.countCutOff() }
+
     @inline(never)
     package func removeTable(_ change: SPTEChange) {
         // A reader of its own: the book of a change (ChangeBook) hands on no proof of one.
@@ -39,10 +42,10 @@ extension SPTEWriter {
     }
 
     private func freezeLeaves(of row: SPTERow, _ rcu: borrowing InsideRCU, owing flush: inout OwedFlush) {
-        if mode == .exclusive {
+        if mode == .exclusive && !isAlone {
             _ = row.change(RowChange(leaving: .frozen), in: self, rcu, owing: &flush)
         } else {
-            row.freezeAmongOthers(in: self)
+            row.freezeAll(in: self)
         }
     }
 
@@ -52,7 +55,7 @@ extension SPTEWriter {
         let level = table.level
         for index in 0..<entriesPerTable {
             // Under an exclusive lock nobody fills an empty entry, and most are empty by now.
-            if mode == .exclusive && !table[index].load(rcu).isPresent { continue }
+            if mode == .exclusive && !isAlone && !table[index].load(rcu).isPresent { continue }
             let place = (addressSpace: addressSpace, gfn: table.gfn + UInt64(index) &* level.pages, level: level)
             table[index].freeze(place, in: self, rcu, owing: &flush)
         }

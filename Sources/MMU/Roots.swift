@@ -101,6 +101,17 @@ extension VM {
         }
     }
 
+    /// Visits roots that the reader keeps, without references: for who does not leave it meanwhile.  A root
+    /// that was given up, and has nothing under it any more, may be among them.
+    @inline(__always)
+    func forEachRoot(_ filter: RootFilter, _ rcu: borrowing InsideRCU, _ body: (Table, borrowing InsideRCU) -> Void) {
+        var candidate = firstRoot
+        while let root = candidate {
+            if filter.accepts(root) { body(root, rcu) }
+            candidate = root.nextRoot
+        }
+    }
+
     /// Visits all roots without references.  Under VMLock.pages.
     func forEachListedRoot(_ body: (Table) -> Void) {
         var here = firstRoot

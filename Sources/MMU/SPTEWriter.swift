@@ -14,6 +14,9 @@ package struct SPTEWriter {
     let countsAlone: Bool
     /// `counters` are a walk's own, to be added to those that anybody may count in.
     private let isSumming: Bool
+    /// mmu_lock is held for read, and yet nobody else is at the tables in question: what is done is the
+    /// reader's part, in plain stores.
+    let isAlone: Bool
 
     /// An operation on the whole VM.
     @inline(__always)
@@ -23,6 +26,19 @@ package struct SPTEWriter {
         countsAlone = mode == .exclusive
         counters = countsAlone ? vm.exclusiveCounters : vm.counters
         isSumming = false
+        isAlone = false
+    }
+
+    /// The one operation that makes pages and tables go under an invalid root, with mmu_lock held for read: no
+    /// fault ends there, nobody rebuilds there, and nobody is told of single changes.  Others clear or set
+    /// bits of leaves, which are on their way out.
+    init(underInvalidRoot vm: VM) {
+        self.vm = vm
+        mode = .exclusive
+        counters = vm.counters
+        countsAlone = false
+        isSumming = false
+        isAlone = true
     }
 
     /// An operation without mmu_lock: RCU keeps the tables, compare-and-exchange the
@@ -34,6 +50,7 @@ package struct SPTEWriter {
         countsAlone = false
         counters = vm.counters
         isSumming = false
+        isAlone = false
     }
 
     /// A vCPU's fault.
@@ -44,6 +61,7 @@ package struct SPTEWriter {
         counters = vcpu.counters
         countsAlone = true
         isSumming = false
+        isAlone = false
     }
 
     private init(_ writer: SPTEWriter, summingIn counters: Counters) {
@@ -52,6 +70,7 @@ package struct SPTEWriter {
         self.counters = counters
         countsAlone = true
         isSumming = true
+        isAlone = writer.isAlone
     }
 
     /// Runs `body`, whose changes are counted without locked operations and added once, at its end and
@@ -155,6 +174,12 @@ extension SPTEWriter {
     @inline(__always)
     package func set(_ iter: inout some StandsOnEntry, _ new: SPTE, owing flush: inout OwedFlush) -> SetResult {
         note(iter.slot.change(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
+    }
+
+    /// The same of who knows that others are there: a fault holds the lock for read.
+    @inline(__always)
+    func setAmongOthers(_ iter: inout some StandsOnEntry, _ new: SPTE, owing flush: inout OwedFlush) -> SetResult {
+        note(iter.slot.changeAmongOthers(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
     }
 
     /// Changes bits of the leaf that a walk stands on.  Whatever the lock, CPUs, fast faults and

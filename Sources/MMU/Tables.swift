@@ -45,7 +45,7 @@ extension VM {
 /// The end of a grace period, for a table or a root.
 let freeTable: @convention(c) (UnsafeMutablePointer<rcu_head>?) -> Void = { head in
     let table = Table(rcuHead: head.unsafelyUnwrapped)
-    let vm = VM(UnsafeMutablePointer<VMMemory>(bitPattern: table.ownerAddress).unsafelyUnwrapped)
+    let vm = VM(UnsafeMutablePointer<kvm>(bitPattern: table.ownerAddress).unsafelyUnwrapped)
     vm.counters.add(.strays, -1, exclusive: false)
     vm.trace(TDPMMU_TRACE_FREE_SP_RCU) { $0.sp.sp = UInt64(UInt(bitPattern: head)) }
     vm.releaseTable(table)

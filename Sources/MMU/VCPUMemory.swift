@@ -11,6 +11,8 @@ struct VCPUMemory: ~Copyable {
     var cache = TableCache.Storage()
     private let afterCache = Reserved<6>(repeating: 0)
     var link = VCPULink()
+    var lastTable = LastTable()
+    var lastSlot = LastSlot()
     var log: PageModificationLog
     var counters = CounterBlock()
 
@@ -33,6 +35,32 @@ struct PageModificationLog: ~Copyable {
     private let reserved = Reserved<5>(repeating: 0)
 
     init(_ memory: UnsafeMutableRawPointer?) { entries = memory?.assumingMemoryBound(to: UInt64.self) }
+}
+
+/// The table in which a vCPU's last fault ended, for the next one, which mostly ends there too.  It is good while the vCPU has the same root and no table of the VM was cut off since.  Its
+/// thread writes it and reads it; the words are atomic, and stand in the order of remember(), for the child
+/// of a fork in the middle of it, where another thread drives the vCPU.
+struct LastTable: ~Copyable {
+    /// Which table it is (tableName()); .max: nothing is remembered.
+    let name = Atomic<UInt64>(.max)
+    /// Header of the root above it, address of its entries.
+    let root = Atomic<UInt>(0)
+    let entries = Atomic<UInt>(0)
+    /// TableCount.cutOff before the way down to it.
+    let cutOff = Atomic<UInt64>(0)
+    private let reserved = Reserved<4>(repeating: 0)
+}
+
+/// The slot in which a vCPU's last fault was, for the next one, which mostly is there too.  It is good
+/// while its table of slots is the one that is published: no two tables of a VM have one generation.
+/// Written and read as LastTable is.
+struct LastSlot: ~Copyable {
+    /// Of the table of slots that it was found in; .max: nothing is remembered.
+    let generation = Atomic<UInt64>(.max)
+    let base = Atomic<UInt64>(0)
+    let pages = Atomic<UInt64>(0)
+    let slot = Atomic<UInt>(0)
+    private let reserved = Reserved<4>(repeating: 0)
 }
 
 /// A vCPU's place in the VM's list.

@@ -14,7 +14,7 @@ package struct VM: Equatable {
     @inline(__always) init(_ memory: UnsafeMutablePointer<VMMemory>) { self.memory = memory }
 
     @inline(__always) package init(_ kvm: UnsafeMutablePointer<kvm>) {
-        memory = UnsafeMutableRawPointer(kvm).assumingMemoryBound(to: VMMemory.self)
+        memory = (UnsafeMutableRawPointer(kvm) - VMMemory.bytesBeforeKVM).assumingMemoryBound(to: VMMemory.self)
     }
 
     /// As C has it.

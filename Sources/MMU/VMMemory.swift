@@ -5,13 +5,15 @@ import Synchronization
 /// Fills up what would share a cache line with the next field.  MMUTests measures.
 typealias Reserved<let words: Int> = InlineArray<words, UInt>
 
-/// The one allocation of a VM, aligned to a cache line.  struct kvm, which C points to, comes
-/// first.  Each part begins on a line of its own: mmu_lock, what is mostly read, each small
-/// lock with what it protects, what many threads count.  Nothing in it has an end of its own,
-/// so its memory is just freed.
+/// The one allocation of a VM, aligned to a cache line.  struct kvm, which C points to, lies so
+/// that its mmu_lock ends the first line and its SRCU domain begins the second: faults read what
+/// writers of the lock do not write.  Each part begins on a line of its own: what is mostly read,
+/// each small lock with what it protects, what many threads count.  Nothing in it has an end of its
+/// own, so its memory is just freed.
 struct VMMemory: ~Copyable {
+    private let beforeKVM = Reserved<6>(repeating: 0)
     var kvm = CTDPMMU.kvm()
-    private let afterKVM = Reserved<5>(repeating: 0)
+    private let afterKVM = Reserved<7>(repeating: 0)
     /// Just whole lines; what it grows by, a filler behind it completes.
     var state: VMState
     var pages = PagesLock()
@@ -25,11 +27,17 @@ struct VMMemory: ~Copyable {
     /// What holders of mmu_lock for write count, who are alone with it.
     var exclusiveCounters = CounterBlock()
 
+    static var bytesBeforeKVM: Int { MemoryLayout<Reserved<6>>.size }
+
     init(_ config: VMConfiguration) { state = VMState(config) }
 }
 
-/// Tables taken by a VM and not yet freed, for the limit.
+/// Tables taken by a VM and not yet freed, for the limit; and those ever cut off.
 struct TableCount: ~Copyable {
     let taken = Atomic<UInt64>(0)
-    private let reserved = Reserved<7>(repeating: 0)
+    /// Counts on before the table may be freed: what a vCPU remembers of tables is good while it stands still.
+    let cutOff = Atomic<UInt64>(0)
+    /// Operations under way that put tables for leaves or leaves for tables, perhaps among others.
+    let rebuilding = Atomic<UInt64>(0)
+    private let reserved = Reserved<5>(repeating: 0)
 }

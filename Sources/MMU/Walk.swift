@@ -166,9 +166,10 @@ extension SPTEWriter {
         _ visit: (inout tdp_iter, inout OwedFlush, borrowing InsideRCU) -> Visit
     ) {
         var goesOn = true
-        vm.forEachRoot(filter) { root in
-            let table = root.table
-            if goesOn { goesOn = insideRCU { rcu in walk(table, range, owing: &flush, rcu, byRow: byRow, rows: rows, visit) } }
+        insideRCU { rcu in
+            vm.forEachRoot(filter, rcu) { root, rcu in
+                if goesOn { goesOn = walk(root, range, owing: &flush, rcu, byRow: byRow, rows: rows, visit) }
+            }
         }
     }
 }

@@ -93,7 +93,11 @@ extension VM {
         _ root: Table, upTo level: Level, _ hold: inout Hold, _ rcu: inout InsideRCU, owing flush: inout OwedFlush
     ) {
         traceRoot(TDPMMU_TRACE_ZAP_ROOT_LEVEL, root, level: level, shared: Hold.mode == .shared)
-        SPTEWriter(self, hold).summing { zapRoot(root, upTo: level, $0, &hold, &rcu, owing: &flush) }
+        let writer = SPTEWriter(self, hold)
+        let isAlone = root.role.isInvalid && writer.worksByRow && !mayBeRebuilding
+        (isAlone && Hold.mode == .shared ? SPTEWriter(underInvalidRoot: self) : writer).summing {
+            zapRoot(root, upTo: level, $0, &hold, &rcu, owing: &flush)
+        }
     }
 
     @inline(__always)

@@ -20,6 +20,20 @@ package struct Descent: StandsOnEntry {
         old = slot.load(protection)
     }
 
+    /// At an entry of a table whose entries are known to lie there.
+    @inline(__always)
+    package init(
+        resumedAt target: GFN, _ level: Level, inTable entries: UInt, _ addressSpace: Int32,
+        _ protection: borrowing some KeepsTables & ~Copyable
+    ) {
+        self.target = target
+        self.addressSpace = addressSpace
+        atLevel = level
+        let first = UnsafeMutablePointer<UInt64>(bitPattern: entries).unsafelyUnwrapped
+        slot = SPTESlot(first + target.index(at: level))
+        old = slot.load(protection)
+    }
+
     @inline(__always) package var atGFN: GFN { target.rounded(to: atLevel) }
 
     /// Into the table that the value names which was read.

@@ -25,6 +25,9 @@ package struct SPTESlot: Equatable {
     @inline(__always)
     package var address: UInt { UInt(bitPattern: word) }
 
+    /// Where the entries begin of the table that it stands in.
+    @inline(__always) package var tableEntries: UInt { address & ~4095 }
+
     /// Acquire: pairs with the release that linked a table, so that a reader who
     /// sees the link sees the table's entries.
     @inline(__always)
@@ -73,6 +76,8 @@ package protocol ChangeBook {
     func tell(_ change: SPTEChange)
     /// The same of a change of bits (SPTEChange.isOfBits()): no page appears or vanishes.
     func tellBits(_ change: SPTEChange)
+    /// A table is cut off, and no way down leads into it from here on.  Before anybody is told of it.
+    func tableIsCutOff()
     /// The table below is cut off for good: freeze its entries, free it after a grace period.
     func removeTable(_ change: SPTEChange)
     /// The change would have been illegal, and was not made.
@@ -93,6 +98,7 @@ package struct UnsettledChange: ~Copyable {
     fileprivate consuming func settle(with book: some ChangeBook, owing flush: inout OwedFlush) -> ChangeResult {
         let change = change
         discard self
+        if change.removesTable { book.tableIsCutOff() }
         book.tell(change)
         if change.removesTable {
             book.removeTable(change)
@@ -184,6 +190,7 @@ extension SPTESlot {
         guard isLegal(wish, in: book) else { return .refused }
         guard !wish.old.isFrozen else { return .lost(wish.old) }
         if let seen = replace(wish.old, with: .frozen) { return .lost(seen) }
+        if wish.removesTable { book.tableIsCutOff() }
         forget()
         store(wish.new)
         var flush = OwedFlush()
@@ -192,15 +199,13 @@ extension SPTESlot {
         return result
     }
 
-    /// Freezes an entry of a table that is cut off already, unless there is nothing to
-    /// freeze.
+    /// Freezes an entry of a table that is cut off already.
     @inline(__always)
     package func freeze(
         _ place: (addressSpace: Int32, gfn: GFN, level: Level), in book: some ChangeBook,
         _ protection: borrowing some KeepsTables & ~Copyable, owing flush: inout OwedFlush
     ) {
         let old = book.mode == .shared ? takeFromOthers() : load(protection)
-        guard book.mode == .shared || old.isPresent else { return }
         let wish = SPTEChange(
             addressSpace: place.addressSpace, gfn: place.gfn, level: place.level, old: old, new: .frozen)
         let change = book.mode == .shared ? UnsettledChange(wish) : writeAlone(wish, in: book)
@@ -224,6 +229,14 @@ extension SPTESlot {
         let old = exchange(wish.new)
         return UnsettledChange(SPTEChange(
             addressSpace: wish.addressSpace, gfn: wish.gfn, level: wish.level, old: old, new: wish.new))
+    }
+
+    /// Nobody else makes a page or a table come or go here, and bits are of no interest any more.
+    @inline(__always)
+    fileprivate func takeAlone() -> SPTE {
+        let old = SPTE(word.pointee.load(ordering: .relaxed))
+        store(.frozen)
+        return old
     }
 
     /// Under a shared lock faults and walks of other threads may still be changing entries of the
@@ -309,12 +322,15 @@ package struct UnsettledRow: ~Copyable {
 package struct SPTERow {
     private let first: UInt
     private let count: Int
+    /// Which of them are meant, from the first on, where they are no more than 64.
+    private let named: UInt64
 
-    /// From this entry on, so many of its table.
+    /// From this entry on, so many of its table; or those of them that bits name.
     @inline(__always)
-    package init(from slot: SPTESlot, count: Int) {
+    package init(from slot: SPTESlot, count: Int, named: UInt64 = .max) {
         first = slot.address
         self.count = count
+        self.named = named
     }
 
     private static var blockBytes: UInt { 512 }
@@ -324,11 +340,16 @@ package struct SPTERow {
     @inline(__always)
     private func forEach(_ mask: UInt64, _ value: UInt64, _ visit: (SPTESlot) -> Bool) -> Bool {
         var block = first & ~(Self.blockBytes &- 1), skipped = Int((first &- block) &>> 3), left = count
+        var named = named
         while left > 0 {
             let words = UnsafeMutablePointer<UInt64>(bitPattern: block).unsafelyUnwrapped
             let here = min(64 &- skipped, left)
             var found = cp_match_64(words, mask, value) &>> UInt64(truncatingIfNeeded: skipped)
             if here < 64 { found &= 1 &<< UInt64(truncatingIfNeeded: here) &- 1 }
+            if named != .max {
+                found &= named
+                named = here < 64 ? named &>> UInt64(truncatingIfNeeded: here) : 0
+            }
             while found != 0 {
                 guard visit(SPTESlot(words + (skipped &+ found.trailingZeroBitCount))) else { return false }
                 found &= found &- 1
@@ -347,6 +368,27 @@ package struct SPTERow {
         return !forEach(wanted.mask, wanted.value) { !wanted.means($0.load(protection)) }
     }
 
+    /// Makes leaves go whose bits nobody will look at, where no other thread makes any come or go: in plain stores, which
+    /// win over whoever sets or clears a bit beside them.
+    @inline(__always)
+    private func replaceAlone(
+        _ change: RowChange, by last: SPTE, in book: some RowBook, _ protection: borrowing some KeepsTables & ~Copyable,
+        owing flush: inout OwedFlush
+    ) -> Int {
+        var row = UnsettledRow(change), first: SPTEChange?
+        _ = forEach(change.mask, change.value) { slot in
+            if first == nil {
+                let wish = SPTEChange(addressSpace: 0, gfn: GFN(0), level: .page4K, old: slot.load(protection), new: last)
+                guard slot.isLegal(wish, in: book) else { return false }
+                first = wish
+            }
+            slot.store(last)
+            row.add()
+            return true
+        }
+        return row.settle(as: first, with: book, owing: &flush)
+    }
+
     /// Makes the change of every entry that is meant, each as SPTESlot.change() and changeBits() would; returns of
     /// how many.  One legality stands for all: they are leaves that go, or lose one of Accessed, Dirty and W.
     @inline(never)
@@ -354,6 +396,9 @@ package struct SPTERow {
         _ change: RowChange, in book: some RowBook, _ protection: borrowing some KeepsTables & ~Copyable,
         owing flush: inout OwedFlush
     ) -> Int {
+        if let last = change.last, book.mode == .exclusive {
+            return replaceAlone(change, by: last, in: book, protection, owing: &flush)
+        }
         var row = UnsettledRow(change), first: SPTEChange?
         _ = forEach(change.mask, change.value) { slot in
             var seen = slot.load(protection)
@@ -378,13 +423,14 @@ package struct SPTERow {
         return row.settle(as: first, with: book, owing: &flush)
     }
 
-    /// Freezes all entries under a shared lock, as SPTESlot.freeze() does each; the flush is owed for the table.
+    /// Freezes all entries, present or not, as SPTESlot.freeze() does each; the flush is owed for the table.
     @inline(never)
-    package func freezeAmongOthers(in book: some RowBook) {
+    package func freezeAll(in book: some RowBook) {
         var leaves = 0, word = UnsafeMutablePointer<UInt64>(bitPattern: first).unsafelyUnwrapped
         let end = word + count
         while word != end {
-            if SPTESlot(word).takeFromOthers().isPresent { leaves &+= 1 }
+            let slot = SPTESlot(word)
+            if (book.mode == .shared ? slot.takeFromOthers() : slot.takeAlone()).isPresent { leaves &+= 1 }
             word += 1
         }
         book.tellRow(count, gone: leaves)

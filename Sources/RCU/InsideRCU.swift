@@ -45,7 +45,7 @@ extension SRCUDomain {
         let index = readLock()
         guard index >= 0 else { return nil }
         let result = body(InsideSRCU())
-        readUnlock(index)
+        readUnlockOwn(index)
         return result
     }
 

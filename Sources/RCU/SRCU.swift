@@ -64,6 +64,7 @@ enum SRCU {
         all.pointee.round = nil
         all.pointee.pending = 0
         all.pointee.sleepers = 0
+        all.pointee.heavy = 0
     }
 }
 

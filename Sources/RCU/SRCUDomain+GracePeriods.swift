@@ -20,15 +20,35 @@ extension SRCUDomain {
         for shard in 0..<UInt64(CP_SRCU_SHARDS) {
             inside &+= entered(which, shard).pointee.load(ordering: .acquiring)
         }
-        return inside == outside
+        return inside == outside && !(hasNotes && ReaderNotes.isInside(srcu: note(which)))
+    }
+
+    /// Between what is written and the look at readers: pairs with the fences in readLock and leave.
+    private func fenceReaders() {
+        guard hasNotes else { return atomicMemoryFence(ordering: .sequentiallyConsistent) }
+        cp_sections_fenced()
+        ReaderNotes.heavyFence()
     }
 
     private func isQuiet(_ which: UInt32) -> Bool {
         if Breakable.srcu.isBroken || isDrained(which) { return true }
-        // Ask leavers to wake us, and look again: pairs with the fence in leave.
-        SRCU.waiting.pointee.bitwiseOr(bucket, ordering: .relaxed)
-        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        askLeavers()
         return isDrained(which)
+    }
+
+    /// Who leaves from now on wakes us, or has left for who looks now: pairs with the fences in leave
+    /// and leaveNoted.  A membarrier is for as long as the bit stays; the mutex keeps others from setting
+    /// it again without one.
+    private func askLeavers() {
+        let all = cp_srcu_all()
+        let before = SRCU.waiting.pointee.bitwiseOr(bucket, ordering: .relaxed).oldValue
+        if before & bucket == 0 { all.pointee.heavy &= ~bucket }
+        if hasNotes, all.pointee.heavy & bucket == 0 {
+            fenceReaders()
+            all.pointee.heavy |= bucket
+        } else {
+            atomicMemoryFence(ordering: .sequentiallyConsistent)
+        }
     }
 
     /// The grace period that begins next.
@@ -46,8 +66,8 @@ extension SRCUDomain {
                     if !hasWork { delist() }
                     return
                 }
-                // What the callers unlinked comes before all counts that are read.
-                atomicMemoryFence(ordering: .sequentiallyConsistent)
+                // What the callers unlinked comes before all counts and notes that are read.
+                fenceReaders()
                 state.pointee.phase = drainOther
             case drainOther:
                 let now = index.pointee.load(ordering: .relaxed)

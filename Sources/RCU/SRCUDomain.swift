@@ -131,6 +131,33 @@ package struct SRCUDomain {
     @inline(__always)
     func loose(_ which: UInt32) -> AtomicWord32 { shared(cp_srcu_loose(state) + Int(which)) }
 
+    /// Do its readers make notes?  A VM's do: a fault is one.  Others count, which makes their
+    /// grace periods cheaper; their way is the straight one, by _slowPath(hasNotes).
+    @inline(__always)
+    var hasNotes: Bool { state.pointee.rank != 0 }
+
+    /// The note of a reader by this index.  A domain's address is even.
+    @inline(__always)
+    func note(_ which: UInt32) -> UInt { UInt(bitPattern: domain) | UInt(which) }
+
+    /// Is the calling thread a reader by this index, and noted it?
+    @inline(__always)
+    func isNoted(_ which: UInt32) -> Bool {
+        ReaderNotes.srcu.pointee.load(ordering: .relaxed) == note(which)
+    }
+
+    /// As leave, of a reader that made a note.
+    @inline(__always)
+    func leaveNoted() {
+        if ReaderNotes.deeperSRCU.pointee != 0 {
+            ReaderNotes.deeperSRCU.pointee &-= 1
+            return
+        }
+        ReaderNotes.take(ReaderNotes.srcu)
+        let waiting = SRCU.waiting.pointee.load(ordering: .relaxed)
+        if waiting != 0, waiting & bucket != 0 { SRCU.readerLeft(bucket) }
+    }
+
     /// The domain may be gone when this returns, so what follows the count is global.
     @inline(__always)
     func leave(_ which: UInt32) {

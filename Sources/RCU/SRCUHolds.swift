@@ -31,10 +31,20 @@ enum SRCUHolds {
     ) -> UnsafeMutablePointer<UInt32> { cp_srcu_hold_count(hold) + Int(which) }
 
     @inline(__always)
-    static func contains(_ domain: Domain) -> Bool { find(domain) != nil }
+    static func contains(_ domain: Domain) -> Bool {
+        find(domain) != nil || noted?.domain.domain == domain
+    }
+
+    /// The section that this thread has a note of, instead of an entry.
+    private static var noted: (domain: SRCUDomain, which: UInt32)? {
+        let note = ReaderNotes.srcu.pointee.load(ordering: .relaxed)
+        guard let domain = Domain(bitPattern: note & ~1) else { return nil }
+        return (SRCUDomain(domain), UInt32(note & 1))
+    }
 
     /// Is one of them a VM's?
     static var containsRanked: Bool {
+        if noted != nil { return true }
         let holds = cp_srcu_holds_table(own)
         for i in 0..<Int(own.pointee.used) {
             if let domain = holds[i].domain, SRCUDomain(domain).state.pointee.rank != 0 { return true }
@@ -89,10 +99,10 @@ enum SRCUHolds {
     @inline(__always)
     static func remove(_ domain: Domain, _ which: UInt32) -> Bool {
         guard let hold = find(domain) else { return false }
-        let open = count(hold, which)
+        let open = count(hold, which), left = open.pointee &- 1
         if open.pointee == 0 { return false }
-        open.pointee &-= 1
-        if open.pointee == 0, count(hold, which ^ 1).pointee == 0 { drop(hold) }
+        open.pointee = left
+        if left == 0, count(hold, which ^ 1).pointee == 0 { drop(hold) }
         return true
     }
 
@@ -100,8 +110,8 @@ enum SRCUHolds {
     private static func drop(_ hold: UnsafeMutablePointer<cp_srcu_hold>) {
         let table = own
         let last = table.pointee.used &- 1
+        // Not onto itself: its fields were just stored one by one, and a wide copy waits for them.
         let newest = cp_srcu_holds_table(table) + Int(last)
-        // Mostly it is the newest; to copy it onto itself would wait until what was just written has left the CPU.
         if hold != newest { hold.update(from: newest, count: 1) }
         table.pointee.used = last
         if last == 0, table.pointee.heap != nil { freeHeap() }
@@ -115,29 +125,39 @@ enum SRCUHolds {
 
     /// The thread exits: what it left open would hold up grace periods for ever.
     static func releaseAllAtExit() {
+        releaseNotedAtExit()
         while own.pointee.used != 0 {
             let hold = cp_srcu_holds_table(own) + Int(own.pointee.used &- 1)
             let domain = hold.pointee.domain.unsafelyUnwrapped
             let open = UInt64(count(hold, 0).pointee)
                 &+ UInt64(count(hold, 1).pointee)
-            warn(.rcu, "srcu_read_lock", "a thread exits inside an SRCU read-side section",
-                 open, UInt64(UInt(bitPattern: domain)))
+            warnOfExit(SRCUDomain(domain), open)
             for which: UInt32 in 0..<2 {
-                for _ in 0..<count(hold, which).pointee {
-                    SRCUDomain(domain).leave(which)
-                }
+                for _ in 0..<count(hold, which).pointee { SRCUDomain(domain).leave(which) }
             }
             drop(hold)
         }
     }
 
+    private static func releaseNotedAtExit() {
+        guard let (domain, _) = noted else { return }
+        warnOfExit(domain, 1 &+ UInt64(ReaderNotes.deeperSRCU.pointee))
+        ReaderNotes.deeperSRCU.pointee = 0
+        domain.leaveNoted()
+    }
+
+    private static func warnOfExit(_ domain: SRCUDomain, _ open: UInt64) {
+        warn(.rcu, "srcu_read_lock", "a thread exits inside an SRCU read-side section", open, domain.address)
+    }
+
     /// In a forked child, SRCU mutex held (by the prepare handler): domains that this thread is
     /// inside are set up here, and count it.
     static func childForked() {
+        noted?.domain.setUp()  // the note itself is as good here
         let holds = cp_srcu_holds_table(own)
         for i in 0..<Int(own.pointee.used) {
             guard let domain = holds[i].domain.map({ SRCUDomain($0) }) else { continue }
-            domain.setUp()
+            if !domain.isSetUp { domain.setUp() }
             for which: UInt32 in 0..<2 {
                 domain.entered(which, 0).pointee.wrappingAdd(
                     UInt64(count(holds + i, which).pointee), ordering: .relaxed)

@@ -97,6 +97,7 @@ extension SRCUDomain {
     package func readLock() -> Int32 {
         guard check("srcu_read_lock") else { return -EINVAL }
         if cp_self().pointee.srcu_joined == 0 { joinThread() }
+        if _slowPath(hasNotes), let which = readByNote() { return token(which) }
         guard SRCUHolds.reserve() else {
             warn(.rcu, "srcu_read_lock", "no memory to remember the section", address)
             return -ENOMEM
@@ -104,6 +105,21 @@ extension SRCUDomain {
         let which = comeIn()
         SRCUHolds.add(domain, which)
         return token(which)
+    }
+
+    /// Notes a reader in the calling thread's own memory; its index, or nil if there is no room.
+    @inline(__always)
+    private func readByNote() -> UInt32? {
+        // Acquire: as in comeIn.
+        let which = UInt32(truncatingIfNeeded: index.pointee.load(ordering: .acquiring) & 1)
+        if isNoted(which) {
+            ReaderNotes.deeperSRCU.pointee &+= 1
+        } else if ReaderNotes.isMember, ReaderNotes.srcu.pointee.load(ordering: .relaxed) == 0 {
+            ReaderNotes.makeSRCU(note(which))
+        } else {
+            return nil
+        }
+        return which
     }
 
     /// Counts a reader in; returns its index.
@@ -128,12 +144,27 @@ extension SRCUDomain {
     package func readUnlock(_ token: Int32) -> Bool {
         guard check("srcu_read_unlock") else { return false }
         let bits = UInt32(bitPattern: token)
-        guard bits &>> 1 == state.pointee.id, SRCUHolds.remove(domain, bits & 1) else {
-            warn(.rcu, "srcu_read_unlock", "this thread has no such index of this SRCU domain",
-                 address, UInt64(bits))
-            return false
+        if bits &>> 1 == state.pointee.id, endSection(bits & 1) { return true }
+        warn(.rcu, "srcu_read_unlock", "this thread has no such index of this SRCU domain",
+             address, UInt64(bits))
+        return false
+    }
+
+    /// Of a section that readLock() has just begun: the domain is as it was.
+    @inline(__always)
+    func readUnlockOwn(_ token: Int32) {
+        if !endSection(UInt32(bitPattern: token) & 1) { readUnlock(token) }
+    }
+
+    /// False if the calling thread is in no section by this index.
+    @inline(__always)
+    private func endSection(_ which: UInt32) -> Bool {
+        if _slowPath(hasNotes), isNoted(which) {
+            leaveNoted()
+            return true
         }
-        leave(bits & 1)
+        guard SRCUHolds.remove(domain, which) else { return false }
+        leave(which)
         return true
     }
 
@@ -189,6 +220,7 @@ extension SRCUDomain {
     @inline(never)
     private func joinThread() {
         Threads.joinIfNew()  // its exit handler looks at the table of holds
+        ReaderNotes.join()
         cp_self().pointee.srcu_joined = 1
     }
 

@@ -47,6 +47,7 @@ private struct HardwareBook: ChangeBook {
     func tell(_ change: SPTEChange) {}
     func tellBits(_ change: SPTEChange) {}
     func isOfBits(_ wish: SPTEChange) -> Bool { false }
+    func tableIsCutOff() {}
     func removeTable(_ change: SPTEChange) {}
 
     func refuse(_ wish: SPTEChange, because reason: StaticString) {

@@ -21,6 +21,11 @@ package func place<T: ~Copyable>(of field: inout T) -> UnsafeMutablePointer<T> {
 
 /// A shared word of a C struct, as the atomic that it is.
 @inline(__always)
+package func shared(_ word: UnsafeMutablePointer<cp_shared8>) -> UnsafeMutablePointer<Atomic<UInt8>> {
+    UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt8>.self)
+}
+
+@inline(__always)
 package func shared(_ word: UnsafeMutablePointer<cp_shared16>) -> UnsafeMutablePointer<Atomic<UInt16>> {
     UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt16>.self)
 }

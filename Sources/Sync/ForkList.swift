@@ -26,14 +26,18 @@ package enum ForkStep: UInt32 {
     /// brought to rest are the mutexes of the engine, of grace periods and of the worker,
     /// whose holders may be waiting for the forking thread's reader: the child sets them free.
     case rcu
+    /// The mutex of the list of threads that note what they read.  The child's list has its one
+    /// thread: what others had noted is held by nobody there.
+    case readerNotes
     /// Queues of waiters for reader-writer locks, and their mutexes: the child empties them,
-    /// as nobody waits there.  A lock that another thread holds stays held.
+    /// as nobody waits there.  A lock that another thread holds for write stays held, and so does one
+    /// that it counted itself in at.
     case lockQueues
     /// The trace mutex, innermost.  The child's thread has another number, and the rings of
     /// the others have no owner.
     case trace
 
-    static var entries: UInt32 { 6 }
+    static var entries: UInt32 { 7 }
 }
 
 package enum ForkList {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Which reader-writer locks the calling thread holds: a small table in the thread's own
-// memory, newest last.
+// memory, newest last; and one that it has a note of (ReaderNotes.swift) instead.
 import CPlatform
 import CTDPMMU
 import Synchronization
@@ -11,7 +11,26 @@ package enum LockHolds {
 
     /// How often this thread holds the lock for read.
     @inline(__always)
-    static func reads(_ lock: Lock) -> UInt32 { find(lock)?.pointee.reads ?? 0 }
+    static func reads(_ lock: Lock) -> UInt32 {
+        if isNoted(lock) { return 1 &+ ReaderNotes.deeperLock.pointee }
+        return find(lock)?.pointee.reads ?? 0
+    }
+
+    /// Does it hold the lock, for read or for write?
+    @inline(__always)
+    static func contains(_ lock: Lock) -> Bool { isNoted(lock) || isInTable(lock) }
+
+    @inline(__always)
+    static func isInTable(_ lock: Lock) -> Bool { find(lock) != nil }
+
+    /// Does it hold the lock by its note?
+    @inline(__always)
+    static func isNoted(_ lock: Lock) -> Bool {
+        ReaderNotes.lock.pointee.load(ordering: .relaxed) == UInt(bitPattern: lock)
+    }
+
+    /// The lock of the note.
+    private static var noted: Lock? { Lock(bitPattern: ReaderNotes.lock.pointee.load(ordering: .relaxed)) }
 
     @inline(__always)
     private static func find(_ lock: Lock) -> Hold? {
@@ -25,13 +44,25 @@ package enum LockHolds {
         return nil
     }
 
-    /// How many different locks this thread holds.
-    package static var lockCount: Int { Int(cp_self().pointee.hold_count) }
+    /// Does this thread hold no lock at all, neither by an entry of the table nor by its note?
+    @inline(__always)
+    package static var isEmpty: Bool {
+        UInt(cp_self().pointee.hold_count) | ReaderNotes.lock.pointee.load(ordering: .relaxed) == 0
+    }
+
+    /// Locks that it holds; one that it has an entry and the note of counts twice.
+    package static var count: Int {
+        entryCount &+ (ReaderNotes.lock.pointee.load(ordering: .relaxed) == 0 ? 0 : 1)
+    }
+
+    /// Entries of the table.
+    private static var entryCount: Int { Int(cp_self().pointee.hold_count) }
 
     /// Is one of them a VM's mmu_lock?
     static var containsRanked: Bool {
+        if let noted, noted.pointee.rank != 0 { return true }
         let holds = cp_thread_holds(cp_self())
-        for i in 0..<lockCount where holds[i].rank != 0 { return true }
+        for i in 0..<entryCount where holds[i].rank != 0 { return true }
         return false
     }
 
@@ -55,14 +86,14 @@ package enum LockHolds {
         let capacity = Int(thread.pointee.hold_capacity)
         guard let raw = cp_malloc(2 * capacity * MemoryLayout<cp_hold>.stride) else { return false }
         let larger = raw.bindMemory(to: cp_hold.self, capacity: 2 * capacity)
-        larger.initialize(from: cp_thread_holds(thread), count: lockCount)
+        larger.initialize(from: cp_thread_holds(thread), count: entryCount)
         cp_free(thread.pointee.holds)
         thread.pointee.holds = larger
         thread.pointee.hold_capacity = UInt32(2 * capacity)
         return true
     }
 
-    /// Once more for read; false if the lock is not held for read.
+    /// Once more for read; false if the table does not have the lock for read.
     @inline(__always)
     static func addRead(_ lock: Lock) -> Bool {
         guard let hold = find(lock), hold.pointee.reads != 0 else { return false }
@@ -73,13 +104,13 @@ package enum LockHolds {
     /// For read, of a lock that is not held; with room reserved.
     @inline(__always)
     static func addFirstRead(_ lock: Lock) {
-        append(cp_hold(lock: lock, reads: 1, writes: 0, rank: lock.pointee.rank))
+        append(cp_hold(lock: lock, reads: 1, writes: 0, rank: UInt16(lock.pointee.rank)))
     }
 
     /// With room reserved.
     @inline(__always)
     static func addWrite(_ lock: Lock) {
-        append(cp_hold(lock: lock, reads: 0, writes: 1, rank: lock.pointee.rank))
+        append(cp_hold(lock: lock, reads: 0, writes: 1, rank: UInt16(lock.pointee.rank)))
     }
 
     @inline(__always)
@@ -90,7 +121,7 @@ package enum LockHolds {
         thread.pointee.hold_count = used &+ 1
     }
 
-    /// Held for read once less; returns how often it still is, nil if it was not.
+    /// In the table for read once less; returns how often it still is, nil if it was not.
     @inline(__always)
     static func removeRead(_ lock: Lock) -> UInt32? {
         guard let hold = find(lock), hold.pointee.reads != 0 else { return nil }
@@ -119,7 +150,9 @@ package enum LockHolds {
 
     /// All holds of the lock at once; false if there are none.
     static func forget(_ lock: Lock) -> Bool {
-        guard let hold = find(lock) else { return false }
+        let wasNoted = isNoted(lock)
+        if wasNoted { leaveNote() }
+        guard let hold = find(lock) else { return wasNoted }
         drop(hold)
         return true
     }
@@ -139,23 +172,37 @@ package enum LockHolds {
     @inline(never)
     private static func shrink() {
         let thread = cp_self()
-        guard lockCount <= Int(CP_INLINE_HOLDS) / 2, let heap = thread.pointee.holds else { return }
+        guard entryCount <= Int(CP_INLINE_HOLDS) / 2, let heap = thread.pointee.holds else { return }
         thread.pointee.holds = nil
         thread.pointee.hold_capacity = UInt32(CP_INLINE_HOLDS)
-        cp_thread_holds(thread).update(from: heap, count: lockCount)
+        cp_thread_holds(thread).update(from: heap, count: entryCount)
         cp_free(heap)
     }
 
+    /// All holds by the note end.
+    private static func leaveNote() {
+        ReaderNotes.deeperLock.pointee = 0
+        ReaderNotes.leaveLock()
+    }
+
+    private static func warnOfExit(_ function: StaticString, _ lock: Lock) {
+        warn(.lock, function, "a thread ends while it holds this lock", UInt64(UInt(bitPattern: lock)))
+    }
+
     /// The thread ends.  A VM's lock is released, or all that use the VM would wait for
-    /// ever.  Another lock is left alone: its memory may be gone by now.
+    /// ever.  Another lock is left alone, for its memory may be gone by now; but a note
+    /// goes with the thread whose it is.
     fileprivate static func releaseAllAtExit() {
-        while lockCount > 0 {
-            let last = cp_thread_holds(cp_self()) + (lockCount - 1)
+        if let noted {
+            leaveNote()
+            warnOfExit("read_lock", noted)
+        }
+        while entryCount > 0 {
+            let last = cp_thread_holds(cp_self()) + (entryCount - 1)
             let hold = last.pointee
             drop(last)
             let word = RWLockWord(hold.lock.unsafelyUnwrapped), isWrite = hold.writes != 0
-            warn(.lock, isWrite ? "write_lock" : "read_lock", "a thread ends while it holds this lock",
-                 UInt64(UInt(bitPattern: word.lock)))
+            warnOfExit(isWrite ? "write_lock" : "read_lock", word.lock)
             if hold.rank == 0 { continue }
             if isWrite {
                 shared(cp_lock_owner(word.lock)).pointee.store(0, ordering: .relaxed)

@@ -53,7 +53,7 @@ enum LockQueue {
             if forWrite ? lock.tryWrite() : lock.tryRead() { return true }
             let seen = lock.state.pointee.load(ordering: .relaxed)
             if seen & RWLockWord.waitBit != 0 { return false }
-            let blocked = forWrite ? seen != 0 : seen & RWLockWord.writeBit != 0
+            let blocked = forWrite ? seen & ~RWLockWord.biasBit != 0 : seen & RWLockWord.writeBit != 0
             if !blocked { continue }
             // Relaxed: the order comes with the hand-over, by the bucket mutex.
             if lock.state.pointee.compareExchange(
@@ -84,7 +84,7 @@ enum LockQueue {
         // Release: pairs with the acquire in tryWrite, or with that of the bucket
         // mutex of the thread that hands the lock on.
         let (before, now) = lock.state.pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing)
-        if now == RWLockWord.waitBit { handOver(lock) }
+        if now & ~RWLockWord.biasBit == RWLockWord.waitBit { handOver(lock) }
         if before & RWLockWord.readerMask != 0 { return true }
         lock.state.pointee.wrappingAdd(1, ordering: .relaxed)
         return false
@@ -109,9 +109,11 @@ enum LockQueue {
         let mutex = RankedMutex(cp_bucket_mutex(bucket), .bucket)
         mutex.lock()
         let (chosen, newState) = choose(lock, in: bucket)
+        // Only who holds the lock sets or clears it, and not while a thread waits.
+        let bias = lock.state.pointee.load(ordering: .relaxed) & RWLockWord.biasBit
         // Release: pairs with the acquires of tryRead and tryWrite, should the
         // state pass to threads that never queue.
-        lock.state.pointee.store(newState, ordering: .releasing)
+        lock.state.pointee.store(newState | bias, ordering: .releasing)
         grantAll(chosen)
         mutex.unlock()
     }

@@ -33,6 +33,8 @@ package enum LockRank: UInt32 {
     case srcu
     /// The mutex of the registry of readers and queues.
     case registry
+    /// The mutex of the list of threads that note what they read.
+    case notes
     /// The mutex of a bucket of lock waiters.
     case bucket
     /// The mutex of trace rings.
@@ -65,6 +67,7 @@ package enum LockRank: UInt32 {
         case .worker: "the worker mutex is held: out of the order of locks"
         case .srcu: "the SRCU mutex is held: out of the order of locks"
         case .registry: "the registry mutex is held: out of the order of locks"
+        case .notes: "the mutex of the list of readers' notes is held: out of the order of locks"
         case .bucket: "a bucket's mutex is held: out of the order of locks"
         case .trace: "the trace mutex is held: out of the order of locks"
         }

@@ -6,6 +6,8 @@
 // lock goes from hand to hand in the order of the queue, neighbouring readers together,
 // so neither readers nor writers starve, and a holder that lets go because needBreak()
 // said so cannot snatch the lock back.
+//
+// Where writers are rare, readers do not write to the lock: ReaderBias.swift.
 import CPlatform
 import CTDPMMU
 import Synchronization
@@ -29,20 +31,21 @@ package struct RWLock {
             warn(.lock, "tdpmmu_rwlock_init", "this thread holds the lock", address)
         }
         word.state.pointee.store(0, ordering: .relaxed)
+        shared(cp_lock_calm(lock)).pointee.store(0, ordering: .relaxed)
         shared(cp_lock_sleepers(lock)).pointee.store(0, ordering: .relaxed)
         lock.pointee.rank = 0
         owner.pointee.store(0, ordering: .relaxed)
     }
 
     /// Before its first use: its place in the order of locks.
-    package func setRank(_ rank: LockRank) { lock.pointee.rank = UInt16(rank.rawValue) }
+    package func setRank(_ rank: LockRank) { lock.pointee.rank = UInt8(rank.rawValue) }
 
     // MARK: Questions
 
-    /// Does a thread wait in its queue?  One relaxed load: a hint for loops.
+    /// Does a thread wait for it?  One relaxed load: a hint for loops.
     @inline(__always)
     package var needBreak: Bool {
-        word.state.pointee.load(ordering: .relaxed) & RWLockWord.waitBit != 0
+        RWLockWord.isWaitedFor(word.state.pointee.load(ordering: .relaxed))
     }
 
     @inline(__always)
@@ -60,11 +63,43 @@ package struct RWLock {
     @inline(__always)
     @discardableResult
     package func readLock() -> Bool {
-        // A second hold lives in this thread's table only: the first one keeps
-        // writers out, and waiting for one that waits for us would never end.
+        checkOrder("read_lock")
+        let seen = word.state.pointee.load(ordering: .relaxed)
+        // A lock without a bias is in nobody's note.
+        if seen & RWLockWord.biasBit != 0, readByNote(seen) { return true }
+        return readByCount(seen)
+    }
+
+    // In both: a second hold lives in this thread's own memory only: the first one keeps
+    // writers out, and waiting for one that waits for us would never end.
+
+    /// False where the lock is not open, or this thread has no room for a note, or holds the lock by
+    /// count.  A lock that is open nobody holds for write.
+    @inline(__always)
+    private func readByNote(_ seen: UInt32) -> Bool {
+        if LockHolds.isNoted(lock) {
+            ReaderNotes.deeperLock.pointee &+= 1
+            return true
+        }
+        guard RWLockWord.isOpen(seen), ReaderNotes.isMember, ReaderNotes.lock.pointee.load(ordering: .relaxed) == 0,
+              !LockHolds.isInTable(lock) else { return false }
+        ReaderNotes.make(ReaderNotes.lock, UInt(bitPattern: lock))
+        // Acquire: pairs with the release in LockQueue.leaveWrite.
+        if RWLockWord.isOpen(word.state.pointee.load(ordering: .acquiring)) { return true }
+        ReaderNotes.giveUpLock()
+        return false
+    }
+
+    @inline(__always)
+    private func readByCount(_ seen: UInt32) -> Bool {
         if LockHolds.addRead(lock) { return true }
         guard mayReadLock() else { return false }
-        if word.tryRead() { LockHolds.addFirstRead(lock) } else { waitToRead() }
+        if word.tryRead(seen) {
+            LockHolds.addFirstRead(lock)
+            ReaderBias.countedIn(word)
+        } else {
+            waitToRead()
+        }
         return true
     }
 
@@ -73,7 +108,7 @@ package struct RWLock {
     @inline(never)
     private func waitToRead() {
         withoutCancellation {
-            LockQueue.wait(word, forWrite: false)
+            if !word.tryAWhile(forWrite: false) { LockQueue.wait(word, forWrite: false) }
             LockHolds.addFirstRead(lock)
         }
     }
@@ -87,10 +122,15 @@ package struct RWLock {
         return mayRemember("read_lock")
     }
 
-    /// Room for the hold; a warning as well if a lock is held that comes after this one.
+    /// A warning if a lock is held that comes after this one.
+    @inline(__always)
+    private func checkOrder(_ function: StaticString) {
+        LockOrder.check(rankNumber: UInt16(lock.pointee.rank), function)
+    }
+
+    /// Room for the hold.
     @inline(__always)
     private func mayRemember(_ function: StaticString) -> Bool {
-        LockOrder.check(rankNumber: lock.pointee.rank, function)
         if LockHolds.reserve() { return true }
         warn(.lock, function, "no memory to remember the lock", address)
         return false
@@ -100,14 +140,33 @@ package struct RWLock {
     @inline(__always)
     @discardableResult
     package func readUnlock() -> Bool {
-        guard let left = LockHolds.removeRead(lock) else {
+        guard let left = LockHolds.removeRead(lock) else { return leaveNoted() }
+        if left != 0 { return true }
+        if LockQueue.leaveRead(word) { return true }
+        return wasOverwritten()
+    }
+
+    @inline(never)
+    private func wasOverwritten() -> Bool {
+        warn(.lock, "read_unlock", "the lock has no readers, and this thread was one", address)
+        return false
+    }
+
+    /// Once less by the note, if there is one.
+    @inline(__always)
+    private func leaveNoted() -> Bool {
+        guard LockHolds.isNoted(lock) else {
             warn(.lock, "read_unlock", "this thread does not hold the lock for read", address)
             return false
         }
-        if left != 0 { return true }
-        if LockQueue.leaveRead(word) { return true }
-        warn(.lock, "read_unlock", "the lock has no readers, and this thread was one", address)
-        return false
+        if ReaderNotes.deeperLock.pointee != 0 {
+            ReaderNotes.deeperLock.pointee &-= 1
+            return true
+        }
+        // Before the note goes: the lock may be gone after it.
+        let seen = word.state.pointee.load(ordering: .relaxed)
+        ReaderNotes.leaveLock()
+        return seen & RWLockWord.biasBit != 0 || wasOverwritten()
     }
 
     // MARK: Write side
@@ -116,12 +175,13 @@ package struct RWLock {
     @inline(__always)
     @discardableResult
     package func writeLock() -> Bool {
-        if LockHolds.reads(lock) != 0 || isHeldForWrite {
+        if LockHolds.contains(lock) {
             warn(.lock, "write_lock", "this thread already holds the lock", address)
             return false
         }
+        checkOrder("write_lock")
         guard mayRemember("write_lock") else { return false }
-        if word.tryWrite() { becomeOwner() } else { waitToWrite() }
+        if word.tryWriteAlone() { becomeOwner() } else { waitToWrite() }
         return true
     }
 
@@ -135,7 +195,8 @@ package struct RWLock {
     @inline(never)
     private func waitToWrite() {
         withoutCancellation {
-            LockQueue.wait(word, forWrite: true)
+            if !word.tryAWhile(forWrite: true) { LockQueue.wait(word, forWrite: true) }
+            if word.state.pointee.load(ordering: .relaxed) & RWLockWord.biasBit != 0 { ReaderBias.takeAway(word) }
             becomeOwner()
         }
     }
@@ -150,6 +211,7 @@ package struct RWLock {
         }
         LockHolds.removeWrite(lock)
         owner.pointee.store(0, ordering: .relaxed)
+        ReaderBias.writerLeaves(word)
         LockQueue.leaveWrite(word)
         return true
     }

@@ -12,7 +12,7 @@ final class LayoutTests: XCTestCase {
     ) {
         XCTAssertEqual(UInt(bitPattern: whole) % 64, 0, line: line)
         XCTAssertEqual(bytes % 64, 0, "the last part shares a line with what comes behind", line: line)
-        XCTAssertEqual(parts[0].1, whole, "C points to the first part", line: line)
+        XCTAssertEqual(parts[0].1, whole, line: line)
         var end = whole
         for (name, start) in parts {
             XCTAssertEqual((start - whole) % 64, 0, "\(name) shares a line with what comes before", line: line)
@@ -29,13 +29,15 @@ final class LayoutTests: XCTestCase {
         let memory = fixture.vm.memory
         assertLines(
             [
-                ("kvm", raw(&memory.pointee.kvm)), ("state", raw(&memory.pointee.state)),
+                ("mmu_lock", UnsafeRawPointer(memory)), ("srcu", raw(&memory.pointee.kvm.srcu)), ("state", raw(&memory.pointee.state)),
                 ("pages", raw(&memory.pointee.pages)), ("slots", raw(&memory.pointee.slots)),
                 ("retired slots", raw(&memory.pointee.retiredSlots)), ("vCPUs", raw(&memory.pointee.vcpus)),
                 ("recovery", raw(&memory.pointee.recovery)), ("tables", raw(&memory.pointee.tables)),
                 ("counters", raw(&memory.pointee.counters)),
                 ("exclusive counters", raw(&memory.pointee.exclusiveCounters)),
             ], of: memory, bytes: MemoryLayout<VMMemory>.size)
+        XCTAssertEqual(raw(&memory.pointee.kvm.mmu_lock) + MemoryLayout<tdpmmu_rwlock>.size,
+                       UnsafeRawPointer(memory) + 64, "mmu_lock does not end the first line")
     }
 
     func testPartsOfAVCPUHaveLinesOfTheirOwn() {
@@ -44,7 +46,8 @@ final class LayoutTests: XCTestCase {
         assertLines(
             [
                 ("state", raw(&memory.pointee.state)), ("cache", raw(&memory.pointee.cache)),
-                ("link", raw(&memory.pointee.link)), ("log", raw(&memory.pointee.log)),
+                ("link", raw(&memory.pointee.link)), ("last table", raw(&memory.pointee.lastTable)),
+                ("last slot", raw(&memory.pointee.lastSlot)), ("log", raw(&memory.pointee.log)),
                 ("counters", raw(&memory.pointee.counters)),
             ], of: memory, bytes: MemoryLayout<VCPUMemory>.size)
     }

@@ -15,7 +15,7 @@ final class RWLockTests: XCTestCase {
 
     override func tearDown() {
         setWarnHandler(nil, nil)
-        XCTAssertEqual(LockHolds.lockCount, 0)
+        XCTAssertTrue(LockHolds.isEmpty)
     }
 
     func testMisuseIsReportedAndHasNoEffect() {
@@ -55,7 +55,7 @@ final class RWLockTests: XCTestCase {
             }
             XCTAssertEqual(RWLock(locks + i).isHeldForRead, model[i] > 0)
             XCTAssertEqual(locks[i].state, model[i] > 0 ? 1 : 0)
-            XCTAssertEqual(LockHolds.lockCount, model.count { $0 > 0 })
+            XCTAssertEqual(LockHolds.count, model.count { $0 > 0 })
         }
         for i in 0..<count {
             while model[i] > 0 {

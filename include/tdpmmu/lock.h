@@ -13,12 +13,14 @@ TDPMMU_BEGIN_DECLS
 /*
  * All-zero is an unlocked lock.  A thread may hold any number of locks; it may
  * take the same lock for read again while it holds it for read.  A thread that ends
- * while it holds one causes a warning; a VM's mmu_lock is released for it.
+ * while it holds one causes a warning; a VM's mmu_lock is released for it.  Where readers come
+ * often and writers do not, readers do not write to the lock, and its state tells less of them.
  */
 typedef struct tdpmmu_rwlock {
-    uint32_t state;    /* bit 31 held for write, bit 30 threads wait, 29:0 readers */
+    uint32_t state;    /* bit 31 held for write, 30 threads wait, 29 readers are in that are not counted here, 28:0 readers */
     uint16_t sleepers; /* threads that wait, in order of arrival */
-    uint16_t rank;     /* 0; of a VM's mmu_lock, its place in the library's order of locks */
+    uint8_t rank;      /* 0; of a VM's mmu_lock, its place in the library's order of locks */
+    uint8_t calm;      /* grows while readers come and no writer does: later readers count themselves elsewhere */
     uint64_t owner;    /* id of the thread that holds it for write, 0 if none */
 } rwlock_t;
 

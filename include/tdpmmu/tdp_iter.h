@@ -124,16 +124,30 @@ void tdp_iter_next(struct tdp_iter *iter);
 /* The exported function by another name, for the inline to call. */
 extern void tdpmmu_iter_next_exported(struct tdp_iter *iter) __asm__("tdp_iter_next");
 
+/* Is there no way down: none is wanted, or no table stands here, at a second look. */
+extern inline __attribute__((gnu_inline, always_inline)) bool tdpmmu_iter_is_at_bottom(const struct tdp_iter *iter)
+{
+    uint64_t spte;
+
+    if (iter->level == PG_LEVEL_4K)
+        return true;
+    if (iter->level > PG_LEVEL_1G)
+        return false;
+    spte = __atomic_load_n(iter->sptep, __ATOMIC_RELAXED);
+    return iter->level == iter->min_level || !is_shadow_present_pte(spte) || is_large_pte(spte);
+}
+
 /*
- * The step to the next entry of the same 4K table, which is 511 in 512, inside RCU; all else, and
+ * The step aside to the next entry of the same table, which is 511 in 512, inside RCU; all else, and
  * what is to be complained of, is the exported function's.
  */
 extern inline __attribute__((gnu_inline, always_inline)) void tdp_iter_next(struct tdp_iter *iter)
 {
-    if (__builtin_expect(iter && iter->valid && !iter->yielded && iter->level == PG_LEVEL_4K &&
+    if (__builtin_expect(iter && iter->valid && !iter->yielded && iter->level >= PG_LEVEL_4K &&
                          ((uintptr_t)iter->sptep & 4088) != 4088 && iter->root_level > 0 &&
-                         (__atomic_load_n(&tdpmmu_rcu_self.word, __ATOMIC_RELAXED) & TDPMMU_RCU_NEST_MASK), 1)) {
-        iter->gfn++;
+                         (__atomic_load_n(&tdpmmu_rcu_self.word, __ATOMIC_RELAXED) & TDPMMU_RCU_NEST_MASK) &&
+                         tdpmmu_iter_is_at_bottom(iter), 1)) {
+        iter->gfn += iter->level == PG_LEVEL_4K ? 1 : KVM_PAGES_PER_HPAGE(iter->level);
         iter->next_last_level_gfn = iter->gfn;
         iter->sptep++;
         /* Acquire: pairs with the release of a change, as all reading of SPTEs. */

@@ -3,6 +3,7 @@
 #ifndef CP_FENCE_H
 #define CP_FENCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,9 +27,12 @@ static inline void cp_cpu_relax(void)
 
 /*
  * A full fence in every running thread of the process, and in this one.  Call
- * only while tdpmmu_rcu_gp lacks TDPMMU_RCU_FENCE.
+ * only where cp_has_membarrier(), as it is while tdpmmu_rcu_gp lacks TDPMMU_RCU_FENCE.
  */
 void cp_membarrier(void);
+
+/* Is there membarrier in this process?  Changes in a forked child only, before it runs. */
+bool cp_has_membarrier(void);
 
 /*
  * Full fences of a reader that begins and of the grace period it may meet, where
@@ -37,6 +41,19 @@ void cp_membarrier(void);
  */
 void cp_reader_fence(void);
 void cp_grace_period_fence(void);
+
+/*
+ * Likewise of a reader that has noted an SRCU section, and of a grace period just before its
+ * membarrier: who begins after that sees what was before.  For all else about notes the words
+ * themselves tell enough.
+ */
+#ifdef CP_TSAN
+void cp_section_noted(void);
+void cp_sections_fenced(void);
+#else
+static inline void cp_section_noted(void) {}
+static inline void cp_sections_fenced(void) {}
+#endif
 
 /*
  * Under valgrind, declare a word initialised: call_rcu() looks at the func field

@@ -33,7 +33,39 @@ CP_AT(waiter, state)
 
 CP_PUBLIC(cp_lock_state, tdpmmu_rwlock, cp_shared32, state)
 CP_PUBLIC(cp_lock_sleepers, tdpmmu_rwlock, cp_shared16, sleepers)
+CP_PUBLIC(cp_lock_calm, tdpmmu_rwlock, cp_shared8, calm)
 CP_PUBLIC(cp_lock_owner, tdpmmu_rwlock, cp_shared64, owner)
+
+/*
+ * What a thread reads, noted in its own memory instead of counted where others write
+ * (ReaderNotes.swift).  Its thread writes all but `wanted`, and the links.
+ */
+struct cp_reader_notes {
+    cp_shared_word lock;    /* the reader-writer lock that it holds by this note, or 0 */
+    cp_shared_word srcu;    /* the SRCU domain that it is inside of by this note, and the index; or 0 */
+    cp_shared32 wanted;     /* somebody waits for a note to go, and sets it; its thread clears it */
+    uint16_t membership;    /* not yet on the list of threads, on it, or never to be */
+    uint16_t counted;       /* times that it counted itself in at a lock */
+    uint32_t deeper[2];     /* further holds of the lock, sections of the domain, by the same note */
+    struct cp_reader_notes *_Nullable next; /* list mutex */
+    struct cp_reader_notes *_Nullable prev; /* list mutex */
+};
+
+CP_AT(reader_notes, lock)
+CP_AT(reader_notes, srcu)
+CP_AT(reader_notes, wanted)
+
+/* The threads that make notes. */
+struct cp_reader_list {
+    cp_mutex mutex;
+    cp_shared32 event;      /* futex: a note that is waited for has gone */
+    struct cp_reader_notes *_Nullable first; /* mutex */
+};
+
+extern struct cp_reader_list cp_reader_list_data;
+CP_THE(reader_list, cp_reader_list_data, mutex)
+CP_THE(reader_list, cp_reader_list_data, event)
+static inline struct cp_reader_list *cp_reader_list(void) { return &cp_reader_list_data; }
 
 /* Waiters of all locks whose address hashes here, oldest first. */
 struct cp_bucket {

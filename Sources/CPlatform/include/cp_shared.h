@@ -13,6 +13,7 @@
 #pragma GCC visibility push(hidden)
 #pragma clang assume_nonnull begin
 
+typedef struct { uint8_t raw; } cp_shared8;
 typedef struct { uint16_t raw; } cp_shared16;
 typedef struct { uint32_t raw; } cp_shared32;
 typedef struct { uint64_t raw; } cp_shared64;

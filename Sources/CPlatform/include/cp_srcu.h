@@ -88,6 +88,7 @@ struct cp_srcu_global {
     uint64_t pending;       /* callbacks of all domains, queued and not run */
     uint32_t last_id;
     uint32_t sleepers;      /* threads that may sleep on the event */
+    uint64_t heavy;         /* buckets whose bit of `waiting` was set before a membarrier */
 };
 
 CP_AT_FIRST(srcu_global, buckets)

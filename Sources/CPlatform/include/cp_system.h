@@ -42,7 +42,7 @@ void cp_cancel_restore(int32_t before);
  * Have a hook run when the calling thread exits; false if that cannot be had.  One of each
  * kind for the whole process, in this order.
  */
-enum cp_exit_kind { CP_EXIT_CALLBACKS, CP_EXIT_RCU, CP_EXIT_LOCKS, CP_EXIT_KINDS };
+enum cp_exit_kind { CP_EXIT_CALLBACKS, CP_EXIT_RCU, CP_EXIT_LOCKS, CP_EXIT_NOTES, CP_EXIT_KINDS };
 bool cp_thread_at_exit(enum cp_exit_kind kind, void (*hook)(void));
 
 /* Run hook at exit(); 0 on success. */

@@ -32,6 +32,7 @@ struct cp_thread {
     struct cp_callbacks callbacks; /* a cache line of its own */
     struct cp_waiter waiter;
     struct cp_srcu_holds srcu;
+    struct cp_reader_notes notes;
     const void *_Nullable vm_called; /* the VM whose callback runs in this thread, or NULL */
 };
 
@@ -51,6 +52,7 @@ static inline struct cp_hold *cp_thread_holds(struct cp_thread *t)
 CP_AT(thread, waiter)
 CP_AT(thread, callbacks)
 CP_AT(thread, srcu)
+CP_AT(thread, notes)
 
 #pragma clang assume_nonnull end
 #pragma GCC visibility pop
