@@ -26,6 +26,8 @@ PARTS = ["tools", "Makefile", "scripts", "include", "arch/x86", "Kconfig", "usr"
 MODES = [mmu + nx for nx in ("-nx-off", "-nx-on") for mmu in ("ept-pml", "ept", "ept-noad", "npt")]
 SECONDS = 120 # of one program
 SKIP = 4      # the selftests' exit status
+OUR_MAKE = {"MAKELEVEL", "MAKEFLAGS", "MFLAGS", "GNUMAKEFLAGS", "MAKEOVERRIDES", "OUTPUT", "KBUILD_OUTPUT", "O"}
+linux.CALLER = "check-kvm-selftests"
 
 
 def stop(text):
@@ -41,23 +43,30 @@ def unpack():
     os.makedirs(work)
     print("check-kvm-selftests: fetching Debian's %s (about 150 MB) and building KVM's selftests" % linux.PACKAGE,
           flush=True)
-    archive, _ = linux.fetch_archive(work)
-    tree = os.path.join(work, "tree")
-    os.makedirs(tree)
-    linux.run(["tar", "-C", tree, "--strip-components=1", "-xJf", archive,
-               *[linux.PACKAGE + "/" + part for part in PARTS]], "cannot unpack the kernel", "try again")
-    os.rename(tree, BUILT)
-    shutil.rmtree(work)
+    try:
+        archive, _ = linux.fetch_archive(work, "KSELFTESTS")
+        tree = os.path.join(work, "tree")
+        os.makedirs(tree)
+        linux.run(["tar", "-C", tree, "--strip-components=1", "-xJf", archive,
+                   *[linux.PACKAGE + "/" + part for part in PARTS]], "cannot unpack the kernel", "try again")
+        os.rename(tree, BUILT)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def make_programs():
     if not os.path.isdir(BUILT):
         unpack()
     log = os.path.join(TOP, "build", "kvm-selftests.log")
+    # The selftests' makefiles take a make above them for the one that says where to build: without these words of
+    # ours in the environment they build where they are.  OUTPUT says so again.
+    environment = {name: value for name, value in os.environ.items() if name not in OUR_MAKE}
+    here = os.path.join(BUILT, INSIDE)
     with open(log, "w") as out:
         # `make headers`, since headers_install wants rsync; not all programs build everywhere, so go on (-k).
-        for command in (["make", "headers"], ["make", "-C", INSIDE, "-j2", "-k", "ARCH=x86_64"]):
-            subprocess.run(command, cwd=BUILT, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        for command in (["make", "headers"], ["make", "-C", here, "OUTPUT=" + here, "-j2", "-k", "ARCH=x86_64"]):
+            subprocess.run(command, cwd=BUILT, env=environment, stdout=out, stderr=subprocess.STDOUT,
+                           stdin=subprocess.DEVNULL)
     return log
 
 
