@@ -15,6 +15,11 @@ ENGINE = os.path.join(BUILD, "libunicorn.so.2")
 OUT = os.path.join(BUILD, "tests-kvm")
 FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]
 SECONDS = 120
+CONTROL = os.path.join(BUILD, "tdpmmuctl")
+MODES = ("ept-pml", "ept", "ept-noad", "npt")
+# examples/kvm_*.c, and what each says.
+EXAMPLES = {"hello": "hello, world", "read_only": "16 stores into read-only memory, 0 where it was writable",
+            "dirty_log": "350 dirty pages in 20 rounds", "two_vcpus": "40000 increments, 100 passes"}
 
 
 def run(command, **environment):
@@ -72,7 +77,7 @@ def launcher(count, hello):
 
 
 def guests(count, hello):
-    for mode in ("ept-pml", "ept", "ept-noad", "npt"):
+    for mode in MODES:
         for program in ("tests-kvm/test_bad_input.c", "tests-kvm/test_guests.c"):
             cmocka(count, compiled(program, "-lcmocka", "-lpthread"), mode)
     for options in ([], ["--levels", "5"], ["--nx-huge-pages"], ["--maxphyaddr", "52"], ["--no-cache"]):
@@ -80,11 +85,28 @@ def guests(count, hello):
         count.note("hello %s" % options, status == 0 and text == "hello, world\n", text)
     status, text = run([RUN, "--trace", hello])
     count.note("--trace", status == 0 and "KVM_EXIT_HLT" in text and "ioctl(vm, KVM_CREATE_VCPU, 0x0) = " in text, text)
+    for name, said in EXAMPLES.items():
+        program = compiled("examples/kvm_%s.c" % name, "-lpthread")
+        for mode in MODES:
+            recorded(count, program, mode, said)
+
+
+def recorded(count, program, mode, said):
+    """A guest that is run and recorded: what it says, and that the recording replays."""
+    name = "%s, %s" % (os.path.basename(program), mode)
     with tempfile.TemporaryDirectory() as folder:
-        events = os.path.join(folder, "events")
-        run([RUN, "--events", events, hello])
-        status, text = run([os.path.join(BUILD, "tdpmmuctl"), "trace", events])
-        count.note("--events", status == 0 and "kvm_page_fault" in text, text)
+        events, trace = os.path.join(folder, "events"), os.path.join(folder, "trace.txt")
+        status, text = run([RUN, "--quiet", "--mmu", mode, "--events", events, program])
+        count.note(name, status == 0 and text == said + "\n", text)
+        status, text = run([CONTROL, "trace", events])
+        count.note(name + ": tdpmmuctl trace", status == 0 and "kvm_page_fault" in text, text)
+        with open(trace, "w") as file:
+            file.write(text)
+        for how in ("--calls", "--guest"):
+            status, text = run([CONTROL, "replay", how, trace])
+            row = re.search(r"^trace +(\d+) +(\d+) .* (\d+)$", text, re.M)
+            good = status == 0 and row and int(row[1]) > 0 and int(row[2]) > 0 and row[3] == "0"
+            count.note("%s: replay %s" % (name, how), bool(good), text)
 
 
 def main():

@@ -100,6 +100,15 @@ struct ckd_object *ckd_fd_take(int fd)
     return object;
 }
 
+void ckd_fd_take_all(void)
+{
+    for (int fd = 0; fd < DESCRIPTORS; fd++) {
+        struct ckd_object *object = ckd_fd_kind(fd) ? ckd_fd_take(fd) : NULL;
+        if (object)
+            ckd_put(object);
+    }
+}
+
 void ckd_fd_give(int fd, struct ckd_object *object)
 {
     pthread_mutex_lock(&table_lock);

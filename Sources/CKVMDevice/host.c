@@ -131,10 +131,12 @@ void ckd_say_instruction(const char *what, uint64_t rip, const uint8_t *bytes, u
 }
 
 // When the process ends: what its VMs did is in the rings until then, the newest 2^18 events of each thread.
+// A process without a VM has nothing to write: one that a recorded program starts leaves the file alone.
 __attribute__((destructor)) static void write_events(void)
 {
-    if (!options.events)
+    if (!options.events || !ckd_has_recorded())
         return;
+    ckd_fd_take_all(); // as a kernel does it, so that the end of the VMs is recorded
     int fd = ckd_real()->open(options.events, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0 || tdpmmu_trace_write(fd) < 0)
         ckd_say("cannot write the file that TDPMMU_KVM_EVENTS names", (uint64_t)errno);

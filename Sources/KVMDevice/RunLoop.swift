@@ -25,9 +25,13 @@ public func ckd_run(
     ckd_store(&vcpu.pointee.kick, 0)
     ckd_set_current(vcpu)
     vcpu.pointee.runs += 1
-    let result = vcpu.run()
-    // What the CPU logged is in the dirty log before userspace looks.
-    tdpmmu_cpu_exit(vcpu.pointee.kvm_vcpu)
+    let kvm = vcpu.vm.pointee.kvm!
+    let result = kvm.marked("run", { kvm.mark("run vcpu", UInt64(vcpu.pointee.id)) }, {
+        let result = vcpu.run()
+        // What the CPU logged is in the dirty log before userspace looks.
+        tdpmmu_cpu_exit(vcpu.pointee.kvm_vcpu)
+        return result
+    })
     withUnsafeMutablePointer(to: &vcpu.pointee.regs) { ckd_engine_store(vcpu.pointee.engine, $0) }
     ckd_set_current(nil)
     if ckd_options().pointee.trace != 0 {

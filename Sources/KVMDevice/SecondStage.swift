@@ -18,6 +18,7 @@ extension VCPU {
             if level > 0 {
                 // Between the two walks another may have taken back what the first one found.
                 guard let found = leaf(gpa, access), found.allows(access) else { continue }
+                markAccess(gpa, access)
                 remember(gpa, found)
                 return found
             }

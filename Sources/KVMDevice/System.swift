@@ -171,8 +171,8 @@ public func ckd_create_vm(
         ckd_free(vm)
         return -ENOMEM
     }
-    if ckd_options().pointee.nx_huge_pages != 0 { tdpmmu_set_nx_recovery(kvm, 1, 100) }
-    if ckd_options().pointee.events != nil { tdpmmu_trace_enable(kvm, ckd_all_events()) }
+    kvm.record()
+    if ckd_options().pointee.nx_huge_pages != 0 { tdpmmu_set_nx_recovery(kvm, UInt32(CKD_RECOVERY_RATIO), 100) }
     ckd_vms_add(vm)
     let fd = ckd_fd_make("kvm-vm", 0, true, vm.object)
     if fd < 0 { ckd_put(vm.object) }
@@ -198,6 +198,7 @@ private func destroy(_ vm: VM) {
     guard vm.pointee.fork_generation == ckd_fork_generation() else { return }
     ckd_vms_remove(vm)
     for case let vcpu? in vm.vcpus { destroy(vcpu) }
+    vm.pointee.kvm.mark("close_vm n", 0)
     tdpmmu_destroy_vm(vm.pointee.kvm)
     ckd_free(vm.pointee.slot)
     ckd_free(vm)

@@ -149,5 +149,6 @@ public func ckd_set_signal_mask(
 public func ckd_pre_fault_memory(
     _ object: UnsafeMutablePointer<ckd_object>!, _ structure: UnsafeMutableRawPointer!, _: UInt64
 ) -> Int32 {
-    kvm_vcpu_pre_fault_memory(object!.vcpu.pointee.kvm_vcpu, structure.of(kvm_pre_fault_memory.self))
+    let vcpu = object!.vcpu, range = structure.of(kvm_pre_fault_memory.self)
+    return vcpu.markPrefault(range) { kvm_vcpu_pre_fault_memory(vcpu.pointee.kvm_vcpu, range) }
 }

@@ -32,6 +32,7 @@ private func makeVCPU(_ vm: VM, id: UInt32) -> (vcpu: VCPU?, error: Int32) {
     vcpu.pointee.id = id
     vcpu.pointee.vm = vm
     vcpu.pointee.kvm_vcpu = made
+    _ = vm.pointee.kvm.marked("vcpu_create", { vm.pointee.kvm.mark("vcpu_create vcpu", UInt64(id)) }, { 0 })
     ckd_lock_init(&vcpu.pointee.lock)
     ckd_bell_init(&vcpu.pointee.bell)
     if ckd_options().pointee.no_cache == 0, let cached = ckd_zalloc(CKD_CACHED * MemoryLayout<ckd_cached>.stride) {
@@ -99,7 +100,8 @@ private func setRegion(_ vm: VM, _ region: kvm_userspace_memory_region) -> Int32
         vm.pointee.slots = max(vm.pointee.slots, UInt32(index + 1))
     }
     ckd_drop(&vm.pointee.lock)
-    let result = kvm_set_memory_region(vm.pointee.kvm, &region)
+    let kvm = vm.pointee.kvm!
+    let result = kvm.markRegion(region) { kvm_set_memory_region(kvm, &region) }
     if let index, let before, result != 0 || region.memory_size == 0 {
         ckd_take(&vm.pointee.lock)
         vm.pointee.slot[index] = result != 0 ? before : ckd_slot()
@@ -146,7 +148,12 @@ public func ckd_get_dirty_log(
     let pages = slot?.pointee.npages ?? 0
     rcu_read_unlock()
     guard hasBitmap(log.pointee.dirty_bitmap, pages: pages, written: true) else { return -EFAULT }
-    return kvm_vm_ioctl_get_dirty_log(vm.pointee.kvm, log)
+    let kvm = vm.pointee.kvm!, number = log.pointee.slot
+    let result = kvm.marked("get_dirty_log", { kvm.mark("get_dirty_log slot", UInt64(number)) }, {
+        kvm_vm_ioctl_get_dirty_log(kvm, log)
+    })
+    if result == 0 { kvm.markPages("dirty", number, log.pointee.dirty_bitmap, first: 0, pages) }
+    return result
 }
 
 @c @implementation
@@ -156,14 +163,20 @@ public func ckd_clear_dirty_log(
     let log = structure.of(kvm_clear_dirty_log.self)
     guard hasBitmap(log.pointee.dirty_bitmap, pages: UInt64(log.pointee.num_pages), written: false)
     else { return -EFAULT }
-    return kvm_vm_ioctl_clear_dirty_log(object!.vm.pointee.kvm, log)
+    let kvm = object!.vm.pointee.kvm!
+    return kvm.marked("clear_dirty_log", {
+        ckd_mark_clear(kvm, log)
+        kvm.markPages("clear", log.pointee.slot, log.pointee.dirty_bitmap, first: log.pointee.first_page,
+                      UInt64(log.pointee.num_pages))
+    }, { kvm_vm_ioctl_clear_dirty_log(kvm, log) })
 }
 
 @c @implementation
 public func ckd_reset_dirty_rings(
     _ object: UnsafeMutablePointer<ckd_object>!, _: UnsafeMutableRawPointer!, _ argument: UInt64
 ) -> Int32 {
-    kvm_vm_ioctl_reset_dirty_pages(object!.vm.pointee.kvm)
+    let kvm = object!.vm.pointee.kvm!
+    return kvm.marked("reset_dirty_rings", { kvm.mark("reset_dirty_rings n", 0) }, { kvm_vm_ioctl_reset_dirty_pages(kvm) })
 }
 
 @c @implementation
@@ -211,7 +224,8 @@ public func ckd_enable_cap(
         guard ckd_may_reboot() else { return -EPERM }
         return tdpmmu_set_nx_huge_pages(vm.pointee.kvm, false)
     }
-    let result = kvm_vm_ioctl_enable_cap(vm.pointee.kvm, wanted)
+    let kvm = vm.pointee.kvm!
+    let result = kvm.marked("enable_cap", { ckd_mark_cap(kvm, wanted) }, { kvm_vm_ioctl_enable_cap(kvm, wanted) })
     let cap = Int32(wanted.pointee.cap)
     if result == 0, cap == KVM_CAP_DIRTY_LOG_RING || cap == KVM_CAP_DIRTY_LOG_RING_ACQ_REL {
         vm.pointee.ring_bytes = UInt32(wanted.pointee.args.0)

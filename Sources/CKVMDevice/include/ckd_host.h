@@ -52,6 +52,21 @@ void ckd_yield(void);
 uint32_t ckd_tsc_khz(void);
 void ckd_host_cpuid(uint32_t function, uint32_t index, uint32_t answer[4]);
 
+/* ---- marks.c: lines between the library's events, which only Marks.swift asks for ---- */
+
+void ckd_mark_vm(struct kvm *kvm);
+bool ckd_has_recorded(void); /* a VM of this very process, which no fork has copied */
+void ckd_mark_step(struct kvm *kvm, const char *step, uint64_t number);
+void ckd_mark_done(struct kvm *kvm, const char *step, int result);
+void ckd_mark_access(struct kvm *kvm, uint32_t vcpu, uint64_t gpa, char kind);
+void ckd_mark_region(struct kvm *kvm, const char *step, const struct kvm_userspace_memory_region *region);
+void ckd_mark_cap(struct kvm *kvm, const struct kvm_enable_cap *wanted);
+void ckd_mark_clear(struct kvm *kvm, const struct kvm_clear_dirty_log *log);
+void ckd_mark_pages(struct kvm *kvm, const char *what, uint32_t slot, const uint64_t *bitmap, uint64_t first,
+                    uint64_t pages);
+void ckd_mark_prefault(struct kvm *kvm, uint32_t vcpu, const struct kvm_pre_fault_memory *range);
+void ckd_mark_prefaulted(struct kvm *kvm, uint32_t vcpu, const struct kvm_pre_fault_memory *range, int result);
+
 /* ---- the program's calls, as Swift sees them ---- */
 
 /* mmap() of a vCPU's dirty ring: the address, or a negative errno. */

@@ -24,6 +24,7 @@ enum {
     CKD_RING_PAGE = 64,      /* KVM_DIRTY_LOG_PAGE_OFFSET */
     CKD_CACHED = 1 << 16,    /* translations that a vCPU remembers until flush_tlb */
     CKD_CPUID_ENTRIES = 256, /* KVM_MAX_CPUID_ENTRIES */
+    CKD_RECOVERY_RATIO = 1,  /* of the tables that stand in for huge pages, in a step of the recovery thread: all */
 };
 
 /* The head of each of them.  refs: descriptors, calls in progress, mapped dirty rings, and of a VM its vCPUs
@@ -151,6 +152,8 @@ int ckd_fd_make(const char *name, size_t bytes, bool close_on_exec, struct ckd_o
 /* The object behind fd with a reference more, or NULL. */
 struct ckd_object *ckd_fd_object(int fd);
 enum ckd_kind ckd_fd_kind(int fd);
+/* The process ends: nothing is behind any descriptor any more. */
+void ckd_fd_take_all(void);
 void ckd_hold(struct ckd_object *object);
 /* Drop a reference; the last one calls ckd_release(). */
 void ckd_put(struct ckd_object *object);
