@@ -30,8 +30,10 @@ struct ckd_vcpu *ckd_current(void) { return current; }
 void ckd_set_current(struct ckd_vcpu *vcpu)
 {
     current = vcpu;
-    if (vcpu)
-        pthread_setspecific(running, vcpu);
+    if (!vcpu)
+        return;
+    pthread_setspecific(running, vcpu);
+    __atomic_store_n(&vcpu->thread, gettid(), __ATOMIC_RELAXED);
 }
 
 bool ckd_signal_pending(uint64_t mask)

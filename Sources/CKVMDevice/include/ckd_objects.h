@@ -103,6 +103,7 @@ struct ckd_vcpu {
     bool has_signal_mask;
     /* The handshake: Handshake.swift. */
     uint32_t in_guest, flush, kick;
+    int thread; /* which was in KVM_RUN last, or 0; naps.c reads it */
     struct ckd_cached *cached;
     uint64_t *blocks_read; /* PortStops.swift */
     /* Its turn. */
