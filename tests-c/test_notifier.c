@@ -265,7 +265,7 @@ static void assert_visited(struct world *w, struct kvm_vcpu *smm, const gfn_t *a
 /*
  * The order is that of the host's addresses; of equal ones, that of the slots' last
  * changes.  It is not that of gfns, which would run the other way here.
- * To put the bug in: in fill() of MMU/Memslots.swift sort the second list by base_gfn as well.
+ * To put the bug in: in key() of MMU/SlotTable.swift sort by base_gfn instead of the host's address.
  */
 static void aliased_slots_in_order(void **state)
 {
@@ -301,6 +301,11 @@ static void aliased_slots_in_order(void **state)
     assert_int_equal(delete_slot(w->kvm, 14), 0);
     put(w, 4, ALIAS(4), 2, 16, 0);
     assert_visited(w, smm, (const gfn_t[]){ elsewhere + GIB_PAGES + 4, elsewhere + 2, ALIAS(3) + 2, ALIAS(4) + 2,
+                                            ALIAS(5), ALIAS(1) + 4, ALIAS(0) + 4 }, 7, 5);
+    /* A move that is refused late put it in again: it is the newest, and none is left out. */
+    assert_int_equal(add_slot(w->kvm, 12, 0, 1ull << 34, 8, ALIAS_HVA + (2 << 12)), -EINVAL);
+    world_forget(w); /* the refusal */
+    assert_visited(w, smm, (const gfn_t[]){ elsewhere + GIB_PAGES + 4, ALIAS(3) + 2, ALIAS(4) + 2, elsewhere + 2,
                                             ALIAS(5), ALIAS(1) + 4, ALIAS(0) + 4 }, 7, 5);
     world_free(w);
 }

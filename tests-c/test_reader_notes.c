@@ -523,10 +523,12 @@ static void grace_period_waits_for_notes(void **state)
 /* Who holds mmu_lock by a note and by no entry is told as any holder is. */
 static void contracts_see_a_noted_hold(void **state)
 {
+    struct kvm_userspace_memory_region memory = { .memory_size = 1 << 21, .userspace_addr = UINT64_C(1) << 40 };
     struct kvm_vcpu *vcpu;
 
     (void)state;
     vm = make_vm();
+    assert_int_equal(kvm_set_memory_region(vm, &memory), 0);
     vcpu = tdpmmu_create_vcpu(vm, 0);
     assert_non_null(vcpu);
     assert_int_equal(kvm_mmu_load(vcpu), 0);
@@ -611,22 +613,21 @@ static void the_same_with_fences(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
-        TEST(alone),
-        TEST(comes_with_reads_goes_with_a_write),
-        TEST(frequent_writers_call_nobody),
-        TEST(written_over),
-        TEST(two_locks),
-        TEST(thread_ends_with_a_note),
-        TEST(child_has_no_notes_of_others),
-        TEST(writer_waits_and_is_seen),
-        TEST(readers_stopped_anywhere),
-        TEST(readers_beside_a_rare_writer),
-        TEST(grace_period_waits_for_notes),
-        TEST(contracts_see_a_noted_hold),
-        TEST(thread_ends_inside),
-        TEST(child_has_its_own_section),
-        TEST(the_same_with_fences),
+        cmocka_unit_test_setup_teardown(alone, begin, end),
+        cmocka_unit_test_setup_teardown(comes_with_reads_goes_with_a_write, begin, end),
+        cmocka_unit_test_setup_teardown(frequent_writers_call_nobody, begin, end),
+        cmocka_unit_test_setup_teardown(written_over, begin, end),
+        cmocka_unit_test_setup_teardown(two_locks, begin, end),
+        cmocka_unit_test_setup_teardown(thread_ends_with_a_note, begin, end),
+        cmocka_unit_test_setup_teardown(child_has_no_notes_of_others, begin, end),
+        cmocka_unit_test_setup_teardown(writer_waits_and_is_seen, begin, end),
+        cmocka_unit_test_setup_teardown(readers_stopped_anywhere, begin, end),
+        cmocka_unit_test_setup_teardown(readers_beside_a_rare_writer, begin, end),
+        cmocka_unit_test_setup_teardown(grace_period_waits_for_notes, begin, end),
+        cmocka_unit_test_setup_teardown(contracts_see_a_noted_hold, begin, end),
+        cmocka_unit_test_setup_teardown(thread_ends_inside, begin, end),
+        cmocka_unit_test_setup_teardown(child_has_its_own_section, begin, end),
+        cmocka_unit_test_setup_teardown(the_same_with_fences, begin, end),
     };
 
     (void)argc;

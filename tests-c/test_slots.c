@@ -278,6 +278,205 @@ static void huge_page_at_the_masks_last_page(void **state)
     }
 }
 
+/* ---- as many slots as there may be ------------------------------------------------------ */
+
+#define MOST_SLOTS 32764u
+#define STRIDE 8u                       /* gfns from place to place; a slot has fewer pages */
+#define PLACES (MOST_SLOTS + 1000)
+
+/* The plain model: per id what was asked for, per place who is there. */
+static struct { unsigned place, host_page, npages; uint64_t put_in; } many[MOST_SLOTS];
+static int holder[PLACES];              /* an id, or -1 */
+static unsigned slots_wanted, slots_there;
+static uint64_t times_put_in;
+static unsigned seed;
+
+static unsigned any(unsigned limit)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (unsigned)((uint64_t)seed * limit >> 32);
+}
+
+static bool is_there(unsigned id)
+{
+    return many[id].npages > 0;
+}
+
+/* Adds a slot or moves it; false, and nothing done, if the place is taken. */
+static bool try_to_put(struct world *w, unsigned id, unsigned place)
+{
+    bool is_free = holder[place] < 0 || holder[place] == (int)id, was_there = is_there(id);
+    unsigned host_page = was_there ? many[id].host_page : any(slots_wanted / 2) * 3;
+    unsigned npages = was_there ? many[id].npages : id % 991 == 7 ? 2000 : 1 + any(STRIDE);
+    gfn_t gfn = (gfn_t)place * STRIDE;
+
+    if (npages > STRIDE) /* long ones lie elsewhere, and stay there */
+        gfn = (gfn_t)PLACES * STRIDE + (gfn_t)id * 2048;
+    assert_int_equal(add_slot(w->kvm, id, 0, gfn, npages, WORLD_HVA + ((uint64_t)host_page << 12)),
+                     is_free || npages > STRIDE ? 0 : -EEXIST);
+    if (npages > STRIDE ? was_there : !is_free || (was_there && many[id].place == place))
+        return false;
+    if (npages <= STRIDE) {
+        if (was_there)
+            holder[many[id].place] = -1;
+        holder[place] = (int)id;
+    }
+    many[id].place = place;
+    many[id].host_page = host_page;
+    many[id].npages = npages;
+    many[id].put_in = ++times_put_in;
+    slots_there += !was_there;
+    return true;
+}
+
+static void take_away(struct world *w, unsigned id)
+{
+    assert_int_equal(delete_slot(w->kvm, id), is_there(id) ? 0 : -EINVAL);
+    if (!is_there(id))
+        return;
+    if (many[id].npages <= STRIDE)
+        holder[many[id].place] = -1;
+    many[id].npages = 0;
+    slots_there--;
+}
+
+static gfn_t gfn_of(unsigned id)
+{
+    return many[id].npages > STRIDE ? (gfn_t)PLACES * STRIDE + (gfn_t)id * 2048 : (gfn_t)many[id].place * STRIDE;
+}
+
+static void assert_found_by_id_and_gfn(struct world *w)
+{
+    rcu_read_lock();
+    for (unsigned id = 0; id < slots_wanted; id++) {
+        const struct kvm_memory_slot *slot = tdpmmu_id_to_memslot(w->kvm, 0, (int)id);
+
+        assert_int_equal(slot != NULL, is_there(id));
+        if (!slot)
+            continue;
+        assert_int_equal(slot->id, id);
+        assert_int_equal(slot->base_gfn, gfn_of(id));
+        assert_int_equal(slot->npages, many[id].npages);
+        assert_ptr_equal(gfn_to_memslot(w->kvm, gfn_of(id)), slot);
+        assert_ptr_equal(gfn_to_memslot(w->kvm, gfn_of(id) + many[id].npages - 1), slot);
+        if (many[id].npages != STRIDE)
+            assert_ptr_not_equal(gfn_to_memslot(w->kvm, gfn_of(id) + many[id].npages), slot);
+    }
+    for (unsigned place = 0; place < PLACES; place++)
+        if (holder[place] < 0)
+            assert_null(gfn_to_memslot(w->kvm, (gfn_t)place * STRIDE));
+    rcu_read_unlock();
+}
+
+/* Slots are known by their pointers, too: no warning. */
+static void assert_known_by_pointer(struct world *w)
+{
+    world_forget(w);
+    write_lock(&w->kvm->mmu_lock);
+    rcu_read_lock();
+    for (unsigned id = 0; id < slots_wanted; id++)
+        if (is_there(id))
+            kvm_tdp_mmu_slot_set_dirty(w->kvm, tdpmmu_id_to_memslot(w->kvm, 0, (int)id));
+    rcu_read_unlock();
+    assert_no_warning(w);
+    kvm_tdp_mmu_slot_set_dirty(w->kvm, (const void *)(WORLD_HVA + 64)); /* never looked into */
+    write_unlock(&w->kvm->mmu_lock);
+    assert_int_equal(warnings(w), 1);
+    world_forget(w);
+}
+
+static int by_host_address(const void *left, const void *right)
+{
+    unsigned a = *(const unsigned *)left, b = *(const unsigned *)right;
+
+    if (many[a].host_page != many[b].host_page)
+        return many[a].host_page < many[b].host_page ? -1 : 1;
+    return many[a].put_in < many[b].put_in ? -1 : 1;
+}
+
+/* A page of the host that slots have, and what the host takes away with it. */
+static void assert_found_by_host_range(struct world *w)
+{
+    const unsigned page = any(slots_wanted / 2) * 3;
+    const uint64_t hva = WORLD_HVA + ((uint64_t)page << 12);
+    unsigned ids[256], count = 0;
+
+    for (unsigned id = 0; id < slots_wanted; id++)
+        if (is_there(id) && many[id].host_page <= page && page - many[id].host_page < many[id].npages) {
+            assert_true(count < 256);
+            ids[count++] = id;
+        }
+    qsort(ids, count, sizeof(ids[0]), by_host_address);
+    assert_int_equal(kvm_mmu_load(w->vcpu), 0);
+    for (unsigned i = 0; i < count; i++)
+        map_page(w, gfn_of(ids[i]) + page - many[ids[i]].host_page, 1);
+    world_forget(w);
+    write_lock(&w->kvm->mmu_lock);
+    assert_int_equal(kvm_tdp_mmu_zap_hva_range(w->kvm, hva, hva + 4096), count > 0);
+    write_unlock(&w->kvm->mmu_lock);
+    assert_int_equal(w->change_count, count);
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(w->change[i].gfn, gfn_of(ids[i]) + page - many[ids[i]].host_page);
+}
+
+static void assert_as_the_model(struct world *w)
+{
+    assert_found_by_id_and_gfn(w);
+    assert_known_by_pointer(w);
+    for (unsigned i = 0; i < 40; i++)
+        assert_found_by_host_range(w);
+}
+
+/* In random order of ids and places, so that each order of a table gets and loses slots everywhere. */
+static void fill_up(struct world *w, unsigned count)
+{
+    for (unsigned id = any(slots_wanted); slots_there < count; id = (id + 7919) % slots_wanted)
+        while (!is_there(id))
+            try_to_put(w, id, any(PLACES));
+}
+
+static void thin_out(struct world *w, unsigned count)
+{
+    for (unsigned id = any(slots_wanted); slots_there > count; id = (id + 7919) % slots_wanted)
+        take_away(w, id);
+}
+
+static void as_many_slots_as_there_may_be(void **state)
+{
+    struct world *w = world_from((struct tdpmmu_vm_config){ .maxphyaddr = 46, .zap_slot_only = 1 });
+
+    (void)state;
+    assert_int_equal(delete_slot(w->kvm, 0), 0);
+    slots_wanted = rounds(MOST_SLOTS);
+    if (slots_wanted < MOST_SLOTS)
+        print_message("%u slots, not %u: they would take minutes here\n", slots_wanted, MOST_SLOTS);
+    memset(holder, 0xff, sizeof(holder));
+    fill_up(w, slots_wanted);
+    assert_as_the_model(w);
+    thin_out(w, slots_wanted / 2);
+    assert_as_the_model(w);
+    for (unsigned i = 0; i < slots_wanted / 4; i++) {
+        unsigned id = any(slots_wanted);
+
+        if (is_there(id))
+            try_to_put(w, id, any(PLACES));
+    }
+    assert_as_the_model(w);
+    fill_up(w, slots_wanted);
+    assert_as_the_model(w);
+    /* Down to where a table is small, over that border again and again, and up. */
+    for (unsigned count = 200; count > 3; count -= count > 70 ? 11 : 3) {
+        thin_out(w, count);
+        fill_up(w, count + 2);
+        assert_found_by_id_and_gfn(w);
+        assert_known_by_pointer(w);
+        assert_found_by_host_range(w);
+    }
+    fill_up(w, 500);
+    assert_as_the_model(w);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +489,7 @@ int main(void)
         cmocka_unit_test(replaced_slot_in_srcu),
         cmocka_unit_test(capability_switched_while_logged),
         cmocka_unit_test(huge_page_at_the_masks_last_page),
+        cmocka_unit_test(as_many_slots_as_there_may_be),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

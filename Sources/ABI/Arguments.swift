@@ -102,8 +102,8 @@ extension Entry where Proof: ~Copyable {
 extension Entry where Proof: ~Copyable {
     /// A copy of a slot of this VM that a caller names by pointer.
     @inline(never)
-    func slot(_ slot: SlotPointer?, near gfn: gfn_t? = nil) -> kvm_memory_slot? {
-        guard let slot, let copy = vm.liveSlot(slot, near: gfn.map { GFN($0) }) else {
+    func slot(_ slot: SlotPointer?) -> kvm_memory_slot? {
+        guard let slot, let copy = vm.liveSlot(slot) else {
             refuse("slot is no slot of this VM (slot)", UInt64(slot))
             return nil
         }
@@ -112,7 +112,7 @@ extension Entry where Proof: ~Copyable {
 
     /// The same, and gfn is one of its pages.
     func slot(_ slot: SlotPointer?, holding gfn: gfn_t) -> kvm_memory_slot? {
-        guard let slot = self.slot(slot, near: gfn) else { return nil }
+        guard let slot = self.slot(slot) else { return nil }
         guard gfn >= slot.base_gfn, gfn &- slot.base_gfn < slot.npages else {
             refuse("gfn lies outside the slot (gfn)", gfn)
             return nil
@@ -127,7 +127,7 @@ extension Entry where Proof: ~Copyable {
             refuse("range is NULL")
             return nil
         }
-        guard isRange(range.start, range.end), let slot = slot(range.slot, near: range.start) else { return nil }
+        guard isRange(range.start, range.end), let slot = slot(range.slot) else { return nil }
         guard range.start >= slot.base_gfn, range.end <= slot.base_gfn &+ slot.npages else {
             refuse("range lies outside its slot (start, end)", range.start, range.end)
             return nil

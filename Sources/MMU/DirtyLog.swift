@@ -23,9 +23,9 @@ extension VM {
     private func logged(
         _ number: UInt32, _ held: borrowing SlotsLocked
     ) -> (slot: kvm_memory_slot, bitmap: DirtyBitmap)? {
-        let table = slots(Int32(number >> 16), held), index = table.index(ofID: UInt16(number & 0xffff))
-        guard index >= 0, let bitmap = table[index].pointee.bitmap else { return nil }
-        return (table[index].slot.pointee, bitmap)
+        guard let record = slots(Int32(number >> 16), held).record(ofID: UInt16(number & 0xffff)),
+              let bitmap = record.pointee.bitmap else { return nil }
+        return (record.pointee.slot, bitmap)
     }
 
     /// Copies the bitmap out and, unless the VM protects by hand, clears it and

@@ -64,10 +64,8 @@ extension VM {
     /// The entry's slot and offset come from memory that the rig can write.
     private func logAgain(_ batch: ResetBatch, _ held: borrowing SlotsLocked) {
         let space = batch.slot >> 16
-        guard space < 2 else { return }
-        let table = slots(Int32(space), held), index = table.index(ofID: UInt16(batch.slot & 0xffff))
-        guard index >= 0 else { return }
-        let slot = table[index].slot.pointee
+        guard space < 2, let slot = self.slot(id: UInt16(batch.slot & 0xffff), addressSpace: Int32(space), held)?.pointee
+        else { return }
         guard batch.offset < slot.npages, slot.npages - batch.offset > UInt64(63 - batch.mask.leadingZeroBitCount)
         else { return }
         lock.write { hold in

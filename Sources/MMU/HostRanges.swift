@@ -50,25 +50,25 @@ extension VM {
 }
 
 extension SlotTable {
-    /// A copy of the slot that touches [start, end) of the host and comes behind `last`.  RCU.
+    /// A copy of the slot that touches [start, end) of the host and comes behind `last`, which need not be here any
+    /// more.  RCU.  Behind `last` the search begins by bisection, so that a range over thousands of slots does not look
+    /// at each for each.
     fileprivate func next(after last: SlotRecord?, _ start: UInt64, _ end: UInt64) -> SlotRecord? {
-        for i in (last.map { countUp(to: $0) } ?? 0)..<count {
-            let record = byHostAddress(i).pointee, slot = record.slot
-            if slot.userspace_addr >= end { return nil }
-            if slot.userspace_addr + slot.npages << 12 > start { return record }
+        let rank = last.map { SlotRank(key: $0.slot.userspace_addr, sequence: $0.sequence) }
+        let first = rank.map { isSmall ? 0 : max(chunks(.hostAddress).count(upTo: $0) - 1, 0) } ?? 0
+        for i in first..<runs(.hostAddress) where reaches(i, start) {
+            let run = run(.hostAddress, i)
+            for pair in (i == first ? rank.map { run.count(upTo: $0) } ?? 0 : 0)..<run.count {
+                if run[pair].key >= end { return nil }
+                let slot = run[pair].item.pointee.slot
+                if slot.userspace_addr + slot.npages << 12 > start { return run[pair].item.pointee }
+            }
         }
         return nil
     }
 
-    /// Slots that do not come behind `last`, which need not be here any more.  Found by
-    /// bisection, so that a range over thousands of slots does not look at each for each.
-    private func countUp(to last: SlotRecord) -> Int {
-        var low = 0, high = count
-        while low < high {
-            let middle = (low + high) / 2, record = byHostAddress(middle).pointee
-            let isBehind = (record.slot.userspace_addr, record.sequence) > (last.slot.userspace_addr, last.sequence)
-            if isBehind { high = middle } else { low = middle + 1 }
-        }
-        return low
+    /// May a slot of a run end behind an address of the host?
+    private func reaches(_ index: Int, _ start: UInt64) -> Bool {
+        isSmall || chunks(.hostAddress)[index].item.pointee.hostEnd > start
     }
 }

@@ -69,11 +69,13 @@ extension VM {
         traceSlot(TDPMMU_TRACE_ZAP_COLLAPSIBLE, slot)
         beginRebuilding()
         defer { endRebuilding() }
-        let writer = SPTEWriter(self, hold), leaves = LeafRange(of: slot, minLevel: .page2M)
+        let leaves = LeafRange(of: slot, minLevel: .page2M)
         var flush = OwedFlush()
-        writer.walkRoots(leaves.roots, leaves.range, &hold, owing: &flush) { iter, _, rcu in
-            guard iter.isAtTable, couldBeHuge(iter, slot, rcu) else { return .next }
-            return writer.zapAtomically(&iter, rcu) == .lost ? .again : .next
+        SPTEWriter(self, hold).batchingRemovals { writer in
+            writer.walkRoots(leaves.roots, leaves.range, &hold, owing: &flush) { iter, _, rcu in
+                guard iter.isAtTable, couldBeHuge(iter, slot, rcu) else { return .next }
+                return writer.zapAtomically(&iter, rcu) == .lost ? .again : .next
+            }
         }
         flush.forgo(because: "each zap has flushed while its entry was frozen")
         traceReturn(TDPMMU_TRACE_ZAP_COLLAPSIBLE_RET)
@@ -84,13 +86,15 @@ extension VM {
     package func recoverHugePages(_ slot: kvm_memory_slot, _ hold: inout HeldForRead) {
         beginRebuilding()
         defer { endRebuilding() }
-        let writer = SPTEWriter(self, hold), leaves = LeafRange(of: slot, minLevel: .page2M)
+        let leaves = LeafRange(of: slot, minLevel: .page2M)
         var flush = OwedFlush()
-        writer.walkRoots(leaves.roots, leaves.range, &hold, owing: &flush) { iter, flush, rcu in
-            guard iter.isAtTable, couldBeHuge(iter, slot, rcu),
-                  let huge = hugeLeaf(replacing: Table(child: iter.old, rcu), at: iter.atLevel, rcu)
-            else { return .next }
-            return writer.set(&iter, huge, owing: &flush) == .lost ? .again : .next
+        SPTEWriter(self, hold).batchingRemovals { writer in
+            writer.walkRoots(leaves.roots, leaves.range, &hold, owing: &flush) { iter, flush, rcu in
+                guard iter.isAtTable, couldBeHuge(iter, slot, rcu),
+                      let huge = hugeLeaf(replacing: Table(child: iter.old, rcu), at: iter.atLevel, rcu)
+                else { return .next }
+                return writer.set(&iter, huge, owing: &flush) == .lost ? .again : .next
+            }
         }
         flush.forgo(because: "each walk has paid for the tables it unlinked, and nothing else went")
     }

@@ -49,26 +49,25 @@ extension VM {
     /// The order of the checks is the kernel's.
     private func changeSlot(_ request: SlotRequest, _ held: borrowing SlotsLocked) -> SlotError {
         let table = slots(request.addressSpace, held)
-        let index = table.index(ofID: request.id)
-        if request.pages == 0 {
-            return index < 0 ? .invalid : replaceSlot(at: index, by: nil, request.addressSpace, flushing: true, held)
-        }
+        let record = table.record(ofID: request.id)
         let fits = request.base.raw &+ request.pages <= gfnLimit.raw
-        guard index >= 0 else {
-            if table.overlaps(start: request.base, pages: request.pages, except: -1) { return .overlap }
+        guard let record else {
+            if request.pages == 0 { return .invalid }
+            if table.overlaps(start: request.base, pages: request.pages, except: nil) { return .overlap }
             return fits ? addSlot(request, held) : .invalid
         }
-        let old = table[index].slot.pointee
+        if request.pages == 0 { return replaceSlot(record, by: nil, request.addressSpace, flushing: true, held) }
+        let old = record.pointee.slot
         let readOnly = UInt32(KVM_MEM_READONLY)
         guard old.userspace_addr == request.userspaceAddress, old.npages == request.pages,
               (old.flags ^ request.flags) & readOnly == 0 else { return .invalid }
         if old.base_gfn != request.base.raw {
-            if table.overlaps(start: request.base, pages: request.pages, except: index) { return .overlap }
-            guard fits else { return invalidateAndRestore(at: index, request.addressSpace, held) }
-            return replaceSlot(at: index, by: request.slot, request.addressSpace, flushing: true, held)
+            if table.overlaps(start: request.base, pages: request.pages, except: record) { return .overlap }
+            guard fits else { return invalidateAndRestore(record, request.addressSpace, held) }
+            return replaceSlot(record, by: request.slot, request.addressSpace, flushing: true, held)
         }
         if old.flags == request.flags { return .none }
-        return replaceSlot(at: index, by: request.slot, request.addressSpace, flushing: false, held)
+        return replaceSlot(record, by: request.slot, request.addressSpace, flushing: false, held)
     }
 
     private func addSlot(_ request: SlotRequest, _ held: borrowing SlotsLocked) -> SlotError {
@@ -78,7 +77,7 @@ extension VM {
             cp_free_zeroed(bitmap?.words)
             return .noMemory
         }
-        guard let next = successor(of: slots(request.addressSpace, held), without: -1, adding: record) else {
+        guard let next = slots(request.addressSpace, held).successor(without: nil, adding: record) else {
             cp_free_zeroed(bitmap?.words)
             cp_free_zeroed(record)
             return .noMemory
@@ -111,10 +110,10 @@ extension VM {
     /// Deleting and moving first make the slot invalid and zap all that was
     /// mapped through it, so that no fault finds the old place again.
     private func replaceSlot(
-        at index: Int, by new: kvm_memory_slot?, _ space: Int32, flushing: Bool, _ held: borrowing SlotsLocked
+        _ oldRecord: UnsafeMutablePointer<SlotRecord>, by new: kvm_memory_slot?, _ space: Int32, flushing: Bool,
+        _ held: borrowing SlotsLocked
     ) -> SlotError {
         let old = slots(space, held)
-        let oldRecord = old[index]
         var dying = oldRecord.slot.pointee
         dying.flags |= slotInvalidFlag
         // All memory first: a change that began must not fail half-way.
@@ -122,7 +121,7 @@ extension VM {
         var newBitmap: DirtyBitmap?
         if let new, !bitmapFor(new, old: oldBitmap, &newBitmap) { return .noMemory }
         var plan = ReplacementPlan(oldBitmap: oldBitmap, newBitmap: newBitmap)
-        guard plan.prepare(self, old, index, new, dying: flushing ? dying : nil) else {
+        guard plan.prepare(self, old, oldRecord, new, dying: flushing ? dying : nil) else {
             if oldBitmap == nil { cp_free_zeroed(newBitmap?.words) }
             return .noMemory
         }
@@ -144,25 +143,29 @@ extension VM {
 
     /// A move is refused late, as in the kernel: the slot was invalid and zapped by then, and
     /// comes back as it was.
-    private func invalidateAndRestore(at index: Int, _ space: Int32, _ held: borrowing SlotsLocked) -> SlotError {
-        let old = slots(space, held), record = old[index]
+    private func invalidateAndRestore(
+        _ record: UnsafeMutablePointer<SlotRecord>, _ space: Int32, _ held: borrowing SlotsLocked
+    ) -> SlotError {
         var dying = record.slot.pointee
         dying.flags |= slotInvalidFlag
-        var plan = ReplacementPlan(oldBitmap: record.pointee.bitmap, newBitmap: nil)
-        guard plan.prepare(self, old, index, nil, dying: dying),
-              let restored = successor(of: old, without: index, adding: record) else {
-            cp_free_zeroed(plan.dyingRecord)
-            cp_free_zeroed(plan.transitional?.header)
-            cp_free_zeroed(plan.final?.header)
+        guard let dyingRecord = SlotRecord.make(dying, sequence: nextSlotSequence(), record.pointee.bitmap) else {
             return .noMemory
         }
-        cp_free_zeroed(plan.final?.header)
-        let transitional = plan.transitional.unsafelyUnwrapped
-        restored.header.pointee.generation = transitional.generation + 2
+        guard let transitional = slots(space, held).successor(without: record, adding: dyingRecord) else {
+            cp_free_zeroed(dyingRecord)
+            return .noMemory
+        }
+        guard let restored = transitional.successor(without: dyingRecord, adding: record) else {
+            transitional.discard()
+            cp_free_zeroed(dyingRecord)
+            return .noMemory
+        }
         swap(to: transitional, space, adding: nil, held)
         zapForSlot(dying, held)
+        // It comes back behind those with the same host address.  No reader has it now.
+        record.pointee.sequence = nextSlotSequence()
         swap(to: restored, space, adding: record.slot.pointee, held)
-        cp_free_zeroed(plan.dyingRecord)
+        cp_free_zeroed(dyingRecord)
         return .invalid
     }
 
@@ -211,38 +214,21 @@ extension VM {
 
         /// False, with nothing kept, when there is no memory.
         mutating func prepare(
-            _ vm: VM, _ old: SlotTable, _ index: Int, _ new: kvm_memory_slot?, dying: kvm_memory_slot?
+            _ vm: VM, _ old: SlotTable, _ record: UnsafeMutablePointer<SlotRecord>, _ new: kvm_memory_slot?,
+            dying: kvm_memory_slot?
         ) -> Bool {
             if let dying { dyingRecord = SlotRecord.make(dying, sequence: vm.nextSlotSequence(), oldBitmap) }
             if let new { newRecord = SlotRecord.make(new, sequence: vm.nextSlotSequence(), newBitmap) }
-            if let dyingRecord {
-                transitional = vm.successor(of: old, without: index, adding: dyingRecord)
-            }
-            final = vm.successor(of: old, without: index, adding: newRecord)
-            if let transitional, let final {
-                final.header.pointee.generation = transitional.generation + 2
-            }
-            let complete = (new == nil || newRecord != nil) && final != nil
-                && (dying == nil || transitional != nil)
-            if !complete {
-                cp_free_zeroed(newRecord)
-                cp_free_zeroed(dyingRecord)
-                cp_free_zeroed(transitional?.header)
-                cp_free_zeroed(final?.header)
-                (newRecord, dyingRecord, transitional, final) = (nil, nil, nil, nil)
-            }
-            return complete
+            if let dyingRecord { transitional = old.successor(without: record, adding: dyingRecord) }
+            let complete = (new == nil || newRecord != nil) && (dying == nil || transitional != nil)
+            if complete { final = (transitional ?? old).successor(without: dyingRecord ?? record, adding: newRecord) }
+            if final != nil { return true }
+            transitional?.discard()
+            cp_free_zeroed(newRecord)
+            cp_free_zeroed(dyingRecord)
+            (newRecord, dyingRecord, transitional) = (nil, nil, nil)
+            return false
         }
-    }
-
-    /// A copy of a slot table with one record left out (index, or -1) and one put in.
-    fileprivate func successor(
-        of table: SlotTable, without index: Int, adding record: UnsafeMutablePointer<SlotRecord>?
-    ) -> SlotTable? {
-        let count = table.count - (index < 0 ? 0 : 1) + (record == nil ? 0 : 1)
-        guard let next = SlotTable.make(count: count, generation: table.generation + 2) else { return nil }
-        next.fill(from: table, without: index < 0 ? nil : table[index], adding: record)
-        return next
     }
 
     /// Publishes a slot table, and frees the one before when its last user is gone.  Its
@@ -259,7 +245,7 @@ extension VM {
         srcu.synchronize()
         synchronizeRCU()
         locked(.retiredSlots) { memory.pointee.retiredSlots.table = nil }
-        cp_free_zeroed(old.header)
+        old.free(droppedBy: next)
         // MMIO SPTEs keep 19 bits: when these wrap, an old one could look fresh.
         if next.generation & mmioGenerationMask <= 1 { zapAllFast(held) }
     }

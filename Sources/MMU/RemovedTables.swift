@@ -30,6 +30,7 @@ extension SPTEWriter {
         let level = table.level
         vm.tracePage(TDPMMU_TRACE_PREPARE_ZAP_PAGE, table)
         vm.forgetNXSplit(table)
+        if let strays, level == .page4K { return strays.pointee.add(table) }
         var flush = OwedFlush()
         if level == .page4K && worksByRow {
             freezeLeaves(of: SPTERow(from: table[0], count: entriesPerTable), rcu, owing: &flush)
@@ -45,7 +46,7 @@ extension SPTEWriter {
         if mode == .exclusive && !isAlone {
             _ = row.change(RowChange(leaving: .frozen), in: self, rcu, owing: &flush)
         } else {
-            row.freezeAll(in: self)
+            row.freezeAll(in: self, alone: isAlone)
         }
     }
 
@@ -58,6 +59,41 @@ extension SPTEWriter {
             if mode == .exclusive && !isAlone && !table[index].load(rcu).isPresent { continue }
             let place = (addressSpace: addressSpace, gfn: table.gfn + UInt64(index) &* level.pages, level: level)
             table[index].freeze(place, in: self, rcu, owing: &flush)
+        }
+    }
+}
+
+/// Tables of 4K leaves that an operation has cut off, and whose entries nobody has taken yet.
+struct StrayBatch {
+    fileprivate var first: Table?
+    fileprivate var count = 0
+
+    fileprivate mutating func add(_ table: Table) {
+        table.nextStray = first
+        first = table
+        count += 1
+    }
+}
+
+extension SPTEWriter {
+    /// Fewer are not worth a grace period.
+    private var fewStrays: Int { 4 }
+
+    /// What the batch holds is taken, counted and handed to RCU.  Outside RCU, or there is no grace period.
+    @inline(never)
+    func takeStrays() {
+        guard let strays, var table = strays.pointee.first else { return }
+        let nobodyIsInside = strays.pointee.count >= fewStrays && tryGracePeriod()
+        strays.pointee = StrayBatch()
+        summing { writer in
+            while true {
+                let next = table.nextStray
+                SPTERow(from: table[0], count: entriesPerTable).freezeAll(in: writer, alone: nobodyIsInside)
+                writer.count(.strays)
+                callRCU(table.rcuHead, freeTable)
+                guard let next else { break }
+                table = next
+            }
         }
     }
 }

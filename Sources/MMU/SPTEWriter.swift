@@ -17,60 +17,71 @@ package struct SPTEWriter {
     /// mmu_lock is held for read, and yet nobody else is at the tables in question: what is done is the
     /// reader's part, in plain stores.
     let isAlone: Bool
+    /// Where tables wait whose entries are taken all at once (batchingRemovals()), or nil.
+    let strays: UnsafeMutablePointer<StrayBatch>?
+
+    @inline(__always)
+    private init(
+        _ vm: VM, _ mode: LockMode, _ counters: Counters, countsAlone: Bool, isSumming: Bool = false,
+        isAlone: Bool = false, strays: UnsafeMutablePointer<StrayBatch>? = nil
+    ) {
+        self.vm = vm
+        self.mode = mode
+        self.counters = counters
+        self.countsAlone = countsAlone
+        self.isSumming = isSumming
+        self.isAlone = isAlone
+        self.strays = strays
+    }
 
     /// An operation on the whole VM.
     @inline(__always)
     package init<Hold: LockHold & ~Copyable>(_ vm: VM, _ hold: borrowing Hold) {
-        self.vm = vm
-        mode = Hold.mode
-        countsAlone = mode == .exclusive
-        counters = countsAlone ? vm.exclusiveCounters : vm.counters
-        isSumming = false
-        isAlone = false
+        let isExclusive = Hold.mode == .exclusive
+        self.init(vm, Hold.mode, isExclusive ? vm.exclusiveCounters : vm.counters, countsAlone: isExclusive)
     }
 
     /// The one operation that makes pages and tables go under an invalid root, with mmu_lock held for read: no
     /// fault ends there, nobody rebuilds there, and nobody is told of single changes.  Others clear or set
     /// bits of leaves, which are on their way out.
     init(underInvalidRoot vm: VM) {
-        self.vm = vm
-        mode = .exclusive
-        counters = vm.counters
-        countsAlone = false
-        isSumming = false
-        isAlone = true
+        self.init(vm, .exclusive, vm.counters, countsAlone: false, isAlone: true)
     }
 
     /// An operation without mmu_lock: RCU keeps the tables, compare-and-exchange the
     /// entries honest.
     @inline(__always)
     init(lockless vm: VM, _ rcu: borrowing InsideRCU) {
-        self.vm = vm
-        mode = .shared
-        countsAlone = false
-        counters = vm.counters
-        isSumming = false
-        isAlone = false
+        self.init(vm, .shared, vm.counters, countsAlone: false)
     }
 
     /// A vCPU's fault.
     @inline(__always)
     package init(_ vcpu: VCPU, _ hold: borrowing HeldForRead) {
-        vm = vcpu.vm
-        mode = .shared
-        counters = vcpu.counters
-        countsAlone = true
-        isSumming = false
-        isAlone = false
+        self.init(vcpu.vm, .shared, vcpu.counters, countsAlone: true)
     }
 
     private init(_ writer: SPTEWriter, summingIn counters: Counters) {
-        vm = writer.vm
-        mode = writer.mode
-        self.counters = counters
-        countsAlone = true
-        isSumming = true
-        isAlone = writer.isAlone
+        self.init(writer.vm, writer.mode, counters, countsAlone: true, isSumming: true,
+                  isAlone: writer.isAlone, strays: writer.strays)
+    }
+
+    private init(_ writer: SPTEWriter, batching strays: UnsafeMutablePointer<StrayBatch>) {
+        self.init(writer.vm, writer.mode, writer.counters, countsAlone: writer.countsAlone,
+                  isSumming: writer.isSumming, isAlone: writer.isAlone, strays: strays)
+    }
+
+    /// Runs `body`, which cuts off tables among others by the dozen: the entries of those of 4K leaves are
+    /// taken at its end, and before it gives way, after one look whether anybody is left inside.
+    @inline(__always)
+    func batchingRemovals(_ body: (SPTEWriter) -> Void) {
+        guard mode == .shared && worksByRow else { return body(self) }
+        var batch = StrayBatch()
+        withUnsafeMutablePointer(to: &batch) {
+            let writer = SPTEWriter(self, batching: $0)
+            body(writer)
+            writer.takeStrays()
+        }
     }
 
     /// Runs `body`, whose changes are counted without locked operations and added once, at its end and

@@ -201,6 +201,9 @@ extension SPTEWriter {
     private func letOthers<Hold: LockHold & ~Copyable>(_ hold: inout Hold, _ rcu: inout InsideRCU) {
         count(.yields)
         handInSums()
-        rcu.leave { hold.giveWay(vm.lock) { vm.rig.yielded() } }
+        rcu.leave {
+            takeStrays()
+            hold.giveWay(vm.lock) { vm.rig.yielded() }
+        }
     }
 }

@@ -424,13 +424,14 @@ package struct SPTERow {
     }
 
     /// Freezes all entries, present or not, as SPTESlot.freeze() does each; the flush is owed for the table.
+    /// alone: nobody else makes a page come or go in them.
     @inline(never)
-    package func freezeAll(in book: some RowBook) {
+    package func freezeAll(in book: some RowBook, alone: Bool) {
         var leaves = 0, word = UnsafeMutablePointer<UInt64>(bitPattern: first).unsafelyUnwrapped
         let end = word + count
         while word != end {
             let slot = SPTESlot(word)
-            if (book.mode == .shared ? slot.takeFromOthers() : slot.takeAlone()).isPresent { leaves &+= 1 }
+            if (alone ? slot.takeAlone() : slot.takeFromOthers()).isPresent { leaves &+= 1 }
             word += 1
         }
         book.tellRow(count, gone: leaves)

@@ -50,7 +50,7 @@ package enum LockHolds {
         UInt(cp_self().pointee.hold_count) | ReaderNotes.lock.pointee.load(ordering: .relaxed) == 0
     }
 
-    /// Locks that it holds; one that it has an entry and the note of counts twice.
+    /// Locks that it holds, each by an entry or by the note.
     package static var count: Int {
         entryCount &+ (ReaderNotes.lock.pointee.load(ordering: .relaxed) == 0 ? 0 : 1)
     }
