@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -427,6 +428,102 @@ static void memory_becomes_read_only(void **state)
     end_guest(&guest);
 }
 
+// A file under the guest that has become too short: SIGBUS for who touches it.
+static void file_gets_shorter(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    int file = memfd_create("memory", MFD_CLOEXEC);
+    assert_true(file >= 0);
+    assert_true(mmap(guest.memory + DATA, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) != MAP_FAILED);
+    GIVE(&guest, STORE_DATA, HLT);
+    assert_refused(ioctl(guest.vcpu, KVM_RUN, 0), EFAULT);
+    assert_int_equal(ftruncate(file, 4096), 0);
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.memory[DATA], 0x5a);
+    close(file);
+    end_guest(&guest);
+}
+
+// Whoever blocks a fault's signal dies of the fault, but a guest's memory is not the program's fault.
+static void memory_goes_away_while_its_signal_is_blocked(void **state)
+{
+    (void)state;
+    struct guest guest;
+    sigset_t faults, before;
+    sigemptyset(&faults);
+    sigaddset(&faults, SIGSEGV);
+    sigaddset(&faults, SIGBUS);
+    make_guest(&guest, 0);
+    GIVE(&guest, LOAD_DATA, HLT);
+    assert_int_equal(munmap(guest.memory + DATA, 4096), 0);
+    pthread_sigmask(SIG_BLOCK, &faults, &before);
+    assert_refused(ioctl(guest.vcpu, KVM_RUN, 0), EFAULT);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    assert_refused(ioctl(guest.vcpu, KVM_RUN, 0), EFAULT);
+    end_guest(&guest);
+}
+
+// ---- the program's own faults -------------------------------------------------------------------
+
+static sigjmp_buf out;
+static void *volatile faulted_at;
+
+static void leave_fault(int number, siginfo_t *info, void *frame)
+{
+    (void)number, (void)frame;
+    faulted_at = info->si_addr;
+    siglongjmp(out, 1);
+}
+
+static void own_faults_are_handled(void **state)
+{
+    (void)state;
+    struct sigaction mine = {.sa_sigaction = leave_fault, .sa_flags = SA_SIGINFO}, before, found;
+    volatile char *nowhere = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_int_equal(sigaction(SIGSEGV, &mine, &before), 0);
+    assert_int_equal(sigaction(SIGSEGV, NULL, &found), 0);
+    assert_true(found.sa_sigaction == leave_fault);
+    for (int i = 0; i < 3; i++) {
+        faulted_at = NULL;
+        if (!sigsetjmp(out, 1))
+            nowhere[8 * i] = 1;
+        assert_ptr_equal(faulted_at, nowhere + 8 * i);
+    }
+    assert_int_equal(sigaction(SIGSEGV, &before, NULL), 0);
+    munmap((void *)nowhere, 4096);
+}
+
+static int *volatile nothing_there = (int *)8;
+
+// How a child ends that meets `number`, sent or by a fault, with this handler: 0, or the signal.
+static int end_by(int number, void (*handler)(int), bool sent)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        signal(number, handler);
+        if (sent)
+            raise(number);
+        else
+            *nothing_there = 1;
+        _exit(0);
+    }
+    int status = status_of(child);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void own_faults_end_the_program(void **state)
+{
+    (void)state;
+    assert_int_equal(end_by(SIGSEGV, SIG_DFL, false), SIGSEGV);
+    assert_int_equal(end_by(SIGSEGV, SIG_IGN, false), SIGSEGV);
+    assert_int_equal(end_by(SIGSEGV, SIG_DFL, true), SIGSEGV);
+    assert_int_equal(end_by(SIGBUS, SIG_DFL, true), SIGBUS);
+    assert_int_equal(end_by(SIGBUS, SIG_IGN, true), 0);
+    assert_int_equal(end_by(SIGSEGV, nothing, true), 0);
+}
+
 static void not_runnable(void **state)
 {
     (void)state;
@@ -454,6 +551,8 @@ int main(int count, char **arguments)
         cmocka_unit_test(thread_dies_inside), cmocka_unit_test(triple_fault),
         cmocka_unit_test(no_memory_for_code), cmocka_unit_test(memory_goes_away),
         cmocka_unit_test(memory_becomes_read_only), cmocka_unit_test(not_runnable),
+        cmocka_unit_test(file_gets_shorter), cmocka_unit_test(memory_goes_away_while_its_signal_is_blocked),
+        cmocka_unit_test(own_faults_are_handled), cmocka_unit_test(own_faults_end_the_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

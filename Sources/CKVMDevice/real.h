@@ -31,4 +31,7 @@ struct ckd_real {
 /* Looked up at the first use: a constructor of another library may come before ours. */
 const struct ckd_real *ckd_real(void);
 
+/* sigaction() of SIGSEGV and SIGBUS, in front of which touch.c has a handler of ours. */
+int ckd_fault_action(int number, const struct sigaction *action, struct sigaction *old);
+
 #endif

@@ -32,6 +32,7 @@ void ckd_set_current(struct ckd_vcpu *vcpu)
     current = vcpu;
     if (!vcpu)
         return;
+    vcpu->touches = 0;
     pthread_setspecific(running, vcpu);
     __atomic_store_n(&vcpu->thread, gettid(), __ATOMIC_RELAXED);
 }
@@ -64,11 +65,13 @@ static bool is_handler(const struct sigaction *action)
 // Faults of the program's own are not the guest's; nobody waits in KVM_RUN for one.
 static bool is_fault(int number)
 {
-    return number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE || number == SIGTRAP;
+    return number == SIGILL || number == SIGFPE || number == SIGTRAP;
 }
 
 __attribute__((visibility("default"))) int sigaction(int number, const struct sigaction *action, struct sigaction *old)
 {
+    if (number == SIGSEGV || number == SIGBUS)
+        return ckd_fault_action(number, action, old);
     if (number < 1 || number >= NSIG || is_fault(number))
         return ckd_real()->sigaction(number, action, old);
     struct sigaction before = program[number], given, host;

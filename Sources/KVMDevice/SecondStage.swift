@@ -88,19 +88,20 @@ func hostPage(
     let slot = slot!.pointee
     let address = slot.userspace_addr &+ (gfn - slot.base_gfn) << 12
     let mayWrite = slot.flags & UInt32(KVM_MEM_READONLY) == 0
-    let wanted = write && mayWrite
-    guard populate(address, wanted) == 0 else { return ckd_pfn_fault() }
     // A page that is only read is given for writing, too, if the host lets it be written; where a fault may
     // wait for userfaultfd, only what was asked for is.
-    writable!.pointee = mayWrite && (write || !ckd_userfaults() && ckd_populate(address, 4096, true) == 0)
+    let triesWriting = mayWrite && (write || !ckd_userfaults())
+    let isWritten = triesWriting && populate(address, true) == 0
+    guard isWritten || !(write && mayWrite) && populate(address, false) == 0 else { return ckd_pfn_fault() }
+    writable!.pointee = isWritten
     level!.pointee = min(level!.pointee, Int32(ckd_host_level(address)))
     return address >> 12
 }
 
 private func populate(_ address: UInt64, _ write: Bool) -> Int32 {
-    guard ckd_userfaults(), let vcpu = ckd_current(), vcpu.hasTurn else { return ckd_populate(address, 4096, write) }
+    guard ckd_userfaults(), let vcpu = ckd_current(), vcpu.hasTurn else { return ckd_touch(address, write) }
     // The thread that answers the fault may wait for another vCPU.
-    return vcpu.outsideTurn { ckd_populate(address, 4096, write) }
+    return vcpu.outsideTurn { ckd_touch(address, write) }
 }
 
 /// mapping_level: how large the host maps it, as far as the program asked for it.

@@ -32,6 +32,8 @@ bool ckd_copy_in(void *to, uint64_t from, size_t bytes);
 bool ckd_copy_out(uint64_t to, const void *from, size_t bytes);
 /* Let the host map the page that this address is in, as a fault of the process itself would: a negative errno. */
 int ckd_populate(uint64_t address, size_t bytes, bool write);
+/* The same of one page by a touch, where this thread is in KVM_RUN: a negative errno. */
+int ckd_touch(uint64_t address, bool write);
 /* Has a range been registered with userfaultfd?  Then a fault may wait for another thread. */
 bool ckd_userfaults(void);
 

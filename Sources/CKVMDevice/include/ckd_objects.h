@@ -103,6 +103,7 @@ struct ckd_vcpu {
     bool has_signal_mask;
     /* The handshake: Handshake.swift. */
     uint32_t in_guest, flush, kick;
+    uint8_t touches; /* touch.c: 0: not known, 1: pages may be touched, 2: a fault would end the program */
     int thread; /* which was in KVM_RUN last, or 0; naps.c reads it */
     struct ckd_cached *cached;
     uint64_t *blocks_read; /* PortStops.swift */
