@@ -45,6 +45,7 @@ class Count:
         self.passed = self.failed = 0
 
     def note(self, name, good, text=""):
+        good = bool(good)
         self.passed, self.failed = self.passed + good, self.failed + (not good)
         if not good:
             print("not ok: %s\n%s" % (name, text[-2000:]))
@@ -88,25 +89,41 @@ def guests(count, hello):
     for name, said in EXAMPLES.items():
         program = compiled("examples/kvm_%s.c" % name, "-lpthread")
         for mode in MODES:
-            recorded(count, program, mode, said)
+            recorded(count, program, mode, said + "\n")
+    several_vms(count)
 
 
-def recorded(count, program, mode, said):
-    """A guest that is run and recorded: what it says, and that the recording replays."""
+def recorded(count, program, mode, said, vms=1, options=()):
+    """A program that is run and recorded: what it says, and that the recording of each of its VMs replays."""
     name = "%s, %s" % (os.path.basename(program), mode)
     with tempfile.TemporaryDirectory() as folder:
-        events, trace = os.path.join(folder, "events"), os.path.join(folder, "trace.txt")
-        status, text = run([RUN, "--quiet", "--mmu", mode, "--events", events, program])
-        count.note(name, status == 0 and text == said + "\n", text)
-        status, text = run([CONTROL, "trace", events])
-        count.note(name + ": tdpmmuctl trace", status == 0 and "kvm_page_fault" in text, text)
-        with open(trace, "w") as file:
-            file.write(text)
-        for how in ("--calls", "--guest"):
-            status, text = run([CONTROL, "replay", how, trace])
-            row = re.search(r"^trace +(\d+) +(\d+) .* (\d+)$", text, re.M)
-            good = status == 0 and row and int(row[1]) > 0 and int(row[2]) > 0 and row[3] == "0"
-            count.note("%s: replay %s" % (name, how), bool(good), text)
+        events = os.path.join(folder, "events")
+        status, text = run([RUN, "--quiet", "--mmu", mode, "--events", events, *options, program])
+        count.note(name, status == 0 and re.fullmatch(said, text.replace(events, "FILE"), re.S), text)
+        wanted = ["events"] + ["events.%d" % number for number in range(2, vms + 1)]
+        count.note(name + ": files", sorted(os.listdir(folder)) == wanted, str(os.listdir(folder)))
+        for file in wanted:
+            replayed(count, "%s, %s" % (name, file), os.path.join(folder, file))
+
+
+def replayed(count, name, events):
+    status, text = run([CONTROL, "trace", events])
+    count.note(name + ": tdpmmuctl trace", status == 0 and "kvm_page_fault" in text, text)
+    with open(events + ".txt", "w") as file:
+        file.write(text)
+    for how in ("--calls", "--guest"):
+        status, text = run([CONTROL, "replay", how, events + ".txt"])
+        row = re.search(r"^\S+ +(\d+) +(\d+) .* (\d+)$", text, re.M)
+        good = status == 0 and row and int(row[1]) > 0 and int(row[2]) > 0 and row[3] == "0"
+        count.note("%s: replay %s" % (name, how), good, text)
+
+
+def several_vms(count):
+    """Each VM of a program has a recording of its own, beside the lines of --trace."""
+    program = compiled("tests-kvm/several_vms.c")
+    said = (r"30 pages of 3 VMs\n.*ioctl\(vm, KVM_CREATE_VCPU, 0x0\) = .*KVM_EXIT_HLT.*"
+            r"there were 3 VMs: their events are in FILE and FILE\.2 to \.3\n.*")
+    recorded(count, program, "ept-pml", said, vms=3, options=["--trace"])
 
 
 def main():

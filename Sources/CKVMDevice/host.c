@@ -130,20 +130,6 @@ void ckd_say_instruction(const char *what, uint64_t rip, const uint8_t *bytes, u
     fprintf(stderr, "tdpmmu-kvm: %s at rip 0x%llx:%s\n", what, (unsigned long long)rip, text);
 }
 
-// When the process ends: what its VMs did is in the rings until then, the newest 2^18 events of each thread.
-// A process without a VM has nothing to write: one that a recorded program starts leaves the file alone.
-__attribute__((destructor)) static void write_events(void)
-{
-    if (!options.events || !ckd_has_recorded())
-        return;
-    ckd_fd_take_all(); // as a kernel does it, so that the end of the VMs is recorded
-    int fd = ckd_real()->open(options.events, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0 || tdpmmu_trace_write(fd) < 0)
-        ckd_say("cannot write the file that TDPMMU_KVM_EVENTS names", (uint64_t)errno);
-    if (fd >= 0)
-        ckd_real()->close(fd);
-}
-
 // ---- memory ---------------------------------------------------------------------------
 
 static bool copy(bool in, void *here, uint64_t there, size_t bytes)

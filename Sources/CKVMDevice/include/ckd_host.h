@@ -15,7 +15,7 @@ struct ckd_options {
     uint32_t trace;         /* TDPMMU_KVM_TRACE=1: ioctls and exits */
     uint32_t quiet;         /* TDPMMU_KVM_QUIET=1: what is faked is not said */
     uint32_t no_cache;      /* TDPMMU_KVM_CACHE=0: no translations but the engine's */
-    const char *events;     /* TDPMMU_KVM_EVENTS=FILE: the library's own trace, for `tdpmmuctl trace` */
+    const char *events;     /* TDPMMU_KVM_EVENTS=FILE: the library's own trace, for `tdpmmuctl trace`: recording.c */
 };
 const struct ckd_options *ckd_options(void);
 
