@@ -10,7 +10,7 @@ public func ckd_block(_ vcpu: UnsafeMutablePointer<ckd_vcpu>!, _ gva: UInt64, _ 
         vcpu.pointee.asked = true
         return ckd_engine_stop(vcpu.pointee.engine)
     }
-    let wanted = ckd_peek(&vcpu.pointee.flush) | ckd_peek(&vcpu.pointee.kick)
+    let wanted = ckd_peek(&vcpu.pointee.flush) | ckd_peek(&vcpu.pointee.leave) | ckd_peek(&vcpu.pointee.kick)
     guard wanted != 0 || vcpu.turnIsOver || vcpu.signalWaits else { return }
     vcpu.pointee.asked = true
     ckd_engine_stop(vcpu.pointee.engine)

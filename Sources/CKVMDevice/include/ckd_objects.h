@@ -102,7 +102,7 @@ struct ckd_vcpu {
     uint64_t signal_mask; /* KVM_SET_SIGNAL_MASK: blocked in KVM_RUN */
     bool has_signal_mask;
     /* The handshake: Handshake.swift. */
-    uint32_t in_guest, flush, kick;
+    uint32_t in_guest, flush, leave, kick;
     uint8_t touches; /* touch.c: 0: not known, 1: pages may be touched, 2: a fault would end the program */
     int thread; /* which was in KVM_RUN last, or 0; naps.c reads it */
     struct ckd_cached *cached;
