@@ -46,7 +46,8 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
 	check-c check-swift check-lists check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites check-bench \
-	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests
+	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests \
+	check-kvm-mutants
 
 all: lib tools
 
@@ -72,6 +73,7 @@ help:
 	@echo 'make check-linux  the C tests and random lists on it (LISTS=N); check-linux-bugs: bugs put into a copy of its tree, is each found?'
 	@echo 'make kvm          /dev/kvm in userspace: build/tdpmmu-kvm PROGRAM ARGS; fetches the engine, Unicorn, 16 MB (docs/KVM.md)'
 	@echo "make check-kvm-selftests  KVM's own selftests of memory in it: Debian's source, or KSELFTESTS=TREE, MODES=\"...\""
+	@echo 'make check-kvm-mutants  bugs put into the library: which of the selftests find each?  (about half an hour)'
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo "make bench-mmu    the MMU beside Linux's own code, goals and ratios: docs/SPEED.md.  REPETITIONS=N, ROWS=regex,"
 	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
@@ -203,6 +205,10 @@ check-kvm: all kvm-library
 # About six minutes.  KSELFTESTS=TREE: a kernel tree whose selftests are built; MODES="npt-nx-off ...": not all eight.
 check-kvm-selftests: kvm
 	@python3 kvm/selftests.py
+
+# How much the selftests see: kvm/mutants.txt.  About half an hour; MUTANTS="NAME ...": those whose names begin so.
+check-kvm-mutants: kvm
+	@python3 kvm/mutants.py $(MUTANTS)
 
 bench-rcu: lib
 	@sh scripts/need.sh check

@@ -114,16 +114,16 @@ def rows():
 
 # ---- running ------------------------------------------------------------------------------
 
-def run(folder, row, mode):
-    """(pass, fail, skip or hang; seconds; what it printed)"""
+def run(folder, row, mode, build=os.path.join(TOP, "build"), limit=SECONDS):
+    """(pass, fail, skip or hang; seconds; what it printed), by the libraries in a folder"""
     mmu, nx = re.match(r"(.*)-nx-(on|off)$", mode).groups()
-    command = [os.path.join(TOP, "build", "tdpmmu-kvm"), "--mmu", mmu] + (["--nx-huge-pages"] if nx == "on" else [])
+    command = [os.path.join(build, "tdpmmu-kvm"), "--mmu", mmu] + (["--nx-huge-pages"] if nx == "on" else [])
     start = time.monotonic()
     process = subprocess.Popen(command + [os.path.join(folder, row.command[0])] + row.command[1:], text=True,
                                errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, start_new_session=True)
     try:
-        output, _ = process.communicate(timeout=SECONDS)
+        output, _ = process.communicate(timeout=limit)
         word = {0: "pass", SKIP: "skip"}.get(process.returncode, "fail")
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, 9)
@@ -193,4 +193,5 @@ def main():
     sys.exit(0 if passed and passed == len(ran) else 1)
 
 
-main()
+if __name__ == "__main__":
+    main()

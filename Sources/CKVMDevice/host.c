@@ -87,11 +87,11 @@ void ckd_say(const char *text, uint64_t value)
 
 void ckd_say_faked(const char *text)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static pthread_mutex_t said_lock = PTHREAD_MUTEX_INITIALIZER;
     static const char *said[32];
     if (ckd_options()->quiet)
         return;
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&said_lock);
     for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
         if (said[i] && !strcmp(said[i], text))
             break;
@@ -101,7 +101,7 @@ void ckd_say_faked(const char *text)
             break;
         }
     }
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&said_lock);
 }
 
 void ckd_trace_exit(uint32_t vcpu, uint32_t reason, int result, uint64_t rip)

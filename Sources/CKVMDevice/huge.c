@@ -12,7 +12,7 @@ static struct stretch {
     uint32_t level;
 } *stretches;
 static size_t count, room;
-static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
+static pthread_rwlock_t stretches_lock = PTHREAD_RWLOCK_INITIALIZER;
 
 static void add(uint64_t start, uint64_t end, uint32_t level)
 {
@@ -31,7 +31,7 @@ static void add(uint64_t start, uint64_t end, uint32_t level)
 
 void ckd_set_host_level(uint64_t start, uint64_t end, uint32_t level)
 {
-    pthread_rwlock_wrlock(&lock);
+    pthread_rwlock_wrlock(&stretches_lock);
     size_t before = count;
     for (size_t i = 0; i < before;) {
         struct stretch old = stretches[i];
@@ -47,7 +47,7 @@ void ckd_set_host_level(uint64_t start, uint64_t end, uint32_t level)
     }
     if (level > 1)
         add(start, end, level);
-    pthread_rwlock_unlock(&lock);
+    pthread_rwlock_unlock(&stretches_lock);
 }
 
 // A huge page lies whole in its stretch.
@@ -64,10 +64,10 @@ static uint32_t level_in(const struct stretch *stretch, uint64_t address)
 uint32_t ckd_host_level(uint64_t address)
 {
     uint32_t level = 1;
-    pthread_rwlock_rdlock(&lock);
+    pthread_rwlock_rdlock(&stretches_lock);
     for (size_t i = 0; i < count && level == 1; i++)
         if (address >= stretches[i].start && address < stretches[i].end)
             level = level_in(&stretches[i], address);
-    pthread_rwlock_unlock(&lock);
+    pthread_rwlock_unlock(&stretches_lock);
     return level;
 }
