@@ -32,6 +32,7 @@ def run(command, **environment):
 
 
 def compiled(path, *libraries):
+    os.makedirs(OUT, exist_ok=True)
     program = os.path.join(OUT, os.path.splitext(os.path.basename(path))[0])
     compiler = os.environ.get("CC", "cc").split() or ["cc"]
     status, text = run(compiler + FLAGS + ["-o", program, os.path.join(TOP, path), *libraries])
@@ -79,7 +80,7 @@ def launcher(count, hello):
 
 def guests(count, hello):
     for mode in MODES:
-        for program in ("tests-kvm/test_bad_input.c", "tests-kvm/test_guests.c"):
+        for program in ("tests-kvm/test_bad_input.c", "tests-kvm/test_guests.c", "tests-kvm/test_instructions.c"):
             cmocka(count, compiled(program, "-lcmocka", "-lpthread"), mode)
     for options in ([], ["--levels", "5"], ["--nx-huge-pages"], ["--maxphyaddr", "52"], ["--no-cache"]):
         status, text = run([RUN] + options + [hello])
@@ -127,7 +128,6 @@ def several_vms(count):
 
 
 def main():
-    os.makedirs(OUT, exist_ok=True)
     count = Count()
     hello = compiled("examples/kvm_hello.c")
     launcher(count, hello)
@@ -144,4 +144,5 @@ def main():
     sys.exit(1 if count.failed or not count.passed else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -15,6 +15,7 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, "kvm"))
+import check  # noqa: E402
 import selftests  # noqa: E402
 
 
@@ -44,8 +45,17 @@ def install():
 
 class Judge:
     def __init__(self):
+        self.guests = check.compiled("tests-kvm/test_guests.c", "-lcmocka", "-lpthread")
         self.folder = selftests.programs(build=True)
         self.rows = [row for row in selftests.rows() if not LEFT_OUT.search(row.name)]
+
+    def own(self, mode):
+        """Guests of ours, tests-kvm/test_guests.c, that do not pass."""
+        _, text = check.run([os.path.join(RUN, "tdpmmu-kvm"), "--quiet", "--mmu", mode.rsplit("-nx-", 1)[0], self.guests],
+                            CMOCKA_MESSAGE_OUTPUT="TAP")
+        plan, good = re.search(r"^1\.\.(\d+)$", text, re.M), re.findall(r"^ok \d+ - ", text, re.M)
+        failed = re.findall(r"^not ok \d+ - (.*)$", text, re.M)
+        return failed or ([] if plan and len(good) == int(plan[1]) else ["no result"])
 
     def finders(self, mode):
         """Rows that do not pass."""
@@ -63,12 +73,12 @@ class Judge:
             sys.exit("mutants.py: the library does not build\n" + error)
         install()
         for mode in modes:
-            found = self.finders(mode)
+            found = self.finders(mode) + self.own(mode)
             if found:
                 sys.exit("mutants.py: without a bug, %s: %s" % (mode, ", ".join(found)))
 
     def judge(self, mutant):
-        """{mode: finders}, or why it cannot be judged"""
+        """{mode: (finders, guests of ours)}, or why it cannot be judged"""
         try:
             texts = mutant.mutated()
         except ValueError as error:
@@ -79,17 +89,22 @@ class Judge:
             if error:
                 return "does not build\n" + error
             install()
-            return {mode: self.finders(mode) for mode in mutant.modes}
+            return {mode: (self.finders(mode), self.own(mode)) for mode in mutant.modes}
         finally:
             mutants.put_in(texts, 0)
+
+
+def is_found(result):
+    return not isinstance(result, str) and any(found for found, _ in result.values())
 
 
 def told(mutant, result):
     """(as the list says?, lines)"""
     if isinstance(result, str):
         return False, ["ERROR: " + result]
-    lines = ["%s: %s" % (mode, ", ".join(found) or "none") for mode, found in result.items()]
-    if any(result.values()):
+    lines = ["%s: %s; guests of ours: %s" % (mode, ", ".join(found) or "none", ", ".join(own) or "none")
+             for mode, (found, own) in result.items()]
+    if is_found(result):
         return True, lines + (["the list says that none finds it"] if mutant.missed else [])
     return bool(mutant.missed), lines + ["missed: " + (mutant.missed or "and the list does not say why")]
 
@@ -107,7 +122,7 @@ def main():
         result = judge.judge(mutant)
         as_listed, lines = told(mutant, result)
         good += as_listed
-        found += not isinstance(result, str) and any(result.values())
+        found += is_found(result)
         print("%s (%.0f s): %s" % (mutant.name, time.monotonic() - start, mutant.bug), *lines, sep="\n    ", flush=True)
     print("kvm-mutants: %d of %d found by KVM's selftests" % (found, len(listed)))
     print("kvm-mutants: %d passed, %d failed" % (good, len(listed) - good))

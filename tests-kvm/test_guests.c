@@ -20,15 +20,23 @@ static void run_until_halt(struct guest *guest)
     assert_int_equal(guest->run->exit_reason, KVM_EXIT_HLT);
 }
 
-static int dirty_pages(struct guest *guest, int *first)
+static uint64_t bitmap[MEMORY / 4096 / 64];
+
+static void get_dirty_log(const struct guest *guest)
 {
-    static uint64_t bitmap[MEMORY / 4096 / 64];
     struct kvm_dirty_log log = {.slot = 0, .dirty_bitmap = bitmap};
-    int count = 0;
     assert_int_equal(ioctl(guest->vm, KVM_GET_DIRTY_LOG, &log), 0);
+}
+
+static bool is_dirty(int page) { return bitmap[page / 64] >> page % 64 & 1; }
+
+static int dirty_pages(const struct guest *guest, int *first)
+{
+    int count = 0;
+    get_dirty_log(guest);
     *first = -1;
     for (int i = MEMORY / 4096 - 1; i >= 0; i--)
-        if (bitmap[i / 64] >> i % 64 & 1) {
+        if (is_dirty(i)) {
             count++;
             *first = i;
         }
@@ -53,6 +61,64 @@ static void dirty_log(void **state)
     run_until_halt(&guest);
     assert_int_equal(dirty_pages(&guest, &first), 1);
     assert_int_equal(first, DATA / 4096);
+    end_guest(&guest);
+}
+
+// A page that the guest wrote before, through a translation that it still has.
+static void logging_begins_over_writable_pages(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, STORE_DATA, HLT, STORE_DATA, HLT);
+    run_until_halt(&guest);
+    struct kvm_userspace_memory_region logged = region_of(&guest, KVM_MEM_LOG_DIRTY_PAGES);
+    assert_int_equal(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, &logged), 0);
+    run_until_halt(&guest);
+    get_dirty_log(&guest);
+    assert_true(is_dirty(DATA / 4096));
+    end_guest(&guest);
+}
+
+// KVM maps for writing what is read, where it can; the first store after that must not go unseen.
+static void read_before_it_is_written(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, KVM_MEM_LOG_DIRTY_PAGES);
+    GIVE(&guest, LOAD_DATA, HLT, STORE_DATA, HLT);
+    guest.memory[DATA] = 1;
+    run_until_halt(&guest);
+    run_until_halt(&guest);
+    get_dirty_log(&guest);
+    assert_true(is_dirty(DATA / 4096));
+    end_guest(&guest);
+}
+
+static void read_only_slot(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, LOAD_DATA, HLT, STORE_DATA, LOAD_DATA, HLT);
+    // DATA's page is a slot of its own, and what is behind it none.
+    struct kvm_userspace_memory_region region = region_of(&guest, 0);
+    region.memory_size = 0;
+    assert_int_equal(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, &region), 0);
+    region.memory_size = DATA;
+    assert_int_equal(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, &region), 0);
+    struct kvm_userspace_memory_region rom = {.slot = 1, .flags = KVM_MEM_READONLY, .guest_phys_addr = DATA,
+                                              .memory_size = 4096, .userspace_addr = (uint64_t)guest.memory + DATA};
+    assert_int_equal(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, &rom), 0);
+    guest.memory[DATA] = 0x17;
+    run_until_halt(&guest);
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_MMIO);
+    assert_int_equal(guest.run->mmio.phys_addr, DATA);
+    assert_int_equal(guest.run->mmio.is_write, 1);
+    assert_int_equal(guest.run->mmio.data[0], 0x5a);
+    run_until_halt(&guest);
+    assert_int_equal(guest.memory[DATA], 0x17);
     end_guest(&guest);
 }
 
@@ -237,7 +303,9 @@ static void locked_instructions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(dirty_log), cmocka_unit_test(accessed_and_dirty_of_the_guest),
+        cmocka_unit_test(dirty_log), cmocka_unit_test(logging_begins_over_writable_pages),
+        cmocka_unit_test(read_before_it_is_written), cmocka_unit_test(read_only_slot),
+        cmocka_unit_test(accessed_and_dirty_of_the_guest),
         cmocka_unit_test(host_drops_memory), cmocka_unit_test(host_maps_another_page),
         cmocka_unit_test(mmio_of_each_size), cmocka_unit_test(read_and_write_of_a_device),
         cmocka_unit_test(ports), cmocka_unit_test(locked_instructions),

@@ -114,8 +114,8 @@ static void on_block(void *u, uint64_t address, uint32_t size, void *vcpu)
 
 static void on_watched(void *u, uint64_t address, uint32_t size, void *vcpu)
 {
-    (void)u, (void)address, (void)size;
-    ckd_watched(vcpu);
+    (void)u, (void)size;
+    ckd_watched(vcpu, address);
 }
 
 static bool on_fill(void *u, uint64_t gva, int type, struct tlb_entry *entry, void *vcpu)
@@ -272,7 +272,11 @@ void ckd_engine_store(struct ckd_engine *engine, struct kvm_regs *regs)
     uc.reg_read_batch(engine->uc, names, values, count);
 }
 
-void ckd_engine_load_system(struct ckd_engine *engine, const struct kvm_sregs *sregs)
+static const int segment_names[] = {CS, DS, ES, FS, GS, SS};
+#define SEGMENTS(sregs) \
+    struct kvm_segment *const segments[] = {&(sregs)->cs, &(sregs)->ds, &(sregs)->es, &(sregs)->fs, &(sregs)->gs, &(sregs)->ss};
+
+void ckd_engine_load_system(struct ckd_engine *engine, struct kvm_sregs *sregs)
 {
     struct table_register gdt = {0, sregs->gdt.base, sregs->gdt.limit, 0};
     struct table_register idt = {0, sregs->idt.base, sregs->idt.limit, 0};
@@ -285,13 +289,15 @@ void ckd_engine_load_system(struct ckd_engine *engine, const struct kvm_sregs *s
         uc.reg_write(engine->uc, GS_BASE, &sregs->gs.base);
         return;
     }
+    if (engine->bits == 32) { // with 64 bits paging is on, and the engine has its own way to say so
+        uc.reg_write(engine->uc, CR4, &sregs->cr4);
+        uc.reg_write(engine->uc, CR0, &sregs->cr0);
+    }
     if (engine->bits == 16) {
-        const struct kvm_segment *const segments[] = {&sregs->cs, &sregs->ds, &sregs->es, &sregs->fs, &sregs->gs,
-                                                      &sregs->ss};
-        static const int names[] = {CS, DS, ES, FS, GS, SS};
+        SEGMENTS(sregs)
         for (int i = 0; i < 6; i++) {
             uint64_t selector = segments[i]->base >> 4; // what the base is made of in real mode
-            uc.reg_write(engine->uc, names[i], &selector);
+            uc.reg_write(engine->uc, segment_names[i], &selector);
         }
     }
 }
@@ -312,6 +318,15 @@ void ckd_engine_store_system(struct ckd_engine *engine, struct kvm_sregs *sregs)
     if (engine->bits == 64) {
         uc.reg_read(engine->uc, FS_BASE, &sregs->fs.base);
         uc.reg_read(engine->uc, GS_BASE, &sregs->gs.base);
+    }
+    if (engine->bits == 16) {
+        SEGMENTS(sregs)
+        for (int i = 0; i < 6; i++) {
+            uint64_t selector = 0;
+            uc.reg_read(engine->uc, segment_names[i], &selector);
+            segments[i]->selector = (uint16_t)selector;
+            segments[i]->base = (uint64_t)segments[i]->selector << 4;
+        }
     }
 }
 
@@ -353,14 +368,18 @@ void ckd_engine_cpuid(struct ckd_engine *engine, uint32_t answer[4], uint32_t *f
 
 // ---- running ------------------------------------------------------------------------------
 
+uint64_t ckd_engine_linear_rip(struct ckd_engine *engine)
+{
+    uint64_t rip = ckd_engine_rip(engine), cs = 0;
+    if (engine->bits != 16)
+        return rip;
+    uc.reg_read(engine->uc, CS, &cs);
+    return rip + ((cs & 0xffff) << 4);
+}
+
 const char *ckd_engine_run(struct ckd_engine *engine, uint64_t instructions)
 {
-    uint64_t rip = ckd_engine_rip(engine);
-    if (engine->bits == 16) { // it takes a linear address here, and tells an offset
-        uint64_t cs = 0;
-        uc.reg_read(engine->uc, CS, &cs);
-        rip += (cs & 0xffff) << 4;
-    }
+    uint64_t rip = ckd_engine_linear_rip(engine); // it takes that here, and tells an offset in real mode
     // 0 as the end: ~0 would be the address of the last byte, which is none.
     int wrong = uc.emu_start(engine->uc, rip, 0, 0, instructions);
     return wrong ? uc.strerror(wrong) : NULL;

@@ -13,6 +13,7 @@ public func ckd_port(
     vcpu.pointee.port = UInt16(truncatingIfNeeded: port)
     vcpu.pointee.port_size = UInt8(size)
     vcpu.pointee.port_in = isIn ? 1 : 0
+    vcpu.pointee.port_count = 1
     vcpu.portData.storeBytes(of: value, as: UInt32.self)
     ckd_engine_stop(vcpu.pointee.engine)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Exceptions into the guest's own handlers: 64 bits, ring 0, no stack of the IST.  What cannot be delivered is
-// a triple fault.
+// Exceptions into the guest's own handlers: of 64 or 32 bits, ring 0, no stack of the IST; or in real mode, by its table
+// of vectors.  What cannot be delivered is a triple fault.
 import CKVMDevice
 
 /// One gate of a 64-bit IDT.
@@ -14,7 +14,7 @@ private struct Gate {
     var disablesInterrupts: Bool { type == 14 }
 }
 
-private let trapFlag = UInt64(1 << 8), interruptFlag = UInt64(1 << 9)
+private let trapFlag = UInt64(1 << 8), interruptFlag = UInt64(1 << 9), alignmentCheck = UInt64(1 << 18)
 
 @c @implementation
 public func ckd_exception(_ vcpu: UnsafeMutablePointer<ckd_vcpu>!, _ vector: UInt32) {
@@ -30,7 +30,9 @@ extension VCPU {
 
     /// The guest goes on in its handler of `vector`.  Returns whether it has one; else `why` says why.
     func inject(_ vector: UInt32, code: UInt32) -> Bool {
-        guard pointee.mode == 64, let gate = gate(vector), gate.isPresent else { return false }
+        if pointee.mode == 16 { return injectReal(vector) }
+        if pointee.mode == 32 { return inject32(vector, code: code) }
+        guard let gate = gate(vector), gate.isPresent else { return false }
         ckd_engine_store(pointee.engine, &pointee.regs)
         let old = pointee.regs
         let words = hasErrorCode(vector) ? 6 : 5
@@ -45,6 +47,61 @@ extension VCPU {
         pointee.regs.rsp = stack
         pointee.regs.rip = gate.handler
         pointee.regs.rflags = old.rflags & ~trapFlag & ~(gate.disablesInterrupts ? interruptFlag : 0)
+        ckd_engine_load(pointee.engine, &pointee.regs)
+        return true
+    }
+
+    /// With 32 bits: gates of 8 bytes; EFLAGS, CS, EIP and perhaps the code on the same stack, since the ring stays.
+    private func inject32(_ vector: UInt32, code: UInt32) -> Bool {
+        ckd_engine_store(pointee.engine, &pointee.regs)
+        ckd_engine_store_system(pointee.engine, &pointee.sregs)
+        guard vector * 8 + 7 <= UInt32(pointee.sregs.idt.limit) else { return false }
+        var word: UInt64 = 0
+        let at = pointee.sregs.idt.base &+ UInt64(vector * 8)
+        guard withUnsafeMutableBytes(of: &word, { copyGuest(at, $0, write: false) }) else { return false }
+        let gate = Gate(low: word, high: 0), old = pointee.regs
+        guard gate.isPresent else { return false }
+        let bytes = hasErrorCode(vector) ? 16 : 12, stack = (old.rsp &- UInt64(bytes)) & 0xffff_ffff
+        let pushed = withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 4) { frame -> Bool in
+            _ = frame.initialize(from: [code, UInt32(truncatingIfNeeded: old.rip), UInt32(pointee.sregs.cs.selector),
+                                        UInt32(truncatingIfNeeded: old.rflags)])
+            let all = UnsafeMutableRawBufferPointer(frame)
+            return copyGuest(stack, UnsafeMutableRawBufferPointer(rebasing: all[(16 - bytes)...]), write: true)
+        }
+        guard pushed else { return false }
+        pointee.regs.rsp = stack
+        pointee.regs.rip = word & 0xffff | word >> 32 & 0xffff_0000
+        pointee.regs.rflags = old.rflags & ~trapFlag & ~(gate.disablesInterrupts ? interruptFlag : 0)
+        ckd_engine_load(pointee.engine, &pointee.regs)
+        return true
+    }
+
+    /// In real mode: FLAGS, CS and IP on the stack, and on by the vector's segment and offset.
+    private func injectReal(_ vector: UInt32) -> Bool {
+        ckd_engine_store(pointee.engine, &pointee.regs)
+        ckd_engine_store_system(pointee.engine, &pointee.sregs)
+        ckd_engine_paging(pointee.engine, &pointee.cr0, &pointee.cr3, &pointee.cr4)
+        guard pointee.cr0 & 1 == 0, vector * 4 + 3 <= UInt32(pointee.sregs.idt.limit) else { return false }
+        let old = pointee.regs, stack = (old.rsp &- 6) & 0xffff
+        let handler = withUnsafeTemporaryAllocation(of: UInt16.self, capacity: 5) { words -> (UInt64, UInt16)? in
+            words.initialize(repeating: 0)
+            let bytes = UnsafeMutableRawBufferPointer(words)
+            let entry = UnsafeMutableRawBufferPointer(rebasing: bytes[..<4])
+            guard copyGuest(pointee.sregs.idt.base &+ UInt64(vector * 4), entry, write: false) else { return nil }
+            words[2] = UInt16(truncatingIfNeeded: old.rip)
+            words[3] = pointee.sregs.cs.selector
+            words[4] = UInt16(truncatingIfNeeded: old.rflags)
+            let pushed = UnsafeMutableRawBufferPointer(rebasing: bytes[4...])
+            guard copyGuest(pointee.sregs.ss.base &+ stack, pushed, write: true) else { return nil }
+            return (UInt64(words[0]), words[1])
+        }
+        guard let (offset, segment) = handler else { return false }
+        pointee.sregs.cs.selector = segment
+        pointee.sregs.cs.base = UInt64(segment) << 4
+        pointee.regs.rsp = old.rsp & ~0xffff | stack
+        pointee.regs.rip = offset
+        pointee.regs.rflags = old.rflags & ~(trapFlag | interruptFlag | alignmentCheck)
+        ckd_engine_load_system(pointee.engine, &pointee.sregs)
         ckd_engine_load(pointee.engine, &pointee.regs)
         return true
     }
@@ -83,7 +140,7 @@ extension VCPU {
 
     /// Names the instruction that the guest stands at.
     func sayInstruction(_ what: StaticString) {
-        let rip = ckd_engine_rip(pointee.engine)
+        let rip = ckd_engine_linear_rip(pointee.engine)
         withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 15) { bytes in
             let there = copyGuest(rip, UnsafeMutableRawBufferPointer(bytes), write: false)
             ckd_say_instruction(what.text, rip, bytes.baseAddress, there ? 15 : 0)

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The guest's own page walk, with the Accessed and Dirty bits that a CPU sets: four or five levels, or none
-// while the guest has paging off.  (Tables of 32 bits and PAE are not walked: an internal error names them.)
+// The guest's own page walk, with the Accessed and Dirty bits that a CPU sets: four or five levels, three of PAE, two of
+// entries of 32 bits, or none while the guest has paging off.
 import CKVMDevice
 
 private let present = UInt64(1 << 0), writableBit = UInt64(1 << 1), userBit = UInt64(1 << 2)
 private let accessed = UInt64(1 << 5), dirty = UInt64(1 << 6), large = UInt64(1 << 7), noExecute = UInt64(1) << 63
 private let frame: UInt64 = 0xf_ffff_ffff_f000
 private let paging = UInt64(1) << 31, writeProtect = UInt64(1 << 16), fiveLevels = UInt64(1 << 12)
-private let pae = UInt64(1 << 5)
+private let pae = UInt64(1 << 5), pageSizes = UInt64(1 << 4)
 
 /// What a #PF says of the access.
 private let errorPresent = UInt32(1 << 0), errorWrite = UInt32(1 << 1), errorFetch = UInt32(1 << 4)
@@ -49,17 +49,49 @@ extension VCPU {
     }
 
     private func walk(_ gva: UInt64, _ access: UInt32, _ rights: inout Rights) -> UInt64? {
-        guard pointee.mode == 64 else {
-            why = CKD_STOP_TABLES
-            return nil
-        }
-        var level: UInt64 = pointee.cr4 & fiveLevels != 0 ? 5 : 4
-        guard isCanonical(gva, level) else {
+        if pointee.mode != 64 { return pointee.cr4 & pae != 0 ? walkPAE(gva, access, &rights) : walk32(gva, access, &rights) }
+        let levels: UInt64 = pointee.cr4 & fiveLevels != 0 ? 5 : 4
+        guard isCanonical(gva, levels) else {
             why = CKD_STOP_EXCEPTION
             pointee.vector = 13
             return nil
         }
-        var table = pointee.cr3 & frame
+        return walk(gva, access, &rights, from: pointee.cr3 & frame, level: levels)
+    }
+
+    /// Three levels, of which the first has four entries that say nothing but where the next table is.
+    private func walkPAE(_ gva: UInt64, _ access: UInt32, _ rights: inout Rights) -> UInt64? {
+        guard let at = tableEntry(pointee.cr3 & 0xffff_ffe0 + (gva >> 30 & 3) * 8, 0) else { return nil }
+        let entry = ckd_load64(at)
+        guard entry & present != 0 else { return pageFault(gva, access, present: false) }
+        return walk(gva, access, &rights, from: entry & frame, level: 2)
+    }
+
+    /// Two levels of 1024 entries of 32 bits; a large page has 4 MiB, and bits 39:32 of its frame in bits 20:13.
+    private func walk32(_ gva: UInt64, _ access: UInt32, _ rights: inout Rights) -> UInt64? {
+        var table = pointee.cr3 & 0xffff_f000, shift: UInt64 = 22
+        while true {
+            let gpa = table + (gva >> shift & 1023) * 4
+            guard let at = tableEntry(gpa, 0) else { return nil }
+            var entry = UInt64(ckd_load32(at))
+            guard entry & present != 0 else { return pageFault(gva, access, present: false) }
+            rights.writable = rights.writable && entry & writableBit != 0
+            let isLarge = shift == 22 && entry & large != 0 && pointee.cr4 & pageSizes != 0
+            let isLeaf = shift == 12 || isLarge
+            if isLeaf, !allows(access, rights) { return pageFault(gva, access, present: true) }
+            guard mark(gpa, &entry, dirties: isLeaf && access == CKD_WRITE.rawValue, bytes: 4) else { return nil }
+            rights.dirty = entry & dirty != 0
+            if isLarge { return entry & 0xffc0_0000 | (entry >> 13 & 0xff) << 32 | gva & 0x3f_ffff }
+            table = entry & 0xffff_f000
+            if isLeaf { return table | gva & 0xfff }
+            shift = 12
+        }
+    }
+
+    private func walk(
+        _ gva: UInt64, _ access: UInt32, _ rights: inout Rights, from root: UInt64, level levels: UInt64
+    ) -> UInt64? {
+        var level = levels, table = root
         while true {
             let shift = 12 + 9 * (level - 1)
             let gpa = table + (gva >> shift & 511) * 8
@@ -87,11 +119,11 @@ extension VCPU {
     }
 
     /// Sets Accessed, and Dirty if the access writes, where they are not set yet.
-    private func mark(_ gpa: UInt64, _ entry: inout UInt64, dirties: Bool) -> Bool {
+    private func mark(_ gpa: UInt64, _ entry: inout UInt64, dirties: Bool, bytes: Int = 8) -> Bool {
         let wanted = accessed | (dirties ? dirty : 0)
         guard entry & wanted != wanted else { return true }
         guard let at = tableEntry(gpa, writeAccess) else { return false }
-        entry = ckd_or64(at, wanted) | wanted
+        entry = (bytes == 8 ? ckd_or64(at, wanted) : UInt64(ckd_or32(at, UInt32(wanted)))) | wanted
         return true
     }
 

@@ -75,9 +75,16 @@ extension VCPU {
     private var signalIsPending: Bool { pointee.has_signal_mask && ckd_signal_pending(pointee.signal_mask) }
 
     fileprivate func run() -> Int32 {
-        if pointee.port_pending != 0 { finishPortInput() }
+        if pointee.port_pending == 1 { finishPortInput() }
         // First of all: what the engine has when this returns are the registers.
         loadRegisters()
+        if pointee.port_pending == 2, !finishString() {
+            guard why == CKD_STOP_RING_FULL || why == CKD_STOP_ERROR, case .exit(let result) = act() else {
+                pointee.port_pending = 0
+                return internalError("what a port gave has nowhere to go")
+            }
+            return result
+        }
         if pointee.mmio_read_pending != 0 {
             takeTurn()
             let writes = finishMMIO()
@@ -105,11 +112,9 @@ extension VCPU {
         pointee.asked = false
         enterGuest()
         let complaint = ckd_engine_run(pointee.engine, 0)
-        if why == CKD_STOP_NONE {
-            classify(complaint)
-        } else if why == CKD_STOP_PAGE_FAULT || why == CKD_STOP_EXCEPTION {
-            deliver()
-        }
+        if why == CKD_STOP_NONE { classify(complaint) }
+        if why == CKD_STOP_STRING { beginString() }
+        if why == CKD_STOP_PAGE_FAULT || why == CKD_STOP_EXCEPTION { deliver() }
         leaveGuest()
         return act()
     }
@@ -123,24 +128,22 @@ extension VCPU {
             return
         }
         if pointee.asked { return }
-        let rip = ckd_engine_rip(pointee.engine)
+        let rip = ckd_engine_linear_rip(pointee.engine)
         var opcode: UInt8 = 0
         var there = false
         repeat {
             why = CKD_STOP_NONE
             leaveGuest()
             enterGuest()
-            there = withUnsafeMutableBytes(of: &opcode) { copyGuest(linear(rip &- 1), $0, write: false) }
+            there = withUnsafeMutableBytes(of: &opcode) { copyGuest(rip &- 1, $0, write: false) }
         } while !there && why == CKD_STOP_AGAIN
         why = there && opcode == 0xf4 ? CKD_STOP_HALT : CKD_STOP_NONE
     }
 
-    private func linear(_ rip: UInt64) -> UInt64 { pointee.mode == 64 ? rip : rip &+ pointee.sregs.cs.base }
-
     private func act() -> Next {
         let run = pointee.run!
         switch why {
-        case CKD_STOP_PORT: return .exit(tellPort())
+        case CKD_STOP_PORT, CKD_STOP_STRING: return .exit(tellPort())
         case CKD_STOP_HALT: run.pointee.exit_reason = UInt32(KVM_EXIT_HLT)
         case CKD_STOP_TRIPLE_FAULT: run.pointee.exit_reason = UInt32(KVM_EXIT_SHUTDOWN)
         case CKD_STOP_RING_FULL: run.pointee.exit_reason = UInt32(KVM_EXIT_DIRTY_RING_FULL)
@@ -176,9 +179,9 @@ extension VCPU {
         run.pointee.io.direction = UInt8(pointee.port_in != 0 ? KVM_EXIT_IO_IN : KVM_EXIT_IO_OUT)
         run.pointee.io.size = pointee.port_size
         run.pointee.io.port = pointee.port
-        run.pointee.io.count = 1
+        run.pointee.io.count = pointee.port_count
         run.pointee.io.data_offset = 4096
-        pointee.port_pending = pointee.port_in
+        pointee.port_pending = pointee.port_in == 0 ? 0 : why == CKD_STOP_STRING ? 2 : 1
         return 0
     }
 

@@ -28,6 +28,9 @@ public func ckd_get_sregs(
     let vcpu = object!.vcpu
     if vcpu.pointee.engine != nil, !vcpu.pointee.sregs_changed {
         ckd_engine_store_system(vcpu.pointee.engine, &vcpu.pointee.sregs)
+        ckd_engine_paging(vcpu.pointee.engine, &vcpu.pointee.cr0, &vcpu.pointee.cr3, &vcpu.pointee.cr4)
+        vcpu.pointee.sregs.cr0 = vcpu.pointee.cr0
+        vcpu.pointee.sregs.cr4 = vcpu.pointee.cr4
     }
     structure.of(kvm_sregs.self).pointee = vcpu.pointee.sregs
     return 0

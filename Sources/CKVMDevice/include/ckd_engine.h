@@ -23,9 +23,10 @@ void ckd_engine_free(struct ckd_engine *engine);
 void ckd_engine_load(struct ckd_engine *engine, const struct kvm_regs *regs);
 void ckd_engine_store(struct ckd_engine *engine, struct kvm_regs *regs);
 /* Control registers, descriptor tables, bases of segments. */
-void ckd_engine_load_system(struct ckd_engine *engine, const struct kvm_sregs *sregs);
+void ckd_engine_load_system(struct ckd_engine *engine, struct kvm_sregs *sregs);
 void ckd_engine_store_system(struct ckd_engine *engine, struct kvm_sregs *sregs);
 uint64_t ckd_engine_rip(struct ckd_engine *engine);
+uint64_t ckd_engine_linear_rip(struct ckd_engine *engine);
 void ckd_engine_paging(struct ckd_engine *engine, uint64_t *cr0, uint64_t *cr3, uint64_t *cr4);
 void ckd_engine_set_cr2(struct ckd_engine *engine, uint64_t address);
 void ckd_engine_cpuid(struct ckd_engine *engine, uint32_t answer[4], uint32_t *function, uint32_t *index, bool set);
@@ -43,8 +44,8 @@ bool ckd_engine_watch(struct ckd_engine *engine, uint64_t gva);
 
 /* A block of instructions begins, of so many bytes. */
 void ckd_block(struct ckd_vcpu *vcpu, uint64_t gva, uint32_t size);
-/* It stands in front of an instruction that is watched. */
-void ckd_watched(struct ckd_vcpu *vcpu);
+/* It stands in front of an instruction that is watched, at this linear address. */
+void ckd_watched(struct ckd_vcpu *vcpu, uint64_t address);
 /* A translation is missing: the host's page and what may be done there, or false: the access is not made. */
 bool ckd_fill(struct ckd_vcpu *vcpu, uint64_t gva, uint32_t access, uint64_t *page, uint32_t *allowed);
 void ckd_port(struct ckd_vcpu *vcpu, uint32_t port, int size, bool in, uint32_t value);

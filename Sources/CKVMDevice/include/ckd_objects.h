@@ -71,6 +71,7 @@ enum ckd_stop {
     CKD_STOP_TABLES,     /* the guest's page tables are where no memory is */
     CKD_STOP_AGAIN,      /* nothing is wrong, but the instruction must be made once more */
     CKD_STOP_PORT,
+    CKD_STOP_STRING,     /* in front of ins or outs; once it is begun, userspace has to do it */
     CKD_STOP_EXCEPTION,
     CKD_STOP_TRIPLE_FAULT,
     CKD_STOP_HALT,
@@ -123,7 +124,8 @@ struct ckd_vcpu {
     uint64_t cr0, cr3, cr4;
     /* Port I/O and MMIO that userspace completes. */
     uint16_t port;
-    uint8_t port_size, port_in, port_pending;
+    uint8_t port_size, port_in, port_pending; /* pending: 1: into RAX, 2: into the guest's memory */
+    uint32_t port_count;
     uint8_t mmio_phase; /* 0: none, 1: see what it is, 2: hand the value in */
     uint8_t mmio_size, mmio_write, mmio_read_pending;
     uint32_t mmio_hits, mmio_offset;

@@ -23,9 +23,17 @@ static inline uint64_t ckd_load64(uint64_t address)
 {
     return __atomic_load_n((const uint64_t *)address, __ATOMIC_ACQUIRE);
 }
+static inline uint32_t ckd_load32(uint64_t address)
+{
+    return __atomic_load_n((const uint32_t *)address, __ATOMIC_ACQUIRE);
+}
 static inline uint64_t ckd_or64(uint64_t address, uint64_t bits)
 {
     return __atomic_fetch_or((uint64_t *)address, bits, __ATOMIC_SEQ_CST);
+}
+static inline uint32_t ckd_or32(uint64_t address, uint32_t bits)
+{
+    return __atomic_fetch_or((uint32_t *)address, bits, __ATOMIC_SEQ_CST);
 }
 
 /* A store before it and a load behind it stay in order: each use says what it pairs with. */
