@@ -25,8 +25,7 @@
 
 // ---- options -------------------------------------------------------------------
 
-static struct ckd_options options;
-static pthread_once_t options_read = PTHREAD_ONCE_INIT;
+struct ckd_options ckd_options_read;
 
 static void refuse(const char *name, const char *value, const char *wanted)
 {
@@ -48,32 +47,34 @@ static uint32_t number(const char *name, uint32_t otherwise, uint32_t least, uin
 
 static void read_options(void)
 {
+    struct ckd_options *options = &ckd_options_read;
     const char *mmu = getenv("TDPMMU_KVM_MMU");
     if (mmu && *mmu) {
-        options.npt = !strcmp(mmu, "npt");
-        options.no_ad = !strcmp(mmu, "ept-noad");
-        options.no_pml = options.npt || options.no_ad || !strcmp(mmu, "ept");
-        if (!options.no_pml && strcmp(mmu, "ept-pml"))
+        options->npt = !strcmp(mmu, "npt");
+        options->no_ad = !strcmp(mmu, "ept-noad");
+        options->no_pml = options->npt || options->no_ad || !strcmp(mmu, "ept");
+        if (!options->no_pml && strcmp(mmu, "ept-pml"))
             refuse("TDPMMU_KVM_MMU", mmu, "ept-pml, ept, ept-noad, npt");
     }
-    options.levels = number("TDPMMU_KVM_LEVELS", 4, 4, 5, "4, 5");
-    options.nx_huge_pages = number("TDPMMU_KVM_NX", 0, 0, 1, "0, 1");
+    options->levels = number("TDPMMU_KVM_LEVELS", 4, 4, 5, "4, 5");
+    options->nx_huge_pages = number("TDPMMU_KVM_NX", 0, 0, 1, "0, 1");
     // The host's addresses of user memory have 47 bits, and a page's frame is its host address.
-    options.maxphyaddr = number("TDPMMU_KVM_MAXPHYADDR", 48, 48, 52, "48 to 52");
-    options.trace = number("TDPMMU_KVM_TRACE", 0, 0, 1, "0, 1");
-    options.quiet = number("TDPMMU_KVM_QUIET", 0, 0, 1, "0, 1");
-    options.no_cache = !number("TDPMMU_KVM_CACHE", 1, 0, 1, "0, 1");
-    options.events = getenv("TDPMMU_KVM_EVENTS");
+    options->maxphyaddr = number("TDPMMU_KVM_MAXPHYADDR", 48, 48, 52, "48 to 52");
+    options->trace = number("TDPMMU_KVM_TRACE", 0, 0, 1, "0, 1");
+    options->quiet = number("TDPMMU_KVM_QUIET", 0, 0, 1, "0, 1");
+    options->no_cache = !number("TDPMMU_KVM_CACHE", 1, 0, 1, "0, 1");
+    options->events = getenv("TDPMMU_KVM_EVENTS");
 }
 
-const struct ckd_options *ckd_options(void)
+void ckd_read_options(void)
 {
-    pthread_once(&options_read, read_options);
-    return &options;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, read_options);
 }
 
-__attribute__((constructor)) static void check_options(void)
+__attribute__((constructor)) static void at_load(void)
 {
+    ckd_read_options();
     if (ckd_options()->events)
         tdpmmu_trace_ring_size(1 << 18);
 }

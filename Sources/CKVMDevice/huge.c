@@ -12,6 +12,7 @@ static struct stretch {
     uint32_t level;
 } *stretches;
 static size_t count, room;
+static bool any; // written under the lock, read without
 static pthread_rwlock_t stretches_lock = PTHREAD_RWLOCK_INITIALIZER;
 
 static void add(uint64_t start, uint64_t end, uint32_t level)
@@ -47,6 +48,7 @@ void ckd_set_host_level(uint64_t start, uint64_t end, uint32_t level)
     }
     if (level > 1)
         add(start, end, level);
+    __atomic_store_n(&any, count != 0, __ATOMIC_RELAXED);
     pthread_rwlock_unlock(&stretches_lock);
 }
 
@@ -64,6 +66,9 @@ static uint32_t level_in(const struct stretch *stretch, uint64_t address)
 uint32_t ckd_host_level(uint64_t address)
 {
     uint32_t level = 1;
+    // Most programs ask for none.  One that is asked for at this moment comes with the next fault.
+    if (!__atomic_load_n(&any, __ATOMIC_RELAXED))
+        return 1;
     pthread_rwlock_rdlock(&stretches_lock);
     for (size_t i = 0; i < count && level == 1; i++)
         if (address >= stretches[i].start && address < stretches[i].end)

@@ -60,6 +60,7 @@ static int answer(long result)
 
 static int open_device(int flags)
 {
+    ckd_read_options(); // a constructor of another library may come before ours
     struct ckd_object *device = ckd_zalloc(sizeof *device);
     if (!device)
         return answer(-ENOMEM);

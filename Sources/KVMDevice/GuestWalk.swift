@@ -146,7 +146,10 @@ public func ckd_fill(
     let metPort = vcpu.why == CKD_STOP_PORT
     defer { if metPort { vcpu.why = CKD_STOP_PORT } }
     vcpu.why = CKD_STOP_NONE
-    ckd_engine_paging(vcpu.pointee.engine, &vcpu.pointee.cr0, &vcpu.pointee.cr3, &vcpu.pointee.cr4)
+    // With 64 bits each change of a control register is seen in front of it (Refused.swift).
+    if vcpu.pointee.mode != 64 {
+        ckd_engine_paging(vcpu.pointee.engine, &vcpu.pointee.cr0, &vcpu.pointee.cr3, &vcpu.pointee.cr4)
+    }
     if let found = vcpu.access(gva, access) {
         page.pointee = found.hva & ~4095
         allowed.pointee = CKD_READ.rawValue | (found.writable ? CKD_WRITE.rawValue : 0)

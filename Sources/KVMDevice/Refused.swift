@@ -90,7 +90,10 @@ extension VCPU {
             if isLong && value & paging == 0 { return true }
             if value & notWriteThrough != 0 && value & cacheDisable == 0 { return true }
             note(&pointee.cr0, value, changing: writeProtect | paging)
-        case 3: return isLong && (value & ~(UInt64(1) << 63)) >> ckd_options().pointee.maxphyaddr != 0
+        case 3:
+            // Bit 63 is for PCIDs, which CPUID does not have.
+            if isLong && value >> ckd_options().pointee.maxphyaddr != 0 { return true }
+            pointee.cr3 = value
         case 4:
             // What userspace has set stays; with 64 bits neither PAE nor the number of levels can change.
             if value & ~(control4Bits | pointee.cr4) != 0 || isLong && (value ^ pointee.cr4) & (pae | fiveLevels) != 0 { return true }

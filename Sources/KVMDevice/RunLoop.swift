@@ -62,6 +62,7 @@ extension VCPU {
         if pointee.sregs_changed {
             pointee.sregs_changed = false
             pointee.cr0 = pointee.sregs.cr0
+            pointee.cr3 = pointee.sregs.cr3
             pointee.cr4 = pointee.sregs.cr4
             ckd_engine_load_system(pointee.engine, &pointee.sregs)
             ckd_store(&pointee.flush, 1)

@@ -17,7 +17,9 @@ struct ckd_options {
     uint32_t no_cache;      /* TDPMMU_KVM_CACHE=0: no translations but the engine's */
     const char *events;     /* TDPMMU_KVM_EVENTS=FILE: the library's own trace, for `tdpmmuctl trace`: recording.c */
 };
-const struct ckd_options *ckd_options(void);
+extern struct ckd_options ckd_options_read; /* filled in at load, or before the first VM */
+void ckd_read_options(void);
+static inline const struct ckd_options *ckd_options(void) { return &ckd_options_read; }
 
 /* One line on stderr. */
 void ckd_say(const char *text, uint64_t number);
