@@ -228,6 +228,37 @@ static void read_and_write_of_a_device(void **state)
     end_guest(&guest);
 }
 
+static void locked_instruction_on_a_device(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, 0xf0, 0xff, 0x06, HLT); // lock inc dword [rsi]
+    expect_mmio(&guest, false, 4);
+    *(uint32_t *)guest.run->mmio.data = 41;
+    expect_mmio(&guest, true, 4);
+    assert_int_equal(*(uint32_t *)guest.run->mmio.data, 42);
+    run_until_halt(&guest);
+    end_guest(&guest);
+}
+
+// Across the border of two pages, and within one.
+static void misaligned_locked_instructions(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, 0xf0, 0x48, 0xff, 0x87, 0xfd, 0x0f, 0x00, 0x00, // lock inc qword [rdi + 0xffd]
+         0xf0, 0x48, 0xff, 0x47, 0x01, HLT);                     // lock inc qword [rdi + 1]
+    memset(guest.memory + DATA + 0xffd, 0xff, 7);
+    run_until_halt(&guest);
+    for (int i = 0; i < 7; i++)
+        assert_int_equal(guest.memory[DATA + 0xffd + i], 0);
+    assert_int_equal(guest.memory[DATA + 0xffd + 7], 1);
+    assert_int_equal(guest.memory[DATA + 1], 1);
+    end_guest(&guest);
+}
+
 static void ports(void **state)
 {
     (void)state;
@@ -308,6 +339,7 @@ int main(void)
         cmocka_unit_test(accessed_and_dirty_of_the_guest),
         cmocka_unit_test(host_drops_memory), cmocka_unit_test(host_maps_another_page),
         cmocka_unit_test(mmio_of_each_size), cmocka_unit_test(read_and_write_of_a_device),
+        cmocka_unit_test(locked_instruction_on_a_device), cmocka_unit_test(misaligned_locked_instructions),
         cmocka_unit_test(ports), cmocka_unit_test(locked_instructions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
