@@ -95,6 +95,63 @@ static void read_before_it_is_written(void **state)
     end_guest(&guest);
 }
 
+// The host's memory is in huge pages; the log is by the page all the same.
+static void huge_pages_are_logged_by_the_page(void **state)
+{
+    (void)state;
+    struct guest guest;
+    enum { HUGE = 2 << 20 };
+    make_guest(&guest, 0);
+    GIVE(&guest, STORE_DATA, HLT, 0x66, 0xc7, 0x87, 0x00, 0x50, 0x00, 0x00, 0x11, 0x22, HLT); // mov word [rdi + 0x5000]
+    // DATA's 2 MiB are a slot of their own, aligned in the host, too.
+    uint8_t *room = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *huge = (uint8_t *)(((uintptr_t)room + HUGE - 1) & ~(uintptr_t)(HUGE - 1));
+    assert_int_equal(madvise(huge, HUGE, MADV_HUGEPAGE), 0);
+    struct kvm_userspace_memory_region region = region_of(&guest, 0);
+    region.memory_size = 0;
+    assert_int_equal(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, &region), 0);
+    region.memory_size = DATA;
+    region.slot = 1;
+    assert_int_equal(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, &region), 0);
+    region = (struct kvm_userspace_memory_region){0, KVM_MEM_LOG_DIRTY_PAGES, DATA, HUGE, (uint64_t)huge};
+    assert_int_equal(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, &region), 0);
+    run_until_halt(&guest);
+    get_dirty_log(&guest);
+    for (int page = 0; page < HUGE / 4096; page++)
+        assert_int_equal(is_dirty(page), page == 0);
+    run_until_halt(&guest);
+    get_dirty_log(&guest);
+    for (int page = 0; page < HUGE / 4096; page++)
+        assert_int_equal(is_dirty(page), page == 5);
+    assert_int_equal(huge[0x5000], 0x11);
+    end_guest(&guest);
+    munmap(room, 2 * HUGE);
+}
+
+// A page that the host marks as idle is idle until the guest uses it.
+static void idle_pages(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, LOAD_DATA, HLT, LOAD_DATA, HLT);
+    int file = open("/sys/kernel/mm/page_idle/bitmap", O_RDWR);
+    assert_true(file >= 0);
+    uint64_t frame = (uint64_t)(guest.memory + DATA) >> 12, bit = 1ull << frame % 64, idle;
+    off_t at = (off_t)(frame / 64 * 8);
+    run_until_halt(&guest);
+    assert_int_equal(pread(file, &idle, 8, at), 8);
+    assert_true((idle & bit) == 0);
+    assert_int_equal(pwrite(file, &bit, 8, at), 8);
+    assert_int_equal(pread(file, &idle, 8, at), 8);
+    assert_true((idle & bit) != 0);
+    run_until_halt(&guest);
+    assert_int_equal(pread(file, &idle, 8, at), 8);
+    assert_true((idle & bit) == 0);
+    close(file);
+    end_guest(&guest);
+}
+
 static void read_only_slot(void **state)
 {
     (void)state;
@@ -336,6 +393,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dirty_log), cmocka_unit_test(logging_begins_over_writable_pages),
         cmocka_unit_test(read_before_it_is_written), cmocka_unit_test(read_only_slot),
+        cmocka_unit_test(huge_pages_are_logged_by_the_page), cmocka_unit_test(idle_pages),
         cmocka_unit_test(accessed_and_dirty_of_the_guest),
         cmocka_unit_test(host_drops_memory), cmocka_unit_test(host_maps_another_page),
         cmocka_unit_test(mmio_of_each_size), cmocka_unit_test(read_and_write_of_a_device),
