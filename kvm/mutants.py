@@ -129,4 +129,5 @@ def main():
     sys.exit(0 if listed and good == len(listed) else 1)
 
 
-main()
+if __name__ == "__main__":
+    main()
