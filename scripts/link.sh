@@ -7,7 +7,8 @@
 # keeps names only, since valgrind cannot read all that Swift has to say.
 # -Bsymbolic-functions, not -Bsymbolic: programs may hold the one copy of the
 # variable tdpmmu_rcu_gp, and the library must then use theirs.  -z nodelete: the
-# callback thread must not lose its code to a dlclose().
+# callback thread must not lose its code to a dlclose().  What the compiler leaves in each object for its own
+# next run (.swift_modhash) is loaded with the library if it gets as far: out of what ships.
 set -eu
 archive=$1
 library=$2
@@ -16,6 +17,10 @@ clang=$(sh "$(dirname "$0")/toolchain.sh")/bin/clang
 soname=libtdpmmu.so.1
 
 mkdir -p "$(dirname "$library")"
+if [ -z "$kind" ]; then
+    objcopy --remove-section=.swift_modhash "$archive" "$library.a"
+    archive=$library.a
+fi
 set -- -shared -o "$library.new" -Wl,--whole-archive "$archive" -Wl,--no-whole-archive \
     ${LINK_ALSO:-} -fuse-ld=lld -Wl,--error-limit=0 -Wl,--version-script=tdpmmu.map -Wl,-soname,$soname \
     -Wl,-Bsymbolic-functions -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -lpthread
@@ -29,7 +34,8 @@ symbols)
 *)
     "$clang" "$@" -Wl,--no-undefined -Wl,--as-needed
     objcopy --only-keep-debug "$library.new" "$library.debug"
-    strip --strip-unneeded "$library.new"
+    strip --strip-unneeded --remove-section=.comment "$library.new"
+    rm "$library.a"
     objcopy --add-gnu-debuglink="$library.debug" "$library.new"
     ;;
 esac

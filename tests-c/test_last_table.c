@@ -144,6 +144,59 @@ static void table_goes_by_other_names(void **state)
     goes_by(ways, sizeof(ways) / sizeof(ways[0]));
 }
 
+static void zap_parent(struct world *w)
+{
+    write_lock(&w->kvm->mmu_lock);
+    assert_true(kvm_tdp_mmu_zap_sp(w->kvm, table_holding(w->vcpu, 0, 2)));
+    write_unlock(&w->kvm->mmu_lock);
+}
+
+/* Faults in turn in two tables below one: that goes. */
+static void table_above_goes(void **state)
+{
+    static void (*const ways[])(struct world *) = { zap_roots, zap_everything, zap_parent, set_up_again };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        struct world *w = world_with_memory();
+
+        print_message("way %u\n", i);
+        assert_maps(w, 1024);
+        assert_maps(w, 512);
+        assert_maps(w, 1025); /* its table stands below the one that is remembered */
+        ways[i](w);
+        rcu_barrier();
+        assert_maps(w, 513);
+        assert_maps(w, 1026);
+        assert_false(mapped(w->vcpu, 512));
+        assert_false(mapped(w->vcpu, 1024));
+        assert_int_equal(stats_of(w->kvm).pages_4k, 2);
+        world_free(w);
+    }
+}
+
+/* Under a root that is invalid nothing is mapped, whatever is remembered of it, from before or since. */
+static void root_becomes_invalid(void **state)
+{
+    struct world *w = world_with_memory();
+
+    (void)state;
+    write_lock(&w->kvm->mmu_lock);
+    kvm_tdp_mmu_invalidate_all_roots(w->kvm);
+    write_unlock(&w->kvm->mmu_lock);
+    assert_int_equal(whole_fault(w, 2), RET_PF_RETRY);
+    /* Looks at the entry from the root. */
+    assert_int_equal(tdpmmu_fast_page_fault(w->vcpu, 0, PFERR_PRESENT_MASK | PFERR_WRITE_MASK), RET_PF_SPURIOUS);
+    assert_int_equal(whole_fault(w, 2), RET_PF_RETRY);
+    assert_int_equal(map_page(w, 2, 1), RET_PF_RETRY);
+    assert_int_equal(stats_of(w->kvm).pages_4k, 2);
+    kvm_tdp_mmu_zap_invalidated_roots(w->kvm);
+    assert_int_equal(kvm_mmu_load(w->vcpu), 0);
+    assert_maps(w, 2);
+    assert_int_equal(stats_of(w->kvm).pages_4k, 1);
+    world_free(w);
+}
+
 /* A page of the arena goes from one place to another: the vCPU whose it was must not know it again. */
 static void page_is_used_again(void **state)
 {
@@ -163,6 +216,31 @@ static void page_is_used_again(void **state)
         for (gfn_t gfn = elsewhere; gfn < elsewhere + 20 * 512; gfn += 512)
             assert_false(mapped(w->vcpu, gfn + 7));
         assert_maps(w, 8);
+    }
+    tdpmmu_destroy_vcpu(other);
+    world_free(w);
+}
+
+/* The same of the page of the table above. */
+static void page_above_is_used_again(void **state)
+{
+    struct world *w = world_with_memory();
+    struct kvm_vcpu *other = tdpmmu_create_vcpu(w->kvm, 1);
+
+    (void)state;
+    assert_int_equal(kvm_mmu_load(other), 0);
+    for (int i = 0; i < 50; i++) {
+        assert_maps(w, 1024);
+        assert_maps(w, 512);
+        assert_maps(w, 1025); /* through the table that is remembered as the one above */
+        zap_everything(w);
+        rcu_barrier();
+        for (gfn_t gfn = GIB_PAGES + 513; gfn < 21 * GIB_PAGES; gfn += GIB_PAGES)
+            fault_on(w, other, gfn, PFERR_WRITE_MASK, true, 1, pfn_for(gfn), false);
+        assert_maps(w, 514);
+        for (gfn_t gfn = GIB_PAGES + 514; gfn < 21 * GIB_PAGES; gfn += GIB_PAGES)
+            assert_false(mapped(w->vcpu, gfn));
+        zap_everything(w);
     }
     tdpmmu_destroy_vcpu(other);
     world_free(w);
@@ -382,7 +460,10 @@ int main(void)
         cmocka_unit_test(table_stands),
         cmocka_unit_test(table_goes),
         cmocka_unit_test(table_goes_by_other_names),
+        cmocka_unit_test(table_above_goes),
+        cmocka_unit_test(root_becomes_invalid),
         cmocka_unit_test(page_is_used_again),
+        cmocka_unit_test(page_above_is_used_again),
         cmocka_unit_test(address_space_changes),
         cmocka_unit_test(slot_changes),
         cmocka_unit_test(next_slot),

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* build: -ISources/CPlatform/include -Wno-unknown-pragmas Sources/CPlatform/match.c */
+/* build: -ISources/CPlatform/include -Wno-unknown-pragmas Sources/CPlatform/match.c Sources/CPlatform/change.c */
 /*
  * Which of 64 SPTEs have a value under a mask: the three twins beside a plain loop, and which of
- * them the environment chooses.  They are the library's source, built into this program.
+ * them the environment chooses.  And many changed in one go, beside a plain loop as well.  They are the library's
+ * source, built into this program.
  */
 #include "test_helpers.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cp_change.h"
 #include "cp_match.h"
 #include "own_process.h"
 
@@ -108,6 +110,100 @@ static void one_bit_in_each_place(void **state)
         print_message("AVX2 is not compared: this CPU, or its system, has none\n");
 }
 
+static bool watched_by_thread_sanitizer(void)
+{
+    const char *mode = getenv("TDPMMU_TEST_MODE");
+
+    return mode && strcmp(mode, "tsan") == 0;
+}
+
+typedef uint64_t change_many(uint64_t *words, uint64_t which, struct cp_word_change change);
+
+/* Those that are named and meant are changed, by twos or one by one, and no other. */
+static void compare_change(change_many *change_them, bool by_pairs, const uint64_t *before, uint64_t which,
+                           struct cp_word_change change)
+{
+    static _Alignas(64) uint64_t words[64];
+    uint64_t meant = 0, expected = 0, got;
+
+    for (unsigned i = 0; i < 64; i++)
+        meant |= (uint64_t)(which >> i & 1 && (before[i] & change.mask) == change.value) << i;
+    for (unsigned i = 0; i < 64; i++)
+        expected |= (uint64_t)(meant >> i & 1 && (!by_pairs || meant >> (i ^ 1) & 1)) << i;
+    memcpy(words, before, sizeof(words));
+    got = change_them(words, which, change);
+    assert_int_equal(got, expected);
+    for (unsigned i = 0; i < 64; i++)
+        assert_int_equal(words[i], expected >> i & 1 ? (before[i] & change.keep) | change.set : before[i]);
+}
+
+static void many_are_changed_as_one(void **state)
+{
+    static _Alignas(64) uint64_t words[64];
+    uint64_t x = 0x2545f4914f6cdd1d;
+
+    (void)state;
+    for (unsigned row = 0; row < rounds(20000); row++) {
+        struct cp_word_change change = { .mask = mask_of(&x), .keep = next_random(&x) };
+        uint64_t which = row % 3 ? next_random(&x) | next_random(&x) : ~0ull;
+
+        change.value = next_random(&x) & change.mask;
+        change.set = next_random(&x) & ~change.keep;
+        for (unsigned i = 0; i < 64; i++)
+            words[i] = next_random(&x) % 16 ? (next_random(&x) & ~change.mask) | change.value : word_of(&x, change.value);
+        compare_change(cp_change_words, false, words, which, change);
+        if (cp_has_pairs())
+            compare_change(cp_change_pairs, true, words, which, change);
+    }
+    if (!cp_has_pairs())
+        print_message("no two at once: this CPU cannot\n");
+}
+
+/* Bits that another thread sets meanwhile stay, be it in the one word or in the other. */
+static _Alignas(64) uint64_t beside[64];
+static atomic_bool setter_is_over;
+
+static void *set_bits_beside(void *nothing)
+{
+    for (uint64_t bit = 1; bit <= 1ull << 40; bit <<= 1)
+        for (unsigned i = 0; i < 64; i++) {
+            __atomic_fetch_or(&beside[i], bit << 1, __ATOMIC_RELAXED);
+            if (i % 16 == 0)
+                sched_yield();
+        }
+    atomic_store(&setter_is_over, true);
+    return nothing;
+}
+
+static void pairs_lose_nothing(void **state)
+{
+    const uint64_t present = 1ull << 63, counted = 0xffffull << 44;
+    struct cp_word_change change = { .mask = present, .value = present, .keep = ~counted };
+    uint64_t changed = 0;
+    pthread_t setter;
+
+    (void)state;
+    if (!cp_has_pairs()) {
+        print_message("no two at once: this CPU cannot\n");
+        return;
+    }
+    if (watched_by_thread_sanitizer()) {
+        print_message("a thread sanitizer does not see that two are changed at once\n");
+        return;
+    }
+    for (unsigned i = 0; i < 64; i++)
+        beside[i] = present;
+    assert_int_equal(pthread_create(&setter, NULL, set_bits_beside, NULL), 0);
+    for (uint64_t round = 0; !atomic_load(&setter_is_over); round++) {
+        change.set = round << 44 & counted;
+        changed |= cp_change_pairs(beside, ~0ull, change);
+    }
+    pthread_join(setter, NULL);
+    assert_int_equal(changed, ~0ull);
+    for (unsigned i = 0; i < 64; i++)
+        assert_int_equal(beside[i] & ~counted, present | ((1ull << 42) - 2));
+}
+
 /* In a child: is what the environment asks for what is chosen?  Its exit status. */
 static int chosen_as_asked(const char *asked)
 {
@@ -117,14 +213,9 @@ static int chosen_as_asked(const char *asked)
         widest = cp_match_scalar;
     if (strcmp(asked, "sse2") == 0)
         widest = cp_match_sse2;
+    if (cp_pairs_chosen != (widest != cp_match_scalar && cp_has_pairs()))
+        return 2;
     return cp_match_chosen == widest ? 0 : 1;
-}
-
-static bool watched_by_thread_sanitizer(void)
-{
-    const char *mode = getenv("TDPMMU_TEST_MODE");
-
-    return mode && strcmp(mode, "tsan") == 0;
 }
 
 static void the_environment_chooses(void **state)
@@ -135,6 +226,7 @@ static void the_environment_chooses(void **state)
     if (watched_by_thread_sanitizer()) {
         print_message("the scalar one, whatever the environment says: a thread sanitizer sees no other's loads\n");
         assert_true(cp_match_chosen == cp_match_scalar);
+        assert_false(cp_pairs_chosen);
         return;
     }
     for (unsigned i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
@@ -150,6 +242,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_rows),
         cmocka_unit_test(one_bit_in_each_place),
+        cmocka_unit_test(many_are_changed_as_one),
+        cmocka_unit_test(pairs_lose_nothing),
         cmocka_unit_test(the_environment_chooses),
     };
 

@@ -14,6 +14,21 @@ static long resident_kib(void)
     return resident * 4;
 }
 
+/*
+ * The first VM of a process, with a page: no huge page for its tables, which would be 2 MiB.  What else comes into memory
+ * is what is run for the first time.
+ */
+static void first_vm_is_small(void **state)
+{
+    const long before = resident_kib();
+    struct world *w = world_new(TDPMMU_EPT, 4);
+
+    (void)state;
+    assert_int_equal(map_page(w, 5, 1), RET_PF_FIXED);
+    assert_true(resident_kib() - before < 1536);
+    world_free(w);
+}
+
 /* 20,000 tables are 80 MiB; of a VM that is gone at most the reserve stays, and is used again. */
 static void memory_goes_back(void **state)
 {
@@ -37,6 +52,7 @@ static void memory_goes_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(first_vm_is_small), /* first */
         cmocka_unit_test(memory_goes_back),
     };
 

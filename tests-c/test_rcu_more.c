@@ -4,6 +4,7 @@
 #define TDPMMU_RCU_DEBUG
 #include "rcu_helpers.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -177,6 +178,26 @@ static void frees_at_any_distance(void **state)
 }
 
 /* Offline ------------------------------------------------------------------ */
+
+static atomic_int policy;
+
+static void note_policy(struct rcu_head *head)
+{
+    (void)head;
+    atomic_store(&policy, sched_getscheduler(0));
+}
+
+/* The callback thread does not take the processor from who has just called call_rcu(). */
+static void callbacks_wait_their_turn(void **state)
+{
+    static struct rcu_head head;
+    int own = sched_getscheduler(0);
+
+    (void)state;
+    call_rcu(&head, note_policy);
+    rcu_barrier();
+    assert_int_equal(atomic_load(&policy) & ~SCHED_RESET_ON_FORK, own == SCHED_OTHER ? SCHED_BATCH : own);
+}
 
 static void *goes_offline(void *unused)
 {
@@ -503,6 +524,7 @@ int main(void)
         RCU_TEST(polling_inside_reader),
         RCU_TEST(frees),
         RCU_TEST(frees_at_any_distance),
+        RCU_TEST(callbacks_wait_their_turn),
         RCU_TEST(offline),
         RCU_TEST(stall_names_the_thread),
         RCU_TEST(handler_that_waits),

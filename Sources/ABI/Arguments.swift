@@ -22,9 +22,13 @@ extension Table {
 }
 
 extension Entry where Proof: ~Copyable {
-    func refuse(_ text: StaticString, _ value0: UInt64 = 0, _ value1: UInt64 = 0) {
+    func refuse(_ text: StaticString, _ value0: UInt64, _ value1: UInt64 = 0) {
         contract.refuse(text, vm.kvm, value0, value1)
     }
+
+    /// The same where there is no value to be told.
+    @inline(__always)
+    func refuse(_ text: StaticString) { contract.refuse(text, in: vm.kvm) }
 
     /// start <= end, and start inside what the VM can map.
     @inline(never)

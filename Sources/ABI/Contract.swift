@@ -220,18 +220,16 @@ extension ContractFor where Proof: ~Copyable {
         return enter(VM(kvm))
     }
 
-    // Rules are constants where this is inlined: only what is asked for is looked at.
-
+    /// Rules are constants where this is inlined: only what is asked for is looked at.  Mostly a thread holds no lock
+    /// and is in no reader, which is seen here; what takes more than that is out of line.
     @inline(__always)
     private func holdsForbidden(_ vm: VM) -> Bool {
         let forbids = rule.forbids
-        // One compare for both: mostly a thread holds no lock at all.
-        let holdsLocks = !LockHolds.isEmpty
-        return holdsLocks && forbids.contains(.read) && vm.lock.isHeldForRead
-            || holdsLocks && forbids.contains(.write) && vm.lock.isHeldForWrite
-            || forbids.contains(.rcu) && rcuReadLockHeld()
-            || forbids.contains(.srcu) && vm.srcu.isReadLockHeld
-            || forbids.contains(.callback) && (!mayWaitForCallbacks || vm.rig.isRunning)
+        if forbids.isEmpty { return false }
+        if forbids.isSubset(of: [.read, .write, .rcu]), LockHolds.isEmpty, !forbids.contains(.rcu) || !rcuReadLockHeld() {
+            return false
+        }
+        return vm.holds(forbids)
     }
 
     @inline(never)
@@ -254,12 +252,31 @@ extension ContractFor where Proof: ~Copyable {
 
     /// One warning about something that the caller passed; the text names it.
     @inline(never)
-    func refuse(_ text: StaticString, _ kvm: KVMPointer? = nil, _ value0: UInt64 = 0, _ value1: UInt64 = 0) {
+    func refuse(_ text: StaticString, _ kvm: KVMPointer?, _ value0: UInt64 = 0, _ value1: UInt64 = 0) {
         if let kvm {
             VM(kvm).warn(.argument, function, text, value0, value1)
         } else {
             warn(.argument, function, text, value0, value1)
         }
+    }
+
+    /// The same where there is no value to be told: short, for those who call it.
+    @inline(never)
+    func refuse(_ text: StaticString, in kvm: KVMPointer?) { refuse(text, kvm, 0, 0) }
+
+    @inline(__always)
+    func refuse(_ text: StaticString) { refuse(text, in: nil) }
+}
+
+extension VM {
+    /// Does the calling thread hold one of these, or is it inside?
+    @inline(never)
+    fileprivate func holds(_ held: Held) -> Bool {
+        held.contains(.read) && lock.isHeldForRead
+            || held.contains(.write) && lock.isHeldForWrite
+            || held.contains(.rcu) && rcuReadLockHeld()
+            || held.contains(.srcu) && srcu.isReadLockHeld
+            || held.contains(.callback) && (!mayWaitForCallbacks || rig.isRunning)
     }
 }
 

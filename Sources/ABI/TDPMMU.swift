@@ -122,12 +122,8 @@ public func kvm_tdp_mmu_map(
 @c @implementation
 public func kvm_tdp_mmu_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64) -> Int32 {
     let contract = Contract.kvm_tdp_mmu_page_fault
-    guard let vcpu = contract.vcpu(vcpu), let entry = contract.enter(vcpu.vm) else { return .invalid }
-    let access = FaultAccess(gpa, errorCode: error_code)
-    vcpu.exitGuest()
-    vcpu.traceFault(access)
-    guard gpa >> 12 < entry.vm.gfnLimit.raw else { return FaultResult.emulate.code }
-    return vcpu.pageFault(access, prefetch: false).code
+    guard let vcpu = contract.vcpu(vcpu), contract.enter(vcpu.vm) != nil else { return .invalid }
+    return vcpu.pageFault(FaultAccess(gpa, errorCode: error_code), prefetch: false).code
 }
 
 /// What is wrong with a range in itself.
@@ -172,8 +168,12 @@ public func kvm_tdp_mmu_get_walk(
 ) -> Int32 {
     let contract = Contract.kvm_tdp_mmu_get_walk
     guard let vcpu = contract.vcpu(vcpu), let entry = contract.enter(vcpu.vm) else { return .invalid }
-    guard let sptes, let root_level else {
-        entry.refuse("sptes or root_level is NULL")
+    guard let sptes else {
+        entry.refuse("sptes is NULL")
+        return .invalid
+    }
+    guard let root_level else {
+        entry.refuse("root_level is NULL")
         return .invalid
     }
     guard entry.isAddress(addr, "addr is beyond MAXPHYADDR (addr)") else { return .invalid }
@@ -181,8 +181,9 @@ public func kvm_tdp_mmu_get_walk(
         entry.refuse("the vCPU has no root")
         return .invalid
     }
-    root_level.pointee = root.level.raw
-    return root.walk(to: GFN(addr >> 12), sptes, entry.proof).raw
+    let levels = root.walk(to: GFN(addr >> 12), sptes, entry.proof)
+    root_level.pointee = levels.first.raw
+    return levels.last.raw
 }
 
 @c @implementation

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "cp_match.h"
+#include "cp_change.h"
 
 #include <cpuid.h>
 #include <immintrin.h>
@@ -74,7 +75,7 @@ static cp_match widest(const char *wanted)
 
 cp_match cp_match_chosen = cp_match_scalar;
 
-/* A thread sanitizer sees the loads of the scalar one only: there it stays. */
+/* A thread sanitizer sees the loads of the scalar one only, and no pairs: there these stay. */
 __attribute__((constructor)) static void choose(void)
 {
     cp_match choice = widest(getenv("TDPMMU_ROWS"));
@@ -85,4 +86,5 @@ __attribute__((constructor)) static void choose(void)
 #endif
 #endif
     cp_match_chosen = choice;
+    cp_pairs_chosen = choice != cp_match_scalar && cp_has_pairs();
 }

@@ -23,12 +23,12 @@ void *cp_reserve_region(size_t size, size_t align)
     return start;
 }
 
-bool cp_commit_region(void *address, size_t size)
+bool cp_commit_region(void *address, size_t size, bool huge)
 {
     if (mprotect(address, size, PROT_READ | PROT_WRITE) != 0)
         return false;
-    /* Advice only: page tables work in small pages as well. */
-    madvise(address, size, MADV_HUGEPAGE);
+    /* Advice only: page tables work in small pages as well, and who always has huge ones loses nothing. */
+    madvise(address, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     return true;
 }
 

@@ -240,6 +240,14 @@ int cp_thread_start(uint64_t *thread, cp_thread_body body, void *argument)
     return error;
 }
 
+void cp_thread_waits_its_turn(void)
+{
+    const struct sched_param no_priority = { 0 };
+
+    if (sched_getscheduler(0) == SCHED_OTHER)
+        (void)sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &no_priority);
+}
+
 void cp_thread_join(uint64_t thread)
 {
     pthread_join((pthread_t)thread, NULL);

@@ -23,6 +23,16 @@ package struct HostPage {
     package let pfn: PFN
     package let writable: Bool
     package let level: Level
+    /// A page below MAXPHYADDR, and no answer.
+    let isPage: Bool
+
+    @inline(__always)
+    init(pfn: PFN, writable: Bool, level: Level, isPage: Bool = false) {
+        self.pfn = pfn
+        self.writable = writable
+        self.level = level
+        self.isPage = isPage
+    }
 
     static let none = HostPage(pfn: .noSlot, writable: false, level: .page4K)
     static let unavailable = HostPage(pfn: .faultError, writable: false, level: .page4K)
@@ -61,17 +71,17 @@ package struct RigCallbacks {
         let mayWrite = !slot.isReadOnly
         var writable = mayWrite, level = Level.maxHuge.raw
         let pfn = PFN(inCallback { callback(context, vm.kvm, slot, gfn.raw, isWrite, &writable, &level) })
-        guard pfn.raw <= vm.pfnMask, writable ? mayWrite : true,
-              (Level.page4K.raw...Level.maxHuge.raw).contains(level)
-        else { return judge(pfn, writable, level, mayWrite: mayWrite, gfn) }
-        return HostPage(pfn: pfn, writable: writable, level: Level(level))
+        guard pfn.raw <= vm.pfnMask, mayWrite || !writable, Level.isOfLeaf(level) else {
+            return judge(pfn, writable, level, mayWrite: mayWrite, gfn)
+        }
+        return HostPage(pfn: pfn, writable: writable, level: Level(level), isPage: true)
     }
 
     /// The host's virtual frames stand in for physical ones, folded to fit.
     @inline(never)
     private func frame(of gfn: GFN, in slot: SlotPointer) -> HostPage {
         let frame = (slot.pointee.userspace_addr >> 12) &+ (gfn.raw &- slot.pointee.base_gfn)
-        return HostPage(pfn: PFN(frame & vm.pfnMask), writable: !slot.isReadOnly, level: .maxHuge)
+        return HostPage(pfn: PFN(frame & vm.pfnMask), writable: !slot.isReadOnly, level: .maxHuge, isPage: true)
     }
 
     /// What gfn_to_pfn said, if it is no page, or not as it has to be.
@@ -99,7 +109,7 @@ package struct RigCallbacks {
 
     /// Single pages are always right.
     private func checkedLevel(_ level: Int32, _ callback: StaticString, _ text: StaticString, _ gfn: GFN) -> Level {
-        if (Level.page4K.raw...Level.maxHuge.raw).contains(level) { return Level(level) }
+        if Level.isOfLeaf(level) { return Level(level) }
         refuse(callback, text, UInt64(bitPattern: Int64(level)), gfn)
         return .page4K
     }
@@ -142,16 +152,16 @@ package struct RigCallbacks {
 
     @inline(__always)
     func changed(_ change: SPTEChange, shared: Bool) {
-        if ops.spte_changed != nil { tellChanged(change, shared: shared) }
+        guard ops.spte_changed != nil else { return }
+        tellChanged(change.addressSpace, change.gfn, change.level, change.old, change.new, shared: shared)
     }
 
     @inline(never)
-    private func tellChanged(_ change: SPTEChange, shared: Bool) {
+    private func tellChanged(
+        _ addressSpace: Int32, _ gfn: GFN, _ level: Level, _ old: SPTE, _ new: SPTE, shared: Bool
+    ) {
         guard let callback = ops.spte_changed else { return }
-        inCallback {
-            callback(context, vm.kvm, change.addressSpace, change.gfn.raw, change.level.raw,
-                     change.old.raw, change.new.raw, shared)
-        }
+        inCallback { callback(context, vm.kvm, addressSpace, gfn.raw, level.raw, old.raw, new.raw, shared) }
     }
 
     /// An operation stands in its middle with mmu_lock dropped.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+import PageTable
 import Synchronization
 
 /// What is counted.  The C face is struct tdpmmu_stats.
@@ -48,11 +49,20 @@ package struct Counters {
     /// own, a holder of mmu_lock for write the VM's exclusive one), so no locked
     /// operation is needed.
     @inline(__always) package func add(_ counter: Counter, _ n: Int64, exclusive: Bool) {
+        add(index: counter.rawValue, n, exclusive: exclusive)
+    }
+
+    /// Leaves at a level that leaves stand at: the first three, in the order of levels.
+    @inline(__always) func addPages(_ n: Int64, at level: Level, exclusive: Bool) {
+        add(index: Int(level.raw &- 1), n, exclusive: exclusive)
+    }
+
+    @inline(__always) private func add(index: Int, _ n: Int64, exclusive: Bool) {
         if exclusive {
-            let now = read(counter)
-            block.pointee.cells[unchecked: counter.rawValue].store(now &+ n, ordering: .relaxed)
+            let now = block.pointee.cells[unchecked: index].load(ordering: .relaxed)
+            block.pointee.cells[unchecked: index].store(now &+ n, ordering: .relaxed)
         } else {
-            block.pointee.cells[unchecked: counter.rawValue].wrappingAdd(n, ordering: .relaxed)
+            block.pointee.cells[unchecked: index].wrappingAdd(n, ordering: .relaxed)
         }
     }
 

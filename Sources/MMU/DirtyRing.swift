@@ -54,6 +54,8 @@ extension VCPU {
         state.pointee.dirtyIndex.load(ordering: .relaxed) &- state.pointee.resetIndex.load(ordering: .acquiring)
     }
 
+    @inline(__always) var hasRing: Bool { state.pointee.ringEntries != nil }
+
     /// The rig must harvest before the guest goes on.
     var ringIsNearlyFull: Bool {
         ring.map { ringUsed >= $0.size - DirtyRing.reserve(usesPML: vm.usesPML) } ?? false

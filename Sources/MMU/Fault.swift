@@ -16,18 +16,18 @@ package struct Fault {
     /// The guest did not ask.
     package let prefetch: Bool
     /// Where the caller, who is still inside kvm->srcu, has found gfn's slot.
-    let seenSlot: SeenSlot?
+    let seenSlot: SeenSlot
 
     @inline(__always)
     package init(
         vcpu: VCPU, _ access: FaultAccess, pfn: PFN, hostWritable: Bool, hostLevel: Level, prefetch: Bool
     ) {
         self.init(vcpu: vcpu, access, HostPage(pfn: pfn, writable: hostWritable, level: hostLevel),
-                  prefetch: prefetch, seen: nil)
+                  prefetch: prefetch, seen: .none)
     }
 
     @inline(__always)
-    init(vcpu: VCPU, _ access: FaultAccess, _ page: HostPage, prefetch: Bool, seen: SeenSlot?) {
+    init(vcpu: VCPU, _ access: FaultAccess, _ page: HostPage, prefetch: Bool, seen: SeenSlot) {
         self.vcpu = vcpu
         self.access = access
         pfn = page.pfn
@@ -72,17 +72,24 @@ extension Fault {
     @inline(__always)
     private func level(in slot: SlotPointer?) -> Level {
         guard hostLevel > .page4K, let slot, !slot.isDirtyLogged, pfn != .noSlot else { return .page4K }
-        var level = min(hostLevel, .maxHuge)
-        while level > .page4K {
-            let offset = level.pages &- 1
-            if slot.allows(level, at: gfn) && (pfn.raw ^ gfn.raw) & offset == 0 { break }
-            level = level.below
-        }
-        return level
+        return slot.level(of: gfn, at: pfn, atMost: hostLevel)
     }
 
+
+    /// Maps the page, or says why not.
     @inline(__always)
     package func handle(_ hold: borrowing HeldForRead) -> FaultResult {
+        guard !prefetch, pfn.isPage else { return handleAtLength(hold) }
+        let page = HostPage(pfn: pfn, writable: hostWritable, level: hostLevel)
+        let result = insideRCU { rcu in
+            let slot = vcpu.vm.slot(holding: gfn, for: vcpu, seen: seenSlot, rcu)
+            return slot.map { vcpu.fillAtOnce(gfn, page, in: $0, hold, rcu) } ?? .invalid
+        }
+        return result == .invalid ? handleAtLength(hold) : result
+    }
+
+    @inline(never)
+    func handleAtLength(_ hold: borrowing HeldForRead) -> FaultResult {
         let writer = SPTEWriter(vcpu, hold)
         writer.count(.faults)
         let result = insideRCU { rcu in resolve(writer, rcu) }
@@ -119,7 +126,81 @@ extension Fault {
     }
 }
 
+extension VCPU {
+    /// The short form of Fault.handleAtLength(), for what nearly all faults are: nobody looks on, the slot is an
+    /// ordinary one, the table stands, and in it nothing or the same page.  .invalid: nothing was done.
+    /// Of a page, which the guest asked for.  It comes in words: as a struct the fault would be written to memory first.
+    @inline(__always)
+    func fillAtOnce(
+        _ gfn: GFN, _ page: HostPage, in slot: SlotPointer, _ hold: borrowing HeldForRead, _ rcu: borrowing InsideRCU
+    ) -> FaultResult {
+        guard !vm.tracesAny, slot.isOrdinary else { return .invalid }
+        guard page.level == .page4K else { return fillHuge(gfn, page, slot, hold, rcu) }
+        return fill(gfn, page.pfn, page.writable, at: .page4K, hold, rcu)
+    }
+
+    @inline(never)
+    private func fillHuge(
+        _ gfn: GFN, _ page: HostPage, _ slot: SlotPointer, _ hold: borrowing HeldForRead, _ rcu: borrowing InsideRCU
+    ) -> FaultResult {
+        let level = slot.level(of: gfn, at: page.pfn, atMost: page.level)
+        guard level == .page4K || !vm.nxHugePages else { return .invalid }
+        return fill(gfn, PFN(page.pfn.raw & ~(level.pages &- 1)), page.writable, at: level, hold, rcu)
+    }
+
+    /// Inlined for 4K pages, and for all sizes.
+    @inline(__always)
+    private func fill(
+        _ gfn: GFN, _ pfn: PFN, _ hostWritable: Bool, at level: Level, _ hold: borrowing HeldForRead,
+        _ rcu: borrowing InsideRCU
+    ) -> FaultResult {
+        guard let place = way(to: gfn, at: level, hold, rcu) else { return .invalid }
+        let leaf = vm.masks.usedLeaf(LeafRequest(
+            gfn: gfn, pfn: pfn, level: level, old: place.old, hostWritable: hostWritable, prefetch: false))
+        let writer = SPTEWriter(self, hold)
+        if place.old == leaf {
+            writer.count(.faults)
+            writer.count(.spurious)
+            return .spurious
+        }
+        guard place.old == .nonPresent else { return rewrite(place.slot, gfn, level, place.old, leaf, hold) }
+        let result = place.slot.fill(with: leaf, (addressSpace, gfn.rounded(to: level), level), in: writer)
+        return result.map { writer.count($0) } ?? .invalid
+    }
+
+    /// Over a leaf of the same page.  A fault flushes where a table made way, or memory became MMIO; who loses Dirty
+    /// here, as in Linux, may have it cached.
+    @inline(never)
+    private func rewrite(
+        _ slot: SPTESlot, _ gfn: GFN, _ level: Level, _ old: SPTE, _ new: SPTE, _ hold: borrowing HeldForRead
+    ) -> FaultResult {
+        guard old.isLeaf(at: level), old.pfn == new.pfn else { return .invalid }
+        let wish = SPTEChange(
+            addressSpace: addressSpace, gfn: gfn.rounded(to: level), level: level, old: old, new: new)
+        let writer = SPTEWriter(self, hold)
+        var flush = OwedFlush()
+        let result = slot.changeBits(wish, in: writer, owing: &flush)
+        flush.forgo(because: "the page stays, and what is taken away is Dirty")
+        return writer.count(result)
+    }
+}
+
 extension SPTEWriter {
+    /// What came of a fault's change.
+    @inline(__always)
+    fileprivate func count(_ result: ChangeResult) -> FaultResult {
+        count(.faults)
+        switch result {
+        case .made:
+            count(.fixed)
+            return .fixed
+        case .lost:
+            count(.retried)
+            return .retry
+        case .refused: return .refused
+        }
+    }
+
     /// To the target's level: at once where the vCPU remembers the table, else down from the root.
     @inline(__always)
     fileprivate func install(

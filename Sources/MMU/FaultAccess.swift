@@ -15,6 +15,8 @@ package struct FaultAccess {
 
     @inline(__always) package var gfn: GFN { GFN(address &>> 12) }
     @inline(__always) package var isPresent: Bool { errorCode & 1 != 0 }
+    /// Was an entry there, and stopped it?
+    @inline(__always) var isOfEntry: Bool { errorCode & (1 | 8) != 0 }
     @inline(__always) package var isWrite: Bool { errorCode & 2 != 0 }
     @inline(__always) package var isReserved: Bool { errorCode & 8 != 0 }
     @inline(__always) package var isFetch: Bool { errorCode & 16 != 0 }

@@ -22,6 +22,11 @@ extension VCPU {
     }
 
     @inline(never)
+    fileprivate func slotSought(holding gfn: GFN, in table: SlotTable) -> SlotPointer? {
+        slot(holding: gfn, in: table)
+    }
+
+    @inline(never)
     private func lookForSlot(holding gfn: GFN, in table: SlotTable) -> SlotPointer? {
         guard let slot = table.slot(holding: gfn) else { return nil }
         let last = lastSlot
@@ -48,10 +53,10 @@ extension VM {
     /// freed, so that no other stands at its address, and what it said is as good as a second look.
     @inline(__always)
     func slot(
-        holding gfn: GFN, for vcpu: VCPU, seen: SeenSlot?, _ protection: borrowing some KeepsSlots & ~Copyable
+        holding gfn: GFN, for vcpu: VCPU, seen: SeenSlot, _ protection: borrowing some KeepsSlots & ~Copyable
     ) -> SlotPointer? {
         let table = slots(vcpu.addressSpace, protection)
-        if let seen, seen.table == table.header { return seen.slot }
-        return vcpu.slot(holding: gfn, in: table)
+        if seen.table == table.header { return seen.slot }
+        return vcpu.slotSought(holding: gfn, in: table)
     }
 }

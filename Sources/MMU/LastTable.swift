@@ -10,7 +10,7 @@ extension VM {
     @inline(__always)
     func countCutOff() { memory.pointee.tables.cutOff.wrappingAdd(1, ordering: .releasing) }
 
-    /// Tables ever cut off.  Acquire: pairs with countCutOff().
+    /// Tables ever cut off, and roots made invalid by the lot.  Acquire: pairs with countCutOff().
     @inline(__always)
     var tablesCutOff: UInt64 { memory.pointee.tables.cutOff.load(ordering: .acquiring) }
 }
@@ -26,17 +26,68 @@ extension VCPU {
         return gfn.raw &>> (9 &* level) | level &<< 56
     }
 
-    /// The way to gfn's entry at a level, without the steps, if the last one ended beside it.
+    /// The table of gfn's entry at a level, if the last fault ended in it, or nil.
     /// Inside RCU: a table that is cut off after the count was read stays until the reader is over.
+    @inline(__always)
+    private func rememberedTable(
+        of gfn: GFN, at level: Level, under root: UInt, cutOff: UInt64, _ rcu: borrowing InsideRCU
+    ) -> UInt? {
+        let last = lastTable
+        guard last.pointee.name.load(ordering: .relaxed) == tableName(gfn, level),
+              last.pointee.cutOff.load(ordering: .relaxed) == cutOff,
+              last.pointee.root.load(ordering: .relaxed) == root else { return nil }
+        return last.pointee.entries.load(ordering: .relaxed)
+    }
+
+    /// The way to gfn's entry at a level, without the steps, if the last one ended beside it.
     @inline(__always)
     func wayByMemory(
         to gfn: GFN, at level: Level, under root: Table, cutOff: UInt64, _ rcu: borrowing InsideRCU
     ) -> Descent? {
+        guard let table = rememberedTable(of: gfn, at: level, under: root.word, cutOff: cutOff, rcu) else { return nil }
+        return Descent(resumedAt: gfn, level, inTable: table, addressSpace, rcu)
+    }
+
+    /// The same with the steps, where all tables on the way stand.  nil also if the vCPU's root is invalid: with
+    /// mmu_lock held it stays what it is, and nothing is remembered of one that was invalid.
+    @inline(__always)
+    func way(
+        to gfn: GFN, at level: Level, _ hold: borrowing HeldForRead, _ rcu: borrowing InsideRCU
+    ) -> Descent? {
+        let cutOff = vm.tablesCutOff
+        let remembered = rememberedTable(of: gfn, at: level, under: rootWord(rcu), cutOff: cutOff, rcu)
+        guard let table = remembered ?? standingTable(of: gfn, at: level, cutOff: cutOff, rcu) else { return nil }
+        return Descent(resumedAt: gfn, level, inTable: table, addressSpace, rcu)
+    }
+
+    @inline(never)
+    private func standingTable(
+        of gfn: GFN, at level: Level, cutOff: UInt64, _ rcu: borrowing InsideRCU
+    ) -> UInt? {
+        guard let root = root(rcu), !root.role.isInvalid else { return nil }
+        // Faults that jump about mostly stay below one table of the level above.
+        var way = parentByMemory(of: gfn, at: level, under: root, cutOff: cutOff, rcu) ?? Descent(from: root, to: gfn, rcu)
+        var parent: UInt = 0
+        while way.atLevel > level {
+            guard way.isAtTable else { return nil }
+            parent = way.slot.tableEntries
+            way.enterTable(rcu)
+        }
+        remember(way.slot, of: gfn, at: level, below: parent, under: root, cutOff: cutOff)
+        return way.slot.tableEntries
+    }
+
+    /// The way to gfn's entry at the level above, if the last fault went through its table.
+    @inline(__always)
+    private func parentByMemory(
+        of gfn: GFN, at level: Level, under root: Table, cutOff: UInt64, _ rcu: borrowing InsideRCU
+    ) -> Descent? {
         let last = lastTable
-        guard last.pointee.name.load(ordering: .relaxed) == tableName(gfn, level),
+        guard last.pointee.parentName.load(ordering: .relaxed) == tableName(gfn, level.above),
               last.pointee.cutOff.load(ordering: .relaxed) == cutOff,
               last.pointee.root.load(ordering: .relaxed) == root.word else { return nil }
-        return Descent(resumedAt: gfn, level, inTable: last.pointee.entries.load(ordering: .relaxed), addressSpace, rcu)
+        return Descent(
+            resumedAt: gfn, level.above, inTable: last.pointee.parentEntries.load(ordering: .relaxed), addressSpace, rcu)
     }
 
     /// Where the walk to gfn ends, at once if it is beside the last one.  A huge leaf, or a table that came
@@ -58,15 +109,22 @@ extension VCPU {
     }
 
     /// For the next fault.  `cutOff` was read before the way down, so that a table which was cut off since
-    /// is not believed in.
+    /// is not believed in; nor is one under a root that is invalid.  `parent`: entries of the table above it, or 0.
     @inline(__always)
-    func remember(_ entry: SPTESlot, of gfn: GFN, at level: Level, under root: Table, cutOff: UInt64) {
+    func remember(
+        _ entry: SPTESlot, of gfn: GFN, at level: Level, below parent: UInt = 0, under root: Table, cutOff: UInt64
+    ) {
+        // After the count, which is raised when a root becomes invalid.
+        guard !root.role.isInvalid else { return }
         let last = lastTable
         last.pointee.name.store(.max, ordering: .relaxed)
+        last.pointee.parentName.store(.max, ordering: .relaxed)
         // Release: a fork's child that finds one of these finds nothing to be remembered, or all.
         last.pointee.root.store(root.word, ordering: .releasing)
         last.pointee.entries.store(entry.tableEntries, ordering: .releasing)
         last.pointee.cutOff.store(cutOff, ordering: .releasing)
+        last.pointee.parentEntries.store(parent, ordering: .releasing)
+        if parent != 0 { last.pointee.parentName.store(tableName(gfn, level.above), ordering: .releasing) }
         last.pointee.name.store(tableName(gfn, level), ordering: .releasing)
     }
 }

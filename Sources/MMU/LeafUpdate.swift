@@ -22,6 +22,10 @@ struct LeafRange {
     }
 }
 
+extension SPTEWriter {
+    package var volatilityBits: UInt64 { vm.masks.volatilityBits }
+}
+
 /// The two ways in which bits of leaves are changed, where no page appears or vanishes.
 extension VM {
     /// Gives way, under mmu_lock.  Each change is one compare-and-exchange, whatever the lock.

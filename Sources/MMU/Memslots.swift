@@ -11,11 +11,14 @@ package let slotInvalidFlag: UInt32 = 1 << 16
 
 /// The slot of a gfn, and the table that said so.
 struct SeenSlot {
-    let table: UnsafeMutablePointer<SlotTableHeader>
+    let table: UnsafeMutablePointer<SlotTableHeader>?
     let slot: SlotPointer?
 
+    /// Nobody has looked.
+    static var none: SeenSlot { @inline(__always) get { SeenSlot(table: nil, slot: nil) } }
+
     @inline(__always)
-    init(table: UnsafeMutablePointer<SlotTableHeader>, slot: SlotPointer?) {
+    init(table: UnsafeMutablePointer<SlotTableHeader>?, slot: SlotPointer?) {
         self.table = table
         self.slot = slot
     }

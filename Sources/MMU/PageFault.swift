@@ -5,18 +5,36 @@ import RCU
 import Sync
 
 extension VCPU {
-    /// The whole fault path: MMIO, slot, lockless fix, host page, lock, map.  The gfn is
-    /// below the limit.
-    @inline(never)
+    /// The whole fault path: out of the guest, MMIO, slot, lockless fix, host page, lock, map.  `prefetch`: the guest
+    /// is out already, and the gfn below the limit.
+    @inline(__always)
     package func pageFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
+        if !prefetch {
+            exitGuest()
+            if vm.traces(TDPMMU_TRACE_PAGE_FAULT) { traceFault(access) }
+            guard access.gfn < vm.gfnLimit else { return .emulate }
+        }
         guard hasRoot else { return faultWithoutRoot }
+        if hasRing || access.isOfEntry || vm.masks.accessed == 0 {
+            let result = repairedFault(access)
+            if result != .invalid { return result }
+        }
+        let result = mappedFault(access, prefetch: prefetch)
+        vm.traceReturn(TDPMMU_TRACE_PF_RET, result.code)
+        return result
+    }
+
+    /// What needs no page of the host: the ring must be emptied first, MMIO, or the entry that is there can be
+    /// changed.  .invalid: it needs one.
+    @inline(never)
+    private func repairedFault(_ access: FaultAccess) -> FaultResult {
         if ringIsNearlyFull { return .ringFull }
         if access.isReserved {
             let result = emulatedFault(access)
             if result != .invalid { return result }
         }
-        let result = mappedFault(access, prefetch: prefetch)
-        vm.traceReturn(TDPMMU_TRACE_PF_RET, result.code)
+        let result = fastPageFault(access)
+        if result != .invalid { vm.traceReturn(TDPMMU_TRACE_PF_RET, result.code) }
         return result
     }
 
@@ -41,37 +59,39 @@ extension VCPU {
     }
 
     /// In this order the kernel looks: what needs no root is answered whatever root there is, and
-    /// whether it is obsolete is only asked under mmu_lock, in Fault.handle().
+    /// whether it is obsolete is only asked under mmu_lock, in Fault.handleAtLength().
     @inline(__always)
     private func mappedFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
-        let fast = fastPageFault(access)
-        if fast != .invalid { return fast }
         let sequence = vm.invalidateSequence
         // The host may sleep over its answer, and the slot must outlive that.
         return vm.srcu.inside { srcu in
-            slowFault(access, sequence, prefetch: prefetch, srcu)
+            let seen = SeenSlot(holding: access.gfn, in: vm.slots(addressSpace, srcu), for: self)
+            guard let slot = seen.slot else { return faultOutsideSlots(access, prefetch: prefetch, seen) }
+            if vm.isProbablyStale(access.gfn, sequence) { return .retry }
+            if slot.isInvalidOrReadOnly {
+                if slot.isInvalid { return .retry }
+                if access.isWrite { return .emulate }
+            }
+            let page = vm.rig.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
+            if !page.isPage, page.pfn.isError { return FaultResult(answer: page.pfn) }
+            // Linux looks for invalidations here as well, to spare mmu_lock a reader; here that disturbs nobody.
+            return vm.lock.read { hold in
+                // What the host said may be over: a notifier ran, or runs, for this page.
+                if vm.isStale(access.gfn, sequence, hold) { return .retry }
+                // As in Linux the slot is the one that was seen: who changes it waits for us, and then looks here.
+                let result = page.isPage && !prefetch
+                    ? insideRCU { rcu in fillAtOnce(access.gfn, page, in: slot, hold, rcu) } : .invalid
+                if result != .invalid { return result }
+                return Fault(vcpu: self, access, page, prefetch: prefetch, seen: seen).handleAtLength(hold)
+            } ?? .refused
         } ?? .refused
     }
 
-    @inline(__always)
-    private func slowFault(
-        _ access: FaultAccess, _ sequence: UInt64, prefetch: Bool, _ srcu: borrowing InsideSRCU
-    ) -> FaultResult {
-        let seen = SeenSlot(holding: access.gfn, in: vm.slots(addressSpace, srcu), for: self), slot = seen.slot
-        var page = HostPage.none
-        if let slot {
-            if slot.isInvalid || vm.isProbablyStale(access.gfn, sequence) { return .retry }
-            if access.isWrite && slot.isReadOnly { return .emulate }
-            page = vm.rig.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
-            if page.pfn.isError { return FaultResult(answer: page.pfn) }
-            if vm.isProbablyStale(access.gfn, sequence) { return .retry }
-        } else if !vm.masks.cachesMMIO {
-            return .emulate
-        }
+    @inline(never)
+    private func faultOutsideSlots(_ access: FaultAccess, prefetch: Bool, _ seen: SeenSlot) -> FaultResult {
+        guard vm.masks.cachesMMIO else { return .emulate }
         return vm.lock.read { hold in
-            // What the host said may be over: a notifier ran, or runs, for this page.
-            if slot != nil && vm.isStale(access.gfn, sequence, hold) { return .retry }
-            return Fault(vcpu: self, access, page, prefetch: prefetch, seen: seen).handle(hold)
+            Fault(vcpu: self, access, .none, prefetch: prefetch, seen: seen).handleAtLength(hold)
         } ?? .refused
     }
 }

@@ -73,6 +73,15 @@ struct StrayBatch {
         first = table
         count += 1
     }
+
+    /// What `body` does may free the table.
+    fileprivate func forEach(_ body: (Table) -> Void) {
+        var next = first
+        while let table = next {
+            next = table.nextStray
+            body(table)
+        }
+    }
 }
 
 extension SPTEWriter {
@@ -82,18 +91,17 @@ extension SPTEWriter {
     /// What the batch holds is taken, counted and handed to RCU.  Outside RCU, or there is no grace period.
     @inline(never)
     func takeStrays() {
-        guard let strays, var table = strays.pointee.first else { return }
-        let nobodyIsInside = strays.pointee.count >= fewStrays && tryGracePeriod()
+        guard let strays, strays.pointee.count != 0 else { return }
+        let batch = strays.pointee
+        let nobodyIsInside = batch.count >= fewStrays && tryGracePeriod()
         strays.pointee = StrayBatch()
         summing { writer in
-            while true {
-                let next = table.nextStray
+            batch.forEach { table in
                 SPTERow(from: table[0], count: entriesPerTable).freezeAll(in: writer, alone: nobodyIsInside)
                 writer.count(.strays)
-                callRCU(table.rcuHead, freeTable)
-                guard let next else { break }
-                table = next
             }
         }
+        // All at once: who frees them would run a grace period for every few, and each interrupts this thread.
+        batch.forEach { callRCU($0.rcuHead, freeTable) }
     }
 }

@@ -62,6 +62,8 @@ extension VM {
                 root.invalidate()
             }
         }
+        // What vCPUs remember of such a root is not good for a fault.
+        countCutOff()
         askVCPUs(TDPMMU_REQ_FREE_OBSOLETE_ROOTS)
     }
 

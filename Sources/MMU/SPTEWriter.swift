@@ -109,8 +109,7 @@ package struct SPTEWriter {
 
     @inline(__always) func countLeaves(at level: Level, _ n: Int64) {
         guard level <= .maxHuge else { return }
-        counters.add(level == .page4K ? .pages4K : level == .page2M ? .pages2M : .pages1G,
-                     n, exclusive: countsAlone)
+        counters.addPages(n, at: level, exclusive: countsAlone)
     }
 }
 
@@ -137,13 +136,27 @@ extension SPTEWriter: ChangeBook {
     @inline(__always)
     package func tellBits(_ change: SPTEChange) {
         vm.rig.changed(change, shared: mode == .shared)
-        if vm.traces(TDPMMU_TRACE_SPTE_CHANGED) { vm.traceChange(change) }
+        if vm.traces(TDPMMU_TRACE_SPTE_CHANGED) { vm.traceChange(change.addressSpace, change.gfn, change.level, change.old, change.new) }
         count(.spteChanges)
     }
 
-    @inline(never)
+    @inline(__always)
     package func refuse(_ wish: SPTEChange, because reason: StaticString) {
-        vm.warn(.spte, "spte_change", reason, wish.old.raw, wish.new.raw)
+        vm.refuseChange("spte_change", reason, wish.old, wish.new)
+    }
+}
+
+extension SPTEWriter: FillBook {
+    @inline(__always)
+    package func isPlainLeaf(_ wish: SPTEChange) -> Bool { vm.masks.isPlainLeaf(wish.new, at: wish.level) }
+}
+
+// What is told of a change goes by words: a struct would have to stand in memory, in each function that changes
+// anything, for something that hardly ever happens.
+extension VM {
+    @inline(never)
+    func refuseChange(_ function: StaticString, _ reason: StaticString, _ old: SPTE, _ new: SPTE) {
+        warn(.spte, function, reason, old.raw, new.raw)
     }
 }
 

@@ -72,7 +72,7 @@ extension VM {
     /// What a call returned.
     @inline(__always)
     func traceReturn(_ id: tdpmmu_trace_id, _ value: Int32 = 0) {
-        trace(id) { $0.ret.ret = value }
+        if traces(id) { noteReturn(id, value) }
     }
 
     @inline(__always)
@@ -144,12 +144,14 @@ extension VM {
 // What hot paths note, out of line.
 extension VM {
     @inline(never)
-    func traceChange(_ change: SPTEChange) {
+    private func noteReturn(_ id: tdpmmu_trace_id, _ value: Int32) { trace(id) { $0.ret.ret = value } }
+
+    @inline(never)
+    func traceChange(_ addressSpace: Int32, _ gfn: GFN, _ level: Level, _ old: SPTE, _ new: SPTE) {
         trace(TDPMMU_TRACE_SPTE_CHANGED) {
             $0.spte_changed = tdpmmu_trace_spte_changed(
-                gfn: change.gfn.raw, old_spte: change.old.raw, new_spte: change.new.raw,
-                level: UInt8(truncatingIfNeeded: change.level.raw),
-                as_id: UInt8(truncatingIfNeeded: change.addressSpace))
+                gfn: gfn.raw, old_spte: old.raw, new_spte: new.raw, level: UInt8(truncatingIfNeeded: level.raw),
+                as_id: UInt8(truncatingIfNeeded: addressSpace))
         }
     }
 

@@ -32,6 +32,10 @@ package struct VCPU: Equatable {
         Table(word: state.pointee.root.load(ordering: .acquiring))
     }
 
+    /// The same as a word, 0 if there is none.
+    @inline(__always)
+    func rootWord(_ rcu: borrowing InsideRCU) -> UInt { state.pointee.root.load(ordering: .acquiring) }
+
     @inline(__always) package var hasRoot: Bool { state.pointee.root.load(ordering: .relaxed) != 0 }
 
     @inline(__always) var cache: TableCache { TableCache(place(of: &memory.pointee.cache)) }

@@ -49,7 +49,10 @@ struct LastTable: ~Copyable {
     let entries = Atomic<UInt>(0)
     /// TableCount.cutOff before the way down to it.
     let cutOff = Atomic<UInt64>(0)
-    private let reserved = Reserved<4>(repeating: 0)
+    /// Which table stands above it, as name says it, and the address of its entries.
+    let parentName = Atomic<UInt64>(.max)
+    let parentEntries = Atomic<UInt>(0)
+    private let reserved = Reserved<2>(repeating: 0)
 }
 
 /// The slot in which a vCPU's last fault was, for the next one, which mostly is there too.  It is good

@@ -6,8 +6,8 @@ import Synchronization
 /// What is told of a vCPU.
 extension VCPU {
     /// The CPU stops at an access.
-    @inline(__always)
-    package func traceFault(_ access: FaultAccess) {
+    @inline(never)
+    func traceFault(_ access: FaultAccess) {
         vm.trace(TDPMMU_TRACE_PAGE_FAULT) {
             $0.page_fault = tdpmmu_trace_page_fault(
                 guest_rip: 0, fault_address: access.address, error_code: access.errorCode, vcpu_id: state.pointee.id)

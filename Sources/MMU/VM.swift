@@ -40,7 +40,7 @@ package struct VM: Equatable {
     @inline(__always) package var gfnLimit: GFN { state.pointee.gfnLimit }
 
     /// Largest pfn of this VM.
-    package var pfnMask: UInt64 { (1 &<< UInt64(state.pointee.config.maxPhysicalBits - 12)) - 1 }
+    @inline(__always) package var pfnMask: UInt64 { state.pointee.pfnMask }
 
     /// Acquire: pairs with the exchanges of setUp() and tearDown().
     package var isSetUp: Bool { state.pointee.isSetUp.load(ordering: .acquiring) }

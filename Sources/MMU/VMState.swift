@@ -9,6 +9,7 @@ import Synchronization
 package struct VMState: ~Copyable {
     package let masks: SPTEMasks
     package let config: VMConfiguration
+    let pfnMask: UInt64
     /// First gfn that gets no SPTE.
     package let gfnLimit: GFN
     /// kvm_mmu_init_tdp_mmu() done and not undone.
@@ -45,6 +46,7 @@ package struct VMState: ~Copyable {
         masks = SPTEMasks(
             vendor: config.vendor, maxPhysicalBits: config.maxPhysicalBits, adDisabled: config.adDisabled,
             l1tfCacheBits: config.l1tfCacheBits)
+        pfnMask = (1 &<< UInt64(config.maxPhysicalBits - 12)) - 1
         // Four levels translate 48 bits, however many the CPU could address.
         let walkable = config.rootLevel.raw == 4 ? 48 : 57
         gfnLimit = GFN(1 &<< UInt64(min(config.maxPhysicalBits, walkable) - 12))

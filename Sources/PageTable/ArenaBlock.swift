@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CPlatform
 
-/// One block of the arena.  Its first pages hold the headers of all its pages, and since these
-/// pages have no use for headers of their own, what is known of the block lies in their place.
+/// One block of the arena.  Its first pages hold the headers of all its pages.  What else is known of a block lies in
+/// the first one of all (see below), so that the memory of a block can go back as it came: in one huge page.
+///
+/// The first block is in small pages, has few of them to give, and never goes back: who makes a small VM, or one VM
+/// and no more, does not wait until 2 MiB are zeroed.
 struct ArenaBlock: Equatable {
     struct Links {
         var next: ArenaBlock?
@@ -12,6 +15,11 @@ struct ArenaBlock: Equatable {
         var firstFree: Table?
     }
 
+    /// Pages of the first block that may be tables: three vCPUs' caches full (TableCache), and their headers two pages.
+    private static let firstBlockPages: UInt = 48
+    /// Where in the first block the links of all blocks begin.
+    private static let firstLinksPage = 256
+
     private let start: UnsafeMutableRawPointer
 
     /// The block that an address lies in.
@@ -19,20 +27,35 @@ struct ArenaBlock: Equatable {
         start = UnsafeMutableRawPointer(bitPattern: address & ~(TableArena.blockBytes &- 1)).unsafelyUnwrapped
     }
 
-    var links: UnsafeMutablePointer<Links> { start.assumingMemoryBound(to: Links.self) }
+    private static var firstBlock: UnsafeMutableRawPointer {
+        UnsafeMutableRawPointer(bitPattern: TableArena.offset &+ TableArena.firstAddress).unsafelyUnwrapped
+    }
+
+    private var isFirst: Bool { start == Self.firstBlock }
+
+    var links: UnsafeMutablePointer<Links> {
+        let index = (start - Self.firstBlock) / Int(TableArena.blockBytes)
+        return (Self.firstBlock + Self.firstLinksPage &* 4096).assumingMemoryBound(to: Links.self) + index
+    }
 
     var freeCount: UInt { links.pointee.freeCount }
 
-    /// Is no page in use?
+    /// Could its memory go back?
     var isIdle: Bool { freeCount == TableArena.pagesPerBlock - TableArena.headerPages }
+
+    /// Makes it usable memory; false if there is none.
+    func commit() -> Bool { cp_commit_region(start, Int(TableArena.blockBytes), !isFirst) }
 
     /// Makes every page a free one.
     func fill() {
         links.pointee.freeCount = 0
         links.pointee.firstFree = nil
-        for page in (TableArena.headerPages..<TableArena.pagesPerBlock).reversed() {
-            let table = Table((start + Int(page * TableHeader.stride)).assumingMemoryBound(to: TableHeader.self))
-            table.header.pointee.spt = (start + Int(page * 4096)).assumingMemoryBound(to: UInt64.self)
+        let first = TableArena.headerPages
+        var page = isFirst ? first &+ Self.firstBlockPages : TableArena.pagesPerBlock
+        while page > first {
+            page &-= 1
+            let table = Table((start + Int(bitPattern: page &* TableHeader.stride)).assumingMemoryBound(to: TableHeader.self))
+            table.header.pointee.spt = (start + Int(bitPattern: page &* 4096)).assumingMemoryBound(to: UInt64.self)
             give(table)
         }
     }
@@ -50,6 +73,6 @@ struct ArenaBlock: Equatable {
         links.pointee.freeCount &+= 1
     }
 
-    /// The system may have all but the first page, which holds this; it reads as zero afterwards.
-    func discard() { cp_discard_region(start + 4096, Int(TableArena.blockBytes) - 4096) }
+    /// The system may have it; it reads as zero afterwards.
+    func discard() { cp_discard_region(start, Int(TableArena.blockBytes)) }
 }

@@ -10,8 +10,13 @@ package struct Level: Equatable, Comparable {
     package static let page4K = Level(1)
     package static let page2M = Level(2)
     package static let page1G = Level(3)
+    /// Only tables stand in its entries.
+    package static let page512G = Level(4)
     /// No leaf stands above this level.
     package static let maxHuge = Level(3)
+
+    /// Is it the number of a level that leaves stand at?
+    @inline(__always) package static func isOfLeaf(_ raw: Int32) -> Bool { UInt32(bitPattern: raw &- 1) < 3 }
 
     @inline(__always) package static func < (a: Level, b: Level) -> Bool { a.raw < b.raw }
 
@@ -54,6 +59,8 @@ package struct PFN: Equatable {
     package static let poisonError = PFN((0x7ff &<< 52) | 1)
     package static let readOnlyError = PFN((0x7ff &<< 52) | 2)
 
+    /// A page of some machine, and no answer.
+    @inline(__always) package var isPage: Bool { raw &>> 40 == 0 }
     @inline(__always) package var isError: Bool { raw & Self.faultError.raw == Self.faultError.raw }
 
     /// One of the three above, and not only like them.

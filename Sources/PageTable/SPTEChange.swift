@@ -38,6 +38,12 @@ package struct SPTEChange {
         return changed & ~masks.logBits == 0 && old.isPresent && changed & new.raw & SPTE.writable == 0
     }
 
+    /// A leaf stays, gets bits and loses none, and its page is the same.
+    @inline(__always)
+    package var onlyPermits: Bool {
+        old.isLeaf(at: level) && old.raw & ~new.raw == 0 && (old.raw ^ new.raw) & SPTE.addressMask == 0
+    }
+
     /// Why this must never happen, or nil.
     @inline(__always)
     package func violation(_ masks: SPTEMasks) -> StaticString? {

@@ -48,6 +48,8 @@ package struct SPTEMasks {
     package let dirty: UInt64
     /// Accessed, Dirty and W: what the dirty log and aging change.
     let logBits: UInt64
+    /// Host-writable, MMU-writable and W: what a leaf has that may be written.
+    private let writableBits: UInt64
     package let hostWritable: UInt64
     package let mmuWritable: UInt64
     /// RWX of EPT, cleared to track accesses without an Accessed bit.
@@ -99,6 +101,7 @@ package struct SPTEMasks {
             mmioAccess = 6
         }
         logBits = accessed | dirty | SPTE.writable
+        writableBits = hostWritable | mmuWritable | SPTE.writable
         // A bit with two meanings would let one be mistaken for the other.
         assert(hostWritable & mmuWritable == 0 && (hostWritable | mmuWritable) & leafBits == 0)
         assert((accessed | dirty) & (hostWritable | mmuWritable | SPTE.mmuPresent) == 0)
@@ -116,19 +119,23 @@ package struct SPTEMasks {
 
     /// The SPTE that a fault installs.
     @inline(__always) package func leaf(_ r: LeafRequest) -> SPTE {
-        var bits = leafBits | (r.pfn.raw &<< 12)
+        r.prefetch ? markForAccessTrack(usedLeaf(r)) : usedLeaf(r)
+    }
+
+    /// The same for a guest that did.
+    @inline(__always) package func usedLeaf(_ r: LeafRequest) -> SPTE {
+        var bits = leafBits | accessed | (r.pfn.raw &<< 12)
         if r.level > .page4K {
             bits |= SPTE.pageSize
             if r.noExecuteHuge { bits = bits & ~execute | noExecute }
         }
-        if !r.prefetch { bits |= accessed }
         if r.hostWritable {
-            bits |= hostWritable | mmuWritable | SPTE.writable
+            bits |= writableBits
             // As Linux 6.12 does: what could be a leaf here and had bit 1 counts as
             // dirtied already, a stale MMIO SPTE included.
             if !(r.old.isWritable && r.old.isLast(at: r.level)) { bits |= dirty }
         }
-        return r.prefetch ? markForAccessTrack(SPTE(bits)) : SPTE(bits)
+        return SPTE(bits)
     }
 
     /// The first of the 512 entries that together map what `huge` maps; the others differ from
@@ -186,6 +193,13 @@ package struct SPTEMasks {
             && spte.raw & accessTrack == 0
     }
 
+    /// Do leaves lose their rights to make the next access visible?
+    @inline(__always) package var tracksAccess: Bool { accessTrack != 0 }
+
+    @inline(never) package func restoredIfTracked(_ spte: SPTE) -> SPTE {
+        isAccessTracked(spte) ? restoreAccessTrack(spte) : spte
+    }
+
     /// Gives an access-tracked entry its permissions back, all but W.
     @inline(__always) package func restoreAccessTrack(_ spte: SPTE) -> SPTE {
         let saved = (spte.raw &>> SPTE.savedShift) & SPTE.savedMask
@@ -225,6 +239,11 @@ package struct SPTEMasks {
             : spte.isWritable && spte.raw & dirty == 0
     }
 
+    /// All bits that hasVolatileBits() looks at.
+    package var volatilityBits: UInt64 {
+        SPTE.mmuPresent | SPTE.writable | mmuWritable | accessed | dirty | SPTE.adTypeMask | accessTrack
+    }
+
     /// Does `new` lack a right, or the Dirty bit, of `old`?
     @inline(__always) package func loses(_ old: SPTE, _ new: SPTE) -> Bool {
         let lost = old.raw & ~new.raw, gained = new.raw & ~old.raw
@@ -246,6 +265,12 @@ package struct SPTEMasks {
         guard l1tfMask != 0 else { return GFN(kept &>> 12) }
         let low = kept & ((l1tfMask & (0 &- l1tfMask)) &- 1)
         return GFN((low | ((kept &>> Self.l1tfShift) & l1tfMask)) &>> 12)
+    }
+
+    /// Is it a leaf that a fault makes: one that may be written, or not at all?
+    @inline(__always) package func isPlainLeaf(_ spte: SPTE, at level: Level) -> Bool {
+        let writable = spte.raw & writableBits
+        return spte.isLeaf(at: level) && level <= .maxHuge && (writable == writableBits || writable == 0)
     }
 
     /// Host-writable, MMU-writable, writable must be 111, 110, 100 or 000.

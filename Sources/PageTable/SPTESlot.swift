@@ -84,6 +84,12 @@ package protocol ChangeBook {
     func refuse(_ wish: SPTEChange, because reason: StaticString)
 }
 
+/// What keeps the book of leaves that go where nothing is, or get rights.
+package protocol FillBook: ChangeBook {
+    /// A short look, which finds what faults make legal.
+    func isPlainLeaf(_ wish: SPTEChange) -> Bool
+}
+
 /// A change that has been made, and is not told, counted or followed up yet.
 @frozen
 package struct UnsettledChange: ~Copyable {
@@ -156,6 +162,38 @@ extension SPTESlot {
         guard !wish.old.isFrozen else { return .lost(wish.old) }
         if let seen = replace(wish.old, with: wish.new) { return .lost(seen) }
         return UnsettledChange(wish).settle(with: book, owing: &flush)
+    }
+
+    /// The same of a plain leaf where nothing is: nothing is cut off, no CPU remembers anything.  nil: it is no
+    /// plain one, and change() judges it.
+    @inline(__always)
+    package func fill(
+        with leaf: SPTE, _ place: (addressSpace: Int32, gfn: GFN, level: Level), in book: some FillBook
+    ) -> ChangeResult? {
+        let wish = SPTEChange(
+            addressSpace: place.addressSpace, gfn: place.gfn, level: place.level, old: .nonPresent, new: leaf)
+        guard book.isPlainLeaf(wish) else { return nil }
+        if let seen = replace(.nonPresent, with: leaf) { return .lost(seen) }
+        var flush = OwedFlush(neverBecause: "nothing was there")
+        let result = UnsettledChange(wish).settle(with: book, owing: &flush)
+        flush.forgo(because: "nothing was there")
+        return result
+    }
+
+    /// The same of a leaf that gets more rights and loses nothing, to be a plain one: nothing is owed.  nil: it is
+    /// not that, and change() judges it.
+    @inline(__always)
+    package func permit(
+        _ new: SPTE, over old: SPTE, _ place: (addressSpace: Int32, gfn: GFN, level: Level), in book: some FillBook
+    ) -> ChangeResult? {
+        let wish = SPTEChange(
+            addressSpace: place.addressSpace, gfn: place.gfn, level: place.level, old: old, new: new)
+        guard wish.onlyPermits, book.isPlainLeaf(wish) else { return nil }
+        if let seen = replace(old, with: new) { return .lost(seen) }
+        var flush = OwedFlush(neverBecause: "nothing is taken away")
+        let result = UnsettledChange(wish).settle(with: book, owing: &flush)
+        flush.forgo(because: "nothing is taken away")
+        return result
     }
 
     /// The same for bits of a leaf that stays: short, since aging and dirty logs do it by the
@@ -282,10 +320,28 @@ package struct RowChange {
 
     @inline(__always)
     fileprivate func new(for old: SPTE) -> SPTE { last ?? SPTE(old.raw & ~clears) }
+
+    /// The same of words.
+    @inline(__always)
+    fileprivate var ofWords: cp_word_change {
+        cp_word_change(mask: mask, value: value, keep: last == nil ? ~clears : 0, set: last?.raw ?? 0)
+    }
+
+    /// The same of those words that have also `bits` in common with `example`, which is meant.
+    @inline(__always)
+    fileprivate func ofWords(like example: SPTE, in bits: UInt64) -> cp_word_change {
+        var change = ofWords
+        change.mask |= bits
+        change.value = example.raw & change.mask
+        return change
+    }
 }
 
 /// What keeps the book of changes that are made by the row, and told to nobody one by one.
 package protocol RowBook: ChangeBook {
+    /// Two entries that have these bits in common are volatile both or neither.
+    var volatilityBits: UInt64 { get }
+
     /// So many entries of a table of 4K leaves changed; `gone`: so many leaves are none any more.
     func tellRow(_ count: Int, gone: Int)
 }
@@ -300,7 +356,7 @@ package struct UnsettledRow: ~Copyable {
     fileprivate init(_ change: RowChange) { self.change = change }
 
     @inline(__always)
-    fileprivate mutating func add() { count &+= 1 }
+    fileprivate mutating func add(_ changes: Int = 1) { count &+= changes }
 
     /// As UnsettledChange.settle(), of leaves.  `first`: one of them, which stands for all.
     @inline(__always)
@@ -336,9 +392,13 @@ package struct SPTERow {
     private static var blockBytes: UInt { 512 }
 
     /// Visits the entries that have `value` of `mask` when 64 of them are looked at at once.  False if a visit
-    /// stopped it, by false.
+    /// stopped it, by false.  `together` has them before, so many as there are: it returns which of them it took, or nil
+    /// to stop.
     @inline(__always)
-    private func forEach(_ mask: UInt64, _ value: UInt64, _ visit: (SPTESlot) -> Bool) -> Bool {
+    private func forEach(
+        _ mask: UInt64, _ value: UInt64, together: (UnsafeMutablePointer<UInt64>, UInt64) -> UInt64? = { _, _ in 0 },
+        _ visit: (SPTESlot) -> Bool
+    ) -> Bool {
         var block = first & ~(Self.blockBytes &- 1), skipped = Int((first &- block) &>> 3), left = count
         var named = named
         while left > 0 {
@@ -349,6 +409,10 @@ package struct SPTERow {
             if named != .max {
                 found &= named
                 named = here < 64 ? named &>> UInt64(truncatingIfNeeded: here) : 0
+            }
+            if found != 0 {
+                guard let taken = together(words, found &<< UInt64(truncatingIfNeeded: skipped)) else { return false }
+                found &= ~(taken &>> UInt64(truncatingIfNeeded: skipped))
             }
             while found != 0 {
                 guard visit(SPTESlot(words + (skipped &+ found.trailingZeroBitCount))) else { return false }
@@ -390,7 +454,9 @@ package struct SPTERow {
     }
 
     /// Makes the change of every entry that is meant, each as SPTESlot.change() and changeBits() would; returns of
-    /// how many.  One legality stands for all: they are leaves that go, or lose one of Accessed, Dirty and W.
+    /// how many.  One legality stands for all: they are leaves that go, or lose one of Accessed, Dirty and W.  The first is
+    /// changed alone; those that a plain store is enough for as for it go in one loop, and neighbours that owe a locked
+    /// operation share one, where the CPU can.
     @inline(never)
     package func change(
         _ change: RowChange, in book: some RowBook, _ protection: borrowing some KeepsTables & ~Copyable,
@@ -400,27 +466,55 @@ package struct SPTERow {
             return replaceAlone(change, by: last, in: book, protection, owing: &flush)
         }
         var row = UnsettledRow(change), first: SPTEChange?
-        _ = forEach(change.mask, change.value) { slot in
-            var seen = slot.load(protection)
-            while change.means(seen) {
-                let new = change.new(for: seen)
-                if first == nil {
-                    let wish = SPTEChange(addressSpace: 0, gfn: GFN(0), level: .page4K, old: seen, new: new)
-                    guard slot.isLegal(wish, in: book) else { return false }
-                    first = wish
-                }
-                if book.mode == .exclusive && !book.hasVolatileBits(seen) {
-                    slot.store(new)
-                } else if let other = slot.replace(seen, with: new) {
-                    seen = other
-                    continue
-                }
-                row.add()
-                break
+        let byPairs = cp_changes_pairs()
+        _ = forEach(change.mask, change.value, together: { words, found in
+            var taken: UInt64 = 0
+            if first == nil {
+                taken = found & (0 &- found)
+                let slot = SPTESlot(words + found.trailingZeroBitCount)
+                guard replace(slot, change, in: book, protection, &row, &first) else { return nil }
             }
-            return true
+            guard let first else { return taken }
+            let changed: UInt64
+            if book.mode == .exclusive && !book.hasVolatileBits(first.old) {
+                changed = cp_change_words(words, found & ~taken, change.ofWords(like: first.old, in: book.volatilityBits))
+            } else if byPairs {
+                changed = cp_change_pairs(words, found & ~taken, change.ofWords)
+            } else {
+                return taken
+            }
+            row.add(changed.nonzeroBitCount)
+            return taken | changed
+        }) { slot in
+            replace(slot, change, in: book, protection, &row, &first)
         }
         return row.settle(as: first, with: book, owing: &flush)
+    }
+
+    /// Makes the change of one entry, if it is meant; the first of a row is judged.  False: it is illegal.
+    @inline(__always)
+    private func replace(
+        _ slot: SPTESlot, _ change: RowChange, in book: some RowBook, _ protection: borrowing some KeepsTables & ~Copyable,
+        _ row: inout UnsettledRow, _ first: inout SPTEChange?
+    ) -> Bool {
+        var seen = slot.load(protection)
+        while change.means(seen) {
+            let new = change.new(for: seen)
+            if first == nil {
+                let wish = SPTEChange(addressSpace: 0, gfn: GFN(0), level: .page4K, old: seen, new: new)
+                guard slot.isLegal(wish, in: book) else { return false }
+                first = wish
+            }
+            if book.mode == .exclusive && !book.hasVolatileBits(seen) {
+                slot.store(new)
+            } else if let other = slot.replace(seen, with: new) {
+                seen = other
+                continue
+            }
+            row.add()
+            break
+        }
+        return true
     }
 
     /// Freezes all entries, present or not, as SPTESlot.freeze() does each; the flush is owed for the table.

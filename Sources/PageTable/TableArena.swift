@@ -137,12 +137,10 @@ package enum TableArena {
         if reserved.load(ordering: .relaxed) == 0 && !reserve() { return false }
         let used = committed.load(ordering: .relaxed)
         guard used < reserved.load(ordering: .relaxed) else { return false }
-        let block = offset &+ firstAddress &+ used
-        guard let memory = UnsafeMutableRawPointer(bitPattern: block),
-              cp_commit_region(memory, Int(blockBytes)) else { return false }
-        let new = ArenaBlock(holding: block)
+        let new = ArenaBlock(holding: offset &+ firstAddress &+ used)
+        guard new.commit() else { return false }
         new.fill()
-        idleCount &+= 1
+        if new.isIdle { idleCount &+= 1 }
         list(new)
         // Release: pairs with the acquire in `covers`; the headers are in place.
         committed.store(used &+ blockBytes, ordering: .releasing)

@@ -21,10 +21,10 @@ package struct InsideRCU: ~Copyable {
 /// Runs `body` inside an RCU reader of its own.
 @inline(__always)
 package func insideRCU<T: ~Copyable>(_ body: (inout InsideRCU) -> T) -> T {
-    rcuReadLock()
+    beginSection()
     var proof = InsideRCU()
     let result = body(&proof)
-    rcuReadUnlock()
+    endSection()
     return result
 }
 
@@ -42,10 +42,10 @@ extension SRCUDomain {
     /// Runs `body` inside a reader of the domain; nil, with a warning, if there can be none.
     @inline(__always)
     package func inside<T: ~Copyable>(_ body: (borrowing InsideSRCU) -> T) -> T? {
-        let index = readLock()
-        guard index >= 0 else { return nil }
+        let which = beginOwn()
+        guard which >= 0 else { return nil }
         let result = body(InsideSRCU())
-        readUnlockOwn(index)
+        endOwn(which)
         return result
     }
 

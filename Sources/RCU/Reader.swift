@@ -37,6 +37,24 @@ package func rcuReadUnlock() {
     }
 }
 
+// Of the library's own sections, which are mostly the outermost: only those are inlined.
+
+@inline(__always)
+func beginSection() {
+    let word = ownWord
+    if ReaderWord(word.pointee.load(ordering: .relaxed)) == .idle { enterSection(word) } else { readLockSlow() }
+}
+
+@inline(__always)
+func endSection() {
+    let word = ownWord
+    if ReaderWord(word.pointee.load(ordering: .relaxed)).isPlainOutermost {
+        word.pointee.store(ReaderWord.idle.raw, ordering: .releasing)  // as in rcuReadUnlock
+    } else {
+        readUnlockSlow()
+    }
+}
+
 /// From outside to depth 1.
 @inline(__always)
 private func enterSection(_ word: AtomicWord64) {

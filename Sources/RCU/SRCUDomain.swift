@@ -153,6 +153,12 @@ package struct SRCUDomain {
             ReaderNotes.deeperSRCU.pointee &-= 1
             return
         }
+        takeNote()
+    }
+
+    /// Of a reader that is inside once.
+    @inline(__always)
+    func takeNote() {
         ReaderNotes.take(ReaderNotes.srcu)
         let waiting = SRCU.waiting.pointee.load(ordering: .relaxed)
         if waiting != 0, waiting & bucket != 0 { SRCU.readerLeft(bucket) }

@@ -150,12 +150,6 @@ extension SRCUDomain {
         return false
     }
 
-    /// Of a section that readLock() has just begun: the domain is as it was.
-    @inline(__always)
-    func readUnlockOwn(_ token: Int32) {
-        if !endSection(UInt32(bitPattern: token) & 1) { readUnlock(token) }
-    }
-
     /// False if the calling thread is in no section by this index.
     @inline(__always)
     private func endSection(_ which: UInt32) -> Bool {
@@ -166,6 +160,37 @@ extension SRCUDomain {
         guard SRCUHolds.remove(domain, which) else { return false }
         leave(which)
         return true
+    }
+
+    // MARK: Sections of the library's own, in a domain whose readers make notes
+
+    /// 0 or 1, for endOwn(), or a negative errno with a warning.
+    @inline(__always)
+    func beginOwn() -> Int32 {
+        // The memory is a VM's, and no copy: that it is set up says that it is alive.
+        guard isSetUp, hasNotes, ReaderNotes.isMemberOfSRCU,
+              ReaderNotes.srcu.pointee.load(ordering: .relaxed) == 0 else { return beginOwnSlow() }
+        // Acquire: as in comeIn.
+        let which = UInt32(truncatingIfNeeded: index.pointee.load(ordering: .acquiring) & 1)
+        ReaderNotes.makeSRCU(note(which))
+        return Int32(bitPattern: which)
+    }
+
+    @inline(never)
+    private func beginOwnSlow() -> Int32 {
+        let token = readLock()
+        return token < 0 ? token : token & 1
+    }
+
+    @inline(__always)
+    func endOwn(_ which: Int32) {
+        let which = UInt32(bitPattern: which)
+        if isNoted(which), ReaderNotes.deeperSRCU.pointee == 0 { takeNote() } else { endOwnSlow(which) }
+    }
+
+    @inline(never)
+    private func endOwnSlow(_ which: UInt32) {
+        if !endSection(which) { readUnlock(token(which)) }
     }
 
     // MARK: Readers of no thread
@@ -220,7 +245,7 @@ extension SRCUDomain {
     @inline(never)
     private func joinThread() {
         Threads.joinIfNew()  // its exit handler looks at the table of holds
-        ReaderNotes.join()
+        ReaderNotes.joinSRCU()
         cp_self().pointee.srcu_joined = 1
     }
 

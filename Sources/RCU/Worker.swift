@@ -170,6 +170,8 @@ enum Worker {
         _ = cp_thread_at_exit(CP_EXIT_CALLBACKS, callbackThreadEnds)
         _ = Threads.join()
         cp_self().pointee.is_worker = 1
+        // Who has just called call_rcu() goes on: there is more to do at once later than now.
+        cp_thread_waits_its_turn()
         repeat {
             CallbackEngine.mutex.lock()
             while CallbackEngine.hasWork() { CallbackEngine.runOnce() }

@@ -50,6 +50,12 @@ package enum LockHolds {
         UInt(cp_self().pointee.hold_count) | ReaderNotes.lock.pointee.load(ordering: .relaxed) == 0
     }
 
+    /// And no mutex with a rank, either?
+    @inline(__always)
+    static var isFree: Bool {
+        cp_thread_holdings(cp_self()) | UInt64(ReaderNotes.lock.pointee.load(ordering: .relaxed)) == 0
+    }
+
     /// Locks that it holds, each by an entry or by the note.
     package static var count: Int {
         entryCount &+ (ReaderNotes.lock.pointee.load(ordering: .relaxed) == 0 ? 0 : 1)

@@ -62,7 +62,18 @@ package struct RWLock {
     /// False, with a warning, if this thread holds it for write.
     @inline(__always)
     @discardableResult
-    package func readLock() -> Bool {
+    package func readLock() -> Bool { enterByNote() || readLockSlow() }
+
+    /// The short way in, of a thread that holds nothing yet.  False: nothing was done.
+    @inline(__always)
+    private func enterByNote() -> Bool {
+        guard RWLockWord.isOpen(word.state.pointee.load(ordering: .relaxed)), ReaderNotes.isMember,
+              LockHolds.isFree else { return false }
+        return makeNote()
+    }
+
+    @inline(never)
+    private func readLockSlow() -> Bool {
         checkOrder("read_lock")
         let seen = word.state.pointee.load(ordering: .relaxed)
         // A lock without a bias is in nobody's note.
@@ -75,7 +86,6 @@ package struct RWLock {
 
     /// False where the lock is not open, or this thread has no room for a note, or holds the lock by
     /// count.  A lock that is open nobody holds for write.
-    @inline(__always)
     private func readByNote(_ seen: UInt32) -> Bool {
         if LockHolds.isNoted(lock) {
             ReaderNotes.deeperLock.pointee &+= 1
@@ -83,6 +93,12 @@ package struct RWLock {
         }
         guard RWLockWord.isOpen(seen), ReaderNotes.isMember, ReaderNotes.lock.pointee.load(ordering: .relaxed) == 0,
               !LockHolds.isInTable(lock) else { return false }
+        return makeNote()
+    }
+
+    /// There is room for it.
+    @inline(__always)
+    private func makeNote() -> Bool {
         ReaderNotes.make(ReaderNotes.lock, UInt(bitPattern: lock))
         // Acquire: pairs with the release in LockQueue.leaveWrite.
         if RWLockWord.isOpen(word.state.pointee.load(ordering: .acquiring)) { return true }
@@ -90,7 +106,6 @@ package struct RWLock {
         return false
     }
 
-    @inline(__always)
     private func readByCount(_ seen: UInt32) -> Bool {
         if LockHolds.addRead(lock) { return true }
         guard mayReadLock() else { return false }
@@ -140,6 +155,12 @@ package struct RWLock {
     @inline(__always)
     @discardableResult
     package func readUnlock() -> Bool {
+        // What is held by a note is not in the table.
+        LockHolds.isNoted(lock) && ReaderNotes.deeperLock.pointee == 0 ? leaveByNote() : readUnlockSlow()
+    }
+
+    @inline(never)
+    private func readUnlockSlow() -> Bool {
         guard let left = LockHolds.removeRead(lock) else { return leaveNoted() }
         if left != 0 { return true }
         if LockQueue.leaveRead(word) { return true }
@@ -153,7 +174,6 @@ package struct RWLock {
     }
 
     /// Once less by the note, if there is one.
-    @inline(__always)
     private func leaveNoted() -> Bool {
         guard LockHolds.isNoted(lock) else {
             warn(.lock, "read_unlock", "this thread does not hold the lock for read", address)
@@ -163,6 +183,11 @@ package struct RWLock {
             ReaderNotes.deeperLock.pointee &-= 1
             return true
         }
+        return leaveByNote()
+    }
+
+    @inline(__always)
+    private func leaveByNote() -> Bool {
         // Before the note goes: the lock may be gone after it.
         let seen = word.state.pointee.load(ordering: .relaxed)
         ReaderNotes.leaveLock()

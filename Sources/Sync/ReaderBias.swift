@@ -53,6 +53,8 @@ enum ReaderBias {
     /// A writer leaves.  Relaxed: a hint.
     @inline(__always)
     static func writerLeaves(_ word: RWLockWord) {
-        shared(cp_lock_calm(word.lock)).pointee.store(0, ordering: .relaxed)
+        // Who alone makes notes takes the bias away without a membarrier: it may come back at the next step.
+        let taken = ReaderNotes.isAlone ? steps : 0
+        shared(cp_lock_calm(word.lock)).pointee.store(taken, ordering: .relaxed)
     }
 }

@@ -15,9 +15,12 @@ import Synchronization
 package enum ReaderNotes {
     typealias Notes = UnsafeMutablePointer<cp_reader_notes>
 
+    // Membership.
     static var notYet: UInt16 { 0 }
-    static var member: UInt16 { 1 }
-    static var never: UInt16 { 2 }
+    private static var member: UInt16 { 1 }
+    /// Its exit sees to sections of SRCU, too.
+    private static var ofSRCU: UInt16 { 2 }
+    static var never: UInt16 { 4 }
 
     /// The calling thread's.
     @inline(__always)
@@ -25,7 +28,16 @@ package enum ReaderNotes {
 
     /// May the calling thread make notes?
     @inline(__always)
-    package static var isMember: Bool { own.pointee.membership == member }
+    package static var isMember: Bool { own.pointee.membership & member != 0 }
+
+    /// And of sections of SRCU?
+    @inline(__always)
+    package static var isMemberOfSRCU: Bool { own.pointee.membership == member | ofSRCU }
+
+    /// The calling thread's exit sees to its sections from here on.
+    package static func joinSRCU() {
+        if join() { own.pointee.membership |= ofSRCU }
+    }
 
     static var mutex: RankedMutex { RankedMutex(cp_reader_list_mutex(), .notes) }
 
@@ -154,6 +166,12 @@ package enum ReaderNotes {
 
     // MARK: The list
 
+    private static var members: AtomicWord32 { shared(cp_reader_list_members()) }
+
+    /// Does nobody make notes but the calling thread?  Relaxed: a hint.
+    @inline(__always)
+    static var isAlone: Bool { isMember && members.pointee.load(ordering: .relaxed) == 1 }
+
     /// Mutex held.
     static func add() {
         let notes = own
@@ -163,6 +181,7 @@ package enum ReaderNotes {
         if let first { first.pointee.prev = notes }
         cp_reader_list().pointee.first = notes
         notes.pointee.membership = member
+        members.pointee.wrappingAdd(1, ordering: .relaxed)
     }
 
     /// Mutex held.  Of a thread that exits: it makes none any more.
@@ -172,6 +191,7 @@ package enum ReaderNotes {
         if let next { next.pointee.prev = previous }
         if let previous { previous.pointee.next = next } else { cp_reader_list().pointee.first = next }
         notes.pointee.membership = never
+        members.pointee.wrappingSubtract(1, ordering: .relaxed)
     }
 
     /// In a forked child, mutex held (by the prepare handler): the one thread, if it was there.
@@ -182,5 +202,6 @@ package enum ReaderNotes {
         notes.pointee.next = nil
         notes.pointee.prev = nil
         if isMember, !cp_has_membarrier() { notes.pointee.membership = never }
+        members.pointee.store(cp_reader_list().pointee.first == nil ? 0 : 1, ordering: .relaxed)
     }
 }

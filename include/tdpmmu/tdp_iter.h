@@ -124,35 +124,56 @@ void tdp_iter_next(struct tdp_iter *iter);
 /* The exported function by another name, for the inline to call. */
 extern void tdpmmu_iter_next_exported(struct tdp_iter *iter) __asm__("tdp_iter_next");
 
-/* Is there no way down: none is wanted, or no table stands here, at a second look. */
+/*
+ * An SPTE, read once.  As the compiler sees it, an atomic builtin may change all that is in memory, and each step would
+ * store the iterator and load it again; a volatile read leaves what is known of it in registers.  The CPU does not
+ * reorder loads, and what is found by the value depends on it: so it pairs with the release of a change, as all reading
+ * of SPTEs.
+ */
+extern inline __attribute__((gnu_inline, always_inline)) uint64_t tdpmmu_iter_read(const uint64_t *sptep)
+{
+    return *(const volatile uint64_t *)sptep;
+}
+
+/* Is there no way down from above the lowest level: none is wanted, or no table stands here, at a second look. */
 extern inline __attribute__((gnu_inline, always_inline)) bool tdpmmu_iter_is_at_bottom(const struct tdp_iter *iter)
 {
     uint64_t spte;
 
-    if (iter->level == PG_LEVEL_4K)
-        return true;
-    if (iter->level > PG_LEVEL_1G)
+    if (iter->level < PG_LEVEL_4K || iter->level > PG_LEVEL_1G)
         return false;
-    spte = __atomic_load_n(iter->sptep, __ATOMIC_RELAXED);
+    spte = tdpmmu_iter_read(iter->sptep);
     return iter->level == iter->min_level || !is_shadow_present_pte(spte) || is_large_pte(spte);
 }
 
 /*
  * The step aside to the next entry of the same table, which is 511 in 512, inside RCU; all else, and
- * what is to be complained of, is the exported function's.
+ * what is to be complained of, is the exported function's.  Among 4K entries the place is reckoned from the gfn: what
+ * was stored at one step and is loaded at the next, be it one field, makes the step last as long as that takes.
  */
 extern inline __attribute__((gnu_inline, always_inline)) void tdp_iter_next(struct tdp_iter *iter)
 {
-    if (__builtin_expect(iter && iter->valid && !iter->yielded && iter->level >= PG_LEVEL_4K &&
-                         ((uintptr_t)iter->sptep & 4088) != 4088 && iter->root_level > 0 &&
-                         (__atomic_load_n(&tdpmmu_rcu_self.word, __ATOMIC_RELAXED) & TDPMMU_RCU_NEST_MASK) &&
-                         tdpmmu_iter_is_at_bottom(iter), 1)) {
-        iter->gfn += iter->level == PG_LEVEL_4K ? 1 : KVM_PAGES_PER_HPAGE(iter->level);
-        iter->next_last_level_gfn = iter->gfn;
-        iter->sptep++;
-        /* Acquire: pairs with the release of a change, as all reading of SPTEs. */
-        iter->old_spte = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
-        return;
+    if (__builtin_expect(iter && iter->valid && !iter->yielded && iter->root_level > 0 &&
+                         (*(const volatile uint64_t *)&tdpmmu_rcu_self.word & TDPMMU_RCU_NEST_MASK), 1)) {
+        if (__builtin_expect(iter->level == PG_LEVEL_4K, 1)) {
+            gfn_t next = iter->gfn + 1;
+
+            if (__builtin_expect((next & 511) != 0, 1)) {
+                tdp_ptep_t sptep = iter->pt_path[0] + (next & 511);
+
+                iter->old_spte = tdpmmu_iter_read(sptep);
+                iter->sptep = sptep;
+                iter->gfn = next;
+                iter->next_last_level_gfn = next;
+                return;
+            }
+        } else if (((uintptr_t)iter->sptep & 4088) != 4088 && tdpmmu_iter_is_at_bottom(iter)) {
+            iter->gfn += KVM_PAGES_PER_HPAGE(iter->level);
+            iter->next_last_level_gfn = iter->gfn;
+            iter->sptep++;
+            iter->old_spte = tdpmmu_iter_read(iter->sptep);
+            return;
+        }
     }
     tdpmmu_iter_next_exported(iter);
 }
@@ -171,11 +192,12 @@ TDPMMU_END_DECLS
 
 /*
  * Every entry, present or not, from level root_level down to min_level, whose
- * range begins below end: gfns [start, end).  iter is a struct tdp_iter.
+ * range begins below end: gfns [start, end).  iter is a struct tdp_iter.  (By & and not by &&: a gfn
+ * that is looked at after each step, whatever came of it, need not be loaded after most.)
  */
 #define for_each_tdp_pte_min_level(iter, root, root_level, min_level, start, end)        \
     for (tdp_iter_start(&(iter), (root), (root_level), (min_level), (start));            \
-         (iter).valid && (iter).gfn < (end); tdp_iter_next(&(iter)))
+         ((iter).gfn < (end)) & (iter).valid; tdp_iter_next(&(iter)))
 
 #define for_each_tdp_pte(iter, root, root_level, start, end) \
     for_each_tdp_pte_min_level(iter, root, root_level, PG_LEVEL_4K, start, end)

@@ -44,7 +44,7 @@ struct cp_reader_notes {
     cp_shared_word lock;    /* the reader-writer lock that it holds by this note, or 0 */
     cp_shared_word srcu;    /* the SRCU domain that it is inside of by this note, and the index; or 0 */
     cp_shared32 wanted;     /* somebody waits for a note to go, and sets it; its thread clears it */
-    uint16_t membership;    /* not yet on the list of threads, on it, or never to be */
+    uint16_t membership;    /* bits: on the list of threads, for SRCU as well, never to be on it */
     uint16_t counted;       /* times that it counted itself in at a lock */
     uint32_t deeper[2];     /* further holds of the lock, sections of the domain, by the same note */
     struct cp_reader_notes *_Nullable next; /* list mutex */
@@ -59,12 +59,14 @@ CP_AT(reader_notes, wanted)
 struct cp_reader_list {
     cp_mutex mutex;
     cp_shared32 event;      /* futex: a note that is waited for has gone */
+    cp_shared32 members;    /* how many stand there; mutex writes */
     struct cp_reader_notes *_Nullable first; /* mutex */
 };
 
 extern struct cp_reader_list cp_reader_list_data;
 CP_THE(reader_list, cp_reader_list_data, mutex)
 CP_THE(reader_list, cp_reader_list_data, event)
+CP_THE(reader_list, cp_reader_list_data, members)
 static inline struct cp_reader_list *cp_reader_list(void) { return &cp_reader_list_data; }
 
 /* Waiters of all locks whose address hashes here, oldest first. */

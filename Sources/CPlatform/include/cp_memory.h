@@ -12,8 +12,8 @@
 /* Reserve size bytes of inaccessible address space, aligned to align; NULL if refused. */
 void *cp_reserve_region(size_t size, size_t align);
 
-/* Make [address, address + size) readable, writable and zero, in huge pages if there are any. */
-bool cp_commit_region(void *address, size_t size);
+/* Make [address, address + size) readable, writable and zero; huge: in huge pages if there are any, else in none. */
+bool cp_commit_region(void *address, size_t size, bool huge);
 
 /* Give the memory of [address, address + size) back to the system: it stays usable, and is zero. */
 void cp_discard_region(void *address, size_t size);

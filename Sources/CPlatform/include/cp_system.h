@@ -28,6 +28,11 @@ void cp_yield(void);
  */
 typedef void *_Nullable (*cp_thread_body)(void *_Nullable argument);
 int cp_thread_start(uint64_t *thread, cp_thread_body body, void *_Nullable argument);
+/*
+ * The calling thread, as it is woken, takes the processor from none that runs; threads that it starts are as ever.
+ * Where the program chose a scheduling policy of its own, nothing.
+ */
+void cp_thread_waits_its_turn(void);
 void cp_thread_join(uint64_t thread);
 /* False if it has not ended after so long; it may be joined or detached then as before. */
 bool cp_thread_join_within(uint64_t thread, uint64_t ns);

@@ -14,16 +14,16 @@
 struct cp_thread {
     uint64_t id;            /* never reused; 0 until asked for */
     struct cp_hold *_Nullable holds; /* heap table, or NULL while the inline one is enough */
-    uint32_t hold_count;    /* entries in use */
-    uint32_t hold_capacity; /* of the table; 0 until the thread's exit is seen to */
+    uint32_t hold_count;    /* entries in use; this and the next are read as one (cp_thread_holdings) */
     uint32_t held_mutexes;  /* mutexes with a rank that it holds, a bit each */
+    uint32_t hold_capacity; /* of the table; 0 until the thread's exit is seen to */
     uint16_t in_order_report; /* the warning handler is told of a lock out of order */
     uint16_t exiting;       /* the exit handler has run: no more registering */
     uint32_t late_depth;    /* reader nesting without a registered word */
     uint32_t in_callback;   /* an RCU callback runs in this thread */
     uint32_t in_report;     /* the warning handler is told of a stall */
     uint16_t is_worker;     /* the callback thread */
-    uint16_t srcu_joined;   /* its exit releases SRCU readers */
+    uint16_t srcu_joined;   /* its exit releases SRCU readers; ReaderNotes.membership knows, too */
     struct cp_hold inline_holds[CP_INLINE_HOLDS];
     struct cp_trace_ring *_Nullable trace_ring;
     int32_t tid;            /* the system's number; 0 until asked for */
@@ -46,6 +46,15 @@ static inline struct cp_thread *cp_self(void)
 static inline struct cp_hold *cp_thread_holds(struct cp_thread *t)
 {
     return t->holds ? t->holds : t->inline_holds;
+}
+
+/* 0: it holds no lock by an entry of the table, and no mutex with a rank. */
+static inline uint64_t cp_thread_holdings(const struct cp_thread *t)
+{
+    uint64_t both;
+
+    __builtin_memcpy(&both, &t->hold_count, sizeof both);
+    return both;
 }
 
 /* Structs in a thread's own, whose addresses others know. */

@@ -8,6 +8,7 @@
 #define CPLATFORM_H
 
 #include "cp_shared.h"
+#include "cp_change.h"
 #include "cp_fence.h"
 #include "cp_system.h"
 #include "cp_memory.h"
