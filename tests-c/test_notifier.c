@@ -442,7 +442,7 @@ static void begin_only(struct world *w, gfn_t gfn)
  * The whole invalidation falls between the host's answer and the lock: the answer
  * is stale though nothing runs any more.
  * The kernel had "a stale or sign-extended invalidation sequence".  To put the first
- * in: in slowFault() of MMU/PageFault.swift read the sequence after hostPage().
+ * in: in mappedFault() of MMU/PageFault.swift read the sequence after hostPage().
  */
 static void stale_answer(void **state)
 {

@@ -75,7 +75,6 @@ extension Fault {
         return slot.level(of: gfn, at: pfn, atMost: hostLevel)
     }
 
-
     /// Maps the page, or says why not.
     @inline(__always)
     package func handle(_ hold: borrowing HeldForRead) -> FaultResult {
@@ -168,8 +167,8 @@ extension VCPU {
         return result.map { writer.count($0) } ?? .invalid
     }
 
-    /// Over a leaf of the same page.  A fault flushes where a table made way, or memory became MMIO; who loses Dirty
-    /// here, as in Linux, may have it cached.
+    /// Over a leaf of the same page.  As in Linux a fault flushes where a table made way, or memory became MMIO, and not
+    /// here: a CPU may go on with the Dirty or W that it remembers, of the same page.
     @inline(never)
     private func rewrite(
         _ slot: SPTESlot, _ gfn: GFN, _ level: Level, _ old: SPTE, _ new: SPTE, _ hold: borrowing HeldForRead
@@ -180,7 +179,7 @@ extension VCPU {
         let writer = SPTEWriter(self, hold)
         var flush = OwedFlush()
         let result = slot.changeBits(wish, in: writer, owing: &flush)
-        flush.forgo(because: "the page stays, and what is taken away is Dirty")
+        flush.forgo(because: "the page stays, and Linux does not either")
         return writer.count(result)
     }
 }

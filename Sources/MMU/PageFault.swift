@@ -59,7 +59,7 @@ extension VCPU {
     }
 
     /// In this order the kernel looks: what needs no root is answered whatever root there is, and
-    /// whether it is obsolete is only asked under mmu_lock, in Fault.handleAtLength().
+    /// whether it is obsolete is only asked under mmu_lock, in way() or Fault.handleAtLength().
     @inline(__always)
     private func mappedFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
         let sequence = vm.invalidateSequence

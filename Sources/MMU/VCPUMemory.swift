@@ -38,9 +38,9 @@ struct PageModificationLog: ~Copyable {
 }
 
 /// The table in which a vCPU's last fault ended, for the next one, which mostly ends there too.  It is good
-/// while the vCPU has the same root and no table of the VM was cut off since.  Its thread writes it and reads
-/// it; the words are atomic, and stand in the order of remember(), for the child of a fork in the middle of
-/// it, where another thread drives the vCPU.
+/// while the vCPU has the same root, and no table of the VM was cut off and no root made invalid since.  Its
+/// thread writes it and reads it; the words are atomic, and stand in the order of remember(), for the child of a
+/// fork in the middle of it, where another thread drives the vCPU.
 struct LastTable: ~Copyable {
     /// Which table it is (tableName()); .max: nothing is remembered.
     let name = Atomic<UInt64>(.max)

@@ -35,7 +35,7 @@ struct VMMemory: ~Copyable {
 /// Tables taken by a VM and not yet freed, for the limit; and those ever cut off.
 struct TableCount: ~Copyable {
     let taken = Atomic<UInt64>(0)
-    /// Counts on before the table may be freed: what a vCPU remembers of tables is good while it stands still.
+    /// Counts on before the table may be freed, and when roots become invalid: what a vCPU remembers of tables is good while it stands still.
     let cutOff = Atomic<UInt64>(0)
     /// Operations under way that put tables for leaves or leaves for tables, perhaps among others.
     let rebuilding = Atomic<UInt64>(0)

@@ -129,6 +129,22 @@ final class SPTEMasksTests: XCTestCase {
         XCTAssertTrue(Self.eptNoAD.hasVolatileBits(tracked))
     }
 
+    /// A row's entries are volatile all or none, if they agree in these bits with one of them.
+    func testVolatilityBitsSayAll() {
+        var random = SystemRandomNumberGenerator()
+        for (name, masks) in Self.all {
+            var seen = Set<Bool>()
+            for _ in 0..<20_000 {
+                let one = SPTE(UInt64.random(in: 0...UInt64.max, using: &random))
+                let bits = masks.volatilityBits
+                let other = SPTE(one.raw & bits | UInt64.random(in: 0...UInt64.max, using: &random) & ~bits)
+                XCTAssertEqual(masks.hasVolatileBits(one), masks.hasVolatileBits(other), "\(name) \(one.raw) \(other.raw)")
+                seen.insert(masks.hasVolatileBits(one))
+            }
+            XCTAssertEqual(seen, [false, true], name)
+        }
+    }
+
     func testVolatileBits() {
         let npt = Self.npt
         XCTAssertFalse(npt.hasVolatileBits(SPTE(0xe67)), "nothing left to set")

@@ -126,9 +126,9 @@ extern void tdpmmu_iter_next_exported(struct tdp_iter *iter) __asm__("tdp_iter_n
 
 /*
  * An SPTE, read once.  As the compiler sees it, an atomic builtin may change all that is in memory, and each step would
- * store the iterator and load it again; a volatile read leaves what is known of it in registers.  The CPU does not
- * reorder loads, and what is found by the value depends on it: so it pairs with the release of a change, as all reading
- * of SPTEs.
+ * store the iterator and load it again; a volatile read leaves what is known of it in registers.  What is found by the
+ * value, a table's entries, depends on it, and so pairs with the release of a change, as for all reading of SPTEs.  What is
+ * not found by it the compiler may read before: who wants that ordered puts a fence behind the step.
  */
 extern inline __attribute__((gnu_inline, always_inline)) uint64_t tdpmmu_iter_read(const uint64_t *sptep)
 {

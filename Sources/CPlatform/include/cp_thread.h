@@ -3,6 +3,8 @@
 #ifndef CP_THREAD_H
 #define CP_THREAD_H
 
+#include <stddef.h>
+
 #include "cp_lock.h"
 #include "cp_rcu.h"
 #include "cp_srcu.h"
@@ -47,6 +49,8 @@ static inline struct cp_hold *cp_thread_holds(struct cp_thread *t)
 {
     return t->holds ? t->holds : t->inline_holds;
 }
+
+_Static_assert(offsetof(struct cp_thread, held_mutexes) == offsetof(struct cp_thread, hold_count) + 4, "cp_thread_holdings()");
 
 /* 0: it holds no lock by an entry of the table, and no mutex with a rank. */
 static inline uint64_t cp_thread_holdings(const struct cp_thread *t)
