@@ -14,8 +14,8 @@ struct VMMemory: ~Copyable {
     private let beforeKVM = Reserved<6>(repeating: 0)
     var kvm = CTDPMMU.kvm()
     private let afterKVM = Reserved<7>(repeating: 0)
-    /// Just whole lines; what it grows by, a filler behind it completes.
     var state: VMState
+    private let afterState = Reserved<6>(repeating: 0)
     var pages = PagesLock()
     var slots = SlotsLock()
     var retiredSlots = RetiredSlotsLock()
@@ -35,7 +35,8 @@ struct VMMemory: ~Copyable {
 /// Tables taken by a VM and not yet freed, for the limit; and those ever cut off.
 struct TableCount: ~Copyable {
     let taken = Atomic<UInt64>(0)
-    /// Counts on before the table may be freed, and when roots become invalid: what a vCPU remembers of tables is good while it stands still.
+    /// Counts on before the table may be freed, and when roots become invalid: what a vCPU remembers of tables is good
+    /// while it stands still.
     let cutOff = Atomic<UInt64>(0)
     /// Operations under way that put tables for leaves or leaves for tables, perhaps among others.
     let rebuilding = Atomic<UInt64>(0)
