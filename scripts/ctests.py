@@ -19,7 +19,7 @@ import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TESTS = os.path.join(TOP, "tests-c")
-TIMEOUT_SECONDS = {"plain": 120, "asan": 240, "tsan": 600, "valgrind": 900}
+TIMEOUT_SECONDS = {"plain": 300, "asan": 240, "tsan": 600, "valgrind": 900}
 # A file may say what more it needs: `/* build: -ldl -O0 */`, in its first lines; paths from the top.
 EXTRA = re.compile(r"/\*\s*build:\s*(.*?)\s*\*/")
 # Or that it cannot do without a header: `/* needs: urcu/rculfhash.h from liburcu-dev */`,
