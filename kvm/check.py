@@ -80,7 +80,8 @@ def launcher(count, hello):
 
 def guests(count, hello):
     for mode in MODES:
-        for program in ("tests-kvm/test_bad_input.c", "tests-kvm/test_guests.c", "tests-kvm/test_instructions.c"):
+        for program in ("tests-kvm/test_bad_input.c", "tests-kvm/test_calls.c", "tests-kvm/test_guests.c",
+                        "tests-kvm/test_instructions.c"):
             cmocka(count, compiled(program, "-lcmocka", "-lpthread"), mode)
     for options in ([], ["--levels", "5"], ["--nx-huge-pages"], ["--maxphyaddr", "52"], ["--no-cache"]):
         status, text = run([RUN] + options + [hello])
