@@ -191,9 +191,10 @@ kvm-library: lib $(KVM_LIBRARY) $(B)/tdpmmu-kvm
 
 $(KVM_LIBRARY): $(DEVICE_SOURCES) kvm/link.sh kvm/tdpmmu-kvm.map Makefile scripts/toolchain.sh | $(LIBRARY) $(B)/libtdpmmu.so
 	@sh scripts/need.sh build
-	@rm -f .build-kvm/release/libtdpmmu-kvm-objects.a
-	$(EMBEDDED_BUILD) --product tdpmmu-kvm-objects --scratch-path .build-kvm $(PREFIX_MAP)
-	sh kvm/link.sh .build-kvm/release/libtdpmmu-kvm-objects.a $@
+	@# In the library's folder, whose packages are there: a tree that was built needs no network for this.
+	@rm -f .build-embedded/release/libtdpmmu-kvm-objects.a
+	$(EMBEDDED_BUILD) --product tdpmmu-kvm-objects --scratch-path .build-embedded $(PREFIX_MAP)
+	sh kvm/link.sh .build-embedded/release/libtdpmmu-kvm-objects.a $@
 
 $(B)/tdpmmu-kvm: kvm/tdpmmu-kvm | $(LIBRARY)
 	cp $< $@
@@ -301,4 +302,4 @@ uninstall:
 	python3 scripts/install.py uninstall
 
 clean:
-	rm -rf $(B) .build .build-embedded .build-kvm .build-tsan .build-asan
+	rm -rf $(B) .build .build-embedded .build-tsan .build-asan

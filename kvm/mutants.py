@@ -16,6 +16,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, "kvm"))
 import check  # noqa: E402
+import engine  # noqa: E402
 import selftests  # noqa: E402
 
 
@@ -38,8 +39,10 @@ LEFT_OUT = re.compile(r"memslot_perf_test|kvm_create_max_vcpus|guest_print_test"
 def install():
     """The device, the engine, and the library of the copy, side by side."""
     os.makedirs(RUN, exist_ok=True)
-    for name in ("tdpmmu-kvm", "libtdpmmu-kvm.so", "libunicorn.so.2"):
+    for name in ("tdpmmu-kvm", "libtdpmmu-kvm.so"):
         shutil.copy2(os.path.join(TOP, "build", name), RUN)
+    if os.path.exists(engine.ENGINE): # else it is another's, which is found as everywhere
+        shutil.copy2(engine.ENGINE, RUN)
     shutil.copy2(os.path.join(mutants.COPY, "build", "libtdpmmu.so.1"), RUN)
 
 

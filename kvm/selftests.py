@@ -18,7 +18,9 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, "linux"))
+sys.path.insert(0, os.path.join(TOP, "kvm"))
 import build as linux  # noqa: E402  (how Debian's source is fetched)
+import engine  # noqa: E402
 
 # How often a row that failed by known luck is run once more.
 TIMES_AGAIN = 2
@@ -185,8 +187,10 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", default="")
     options = parser.parse_args()
+    if not options.quick and not engine.found():
+        stop("there is no engine, so nothing is fetched, built or run: `make kvm` says why")
     folder = programs(build=not options.quick)
-    if folder is None or options.quick and not os.path.exists(os.path.join(TOP, "build", "libunicorn.so.2")):
+    if folder is None or not engine.found():
         print("kvm-selftests: skipped: `make check-kvm-selftests` fetches the engine and the selftests")
         return
     modes = ["ept-pml-nx-off"] if options.quick else os.environ.get("MODES", "").split() or MODES

@@ -125,14 +125,18 @@ FILE *ckd_fopen_faked(const char *path)
 // Linux puts the logarithm of the page's size into the flags; 0 stands for 2 MiB.
 static uint32_t level_of(int flags) { return (flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK) == 30 ? 3 : 2; }
 
+static size_t page_of(int flags) { return level_of(flags) == 3 ? 1ul << 30 : 2ul << 20; }
+
+size_t ckd_hugetlb_bytes(size_t bytes, int flags) { return (bytes + page_of(flags) - 1) & ~(page_of(flags) - 1); }
+
 void *ckd_map_hugetlb(void *address, size_t bytes, int protection, int flags)
 {
     uint32_t level = level_of(flags);
-    size_t page = level == 3 ? 1ul << 30 : 2ul << 20;
+    size_t page = page_of(flags);
     int plain = flags & ~(MAP_HUGETLB | MAP_HUGE_MASK << MAP_HUGE_SHIFT);
     const struct ckd_real *real = ckd_real();
     ckd_say_faked("HugeTLB: as many pages as asked for, which are aligned transparent ones");
-    bytes = (bytes + page - 1) & ~(page - 1);
+    bytes = ckd_hugetlb_bytes(bytes, flags);
     char *at = address;
     if (!(flags & MAP_FIXED)) {
         char *room = real->mmap(NULL, bytes + page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -153,24 +157,50 @@ void *ckd_map_hugetlb(void *address, size_t bytes, int protection, int flags)
     return mapped;
 }
 
-bool ckd_read_faked(enum ckd_kind kind, void *buffer, size_t bytes, off_t offset, ssize_t *done)
+// Words of a file that answers by eight bytes: how many fit from this offset on, in a file of so many; or -EINVAL.
+static ssize_t words_of(size_t bytes, off_t offset, uint64_t all)
 {
-    if (bytes != 8 || (kind != CKD_PAGEMAP && kind != CKD_PAGE_IDLE))
-        return false;
-    // Bit 63 of an entry of pagemap: the page is there.
-    uint64_t word = kind == CKD_PAGEMAP ? 1ull << 63 | (uint64_t)offset / 8 : ckd_idle_read((uint64_t)offset / 8);
-    memcpy(buffer, &word, 8);
-    *done = 8;
-    return true;
+    if (offset < 0 || offset % 8 || bytes % 8)
+        return -EINVAL;
+    uint64_t first = (uint64_t)offset / 8, wanted = bytes / 8;
+    if (first >= all)
+        return 0;
+    return (ssize_t)(wanted < all - first ? wanted : all - first);
 }
 
-bool ckd_write_faked(enum ckd_kind kind, const void *buffer, size_t bytes, off_t offset, ssize_t *done)
+// User memory ends at 2^47: a word of pagemap is about a page, one of page_idle about 64.
+static uint64_t all_words(enum ckd_kind kind) { return kind == CKD_PAGEMAP ? 1ull << 35 : 1ull << 29; }
+
+ssize_t ckd_read_faked(enum ckd_kind kind, void *buffer, size_t bytes, off_t offset)
 {
-    if (bytes != 8 || kind != CKD_PAGE_IDLE)
-        return false;
-    uint64_t word;
-    memcpy(&word, buffer, 8);
-    ckd_idle_write((uint64_t)offset / 8, word);
-    *done = 8;
-    return true;
+    ssize_t words = words_of(bytes, offset, all_words(kind));
+    uint64_t first = (uint64_t)offset / 8, some[64];
+    for (ssize_t done = 0; done < words;) {
+        size_t count = 0;
+        // Bit 63 of an entry of pagemap: the page is there.
+        for (; count < 64 && done + (ssize_t)count < words; count++) {
+            uint64_t index = first + (uint64_t)done + count;
+            some[count] = kind == CKD_PAGEMAP ? 1ull << 63 | index : ckd_idle_read(index);
+        }
+        if (!ckd_copy_out((uint64_t)buffer + 8 * (uint64_t)done, some, 8 * count))
+            return -EFAULT;
+        done += (ssize_t)count;
+    }
+    return words < 0 ? words : 8 * words;
+}
+
+ssize_t ckd_write_faked(enum ckd_kind kind, const void *buffer, size_t bytes, off_t offset)
+{
+    if (kind != CKD_PAGE_IDLE)
+        return -EINVAL;
+    ssize_t words = words_of(bytes, offset, all_words(kind));
+    if (words == 0 && bytes)
+        return -ENXIO;
+    for (ssize_t done = 0; done < words; done++) {
+        uint64_t word;
+        if (!ckd_copy_in(&word, (uint64_t)buffer + 8 * (uint64_t)done, 8))
+            return -EFAULT;
+        ckd_idle_write((uint64_t)offset / 8 + (uint64_t)done, word);
+    }
+    return words < 0 ? words : 8 * words;
 }

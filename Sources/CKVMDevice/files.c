@@ -4,16 +4,25 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ckd_host.h"
+#include "files.h"
 #include "real.h"
 
 enum { DESCRIPTORS = 1 << 16 };
 
 // Under table_lock; ckd_fd_kind() alone looks without it, to pass on quickly what is not ours.
 static struct ckd_object *table[DESCRIPTORS];
+// The file that the object's descriptors are of.  Where fd is another file by now, it was closed in a way that
+// nobody saw.
+static struct {
+    dev_t device;
+    ino_t inode;
+} files[DESCRIPTORS];
+static pid_t process; // whose descriptors the table has; written before there are threads
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct ckd_vm *vms;
 static pthread_mutex_t vms_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -34,13 +43,39 @@ static void unlock_all(void)
 static void in_child(void)
 {
     fork_generation++;
+    process = getpid();
     vms = NULL; // what the child unmaps, the parent's guests still have
     unlock_all();
 }
 
-__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(lock_all, unlock_all, in_child); }
+__attribute__((constructor)) static void watch_forks(void)
+{
+    process = getpid();
+    pthread_atfork(lock_all, unlock_all, in_child);
+}
+
+// A child of vfork() has this memory, but descriptors of its own: what it closes stays open here.
+static bool is_other_process(void) { return process && getpid() != process; }
 
 uint32_t ckd_fork_generation(void) { return fork_generation; }
+
+// Under table_lock.
+static void set(int fd, struct ckd_object *object)
+{
+    struct stat file = {0};
+    fstat(fd, &file);
+    files[fd].device = file.st_dev;
+    files[fd].inode = file.st_ino;
+    __atomic_store_n(&table[fd], object, __ATOMIC_RELAXED);
+}
+
+// Under table_lock.  The object behind fd, if fd still is the object's file.
+static struct ckd_object *get(int fd)
+{
+    struct stat file;
+    bool same = table[fd] && !fstat(fd, &file) && file.st_dev == files[fd].device && file.st_ino == files[fd].inode;
+    return same ? table[fd] : NULL;
+}
 
 int ckd_fd_make(const char *name, size_t bytes, bool close_on_exec, struct ckd_object *object)
 {
@@ -52,7 +87,7 @@ int ckd_fd_make(const char *name, size_t bytes, bool close_on_exec, struct ckd_o
         return fd >= DESCRIPTORS ? -EMFILE : -ENOMEM;
     }
     pthread_mutex_lock(&table_lock);
-    __atomic_store_n(&table[fd], object, __ATOMIC_RELAXED);
+    set(fd, object); // what was closed unseen keeps its reference: the caller's locks may be those of its end
     pthread_mutex_unlock(&table_lock);
     return fd;
 }
@@ -63,7 +98,8 @@ enum ckd_kind ckd_fd_kind(int fd)
     if (fd < 0 || fd >= DESCRIPTORS || !__atomic_load_n(&table[fd], __ATOMIC_RELAXED))
         return CKD_NONE;
     pthread_mutex_lock(&table_lock);
-    enum ckd_kind kind = table[fd] ? table[fd]->kind : CKD_NONE;
+    struct ckd_object *object = get(fd);
+    enum ckd_kind kind = object ? object->kind : CKD_NONE;
     pthread_mutex_unlock(&table_lock);
     return kind;
 }
@@ -82,16 +118,19 @@ struct ckd_object *ckd_fd_object(int fd)
     if (fd < 0 || fd >= DESCRIPTORS || !__atomic_load_n(&table[fd], __ATOMIC_RELAXED))
         return NULL;
     pthread_mutex_lock(&table_lock);
-    struct ckd_object *object = table[fd];
+    struct ckd_object *object = get(fd);
     if (object)
         ckd_hold(object);
     pthread_mutex_unlock(&table_lock);
+    if (!object)
+        ckd_fd_forget_closed((unsigned)fd, (unsigned)fd);
     return object;
 }
 
 struct ckd_object *ckd_fd_take(int fd)
 {
-    if (fd < 0 || fd >= DESCRIPTORS)
+    // Without the lock it is a hint: most descriptors are none of ours.
+    if (fd < 0 || fd >= DESCRIPTORS || !__atomic_load_n(&table[fd], __ATOMIC_RELAXED) || is_other_process())
         return NULL;
     pthread_mutex_lock(&table_lock);
     struct ckd_object *object = table[fd];
@@ -103,17 +142,35 @@ struct ckd_object *ckd_fd_take(int fd)
 void ckd_fd_take_all(void)
 {
     for (int fd = 0; fd < DESCRIPTORS; fd++) {
-        struct ckd_object *object = ckd_fd_kind(fd) ? ckd_fd_take(fd) : NULL;
+        struct ckd_object *object = ckd_fd_take(fd);
         if (object)
             ckd_put(object);
     }
 }
 
+void ckd_fd_forget_closed(unsigned first, unsigned last)
+{
+    for (unsigned fd = first; fd <= last && fd < DESCRIPTORS; fd++) {
+        if (!__atomic_load_n(&table[fd], __ATOMIC_RELAXED) || is_other_process())
+            continue;
+        pthread_mutex_lock(&table_lock);
+        struct ckd_object *gone = get((int)fd) ? NULL : table[fd];
+        if (gone)
+            __atomic_store_n(&table[fd], NULL, __ATOMIC_RELAXED);
+        pthread_mutex_unlock(&table_lock);
+        if (gone)
+            ckd_put(gone);
+    }
+}
+
 void ckd_fd_give(int fd, struct ckd_object *object)
 {
+    if (fd < 0 || fd >= DESCRIPTORS || is_other_process()) {
+        ckd_put(object);
+        return;
+    }
     pthread_mutex_lock(&table_lock);
-    if (fd >= 0 && fd < DESCRIPTORS)
-        __atomic_store_n(&table[fd], object, __ATOMIC_RELAXED);
+    set(fd, object);
     pthread_mutex_unlock(&table_lock);
 }
 

@@ -5,8 +5,11 @@
 
 #include "ckd_objects.h"
 
-/* The object that was behind fd, with its reference, or NULL: the descriptor goes. */
+/* The object that was behind fd, with its reference, or NULL: the descriptor goes.  NULL, too, in a child of
+ * vfork(), whose descriptors the table has not. */
 struct ckd_object *ckd_fd_take(int fd);
+/* What was behind those of these descriptors that are another file by now, or none, goes. */
+void ckd_fd_forget_closed(unsigned first, unsigned last);
 /* The same descriptor once more; takes over a reference. */
 void ckd_fd_give(int fd, struct ckd_object *object);
 

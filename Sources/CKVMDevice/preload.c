@@ -25,7 +25,14 @@ static void look_up(void)
 {
     functions.open = dlsym(RTLD_NEXT, "open");
     functions.openat = dlsym(RTLD_NEXT, "openat");
+    functions.open_2 = dlsym(RTLD_NEXT, "__open_2");
+    functions.openat_2 = dlsym(RTLD_NEXT, "__openat_2");
+    functions.access = dlsym(RTLD_NEXT, "access");
+    functions.faccessat = dlsym(RTLD_NEXT, "faccessat");
     functions.close = dlsym(RTLD_NEXT, "close");
+    functions.close_range = dlsym(RTLD_NEXT, "close_range");
+    functions.closefrom = dlsym(RTLD_NEXT, "closefrom");
+    functions.fclose = dlsym(RTLD_NEXT, "fclose");
     functions.dup = dlsym(RTLD_NEXT, "dup");
     functions.dup2 = dlsym(RTLD_NEXT, "dup2");
     functions.dup3 = dlsym(RTLD_NEXT, "dup3");
@@ -33,9 +40,11 @@ static void look_up(void)
     functions.mmap = dlsym(RTLD_NEXT, "mmap");
     functions.munmap = dlsym(RTLD_NEXT, "munmap");
     functions.mprotect = dlsym(RTLD_NEXT, "mprotect");
+    functions.pkey_mprotect = dlsym(RTLD_NEXT, "pkey_mprotect");
     functions.madvise = dlsym(RTLD_NEXT, "madvise");
     functions.mremap = dlsym(RTLD_NEXT, "mremap");
     functions.read = dlsym(RTLD_NEXT, "read");
+    functions.write = dlsym(RTLD_NEXT, "write");
     functions.pread = dlsym(RTLD_NEXT, "pread");
     functions.pwrite = dlsym(RTLD_NEXT, "pwrite");
     functions.sigaction = dlsym(RTLD_NEXT, "sigaction");
@@ -71,11 +80,13 @@ static int open_device(int flags)
     return answer(fd);
 }
 
+static bool is_device(const char *path) { return path && !strcmp(path, "/dev/kvm"); }
+
 static bool opened_here(const char *path, int flags, int *fd)
 {
     if (!path)
         return false;
-    if (!strcmp(path, "/dev/kvm")) {
+    if (is_device(path)) {
         *fd = open_device(flags);
         return true;
     }
@@ -119,6 +130,43 @@ EXPORT int openat64(int folder, const char *path, int flags, ...)
     return opened_here(path, flags, &fd) ? fd : ckd_real()->openat(folder, path, flags | O_LARGEFILE, mode);
 }
 
+// What <bits/fcntl2.h> makes of open() without a mode where _FORTIFY_SOURCE is on.
+EXPORT int __open_2(const char *path, int flags)
+{
+    int fd;
+    return opened_here(path, flags, &fd) ? fd : ckd_real()->open_2(path, flags);
+}
+
+EXPORT int __openat_2(int folder, const char *path, int flags)
+{
+    int fd;
+    return opened_here(path, flags, &fd) ? fd : ckd_real()->openat_2(folder, path, flags);
+}
+
+EXPORT int __open64_2(const char *path, int flags) { return __open_2(path, flags | O_LARGEFILE); }
+EXPORT int __openat64_2(int folder, const char *path, int flags)
+{
+    return __openat_2(folder, path, flags | O_LARGEFILE);
+}
+
+// Everybody may read and write the device, nobody execute it.
+static int device_access(int mode)
+{
+    if (mode & ~(R_OK | W_OK | X_OK))
+        return answer(-EINVAL);
+    return answer(mode & X_OK ? -EACCES : 0);
+}
+
+EXPORT int access(const char *path, int mode)
+{
+    return is_device(path) ? device_access(mode) : ckd_real()->access(path, mode);
+}
+
+EXPORT int faccessat(int folder, const char *path, int mode, int flags)
+{
+    return is_device(path) ? device_access(mode) : ckd_real()->faccessat(folder, path, mode, flags);
+}
+
 EXPORT FILE *fopen(const char *path, const char *mode)
 {
     FILE *file = path ? ckd_fopen_faked(path) : NULL;
@@ -127,23 +175,48 @@ EXPORT FILE *fopen(const char *path, const char *mode)
 
 EXPORT FILE *fopen64(const char *path, const char *mode) { return fopen(path, mode); }
 
+// Its descriptor is gone.
+static int put_after(struct ckd_object *object, int result)
+{
+    int before = errno;
+    if (object)
+        ckd_put(object);
+    errno = before;
+    return result;
+}
+
 EXPORT int close(int fd)
 {
-    struct ckd_object *object = ckd_fd_kind(fd) ? ckd_fd_take(fd) : NULL;
-    int result = ckd_real()->close(fd);
-    if (object) {
-        int before = errno;
-        ckd_put(object);
-        errno = before;
-    }
+    struct ckd_object *object = ckd_fd_take(fd);
+    return put_after(object, ckd_real()->close(fd));
+}
+
+EXPORT int fclose(FILE *file)
+{
+    struct ckd_object *object = ckd_fd_take(fileno(file));
+    return put_after(object, ckd_real()->fclose(file));
+}
+
+EXPORT int close_range(unsigned first, unsigned last, int flags)
+{
+    int result = ckd_real()->close_range(first, last, flags);
+    // A thread that keeps descriptors of its own from now on leaves the others theirs.
+    if (result == 0 && !(flags & (CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE)))
+        ckd_fd_forget_closed(first, last);
     return result;
+}
+
+EXPORT void closefrom(int first)
+{
+    ckd_real()->closefrom(first);
+    ckd_fd_forget_closed(first > 0 ? (unsigned)first : 0, ~0u);
 }
 
 static int copied(int from, int to)
 {
     struct ckd_object *object = to >= 0 ? ckd_fd_object(from) : NULL;
     if (to >= 0 && from != to) {
-        struct ckd_object *gone = ckd_fd_kind(to) ? ckd_fd_take(to) : NULL;
+        struct ckd_object *gone = ckd_fd_take(to);
         if (gone)
             ckd_put(gone);
         if (object)
@@ -187,26 +260,49 @@ static void refresh(int fd)
     ckd_put(object);
 }
 
+static ssize_t answer_long(ssize_t result) { return result >= 0 ? result : answer(result); }
+
+static bool is_faked(enum ckd_kind kind) { return kind == CKD_PAGEMAP || kind == CKD_PAGE_IDLE; }
+
+// A faked file's position is that of the empty file behind it.
+static ssize_t advance(int fd, ssize_t done)
+{
+    if (done > 0)
+        lseek(fd, done, SEEK_CUR);
+    return answer_long(done);
+}
+
 EXPORT ssize_t read(int fd, void *buffer, size_t bytes)
 {
+    enum ckd_kind kind = ckd_fd_kind(fd);
+    if (is_faked(kind))
+        return advance(fd, ckd_read_faked(kind, buffer, bytes, lseek(fd, 0, SEEK_CUR)));
     refresh(fd);
     return ckd_real()->read(fd, buffer, bytes);
 }
 
+EXPORT ssize_t write(int fd, const void *buffer, size_t bytes)
+{
+    enum ckd_kind kind = ckd_fd_kind(fd);
+    if (is_faked(kind))
+        return advance(fd, ckd_write_faked(kind, buffer, bytes, lseek(fd, 0, SEEK_CUR)));
+    return ckd_real()->write(fd, buffer, bytes);
+}
+
 EXPORT ssize_t pread(int fd, void *buffer, size_t bytes, off_t offset)
 {
-    ssize_t done;
-    if (ckd_read_faked(ckd_fd_kind(fd), buffer, bytes, offset, &done))
-        return done;
+    enum ckd_kind kind = ckd_fd_kind(fd);
+    if (is_faked(kind))
+        return answer_long(ckd_read_faked(kind, buffer, bytes, offset));
     refresh(fd);
     return ckd_real()->pread(fd, buffer, bytes, offset);
 }
 
 EXPORT ssize_t pwrite(int fd, const void *buffer, size_t bytes, off_t offset)
 {
-    ssize_t done;
-    if (ckd_write_faked(ckd_fd_kind(fd), buffer, bytes, offset, &done))
-        return done;
+    enum ckd_kind kind = ckd_fd_kind(fd);
+    if (is_faked(kind))
+        return answer_long(ckd_write_faked(kind, buffer, bytes, offset));
     return ckd_real()->pwrite(fd, buffer, bytes, offset);
 }
 
@@ -214,6 +310,28 @@ EXPORT ssize_t pread64(int fd, void *buffer, size_t bytes, off_t offset) { retur
 EXPORT ssize_t pwrite64(int fd, const void *buffer, size_t bytes, off_t offset)
 {
     return pwrite(fd, buffer, bytes, offset);
+}
+
+// The same where _FORTIFY_SOURCE is on and the compiler does not know how much is read.
+extern void __chk_fail(void) __attribute__((noreturn));
+
+EXPORT ssize_t __read_chk(int fd, void *buffer, size_t bytes, size_t room)
+{
+    if (bytes > room)
+        __chk_fail();
+    return read(fd, buffer, bytes);
+}
+
+EXPORT ssize_t __pread_chk(int fd, void *buffer, size_t bytes, off_t offset, size_t room)
+{
+    if (bytes > room)
+        __chk_fail();
+    return pread(fd, buffer, bytes, offset);
+}
+
+EXPORT ssize_t __pread64_chk(int fd, void *buffer, size_t bytes, off_t offset, size_t room)
+{
+    return __pread_chk(fd, buffer, bytes, offset, room);
 }
 
 // ---- memory: what KVM's notifiers are told of ---------------------------------------------
@@ -231,23 +349,29 @@ static void *map_object(struct ckd_object *object, size_t bytes, int protection,
     return NULL;
 }
 
-EXPORT void *mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
+static bool is_hugetlb(int flags) { return (flags & MAP_HUGETLB) && (flags & MAP_ANONYMOUS); }
+
+static void *map(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
 {
     struct ckd_object *object = flags & MAP_ANONYMOUS ? NULL : ckd_fd_object(fd);
-    if (object) {
-        void *mapped = map_object(object, bytes, protection, flags, offset);
-        if (!mapped)
-            mapped = ckd_real()->mmap(address, bytes, protection, flags, fd, offset);
+    void *mapped = object ? map_object(object, bytes, protection, flags, offset) : NULL;
+    if (!mapped && is_hugetlb(flags))
+        mapped = ckd_map_hugetlb(address, bytes, protection, flags);
+    else if (!mapped)
+        mapped = ckd_real()->mmap(address, bytes, protection, flags, fd, offset);
+    if (object)
         ckd_put(object);
-        return mapped;
-    }
-    if ((flags & MAP_HUGETLB) && (flags & MAP_ANONYMOUS))
-        return ckd_map_hugetlb(address, bytes, protection, flags);
+    return mapped;
+}
+
+EXPORT void *mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
+{
     if (!(flags & MAP_FIXED))
-        return ckd_real()->mmap(address, bytes, protection, flags, fd, offset);
-    uint64_t start = (uint64_t)address, end = start + bytes;
+        return map(address, bytes, protection, flags, fd, offset);
+    // Whatever is mapped there takes the place of what was.
+    uint64_t start = (uint64_t)address, end = start + (is_hugetlb(flags) ? ckd_hugetlb_bytes(bytes, flags) : bytes);
     ckd_invalidate_begin(start, end);
-    void *mapped = ckd_real()->mmap(address, bytes, protection, flags, fd, offset);
+    void *mapped = map(address, bytes, protection, flags, fd, offset);
     ckd_invalidate_end(start, end);
     return mapped;
 }
@@ -279,6 +403,15 @@ EXPORT int mprotect(void *address, size_t bytes, int protection)
     return result;
 }
 
+EXPORT int pkey_mprotect(void *address, size_t bytes, int protection, int key)
+{
+    uint64_t start = (uint64_t)address, end = start + bytes;
+    ckd_invalidate_begin(start, end);
+    int result = ckd_real()->pkey_mprotect(address, bytes, protection, key);
+    ckd_invalidate_end(start, end);
+    return result;
+}
+
 EXPORT int madvise(void *address, size_t bytes, int advice)
 {
     uint64_t start = (uint64_t)address, end = start + bytes;
@@ -302,9 +435,14 @@ EXPORT void *mremap(void *address, size_t old_bytes, size_t bytes, int flags, ..
     va_start(list, flags);
     void *to = flags & MREMAP_FIXED ? va_arg(list, void *) : NULL;
     va_end(list);
-    uint64_t start = (uint64_t)address, end = start + old_bytes;
+    // What is moved leaves its place, and takes that of what was where it comes to.
+    uint64_t start = (uint64_t)address, end = start + old_bytes, target = (uint64_t)to;
     ckd_invalidate_begin(start, end);
+    if (to)
+        ckd_invalidate_begin(target, target + bytes);
     void *result = ckd_real()->mremap(address, old_bytes, bytes, flags, to);
+    if (to)
+        ckd_invalidate_end(target, target + bytes);
     ckd_invalidate_end(start, end);
     return result;
 }

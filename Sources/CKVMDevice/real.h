@@ -11,7 +11,14 @@
 struct ckd_real {
     int (*open)(const char *, int, ...);
     int (*openat)(int, const char *, int, ...);
+    int (*open_2)(const char *, int);
+    int (*openat_2)(int, const char *, int);
+    int (*access)(const char *, int);
+    int (*faccessat)(int, const char *, int, int);
     int (*close)(int);
+    int (*close_range)(unsigned, unsigned, int);
+    void (*closefrom)(int);
+    int (*fclose)(FILE *);
     int (*dup)(int);
     int (*dup2)(int, int);
     int (*dup3)(int, int, int);
@@ -19,9 +26,11 @@ struct ckd_real {
     void *(*mmap)(void *, size_t, int, int, int, off_t);
     int (*munmap)(void *, size_t);
     int (*mprotect)(void *, size_t, int);
+    int (*pkey_mprotect)(void *, size_t, int, int);
     int (*madvise)(void *, size_t, int);
     void *(*mremap)(void *, size_t, size_t, int, ...);
     ssize_t (*read)(int, void *, size_t);
+    ssize_t (*write)(int, const void *, size_t);
     ssize_t (*pread)(int, void *, size_t, off_t);
     ssize_t (*pwrite)(int, const void *, size_t, off_t);
     int (*sigaction)(int, const struct sigaction *, struct sigaction *);

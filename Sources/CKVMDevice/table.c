@@ -26,9 +26,10 @@ _Static_assert(sizeof(struct kvm_sregs) <= LARGEST, "the copy holds every struct
 
 static bool userfaults;
 
+// A kernel takes 32 bits of the number: a program that keeps it in an int has the sign in the others.
 void ckd_saw_ioctl(unsigned long number)
 {
-    if (number == UFFDIO_REGISTER)
+    if ((uint32_t)number == UFFDIO_REGISTER)
         __atomic_store_n(&userfaults, true, __ATOMIC_RELAXED);
 }
 
@@ -81,6 +82,7 @@ static bool is_of_another_process(const struct ckd_object *object)
 long ckd_ioctl(struct ckd_object *object, unsigned long number, uint64_t argument)
 {
     enum ckd_kind kind = object->kind;
+    number = (uint32_t)number;
     const struct row *row = find(kind, number);
     bool locked = kind == CKD_VCPU;
     long result = -ENOTTY;

@@ -4,8 +4,10 @@
 // already needs nothing.  Where the touch faults, the signal's handler lets it fail, and madvise() says why.
 #define _GNU_SOURCE
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include "ckd_host.h"
 #include "real.h"
@@ -47,13 +49,31 @@ static void pass_on(int number, siginfo_t *info, void *frame)
     }
 }
 
+// Guest memory changed, and nobody told the vCPU, which accesses it in place.
+static void say_it_was_the_guest(int number, const siginfo_t *info)
+{
+    static bool said;
+    char line[200];
+    if (__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+        return;
+    int length = snprintf(line, sizeof line,
+                          "tdpmmu-kvm: %s in KVM_RUN at 0x%llx: guest memory was changed in a way that is not seen"
+                          " (free(), a system call by its number: docs/KVM.md)\n",
+                          number == SIGBUS ? "SIGBUS" : "SIGSEGV", (unsigned long long)info->si_addr);
+    if (write(STDERR_FILENO, line, (size_t)length) < 0)
+        return;
+}
+
 static void on_fault(int number, siginfo_t *info, void *frame)
 {
     greg_t *rip = &((ucontext_t *)frame)->uc_mcontext.gregs[REG_RIP];
     if (*rip == (greg_t)ckd_touch_read || *rip == (greg_t)ckd_touch_write)
         *rip = (greg_t)ckd_touch_failed;
-    else
+    else {
+        if (info->si_code > 0 && ckd_current())
+            say_it_was_the_guest(number, info);
         pass_on(number, info, frame);
+    }
 }
 
 static int put_in_front(int number, const struct sigaction *wish)
