@@ -153,10 +153,23 @@ void *ckd_map_hugetlb(void *address, size_t bytes, int protection, int flags)
     return mapped;
 }
 
+// Of page_idle: where no address of the program's is.  Then *done is what the kernel answers there.
+static bool beyond_memory(off_t offset, int error, ssize_t *done)
+{
+    enum { ADDRESS_BITS = 47, PAGES_IN_BYTE_BITS = 12 + 3 };
+    if (offset >= 0 && offset < 1l << (ADDRESS_BITS - PAGES_IN_BYTE_BITS))
+        return false;
+    errno = offset < 0 ? EINVAL : error;
+    *done = offset < 0 || error ? -1 : 0;
+    return true;
+}
+
 bool ckd_read_faked(enum ckd_kind kind, void *buffer, size_t bytes, off_t offset, ssize_t *done)
 {
     if (bytes != 8 || (kind != CKD_PAGEMAP && kind != CKD_PAGE_IDLE))
         return false;
+    if (kind == CKD_PAGE_IDLE && beyond_memory(offset, 0, done))
+        return true;
     // Bit 63 of an entry of pagemap: the page is there.
     uint64_t word = kind == CKD_PAGEMAP ? 1ull << 63 | (uint64_t)offset / 8 : ckd_idle_read((uint64_t)offset / 8);
     memcpy(buffer, &word, 8);
@@ -168,6 +181,8 @@ bool ckd_write_faked(enum ckd_kind kind, const void *buffer, size_t bytes, off_t
 {
     if (bytes != 8 || kind != CKD_PAGE_IDLE)
         return false;
+    if (beyond_memory(offset, ENXIO, done))
+        return true;
     uint64_t word;
     memcpy(&word, buffer, 8);
     ckd_idle_write((uint64_t)offset / 8, word);

@@ -2,6 +2,7 @@
 // Descriptors, what stands behind them and how long it lives; the VMs of this process.
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -42,18 +43,25 @@ __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(lock
 
 uint32_t ckd_fork_generation(void) { return fork_generation; }
 
-int ckd_fd_make(const char *name, size_t bytes, bool close_on_exec, struct ckd_object *object)
+int ckd_fd_file(const char *name, size_t bytes, bool close_on_exec)
 {
-    int fd = (int)syscall(SYS_memfd_create, name, close_on_exec ? MFD_CLOEXEC : 0);
+    int fd = (int)syscall(SYS_memfd_create, name, MFD_ALLOW_SEALING | (close_on_exec ? MFD_CLOEXEC : 0));
     if (fd < 0)
         return -errno;
-    if (fd >= DESCRIPTORS || (bytes && ftruncate(fd, (off_t)bytes))) {
+    // A mapping of it must not lose its pages, and what is no file of the program's does not grow.
+    if (fd >= DESCRIPTORS || (bytes && ftruncate(fd, (off_t)bytes)) ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
         ckd_real()->close(fd);
         return fd >= DESCRIPTORS ? -EMFILE : -ENOMEM;
     }
-    pthread_mutex_lock(&table_lock);
-    __atomic_store_n(&table[fd], object, __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&table_lock);
+    return fd;
+}
+
+int ckd_fd_make(const char *name, size_t bytes, bool close_on_exec, struct ckd_object *object)
+{
+    int fd = ckd_fd_file(name, bytes, close_on_exec);
+    if (fd >= 0)
+        ckd_fd_give(fd, object);
     return fd;
 }
 

@@ -7,7 +7,5 @@
 
 /* The object that was behind fd, with its reference, or NULL: the descriptor goes. */
 struct ckd_object *ckd_fd_take(int fd);
-/* The same descriptor once more; takes over a reference. */
-void ckd_fd_give(int fd, struct ckd_object *object);
 
 #endif

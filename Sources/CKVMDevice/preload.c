@@ -36,6 +36,8 @@ static void look_up(void)
     functions.madvise = dlsym(RTLD_NEXT, "madvise");
     functions.mremap = dlsym(RTLD_NEXT, "mremap");
     functions.read = dlsym(RTLD_NEXT, "read");
+    functions.write = dlsym(RTLD_NEXT, "write");
+    functions.ftruncate = dlsym(RTLD_NEXT, "ftruncate");
     functions.pread = dlsym(RTLD_NEXT, "pread");
     functions.pwrite = dlsym(RTLD_NEXT, "pwrite");
     functions.sigaction = dlsym(RTLD_NEXT, "sigaction");
@@ -187,8 +189,25 @@ static void refresh(int fd)
     ckd_put(object);
 }
 
+// The device, a VM, a vCPU: the kernel has no file there that could be read, written or cut.
+static bool is_no_file(int fd)
+{
+    enum ckd_kind kind = ckd_fd_kind(fd);
+    return kind == CKD_SYSTEM || kind == CKD_VM || kind == CKD_VCPU;
+}
+
+EXPORT ssize_t write(int fd, const void *buffer, size_t bytes)
+{
+    return is_no_file(fd) ? answer(-EINVAL) : ckd_real()->write(fd, buffer, bytes);
+}
+
+EXPORT int ftruncate(int fd, off_t bytes) { return is_no_file(fd) ? answer(-EINVAL) : ckd_real()->ftruncate(fd, bytes); }
+EXPORT int ftruncate64(int fd, off_t bytes) { return ftruncate(fd, bytes); }
+
 EXPORT ssize_t read(int fd, void *buffer, size_t bytes)
 {
+    if (is_no_file(fd))
+        return answer(-EINVAL);
     refresh(fd);
     return ckd_real()->read(fd, buffer, bytes);
 }
@@ -260,7 +279,7 @@ EXPORT void *mmap64(void *address, size_t bytes, int protection, int flags, int 
 EXPORT int munmap(void *address, size_t bytes)
 {
     uint64_t start = (uint64_t)address, end = start + bytes;
-    if (ckd_unmap_ring(start))
+    if (ckd_unmap_ring(start, bytes))
         return 0;
     ckd_invalidate_begin(start, end);
     int result = ckd_real()->munmap(address, bytes);
