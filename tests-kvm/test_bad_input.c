@@ -468,6 +468,24 @@ static void no_memory_for_code(void **state)
     end_guest(&guest);
 }
 
+// More than kvm_run has room for, loaded and stored.
+static void too_much_of_a_device(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, 0xdd, 0x36); // fnsave [rsi]
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_INTERNAL_ERROR);
+    GIVE(&guest, 0xdd, 0x26); // frstor [rsi]
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_INTERNAL_ERROR);
+    GIVE(&guest, HLT);
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_HLT);
+    end_guest(&guest);
+}
+
 static void memory_goes_away(void **state)
 {
     (void)state;
@@ -690,7 +708,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(kicked_by_a_blocked_signal), cmocka_unit_test(immediate_exit),
         cmocka_unit_test(kicked_before_it_runs),
         cmocka_unit_test(thread_dies_inside), cmocka_unit_test(triple_fault),
-        cmocka_unit_test(no_memory_for_code), cmocka_unit_test(memory_goes_away),
+        cmocka_unit_test(no_memory_for_code), cmocka_unit_test(too_much_of_a_device), cmocka_unit_test(memory_goes_away),
         cmocka_unit_test(memory_becomes_read_only), cmocka_unit_test(not_runnable),
         cmocka_unit_test(file_gets_shorter), cmocka_unit_test(memory_goes_away_while_its_signal_is_blocked),
         cmocka_unit_test(own_faults_are_handled), cmocka_unit_test(own_faults_end_the_program),
