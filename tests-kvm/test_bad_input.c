@@ -2,6 +2,8 @@
 // What programs do wrong, and what happens to them: as in a kernel, or a clear error; nothing hangs.
 #define _GNU_SOURCE
 #include <errno.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -11,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -121,6 +124,75 @@ static void wrong_structs(void **state)
     assert_refused(ioctl(guest.vm, KVM_GET_DIRTY_LOG, &log), ENOENT);
     assert_refused(ioctl(guest.vm, KVM_RESET_DIRTY_RINGS, 0), EINVAL);
     assert_true(mmap(NULL, 4096, PROT_READ, MAP_SHARED, guest.vcpu, 64 * 4096) == MAP_FAILED);
+    end_guest(&guest);
+}
+
+// Numbers that fit into no variable of whoever takes them for small.
+static void numbers_out_of_range(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    struct kvm_enable_cap cap = {.cap = 1u << 31};
+    assert_refused(ioctl(guest.vm, KVM_ENABLE_CAP, &cap), EINVAL);
+    memset(&cap, 0xff, sizeof cap);
+    assert_refused(ioctl(guest.vm, KVM_ENABLE_CAP, &cap), EINVAL);
+    int idle = open("/sys/kernel/mm/page_idle/bitmap", O_RDWR);
+    assert_true(idle >= 0);
+    uint64_t bits = ~0ull;
+    assert_int_equal(pread(idle, &bits, 8, 1l << 62), 0);
+    assert_refused(pread(idle, &bits, 8, -8), EINVAL);
+    assert_refused(pwrite(idle, &bits, 8, -8), EINVAL);
+    assert_refused(pwrite(idle, &bits, 8, ((1l << 52) - 64) / 8), ENXIO);
+    close(idle);
+    end_guest(&guest);
+}
+
+static void descriptors_that_are_no_files(void **state)
+{
+    (void)state;
+    struct guest guest;
+    char bytes[8] = {0};
+    make_guest(&guest, 0);
+    const int descriptors[] = {guest.kvm, guest.vm, guest.vcpu};
+    for (size_t i = 0; i < sizeof descriptors / sizeof descriptors[0]; i++) {
+        assert_refused(write(descriptors[i], bytes, sizeof bytes), EINVAL);
+        assert_refused(read(descriptors[i], bytes, sizeof bytes), EINVAL);
+        assert_refused(ftruncate(descriptors[i], 0), EINVAL);
+        assert_refused(syscall(SYS_ftruncate, descriptors[i], 1l << 20), EPERM); // past the library
+    }
+    // kvm_run's pages stay, whatever way is taken.
+    assert_refused(syscall(SYS_ftruncate, guest.vcpu, 0), EPERM);
+    GIVE(&guest, HLT);
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    end_guest(&guest);
+}
+
+static void ring_unmapped_too_often(void **state)
+{
+    (void)state;
+    struct guest guest;
+    enum { RING = 65536 };
+    guest.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    guest.vm = ioctl(guest.kvm, KVM_CREATE_VM, 0);
+    struct kvm_enable_cap cap = {.cap = KVM_CAP_DIRTY_LOG_RING, .args = {RING}};
+    assert_int_equal(ioctl(guest.vm, KVM_ENABLE_CAP, &cap), 0);
+    guest.memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(guest.memory != MAP_FAILED);
+    struct kvm_userspace_memory_region region = region_of(&guest, KVM_MEM_LOG_DIRTY_PAGES);
+    assert_int_equal(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, &region), 0);
+    guest.run_bytes = (size_t)ioctl(guest.kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+    guest.vcpu = add_vcpu(&guest, 0, &guest.run);
+    assert_true(mmap(guest.memory + DATA, RING, PROT_READ, MAP_SHARED | MAP_FIXED, guest.vcpu, 64 * 4096) == MAP_FAILED);
+    assert_int_equal(errno, EOPNOTSUPP);
+    uint8_t *ring = mmap(NULL, RING, PROT_READ | PROT_WRITE, MAP_SHARED, guest.vcpu, 64 * 4096);
+    assert_true(ring != MAP_FAILED);
+    assert_int_equal(munmap(ring + 4096, 4096), 0); // a part of it stays
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(munmap(ring, RING), 0);
+    GIVE(&guest, STORE_DATA, HLT);
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_HLT);
     end_guest(&guest);
 }
 
@@ -396,6 +468,24 @@ static void no_memory_for_code(void **state)
     end_guest(&guest);
 }
 
+// More than kvm_run has room for, loaded and stored.
+static void too_much_of_a_device(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, 0xdd, 0x36); // fnsave [rsi]
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_INTERNAL_ERROR);
+    GIVE(&guest, 0xdd, 0x26); // frstor [rsi]
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_INTERNAL_ERROR);
+    GIVE(&guest, HLT);
+    assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest.run->exit_reason, KVM_EXIT_HLT);
+    end_guest(&guest);
+}
+
 static void memory_goes_away(void **state)
 {
     (void)state;
@@ -463,6 +553,73 @@ static void memory_goes_away_while_its_signal_is_blocked(void **state)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     assert_refused(ioctl(guest.vcpu, KVM_RUN, 0), EFAULT);
     end_guest(&guest);
+}
+
+// Memory that tells before it drops pages, and waits until that is read: so a call is known to be in its middle.
+struct dropping {
+    void *memory;
+    size_t bytes;
+    int teller;
+    pthread_t thread;
+};
+
+static void *drop(void *argument)
+{
+    struct dropping *dropping = argument;
+    return (void *)(intptr_t)madvise(dropping->memory, dropping->bytes, MADV_DONTNEED);
+}
+
+static bool begin_to_drop(struct dropping *dropping)
+{
+    dropping->teller = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+    struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_EVENT_REMOVE};
+    if (dropping->teller < 0 || ioctl(dropping->teller, UFFDIO_API, &api))
+        return false;
+    struct uffdio_register range = {.range = {(uint64_t)dropping->memory, dropping->bytes},
+                                    .mode = UFFDIO_REGISTER_MODE_MISSING};
+    assert_int_equal(ioctl(dropping->teller, UFFDIO_REGISTER, &range), 0);
+    assert_int_equal(pthread_create(&dropping->thread, NULL, drop, dropping), 0);
+    struct pollfd waits = {.fd = dropping->teller, .events = POLLIN};
+    assert_int_equal(poll(&waits, 1, -1), 1);
+    return true;
+}
+
+static void end_dropping(struct dropping *dropping)
+{
+    struct uffd_msg message;
+    assert_int_equal(read(dropping->teller, &message, sizeof message), sizeof message);
+    assert_int_equal(message.event, UFFD_EVENT_REMOVE);
+    void *result;
+    pthread_join(dropping->thread, &result);
+    assert_null(result);
+    close(dropping->teller);
+}
+
+// Slots that go, or come, while the host's pages are going away: the guest runs when they have gone.
+static void slots_change_while_memory_does(void **state)
+{
+    (void)state;
+    for (int comes = 0; comes < 2; comes++) {
+        struct guest guest;
+        make_guest(&guest, 0);
+        struct kvm_userspace_memory_region region = region_of(&guest, 0), none = region;
+        none.memory_size = 0;
+        if (comes)
+            assert_int_equal(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, &none), 0);
+        struct dropping dropping = {.memory = guest.memory + DATA, .bytes = 1 << 20};
+        if (!begin_to_drop(&dropping)) {
+            print_message("skipped: no userfaultfd that tells of removals: %s\n", strerror(errno));
+            skip();
+        }
+        assert_int_equal(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, comes ? &region : &none), 0);
+        end_dropping(&dropping);
+        if (!comes)
+            assert_int_equal(ioctl(guest.vm, KVM_SET_USER_MEMORY_REGION, &region), 0);
+        GIVE(&guest, STORE_DATA, HLT);
+        assert_int_equal(ioctl(guest.vcpu, KVM_RUN, 0), 0);
+        assert_int_equal(guest.run->exit_reason, KVM_EXIT_HLT);
+        end_guest(&guest);
+    }
 }
 
 // ---- the program's own faults -------------------------------------------------------------------
@@ -544,12 +701,14 @@ int main(int count, char **arguments)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unknown_ioctls), cmocka_unit_test(bad_arguments),
         cmocka_unit_test(bad_pointers), cmocka_unit_test(wrong_structs),
+        cmocka_unit_test(numbers_out_of_range), cmocka_unit_test(descriptors_that_are_no_files),
+        cmocka_unit_test(ring_unmapped_too_often), cmocka_unit_test(slots_change_while_memory_does),
         cmocka_unit_test(closed_in_the_middle), cmocka_unit_test(forked),
         cmocka_unit_test(executed), cmocka_unit_test(kicked_out_of_a_loop),
         cmocka_unit_test(kicked_by_a_blocked_signal), cmocka_unit_test(immediate_exit),
         cmocka_unit_test(kicked_before_it_runs),
         cmocka_unit_test(thread_dies_inside), cmocka_unit_test(triple_fault),
-        cmocka_unit_test(no_memory_for_code), cmocka_unit_test(memory_goes_away),
+        cmocka_unit_test(no_memory_for_code), cmocka_unit_test(too_much_of_a_device), cmocka_unit_test(memory_goes_away),
         cmocka_unit_test(memory_becomes_read_only), cmocka_unit_test(not_runnable),
         cmocka_unit_test(file_gets_shorter), cmocka_unit_test(memory_goes_away_while_its_signal_is_blocked),
         cmocka_unit_test(own_faults_are_handled), cmocka_unit_test(own_faults_end_the_program),

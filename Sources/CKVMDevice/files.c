@@ -2,6 +2,7 @@
 // Descriptors, what stands behind them and how long it lives; the VMs of this process.
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -77,18 +78,25 @@ static struct ckd_object *get(int fd)
     return same ? table[fd] : NULL;
 }
 
-int ckd_fd_make(const char *name, size_t bytes, bool close_on_exec, struct ckd_object *object)
+int ckd_fd_file(const char *name, size_t bytes, bool close_on_exec)
 {
-    int fd = (int)syscall(SYS_memfd_create, name, close_on_exec ? MFD_CLOEXEC : 0);
+    int fd = (int)syscall(SYS_memfd_create, name, MFD_ALLOW_SEALING | (close_on_exec ? MFD_CLOEXEC : 0));
     if (fd < 0)
         return -errno;
-    if (fd >= DESCRIPTORS || (bytes && ftruncate(fd, (off_t)bytes))) {
+    // A mapping of it must not lose its pages, and what is no file of the program's does not grow.
+    if (fd >= DESCRIPTORS || (bytes && ftruncate(fd, (off_t)bytes)) ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
         ckd_real()->close(fd);
         return fd >= DESCRIPTORS ? -EMFILE : -ENOMEM;
     }
-    pthread_mutex_lock(&table_lock);
-    set(fd, object); // what was closed unseen keeps its reference: the caller's locks may be those of its end
-    pthread_mutex_unlock(&table_lock);
+    return fd;
+}
+
+int ckd_fd_make(const char *name, size_t bytes, bool close_on_exec, struct ckd_object *object)
+{
+    int fd = ckd_fd_file(name, bytes, close_on_exec);
+    if (fd >= 0)
+        ckd_fd_give(fd, object);
     return fd;
 }
 

@@ -10,7 +10,5 @@
 struct ckd_object *ckd_fd_take(int fd);
 /* What was behind those of these descriptors that are another file by now, or none, goes. */
 void ckd_fd_forget_closed(unsigned first, unsigned last);
-/* The same descriptor once more; takes over a reference. */
-void ckd_fd_give(int fd, struct ckd_object *object);
 
 #endif

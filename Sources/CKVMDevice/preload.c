@@ -45,6 +45,7 @@ static void look_up(void)
     functions.mremap = dlsym(RTLD_NEXT, "mremap");
     functions.read = dlsym(RTLD_NEXT, "read");
     functions.write = dlsym(RTLD_NEXT, "write");
+    functions.ftruncate = dlsym(RTLD_NEXT, "ftruncate");
     functions.pread = dlsym(RTLD_NEXT, "pread");
     functions.pwrite = dlsym(RTLD_NEXT, "pwrite");
     functions.sigaction = dlsym(RTLD_NEXT, "sigaction");
@@ -272,11 +273,23 @@ static ssize_t advance(int fd, ssize_t done)
     return answer_long(done);
 }
 
+// The device, a VM, a vCPU: the kernel has no file there that could be read, written or cut.
+static bool is_no_file(int fd)
+{
+    enum ckd_kind kind = ckd_fd_kind(fd);
+    return kind == CKD_SYSTEM || kind == CKD_VM || kind == CKD_VCPU;
+}
+
+EXPORT int ftruncate(int fd, off_t bytes) { return is_no_file(fd) ? answer(-EINVAL) : ckd_real()->ftruncate(fd, bytes); }
+EXPORT int ftruncate64(int fd, off_t bytes) { return ftruncate(fd, bytes); }
+
 EXPORT ssize_t read(int fd, void *buffer, size_t bytes)
 {
     enum ckd_kind kind = ckd_fd_kind(fd);
     if (is_faked(kind))
         return advance(fd, ckd_read_faked(kind, buffer, bytes, lseek(fd, 0, SEEK_CUR)));
+    if (is_no_file(fd))
+        return answer(-EINVAL);
     refresh(fd);
     return ckd_real()->read(fd, buffer, bytes);
 }
@@ -286,6 +299,8 @@ EXPORT ssize_t write(int fd, const void *buffer, size_t bytes)
     enum ckd_kind kind = ckd_fd_kind(fd);
     if (is_faked(kind))
         return advance(fd, ckd_write_faked(kind, buffer, bytes, lseek(fd, 0, SEEK_CUR)));
+    if (is_no_file(fd))
+        return answer(-EINVAL);
     return ckd_real()->write(fd, buffer, bytes);
 }
 
@@ -303,6 +318,8 @@ EXPORT ssize_t pwrite(int fd, const void *buffer, size_t bytes, off_t offset)
     enum ckd_kind kind = ckd_fd_kind(fd);
     if (is_faked(kind))
         return answer_long(ckd_write_faked(kind, buffer, bytes, offset));
+    if (is_no_file(fd))
+        return answer(-EINVAL);
     return ckd_real()->pwrite(fd, buffer, bytes, offset);
 }
 
@@ -384,7 +401,7 @@ EXPORT void *mmap64(void *address, size_t bytes, int protection, int flags, int 
 EXPORT int munmap(void *address, size_t bytes)
 {
     uint64_t start = (uint64_t)address, end = start + bytes;
-    if (ckd_unmap_ring(start))
+    if (ckd_unmap_ring(start, bytes))
         return 0;
     ckd_invalidate_begin(start, end);
     int result = ckd_real()->munmap(address, bytes);

@@ -31,6 +31,7 @@ struct ckd_real {
     void *(*mremap)(void *, size_t, size_t, int, ...);
     ssize_t (*read)(int, void *, size_t);
     ssize_t (*write)(int, const void *, size_t);
+    int (*ftruncate)(int, off_t);
     ssize_t (*pread)(int, void *, size_t, off_t);
     ssize_t (*pwrite)(int, const void *, size_t, off_t);
     int (*sigaction)(int, const struct sigaction *, struct sigaction *);

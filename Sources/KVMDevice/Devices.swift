@@ -59,7 +59,8 @@ extension VCPU {
             pointee.mmio_write = write ? 1 : 0
         }
         pointee.mmio_hits += 1
-        pointee.mmio_size += UInt8(size)
+        // An instruction may save hundreds of bytes.
+        pointee.mmio_size = UInt8(min(UInt32(pointee.mmio_size) + size, 255))
     }
 
     /// Makes one instruction with the MMIO page in place.  Returns whether it touched it.

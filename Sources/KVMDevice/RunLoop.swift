@@ -187,6 +187,11 @@ extension VCPU {
     }
 
     private func tellMMIO() -> Int32 {
+        // kvm_run has room for so many.
+        guard pointee.mmio_size <= 8 else {
+            pointee.mmio_read_pending = 0
+            return internalError("more than eight bytes of a device are accessed at once")
+        }
         let run = pointee.run!
         run.pointee.exit_reason = UInt32(KVM_EXIT_MMIO)
         run.pointee.mmio.phys_addr = pointee.mmio_page | UInt64(pointee.mmio_offset)

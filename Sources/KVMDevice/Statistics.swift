@@ -10,15 +10,17 @@ public func ckd_get_stats_fd(
     let stats = memory.assumingMemoryBound(to: ckd_stats.self)
     stats.pointee.object = ckd_object(kind: CKD_STATS.rawValue, refs: 1)
     stats.pointee.vm = object!.vm
-    let fd = ckd_fd_make("kvm-vm-stats", ckd_stats_size(), true, &stats.pointee.object)
-    guard fd >= 0 else {
+    let fd = ckd_fd_file("kvm-vm-stats", ckd_stats_size(), true)
+    stats.pointee.memory = fd < 0 ? fd : ckd_duplicate(fd)
+    guard stats.pointee.memory >= 0 else {
+        if fd >= 0 { ckd_close(fd) }
         ckd_free(stats)
-        return fd
+        return fd < 0 ? fd : -EMFILE
     }
     ckd_hold(object)
-    stats.pointee.memory = ckd_duplicate(fd)
     ckd_stats_describe(stats.pointee.memory)
     ckd_stats_refresh(stats)
+    ckd_fd_give(fd, &stats.pointee.object)
     return fd
 }
 

@@ -119,7 +119,7 @@ public func ckd_get_supported_cpuid(
     while let leaf = leaf(number) {
         guard number < Int(header.pointee.nent) else { return -E2BIG }
         var entry = entry(leaf)
-        let at = argument + UInt64(MemoryLayout<kvm_cpuid2>.size + number * MemoryLayout<kvm_cpuid_entry2>.stride)
+        let at = argument &+ UInt64(MemoryLayout<kvm_cpuid2>.size + number * MemoryLayout<kvm_cpuid_entry2>.stride)
         guard ckd_copy_out(at, &entry, MemoryLayout<kvm_cpuid_entry2>.size) else { return -EFAULT }
         number += 1
     }
@@ -162,6 +162,7 @@ public func ckd_create_vm(
     vm.pointee.object = ckd_object(kind: CKD_VM.rawValue, refs: 1)
     vm.pointee.fork_generation = ckd_fork_generation()
     ckd_lock_init(&vm.pointee.lock)
+    ckd_lock_init(&vm.pointee.slots_lock)
     ckd_lock_init(&vm.pointee.turn_lock)
     let slots = ckd_zalloc(Int(KVM_USER_MEM_SLOTS) * 2 * MemoryLayout<ckd_slot>.stride)
     vm.pointee.slot = slots?.assumingMemoryBound(to: ckd_slot.self)
@@ -186,7 +187,6 @@ private func destroy(_ vcpu: VCPU) {
     tdpmmu_destroy_vcpu(vcpu.pointee.kvm_vcpu)
     if vcpu.pointee.engine != nil { ckd_engine_free(vcpu.pointee.engine) }
     ckd_unmap(vcpu.pointee.run, CKD_VCPU_PAGES * 4096)
-    ckd_close(vcpu.pointee.memory)
     ckd_free(vcpu.pointee.cached)
     ckd_free(vcpu.pointee.blocks_read)
     ckd_free(vcpu.pointee.cpuid)

@@ -86,7 +86,7 @@ public func ckd_set_cpuid(
     guard count <= CKD_CPUID_ENTRIES else { return -E2BIG }
     let bytes = Int(count) * MemoryLayout<kvm_cpuid_entry2>.stride
     guard let memory = ckd_zalloc(max(bytes, 1)) else { return -ENOMEM }
-    guard ckd_copy_in(memory, argument + UInt64(MemoryLayout<kvm_cpuid2>.size), bytes) else {
+    guard ckd_copy_in(memory, argument &+ UInt64(MemoryLayout<kvm_cpuid2>.size), bytes) else {
         ckd_free(memory)
         return -EFAULT
     }
@@ -105,7 +105,7 @@ public func ckd_get_cpuid(
     guard header.pointee.nent >= count else { return -E2BIG }
     header.pointee.nent = count
     let bytes = Int(count) * MemoryLayout<kvm_cpuid_entry2>.stride
-    guard bytes == 0 || ckd_copy_out(argument + UInt64(MemoryLayout<kvm_cpuid2>.size), vcpu.pointee.cpuid, bytes)
+    guard bytes == 0 || ckd_copy_out(argument &+ UInt64(MemoryLayout<kvm_cpuid2>.size), vcpu.pointee.cpuid, bytes)
     else { return -EFAULT }
     return 0
 }
@@ -142,7 +142,7 @@ public func ckd_set_signal_mask(
     var length: UInt32 = 0, mask: UInt64 = 0
     guard ckd_copy_in(&length, argument, 4) else { return -EFAULT }
     guard length == 8 else { return -EINVAL }
-    guard ckd_copy_in(&mask, argument + 4, 8) else { return -EFAULT }
+    guard ckd_copy_in(&mask, argument &+ 4, 8) else { return -EFAULT }
     vcpu.pointee.signal_mask = mask
     vcpu.pointee.has_signal_mask = true
     return 0

@@ -43,14 +43,16 @@ private func makeVCPU(_ vm: VM, id: UInt32) -> (vcpu: VCPU?, error: Int32) {
     return (vcpu, 0)
 }
 
-/// Gives the vCPU its file, which kvm_run is in.  Returns the descriptor, or a negative errno.
+/// Makes the vCPU's file, which kvm_run is in; the dirty ring has no pages of it.  Returns the descriptor, behind which
+/// nothing is yet, or a negative errno.
 private func openVCPU(_ vcpu: VCPU) -> Int32 {
     let bytes = CKD_VCPU_PAGES * 4096
-    // Room for the ring's pages: mmap() of a file ends with it.
-    let fd = ckd_fd_make("kvm-vcpu", bytes, true, vcpu.object)
+    let fd = ckd_fd_file("kvm-vcpu", bytes, true)
     guard fd >= 0 else { return fd }
-    vcpu.pointee.memory = ckd_duplicate(fd)
-    guard let run = ckd_map_shared(fd, bytes) else { return -ENOMEM }
+    guard let run = ckd_map_shared(fd, bytes) else {
+        ckd_close(fd)
+        return -ENOMEM
+    }
     vcpu.pointee.run = run.assumingMemoryBound(to: kvm_run.self)
     return fd
 }
@@ -67,46 +69,41 @@ public func ckd_create_vcpu(
     guard count < CKD_VCPUS else { return -EINVAL }
     let (made, error) = makeVCPU(vm, id: UInt32(argument))
     guard let made else { return error }
-    ckd_hold(vm.object)
     let fd = openVCPU(made)
     guard fd >= 0 else {
         tdpmmu_destroy_vcpu(made.pointee.kvm_vcpu)
         ckd_free(made.pointee.cached)
         ckd_free(made)
-        ckd_put(vm.object)
         return fd
     }
+    ckd_hold(vm.object)
     ckd_vcpus(vm)[Int(count)] = made
     ckd_store(&vm.pointee.vcpus, count + 1)
+    ckd_fd_give(fd, made.object)
     return fd
 }
 
 // Slots -----------------------------------------------------------------------------------
 
-/// What changes of the program's memory are looked for in.  Told before a slot is there, and until it is gone.
-private func note(_ vm: VM, _ region: kvm_userspace_memory_region) -> Int? {
+/// Where the slot is among those whose memory is looked after; nil: there can be none of this number.
+private func place(of region: kvm_userspace_memory_region) -> Int? {
     let id = Int(region.slot & 0xffff), space = Int(region.slot >> 16)
     guard id < Int(KVM_USER_MEM_SLOTS), space < Int(KVM_ADDRESS_SPACE_NUM) else { return nil }
     return space * Int(KVM_USER_MEM_SLOTS) + id
 }
 
+/// A slot's memory is looked after before it is there, and until it is gone.  A slot that is there keeps its memory: what
+/// would change that is refused by the library.
 private func setRegion(_ vm: VM, _ region: kvm_userspace_memory_region) -> Int32 {
     var region = region
-    let index = note(vm, region)
-    let before = index.map { vm.pointee.slot[$0] }
-    ckd_take(&vm.pointee.lock)
-    if let index, region.memory_size != 0 {
-        vm.pointee.slot[index] = ckd_slot(hva: region.userspace_addr, size: region.memory_size)
-        vm.pointee.slots = max(vm.pointee.slots, UInt32(index + 1))
-    }
-    ckd_drop(&vm.pointee.lock)
     let kvm = vm.pointee.kvm!
+    guard let index = place(of: region) else { return kvm.markRegion(region) { kvm_set_memory_region(kvm, &region) } }
+    ckd_take(&vm.pointee.slots_lock)
+    defer { ckd_drop(&vm.pointee.slots_lock) }
+    let isNew = vm.pointee.slot[index].size == 0 && region.memory_size != 0
+    if isNew { vm.lookAfter(ckd_slot(hva: region.userspace_addr, size: region.memory_size), at: index) }
     let result = kvm.markRegion(region) { kvm_set_memory_region(kvm, &region) }
-    if let index, let before, result != 0 || region.memory_size == 0 {
-        ckd_take(&vm.pointee.lock)
-        vm.pointee.slot[index] = result != 0 ? before : ckd_slot()
-        ckd_drop(&vm.pointee.lock)
-    }
+    if result == 0 ? region.memory_size == 0 : isNew { vm.forget(at: index) }
     return result
 }
 
@@ -187,28 +184,45 @@ public func ckd_map_ring(
     var entries: UInt32 = 0
     guard let ring = tdpmmu_vcpu_dirty_ring(vcpu.pointee.kvm_vcpu, &entries), bytes == UInt64(vcpu.vm.pointee.ring_bytes),
           protection & PROT_EXEC == 0, flags & MAP_PRIVATE == 0 else { return -Int64(EINVAL) }
+    // A ring is where the library has it.
+    guard flags & MAP_FIXED == 0 else {
+        ckd_say("a dirty ring cannot be mapped at an address of the program's: MAP_FIXED", 0)
+        return -Int64(EOPNOTSUPP)
+    }
     ckd_hold(vcpu.vm.object)
+    ckd_vms_lock()
+    vcpu.pointee.rings_mapped += 1
+    ckd_vms_unlock()
     return Int64(Int(bitPattern: ring))
 }
 
+/// The vCPU that the dirty ring at these addresses is of, in this VM.
+private func owner(_ vm: VM, _ address: UInt64, _ bytes: UInt64) -> VCPU? {
+    let size = UInt64(vm.pointee.ring_bytes)
+    guard bytes != 0, bytes <= size else { return nil }
+    for case let vcpu? in vm.vcpus {
+        guard let ring = tdpmmu_vcpu_dirty_ring(vcpu.pointee.kvm_vcpu, nil) else { continue }
+        let start = UInt64(UInt(bitPattern: ring))
+        if address >= start, address - start <= size - bytes { return vcpu }
+    }
+    return nil
+}
+
 @c @implementation
-public func ckd_unmap_ring(_ address: UInt64) -> Bool {
+public func ckd_unmap_ring(_ address: UInt64, _ bytes: UInt64) -> Bool {
     ckd_vms_lock()
-    var found: VM?
+    var found: VCPU?
     var vm = ckd_vms_next(nil)
     while let each = vm, found == nil {
-        if each.pointee.ring_bytes != 0 {
-            for case let vcpu? in each.vcpus
-            where UInt64(UInt(bitPattern: tdpmmu_vcpu_dirty_ring(vcpu.pointee.kvm_vcpu, nil))) == address {
-                found = each
-            }
-        }
+        found = owner(each, address, bytes)
         vm = ckd_vms_next(each)
     }
+    // Only a mapping that was there gives back the reference that it held.
+    let wasMapped = found.map { $0.pointee.rings_mapped != 0 && bytes == UInt64($0.vm.pointee.ring_bytes) } ?? false
+    if wasMapped { found!.pointee.rings_mapped -= 1 }
     ckd_vms_unlock()
-    guard let found else { return false }
-    ckd_put(found.object)
-    return true
+    if wasMapped { ckd_put(found!.vm.object) }
+    return found != nil
 }
 
 // Capabilities -------------------------------------------------------------------------------
@@ -219,16 +233,16 @@ public func ckd_enable_cap(
 ) -> Int32 {
     let vm = object!.vm
     let wanted = structure.of(kvm_enable_cap.self)
-    if Int32(wanted.pointee.cap) == KVM_CAP_VM_DISABLE_NX_HUGE_PAGES {
+    let cap = Int32(truncatingIfNeeded: wanted.pointee.cap)
+    if cap == KVM_CAP_VM_DISABLE_NX_HUGE_PAGES {
         guard wanted.pointee.args.0 == 0, wanted.pointee.flags == 0, ckd_load(&vm.pointee.vcpus) == 0 else { return -EINVAL }
         guard ckd_may_reboot() else { return -EPERM }
         return tdpmmu_set_nx_huge_pages(vm.pointee.kvm, false)
     }
     let kvm = vm.pointee.kvm!
     let result = kvm.marked("enable_cap", { ckd_mark_cap(kvm, wanted) }, { kvm_vm_ioctl_enable_cap(kvm, wanted) })
-    let cap = Int32(wanted.pointee.cap)
     if result == 0, cap == KVM_CAP_DIRTY_LOG_RING || cap == KVM_CAP_DIRTY_LOG_RING_ACQ_REL {
-        vm.pointee.ring_bytes = UInt32(wanted.pointee.args.0)
+        vm.pointee.ring_bytes = UInt32(truncatingIfNeeded: wanted.pointee.args.0)
     }
     return result
 }

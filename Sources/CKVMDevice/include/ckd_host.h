@@ -71,12 +71,21 @@ void ckd_mark_pages(struct kvm *kvm, const char *what, uint32_t slot, const uint
 void ckd_mark_prefault(struct kvm *kvm, uint32_t vcpu, const struct kvm_pre_fault_memory *range);
 void ckd_mark_prefaulted(struct kvm *kvm, uint32_t vcpu, const struct kvm_pre_fault_memory *range, int result);
 
+/* ---- invalidations.c: what is invalidated right now; with the list of VMs locked ---- */
+
+/* A number below 64 for [start, end), until it is closed; -1: too many are open. */
+int ckd_stretch_open(uint64_t start, uint64_t end);
+/* The number that it had, or -1: it was not open. */
+int ckd_stretch_close(uint64_t start, uint64_t end);
+bool ckd_stretch_is_open(int number, uint64_t *start, uint64_t *end);
+
 /* ---- the program's calls, as Swift sees them ---- */
 
 /* mmap() of a vCPU's dirty ring: the address, or a negative errno. */
 int64_t ckd_map_ring(struct ckd_vcpu *vcpu, uint64_t bytes, int protection, int flags);
-/* Is it a ring that is mapped?  Then it has been unmapped. */
-bool ckd_unmap_ring(uint64_t address);
+/* Is [address, address + bytes) inside a dirty ring?  Then it is dealt with: all of a ring that is mapped is unmapped,
+ * and of a part nothing, since the ring's memory is the library's. */
+bool ckd_unmap_ring(uint64_t address, uint64_t bytes);
 /* Host memory [start, end) is about to change: unmap it in all VMs; then end. */
 void ckd_invalidate_begin(uint64_t start, uint64_t end);
 void ckd_invalidate_end(uint64_t start, uint64_t end);

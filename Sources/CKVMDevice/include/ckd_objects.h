@@ -49,8 +49,10 @@ struct ckd_vm {
     struct ckd_lock lock; /* vcpu, vcpus, slot */
     struct ckd_vcpu *vcpu[CKD_VCPUS];
     uint32_t vcpus; /* stored after vcpu[vcpus - 1], so that a reader needs no lock */
+    struct ckd_lock slots_lock; /* one change of a slot at a time, as KVM's slots_lock */
     struct ckd_slot *slot;
     uint32_t slots;
+    uint64_t told; /* under the list's lock: which stretches of invalidations.c it must hear the end of */
     uint32_t ring_bytes;
     struct ckd_vm *next; /* under the list's lock */
     /* Whose turn it is: Turns.swift.  turn_lock protects all but waiting, which is a hint outside it. */
@@ -89,8 +91,8 @@ struct ckd_vcpu {
     uint32_t id;
     struct ckd_vm *vm;
     struct kvm_vcpu *kvm_vcpu;
-    int memory;          /* the file that kvm_run is in */
-    struct kvm_run *run; /* our own mapping of it */
+    struct kvm_run *run;    /* our own mapping of it */
+    uint32_t rings_mapped;  /* under the list's lock: how often the program has its dirty ring */
     struct ckd_lock lock; /* one ioctl at a time, as KVM's vcpu->mutex */
     struct ckd_engine *engine;
     uint32_t mode; /* bits of the engine: 16, 32, 64 */
@@ -151,7 +153,11 @@ static inline void *ckd_mmio_data(struct kvm_run *run) { return run->mmio.data; 
 
 /* ---- files.c ---- */
 
-/* A descriptor of a new file of so many bytes for the object, or a negative errno; takes over a reference. */
+/* A descriptor of a new file of so many bytes, which keeps its size, or a negative errno. */
+int ckd_fd_file(const char *name, size_t bytes, bool close_on_exec);
+/* The object is behind this descriptor from now on; takes over a reference. */
+void ckd_fd_give(int fd, struct ckd_object *object);
+/* Both. */
 int ckd_fd_make(const char *name, size_t bytes, bool close_on_exec, struct ckd_object *object);
 /* The object behind fd with a reference more, or NULL. */
 struct ckd_object *ckd_fd_object(int fd);
