@@ -40,6 +40,7 @@ static void look_up(void)
     functions.pwrite = dlsym(RTLD_NEXT, "pwrite");
     functions.sigaction = dlsym(RTLD_NEXT, "sigaction");
     functions.fopen = dlsym(RTLD_NEXT, "fopen");
+    functions.pthread_create = dlsym(RTLD_NEXT, "pthread_create");
 }
 
 const struct ckd_real *ckd_real(void)
@@ -75,11 +76,14 @@ static bool opened_here(const char *path, int flags, int *fd)
 {
     if (!path)
         return false;
-    if (!strcmp(path, "/dev/kvm")) {
+    bool here = true;
+    ckd_enter();
+    if (!strcmp(path, "/dev/kvm"))
         *fd = open_device(flags);
-        return true;
-    }
-    return ckd_open_faked(path, flags, fd);
+    else
+        here = ckd_open_faked(path, flags, fd);
+    ckd_leave();
+    return here;
 }
 
 #define MODE_OF(flags, last)                          \
@@ -121,7 +125,9 @@ EXPORT int openat64(int folder, const char *path, int flags, ...)
 
 EXPORT FILE *fopen(const char *path, const char *mode)
 {
+    ckd_enter();
     FILE *file = path ? ckd_fopen_faked(path) : NULL;
+    ckd_leave();
     return file ? file : ckd_real()->fopen(path, mode);
 }
 
@@ -129,16 +135,21 @@ EXPORT FILE *fopen64(const char *path, const char *mode) { return fopen(path, mo
 
 EXPORT int close(int fd)
 {
+    ckd_enter();
     struct ckd_object *object = ckd_fd_kind(fd) ? ckd_fd_take(fd) : NULL;
-    int result = ckd_real()->close(fd);
-    if (object) {
-        int before = errno;
-        ckd_put(object);
-        errno = before;
+    if (!object) {
+        ckd_leave(); // what is not ours may wait for long
+        return ckd_real()->close(fd);
     }
+    int result = ckd_real()->close(fd);
+    int before = errno;
+    ckd_put(object);
+    errno = before;
+    ckd_leave();
     return result;
 }
 
+// Leaves what dup() and its like have entered.
 static int copied(int from, int to)
 {
     struct ckd_object *object = to >= 0 ? ckd_fd_object(from) : NULL;
@@ -150,12 +161,27 @@ static int copied(int from, int to)
             ckd_fd_give(to, object);
     } else if (object)
         ckd_put(object);
+    ckd_leave();
     return to;
 }
 
-EXPORT int dup(int fd) { return copied(fd, ckd_real()->dup(fd)); }
-EXPORT int dup2(int from, int to) { return copied(from, ckd_real()->dup2(from, to)); }
-EXPORT int dup3(int from, int to, int flags) { return copied(from, ckd_real()->dup3(from, to, flags)); }
+EXPORT int dup(int fd)
+{
+    ckd_enter();
+    return copied(fd, ckd_real()->dup(fd));
+}
+
+EXPORT int dup2(int from, int to)
+{
+    ckd_enter();
+    return copied(from, ckd_real()->dup2(from, to));
+}
+
+EXPORT int dup3(int from, int to, int flags)
+{
+    ckd_enter();
+    return copied(from, ckd_real()->dup3(from, to, flags));
+}
 
 // ---- ioctl, read, write ------------------------------------------------------------
 
@@ -165,8 +191,10 @@ EXPORT int ioctl(int fd, unsigned long number, ...)
     va_start(list, number);
     void *argument = va_arg(list, void *);
     va_end(list);
+    ckd_enter();
     struct ckd_object *object = ckd_fd_object(fd);
     if (!object) {
+        ckd_leave();
         int result = ckd_real()->ioctl(fd, number, argument);
         if (result == 0)
             ckd_saw_ioctl(number);
@@ -174,17 +202,19 @@ EXPORT int ioctl(int fd, unsigned long number, ...)
     }
     long result = ckd_ioctl(object, number, (uint64_t)argument);
     ckd_put(object);
+    ckd_leave();
     return answer(result);
 }
 
 static void refresh(int fd)
 {
+    ckd_enter();
     struct ckd_object *object = ckd_fd_object(fd);
-    if (!object)
-        return;
-    if (object->kind == CKD_STATS)
+    if (object && object->kind == CKD_STATS)
         ckd_stats_refresh((struct ckd_stats *)object);
-    ckd_put(object);
+    if (object)
+        ckd_put(object);
+    ckd_leave();
 }
 
 EXPORT ssize_t read(int fd, void *buffer, size_t bytes)
@@ -196,7 +226,10 @@ EXPORT ssize_t read(int fd, void *buffer, size_t bytes)
 EXPORT ssize_t pread(int fd, void *buffer, size_t bytes, off_t offset)
 {
     ssize_t done;
-    if (ckd_read_faked(ckd_fd_kind(fd), buffer, bytes, offset, &done))
+    ckd_enter();
+    bool faked = ckd_read_faked(ckd_fd_kind(fd), buffer, bytes, offset, &done);
+    ckd_leave();
+    if (faked)
         return done;
     refresh(fd);
     return ckd_real()->pread(fd, buffer, bytes, offset);
@@ -205,7 +238,10 @@ EXPORT ssize_t pread(int fd, void *buffer, size_t bytes, off_t offset)
 EXPORT ssize_t pwrite(int fd, const void *buffer, size_t bytes, off_t offset)
 {
     ssize_t done;
-    if (ckd_write_faked(ckd_fd_kind(fd), buffer, bytes, offset, &done))
+    ckd_enter();
+    bool faked = ckd_write_faked(ckd_fd_kind(fd), buffer, bytes, offset, &done);
+    ckd_leave();
+    if (faked)
         return done;
     return ckd_real()->pwrite(fd, buffer, bytes, offset);
 }
@@ -231,7 +267,7 @@ static void *map_object(struct ckd_object *object, size_t bytes, int protection,
     return NULL;
 }
 
-EXPORT void *mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
+static void *map(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
 {
     struct ckd_object *object = flags & MAP_ANONYMOUS ? NULL : ckd_fd_object(fd);
     if (object) {
@@ -252,6 +288,14 @@ EXPORT void *mmap(void *address, size_t bytes, int protection, int flags, int fd
     return mapped;
 }
 
+EXPORT void *mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
+{
+    ckd_enter();
+    void *mapped = map(address, bytes, protection, flags, fd, offset);
+    ckd_leave();
+    return mapped;
+}
+
 EXPORT void *mmap64(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
 {
     return mmap(address, bytes, protection, flags, fd, offset);
@@ -260,22 +304,27 @@ EXPORT void *mmap64(void *address, size_t bytes, int protection, int flags, int 
 EXPORT int munmap(void *address, size_t bytes)
 {
     uint64_t start = (uint64_t)address, end = start + bytes;
-    if (ckd_unmap_ring(start))
-        return 0;
-    ckd_invalidate_begin(start, end);
-    int result = ckd_real()->munmap(address, bytes);
-    ckd_invalidate_end(start, end);
-    if (result == 0)
-        ckd_set_host_level(start, end, 1);
+    int result = 0;
+    ckd_enter();
+    if (!ckd_unmap_ring(start)) {
+        ckd_invalidate_begin(start, end);
+        result = ckd_real()->munmap(address, bytes);
+        ckd_invalidate_end(start, end);
+        if (result == 0)
+            ckd_set_host_level(start, end, 1);
+    }
+    ckd_leave();
     return result;
 }
 
 EXPORT int mprotect(void *address, size_t bytes, int protection)
 {
     uint64_t start = (uint64_t)address, end = start + bytes;
+    ckd_enter();
     ckd_invalidate_begin(start, end);
     int result = ckd_real()->mprotect(address, bytes, protection);
     ckd_invalidate_end(start, end);
+    ckd_leave();
     return result;
 }
 
@@ -284,6 +333,7 @@ EXPORT int madvise(void *address, size_t bytes, int advice)
     uint64_t start = (uint64_t)address, end = start + bytes;
     bool drops = advice == MADV_DONTNEED || advice == MADV_REMOVE || advice == MADV_FREE || advice == MADV_PAGEOUT ||
                  advice == MADV_COLD;
+    ckd_enter();
     if (drops)
         ckd_invalidate_begin(start, end);
     int result = ckd_real()->madvise(address, bytes, advice);
@@ -293,6 +343,7 @@ EXPORT int madvise(void *address, size_t bytes, int advice)
         ckd_set_host_level(start, end, 2);
     if (result == 0 && advice == MADV_NOHUGEPAGE)
         ckd_set_host_level(start, end, 1);
+    ckd_leave();
     return result;
 }
 
@@ -303,8 +354,10 @@ EXPORT void *mremap(void *address, size_t old_bytes, size_t bytes, int flags, ..
     void *to = flags & MREMAP_FIXED ? va_arg(list, void *) : NULL;
     va_end(list);
     uint64_t start = (uint64_t)address, end = start + old_bytes;
+    ckd_enter();
     ckd_invalidate_begin(start, end);
     void *result = ckd_real()->mremap(address, old_bytes, bytes, flags, to);
     ckd_invalidate_end(start, end);
+    ckd_leave();
     return result;
 }
