@@ -453,6 +453,23 @@ static void handler_uses_the_vcpu(void **state)
     end_guest(&guest);
 }
 
+// signal() of programs in standard C: it is taken away as its handler runs.
+static void kicked_by_a_handler_for_once(void **state)
+{
+    (void)state;
+    struct guest guest;
+    pthread_t self = pthread_self(), other;
+    make_guest(&guest, 0);
+    GIVE(&guest, COUNT_FOREVER);
+    assert_true(sysv_signal(SIGUSR1, nothing) != SIG_ERR);
+    interrupted = &guest;
+    assert_int_equal(pthread_create(&other, NULL, interrupt_soon, &self), 0);
+    assert_refused(ioctl(guest.vcpu, KVM_RUN, 0), EINTR);
+    pthread_join(other, NULL);
+    assert_true(signal(SIGUSR1, SIG_DFL) == SIG_DFL);
+    end_guest(&guest);
+}
+
 static int second_thread;
 
 static void *run_guest_second(void *argument)
@@ -716,6 +733,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(kicked_before_it_runs),
         cmocka_unit_test(thread_dies_inside), cmocka_unit_test(handler_jumps_out),
         cmocka_unit_test(handler_uses_the_vcpu), cmocka_unit_test(kicked_while_it_waits),
+        cmocka_unit_test(kicked_by_a_handler_for_once),
         cmocka_unit_test(handler_changes_memory), cmocka_unit_test(triple_fault),
         cmocka_unit_test(no_memory_for_code), cmocka_unit_test(memory_goes_away),
         cmocka_unit_test(memory_becomes_read_only), cmocka_unit_test(not_runnable),

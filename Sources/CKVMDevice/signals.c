@@ -16,6 +16,7 @@
 
 OF_THREAD struct ckd_vcpu *current;
 OF_THREAD uint32_t inside;             // calls of ours that this thread is in
+OF_THREAD int cancel_state;            // the program's, while it is in one
 OF_THREAD uint64_t kept;               // signals that came inside one, bit number - 1: blocked until the outermost ends
 OF_THREAD siginfo_t kept_info[NSIG];
 static pthread_key_t running;
@@ -83,6 +84,9 @@ static bool is_in(uint64_t set, int number) { return set >> (number - 1) & 1; }
 
 void ckd_enter(void)
 {
+    // A thread that is cancelled does not end at a wait of ours, either.
+    if (!inside)
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
     inside++;
     fence();
 }
@@ -109,11 +113,15 @@ static void send_what_was_kept(void)
 
 void ckd_leave(void)
 {
+    int state = cancel_state;
     fence();
     inside--;
     fence();
-    if (!inside && kept)
+    if (inside)
+        return;
+    if (kept)
         send_what_was_kept();
+    pthread_setcancelstate(state, NULL);
 }
 
 void ckd_forget_kept(void)
@@ -201,11 +209,27 @@ __attribute__((visibility("default"))) int sigaction(int number, const struct si
     return result;
 }
 
-__attribute__((visibility("default"))) sighandler_t signal(int number, sighandler_t handler)
+static sighandler_t install(int number, sighandler_t handler, int flags)
 {
     struct sigaction action, old;
     memset(&action, 0, sizeof action);
     action.sa_handler = handler;
-    action.sa_flags = SA_RESTART;
+    action.sa_flags = flags;
     return sigaction(number, &action, &old) ? SIG_ERR : old.sa_handler;
+}
+
+__attribute__((visibility("default"))) sighandler_t signal(int number, sighandler_t handler)
+{
+    return install(number, handler, SA_RESTART);
+}
+
+// What signal() is where a program asks the compiler for standard C alone.
+__attribute__((visibility("default"))) sighandler_t __sysv_signal(int number, sighandler_t handler)
+{
+    return install(number, handler, (int)SA_RESETHAND | SA_NODEFER);
+}
+
+__attribute__((visibility("default"))) sighandler_t sysv_signal(int number, sighandler_t handler)
+{
+    return __sysv_signal(number, handler);
 }
