@@ -97,6 +97,7 @@ def guests(count, hello):
         for mode in MODES:
             recorded(count, program, mode, said + "\n")
     several_vms(count)
+    forked_vms(count)
 
 
 def recorded(count, program, mode, said, vms=1, options=()):
@@ -130,6 +131,20 @@ def several_vms(count):
     said = (r"30 pages of 3 VMs\n.*ioctl\(vm, KVM_CREATE_VCPU, 0x0\) = .*KVM_EXIT_HLT.*"
             r"there were 3 VMs: their events are in FILE and FILE\.2 to \.3\n.*")
     recorded(count, program, "ept-pml", said, vms=3, options=["--trace"])
+
+
+def forked_vms(count):
+    """A process that another forks has a recording of its own, without the other's VMs; FILE is the first's."""
+    program = compiled("tests-kvm/forked_vms.c")
+    with tempfile.TemporaryDirectory() as folder:
+        events = os.path.join(folder, "events")
+        status, text = run([RUN, "--quiet", "--events", events, program])
+        files = sorted(os.listdir(folder))
+        own = [name for name in files if re.fullmatch(r"events\.\d{2,}", name)]
+        count.note("forked_vms", status == 0 and text.count("another process records, too") == 2, text)
+        count.note("forked_vms: files", len(own) == 2 and set(files) == {"events", "events.2", *own}, str(files))
+        for file in files:
+            replayed(count, "forked_vms, " + file, os.path.join(folder, file))
 
 
 def main():

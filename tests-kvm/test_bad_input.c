@@ -5,6 +5,7 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -441,6 +442,188 @@ static void thread_dies_inside(void **state)
     end_guest(&guest);
 }
 
+// ---- handlers that do not simply return, or that do what the interrupted call does ------------
+
+static struct guest *interrupted;
+static sigjmp_buf out_of_it;
+static volatile sig_atomic_t handlers;
+
+// The next one that runs `code`, which counts, is interrupted by `handler` once it counts.
+static void *interrupt_soon(void *thread)
+{
+    wait_until_it_counts(interrupted);
+    pthread_kill(*(pthread_t *)thread, SIGUSR1);
+    return NULL;
+}
+
+static void assert_halts(struct guest *guest)
+{
+    GIVE(guest, HLT);
+    assert_int_equal(ioctl(guest->vcpu, KVM_RUN, 0), 0);
+    assert_int_equal(guest->run->exit_reason, KVM_EXIT_HLT);
+}
+
+static void jump_out(int number)
+{
+    (void)number;
+    siglongjmp(out_of_it, 1);
+}
+
+static void handler_jumps_out(void **state)
+{
+    (void)state;
+    struct guest guest;
+    pthread_t self = pthread_self(), other;
+    make_guest(&guest, 0);
+    GIVE(&guest, COUNT_FOREVER);
+    handle(SIGUSR1, jump_out);
+    interrupted = &guest;
+    if (!sigsetjmp(out_of_it, 1)) {
+        assert_int_equal(pthread_create(&other, NULL, interrupt_soon, &self), 0);
+        ioctl(guest.vcpu, KVM_RUN, 0);
+        fail();
+    }
+    pthread_join(other, NULL);
+    assert_halts(&guest);
+    end_guest(&guest);
+}
+
+static int rip_is_code;
+
+static void look_at_registers(int number)
+{
+    (void)number;
+    struct kvm_regs regs;
+    rip_is_code = ioctl(interrupted->vcpu, KVM_GET_REGS, &regs) == 0 && regs.rip - CODE < 16;
+    sigset_t blocked;
+    sigprocmask(SIG_SETMASK, NULL, &blocked);
+    rip_is_code += sigismember(&blocked, SIGHUP) && sigismember(&blocked, SIGUSR1);
+}
+
+// As in a kernel, the vCPU is outside KVM_RUN by then, and the handler has the mask that it asked for, once.
+static void handler_uses_the_vcpu(void **state)
+{
+    (void)state;
+    struct guest guest;
+    pthread_t self = pthread_self(), other;
+    struct sigaction action = {.sa_handler = look_at_registers, .sa_flags = SA_RESETHAND}, found;
+    sigset_t blocked;
+    make_guest(&guest, 0);
+    GIVE(&guest, COUNT_FOREVER);
+    sigaddset(&action.sa_mask, SIGHUP);
+    assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
+    interrupted = &guest;
+    assert_int_equal(pthread_create(&other, NULL, interrupt_soon, &self), 0);
+    assert_refused(ioctl(guest.vcpu, KVM_RUN, 0), EINTR);
+    pthread_join(other, NULL);
+    assert_int_equal(rip_is_code, 2);
+    assert_int_equal(sigaction(SIGUSR1, NULL, &found), 0);
+    assert_true(found.sa_handler == SIG_DFL);
+    sigprocmask(SIG_SETMASK, NULL, &blocked);
+    assert_false(sigismember(&blocked, SIGUSR1) || sigismember(&blocked, SIGHUP));
+    assert_halts(&guest);
+    end_guest(&guest);
+}
+
+// signal() of programs in standard C: it is taken away as its handler runs.
+static void kicked_by_a_handler_for_once(void **state)
+{
+    (void)state;
+    struct guest guest;
+    pthread_t self = pthread_self(), other;
+    make_guest(&guest, 0);
+    GIVE(&guest, COUNT_FOREVER);
+    assert_true(sysv_signal(SIGUSR1, nothing) != SIG_ERR);
+    interrupted = &guest;
+    assert_int_equal(pthread_create(&other, NULL, interrupt_soon, &self), 0);
+    assert_refused(ioctl(guest.vcpu, KVM_RUN, 0), EINTR);
+    pthread_join(other, NULL);
+    assert_true(signal(SIGUSR1, SIG_DFL) == SIG_DFL);
+    end_guest(&guest);
+}
+
+static int second_thread;
+
+static void *run_guest_second(void *argument)
+{
+    __atomic_store_n(&second_thread, gettid(), __ATOMIC_RELEASE);
+    return run_guest(argument);
+}
+
+static char state_of(int thread)
+{
+    char path[64], line[128] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", thread);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(line, sizeof line, file));
+    fclose(file);
+    return strrchr(line, ')')[2];
+}
+
+// The second one waits for the vCPU inside its KVM_RUN, where nothing else sleeps.  A signal that comes before its
+// turn is not lost.
+static void kicked_while_it_waits(void **state)
+{
+    (void)state;
+    struct guest guest;
+    make_guest(&guest, 0);
+    GIVE(&guest, COUNT_FOREVER);
+    handle(SIGUSR1, nothing);
+    struct runner first = {.guest = &guest}, second = {.guest = &guest};
+    second_thread = 0;
+    assert_int_equal(pthread_create(&first.thread, NULL, run_guest, &first), 0);
+    wait_until_it_counts(&guest);
+    assert_int_equal(pthread_create(&second.thread, NULL, run_guest_second, &second), 0);
+    while (!__atomic_load_n(&second_thread, __ATOMIC_ACQUIRE) || state_of(second_thread) != 'S')
+        usleep(1000);
+    pthread_kill(second.thread, SIGUSR1);
+    while (state_of(second_thread) != 'S') // it has taken note
+        usleep(1000);
+    pthread_kill(first.thread, SIGUSR1);
+    pthread_join(first.thread, NULL);
+    pthread_join(second.thread, NULL);
+    assert_int_equal(first.error, EINTR);
+    assert_int_equal(second.result, -1);
+    assert_int_equal(second.error, EINTR);
+    end_guest(&guest);
+}
+
+static void unmap_something(int number)
+{
+    (void)number;
+    handlers++;
+    munmap((void *)(uint64_t)NOTHING, 4096);
+}
+
+static void *interrupt_again_and_again(void *thread)
+{
+    while (handlers < 300) {
+        pthread_kill(*(pthread_t *)thread, SIGUSR1);
+        sched_yield();
+    }
+    return NULL;
+}
+
+static void handler_changes_memory(void **state)
+{
+    (void)state;
+    struct guest guest;
+    pthread_t self = pthread_self(), other;
+    make_guest(&guest, 0);
+    handle(SIGUSR1, unmap_something);
+    handlers = 0;
+    assert_int_equal(pthread_create(&other, NULL, interrupt_again_and_again, &self), 0);
+    while (handlers < 300) {
+        assert_int_equal(mprotect(guest.memory + DATA, 4096, PROT_READ), 0);
+        assert_int_equal(mprotect(guest.memory + DATA, 4096, PROT_READ | PROT_WRITE), 0);
+    }
+    pthread_join(other, NULL);
+    handle(SIGUSR1, nothing);
+    assert_halts(&guest);
+    end_guest(&guest);
+}
+
 // ---- guests -----------------------------------------------------------------------------------
 
 static void triple_fault(void **state)
@@ -707,8 +890,12 @@ int main(int count, char **arguments)
         cmocka_unit_test(executed), cmocka_unit_test(kicked_out_of_a_loop),
         cmocka_unit_test(kicked_by_a_blocked_signal), cmocka_unit_test(immediate_exit),
         cmocka_unit_test(kicked_before_it_runs),
-        cmocka_unit_test(thread_dies_inside), cmocka_unit_test(triple_fault),
-        cmocka_unit_test(no_memory_for_code), cmocka_unit_test(too_much_of_a_device), cmocka_unit_test(memory_goes_away),
+        cmocka_unit_test(thread_dies_inside), cmocka_unit_test(handler_jumps_out),
+        cmocka_unit_test(handler_uses_the_vcpu), cmocka_unit_test(kicked_while_it_waits),
+        cmocka_unit_test(kicked_by_a_handler_for_once),
+        cmocka_unit_test(handler_changes_memory), cmocka_unit_test(triple_fault),
+        cmocka_unit_test(no_memory_for_code), cmocka_unit_test(too_much_of_a_device),
+        cmocka_unit_test(memory_goes_away),
         cmocka_unit_test(memory_becomes_read_only), cmocka_unit_test(not_runnable),
         cmocka_unit_test(file_gets_shorter), cmocka_unit_test(memory_goes_away_while_its_signal_is_blocked),
         cmocka_unit_test(own_faults_are_handled), cmocka_unit_test(own_faults_end_the_program),

@@ -31,6 +31,7 @@ static uint32_t fork_generation;
 
 static void lock_all(void)
 {
+    ckd_enter();
     pthread_mutex_lock(&vms_lock);
     pthread_mutex_lock(&table_lock);
 }
@@ -39,12 +40,14 @@ static void unlock_all(void)
 {
     pthread_mutex_unlock(&table_lock);
     pthread_mutex_unlock(&vms_lock);
+    ckd_leave();
 }
 
 static void in_child(void)
 {
     fork_generation++;
     process = getpid();
+    ckd_forget_kept();
     vms = NULL; // what the child unmaps, the parent's guests still have
     unlock_all();
 }
@@ -182,8 +185,18 @@ void ckd_fd_give(int fd, struct ckd_object *object)
     pthread_mutex_unlock(&table_lock);
 }
 
-void ckd_vms_lock(void) { pthread_mutex_lock(&vms_lock); }
-void ckd_vms_unlock(void) { pthread_mutex_unlock(&vms_lock); }
+void ckd_vms_lock(void)
+{
+    ckd_enter();
+    pthread_mutex_lock(&vms_lock);
+}
+
+void ckd_vms_unlock(void)
+{
+    pthread_mutex_unlock(&vms_lock);
+    ckd_leave();
+}
+
 struct ckd_vm *ckd_vms_next(struct ckd_vm *vm) { return vm ? vm->next : vms; }
 
 void ckd_vms_add(struct ckd_vm *vm)

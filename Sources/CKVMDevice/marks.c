@@ -25,9 +25,20 @@ static uint32_t recorded; // the fork generation, plus 1, of the last VM
 
 bool ckd_has_recorded(void) { return __atomic_load_n(&recorded, __ATOMIC_RELAXED) == ckd_fork_generation() + 1; }
 
+// Before the first VM of this very process; under the lock of the VMs, which a fork does not find taken.
+static void begin_recording(void)
+{
+    ckd_vms_lock();
+    if (!ckd_has_recorded()) {
+        ckd_recording_begins();
+        __atomic_store_n(&recorded, ckd_fork_generation() + 1, __ATOMIC_RELAXED);
+    }
+    ckd_vms_unlock();
+}
+
 void ckd_mark_vm(struct kvm *kvm)
 {
-    __atomic_store_n(&recorded, ckd_fork_generation() + 1, __ATOMIC_RELAXED);
+    begin_recording();
     const struct ckd_options *options = ckd_options();
     mark(kvm, "INFO vendor=%s ad=%d pml=%d root_level=%u maxphyaddr=%u l1tf_cache_bits=0", options->npt ? "npt" : "ept",
          !options->no_ad, !options->no_pml, options->levels, options->maxphyaddr);

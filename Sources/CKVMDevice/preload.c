@@ -50,6 +50,7 @@ static void look_up(void)
     functions.pwrite = dlsym(RTLD_NEXT, "pwrite");
     functions.sigaction = dlsym(RTLD_NEXT, "sigaction");
     functions.fopen = dlsym(RTLD_NEXT, "fopen");
+    functions.pthread_create = dlsym(RTLD_NEXT, "pthread_create");
 }
 
 const struct ckd_real *ckd_real(void)
@@ -87,11 +88,14 @@ static bool opened_here(const char *path, int flags, int *fd)
 {
     if (!path)
         return false;
-    if (is_device(path)) {
+    bool here = true;
+    ckd_enter();
+    if (is_device(path))
         *fd = open_device(flags);
-        return true;
-    }
-    return ckd_open_faked(path, flags, fd);
+    else
+        here = ckd_open_faked(path, flags, fd);
+    ckd_leave();
+    return here;
 }
 
 #define MODE_OF(flags, last)                          \
@@ -170,7 +174,9 @@ EXPORT int faccessat(int folder, const char *path, int mode, int flags)
 
 EXPORT FILE *fopen(const char *path, const char *mode)
 {
+    ckd_enter();
     FILE *file = path ? ckd_fopen_faked(path) : NULL;
+    ckd_leave();
     return file ? file : ckd_real()->fopen(path, mode);
 }
 
@@ -188,14 +194,35 @@ static int put_after(struct ckd_object *object, int result)
 
 EXPORT int close(int fd)
 {
+    ckd_enter();
     struct ckd_object *object = ckd_fd_take(fd);
-    return put_after(object, ckd_real()->close(fd));
+    if (!object) {
+        ckd_leave(); // what is not ours may wait for long
+        return ckd_real()->close(fd);
+    }
+    int result = put_after(object, ckd_real()->close(fd));
+    ckd_leave();
+    return result;
 }
 
 EXPORT int fclose(FILE *file)
 {
+    ckd_enter();
     struct ckd_object *object = ckd_fd_take(fileno(file));
-    return put_after(object, ckd_real()->fclose(file));
+    if (!object) {
+        ckd_leave();
+        return ckd_real()->fclose(file);
+    }
+    int result = put_after(object, ckd_real()->fclose(file));
+    ckd_leave();
+    return result;
+}
+
+static void forget_closed(unsigned first, unsigned last)
+{
+    ckd_enter();
+    ckd_fd_forget_closed(first, last);
+    ckd_leave();
 }
 
 EXPORT int close_range(unsigned first, unsigned last, int flags)
@@ -203,16 +230,17 @@ EXPORT int close_range(unsigned first, unsigned last, int flags)
     int result = ckd_real()->close_range(first, last, flags);
     // A thread that keeps descriptors of its own from now on leaves the others theirs.
     if (result == 0 && !(flags & (CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE)))
-        ckd_fd_forget_closed(first, last);
+        forget_closed(first, last);
     return result;
 }
 
 EXPORT void closefrom(int first)
 {
     ckd_real()->closefrom(first);
-    ckd_fd_forget_closed(first > 0 ? (unsigned)first : 0, ~0u);
+    forget_closed(first > 0 ? (unsigned)first : 0, ~0u);
 }
 
+// Leaves what dup() and its like have entered.
 static int copied(int from, int to)
 {
     struct ckd_object *object = to >= 0 ? ckd_fd_object(from) : NULL;
@@ -224,12 +252,27 @@ static int copied(int from, int to)
             ckd_fd_give(to, object);
     } else if (object)
         ckd_put(object);
+    ckd_leave();
     return to;
 }
 
-EXPORT int dup(int fd) { return copied(fd, ckd_real()->dup(fd)); }
-EXPORT int dup2(int from, int to) { return copied(from, ckd_real()->dup2(from, to)); }
-EXPORT int dup3(int from, int to, int flags) { return copied(from, ckd_real()->dup3(from, to, flags)); }
+EXPORT int dup(int fd)
+{
+    ckd_enter();
+    return copied(fd, ckd_real()->dup(fd));
+}
+
+EXPORT int dup2(int from, int to)
+{
+    ckd_enter();
+    return copied(from, ckd_real()->dup2(from, to));
+}
+
+EXPORT int dup3(int from, int to, int flags)
+{
+    ckd_enter();
+    return copied(from, ckd_real()->dup3(from, to, flags));
+}
 
 // ---- ioctl, read, write ------------------------------------------------------------
 
@@ -239,8 +282,10 @@ EXPORT int ioctl(int fd, unsigned long number, ...)
     va_start(list, number);
     void *argument = va_arg(list, void *);
     va_end(list);
+    ckd_enter();
     struct ckd_object *object = ckd_fd_object(fd);
     if (!object) {
+        ckd_leave();
         int result = ckd_real()->ioctl(fd, number, argument);
         if (result == 0)
             ckd_saw_ioctl(number);
@@ -248,17 +293,19 @@ EXPORT int ioctl(int fd, unsigned long number, ...)
     }
     long result = ckd_ioctl(object, number, (uint64_t)argument);
     ckd_put(object);
+    ckd_leave();
     return answer(result);
 }
 
 static void refresh(int fd)
 {
+    ckd_enter();
     struct ckd_object *object = ckd_fd_object(fd);
-    if (!object)
-        return;
-    if (object->kind == CKD_STATS)
+    if (object && object->kind == CKD_STATS)
         ckd_stats_refresh((struct ckd_stats *)object);
-    ckd_put(object);
+    if (object)
+        ckd_put(object);
+    ckd_leave();
 }
 
 static ssize_t answer_long(ssize_t result) { return result >= 0 ? result : answer(result); }
@@ -273,22 +320,49 @@ static ssize_t advance(int fd, ssize_t done)
     return answer_long(done);
 }
 
-// The device, a VM, a vCPU: the kernel has no file there that could be read, written or cut.
-static bool is_no_file(int fd)
+static enum ckd_kind kind_of(int fd)
 {
+    ckd_enter();
     enum ckd_kind kind = ckd_fd_kind(fd);
+    ckd_leave();
+    return kind;
+}
+
+static ssize_t read_faked(enum ckd_kind kind, void *buffer, size_t bytes, off_t offset)
+{
+    ckd_enter();
+    ssize_t done = ckd_read_faked(kind, buffer, bytes, offset);
+    ckd_leave();
+    return done;
+}
+
+static ssize_t write_faked(enum ckd_kind kind, const void *buffer, size_t bytes, off_t offset)
+{
+    ckd_enter();
+    ssize_t done = ckd_write_faked(kind, buffer, bytes, offset);
+    ckd_leave();
+    return done;
+}
+
+// The device, a VM, a vCPU: the kernel has no file there that could be read, written or cut.
+static bool is_no_file(enum ckd_kind kind)
+{
     return kind == CKD_SYSTEM || kind == CKD_VM || kind == CKD_VCPU;
 }
 
-EXPORT int ftruncate(int fd, off_t bytes) { return is_no_file(fd) ? answer(-EINVAL) : ckd_real()->ftruncate(fd, bytes); }
+EXPORT int ftruncate(int fd, off_t bytes)
+{
+    return is_no_file(kind_of(fd)) ? answer(-EINVAL) : ckd_real()->ftruncate(fd, bytes);
+}
+
 EXPORT int ftruncate64(int fd, off_t bytes) { return ftruncate(fd, bytes); }
 
 EXPORT ssize_t read(int fd, void *buffer, size_t bytes)
 {
-    enum ckd_kind kind = ckd_fd_kind(fd);
+    enum ckd_kind kind = kind_of(fd);
     if (is_faked(kind))
-        return advance(fd, ckd_read_faked(kind, buffer, bytes, lseek(fd, 0, SEEK_CUR)));
-    if (is_no_file(fd))
+        return advance(fd, read_faked(kind, buffer, bytes, lseek(fd, 0, SEEK_CUR)));
+    if (is_no_file(kind))
         return answer(-EINVAL);
     refresh(fd);
     return ckd_real()->read(fd, buffer, bytes);
@@ -296,29 +370,29 @@ EXPORT ssize_t read(int fd, void *buffer, size_t bytes)
 
 EXPORT ssize_t write(int fd, const void *buffer, size_t bytes)
 {
-    enum ckd_kind kind = ckd_fd_kind(fd);
+    enum ckd_kind kind = kind_of(fd);
     if (is_faked(kind))
-        return advance(fd, ckd_write_faked(kind, buffer, bytes, lseek(fd, 0, SEEK_CUR)));
-    if (is_no_file(fd))
+        return advance(fd, write_faked(kind, buffer, bytes, lseek(fd, 0, SEEK_CUR)));
+    if (is_no_file(kind))
         return answer(-EINVAL);
     return ckd_real()->write(fd, buffer, bytes);
 }
 
 EXPORT ssize_t pread(int fd, void *buffer, size_t bytes, off_t offset)
 {
-    enum ckd_kind kind = ckd_fd_kind(fd);
+    enum ckd_kind kind = kind_of(fd);
     if (is_faked(kind))
-        return answer_long(ckd_read_faked(kind, buffer, bytes, offset));
+        return answer_long(read_faked(kind, buffer, bytes, offset));
     refresh(fd);
     return ckd_real()->pread(fd, buffer, bytes, offset);
 }
 
 EXPORT ssize_t pwrite(int fd, const void *buffer, size_t bytes, off_t offset)
 {
-    enum ckd_kind kind = ckd_fd_kind(fd);
+    enum ckd_kind kind = kind_of(fd);
     if (is_faked(kind))
-        return answer_long(ckd_write_faked(kind, buffer, bytes, offset));
-    if (is_no_file(fd))
+        return answer_long(write_faked(kind, buffer, bytes, offset));
+    if (is_no_file(kind))
         return answer(-EINVAL);
     return ckd_real()->pwrite(fd, buffer, bytes, offset);
 }
@@ -381,15 +455,21 @@ static void *map(void *address, size_t bytes, int protection, int flags, int fd,
     return mapped;
 }
 
-EXPORT void *mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
+// Whatever is mapped there takes the place of what was.
+static void *map_over(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
 {
-    if (!(flags & MAP_FIXED))
-        return map(address, bytes, protection, flags, fd, offset);
-    // Whatever is mapped there takes the place of what was.
     uint64_t start = (uint64_t)address, end = start + (is_hugetlb(flags) ? ckd_hugetlb_bytes(bytes, flags) : bytes);
     ckd_invalidate_begin(start, end);
     void *mapped = map(address, bytes, protection, flags, fd, offset);
     ckd_invalidate_end(start, end);
+    return mapped;
+}
+
+EXPORT void *mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
+{
+    ckd_enter();
+    void *mapped = (flags & MAP_FIXED ? map_over : map)(address, bytes, protection, flags, fd, offset);
+    ckd_leave();
     return mapped;
 }
 
@@ -401,31 +481,38 @@ EXPORT void *mmap64(void *address, size_t bytes, int protection, int flags, int 
 EXPORT int munmap(void *address, size_t bytes)
 {
     uint64_t start = (uint64_t)address, end = start + bytes;
-    if (ckd_unmap_ring(start, bytes))
-        return 0;
-    ckd_invalidate_begin(start, end);
-    int result = ckd_real()->munmap(address, bytes);
-    ckd_invalidate_end(start, end);
-    if (result == 0)
-        ckd_set_host_level(start, end, 1);
+    int result = 0;
+    ckd_enter();
+    if (!ckd_unmap_ring(start, bytes)) {
+        ckd_invalidate_begin(start, end);
+        result = ckd_real()->munmap(address, bytes);
+        ckd_invalidate_end(start, end);
+        if (result == 0)
+            ckd_set_host_level(start, end, 1);
+    }
+    ckd_leave();
     return result;
 }
 
 EXPORT int mprotect(void *address, size_t bytes, int protection)
 {
     uint64_t start = (uint64_t)address, end = start + bytes;
+    ckd_enter();
     ckd_invalidate_begin(start, end);
     int result = ckd_real()->mprotect(address, bytes, protection);
     ckd_invalidate_end(start, end);
+    ckd_leave();
     return result;
 }
 
 EXPORT int pkey_mprotect(void *address, size_t bytes, int protection, int key)
 {
     uint64_t start = (uint64_t)address, end = start + bytes;
+    ckd_enter();
     ckd_invalidate_begin(start, end);
     int result = ckd_real()->pkey_mprotect(address, bytes, protection, key);
     ckd_invalidate_end(start, end);
+    ckd_leave();
     return result;
 }
 
@@ -434,6 +521,7 @@ EXPORT int madvise(void *address, size_t bytes, int advice)
     uint64_t start = (uint64_t)address, end = start + bytes;
     bool drops = advice == MADV_DONTNEED || advice == MADV_REMOVE || advice == MADV_FREE || advice == MADV_PAGEOUT ||
                  advice == MADV_COLD;
+    ckd_enter();
     if (drops)
         ckd_invalidate_begin(start, end);
     int result = ckd_real()->madvise(address, bytes, advice);
@@ -443,6 +531,7 @@ EXPORT int madvise(void *address, size_t bytes, int advice)
         ckd_set_host_level(start, end, 2);
     if (result == 0 && advice == MADV_NOHUGEPAGE)
         ckd_set_host_level(start, end, 1);
+    ckd_leave();
     return result;
 }
 
@@ -454,6 +543,7 @@ EXPORT void *mremap(void *address, size_t old_bytes, size_t bytes, int flags, ..
     va_end(list);
     // What is moved leaves its place, and takes that of what was where it comes to.
     uint64_t start = (uint64_t)address, end = start + old_bytes, target = (uint64_t)to;
+    ckd_enter();
     ckd_invalidate_begin(start, end);
     if (to)
         ckd_invalidate_begin(target, target + bytes);
@@ -461,5 +551,6 @@ EXPORT void *mremap(void *address, size_t old_bytes, size_t bytes, int flags, ..
     if (to)
         ckd_invalidate_end(target, target + bytes);
     ckd_invalidate_end(start, end);
+    ckd_leave();
     return result;
 }

@@ -3,6 +3,7 @@
 #ifndef CKD_REAL_H
 #define CKD_REAL_H
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -36,6 +37,7 @@ struct ckd_real {
     ssize_t (*pwrite)(int, const void *, size_t, off_t);
     int (*sigaction)(int, const struct sigaction *, struct sigaction *);
     FILE *(*fopen)(const char *, const char *);
+    int (*pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 };
 
 /* Looked up at the first use: a constructor of another library may come before ours. */

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The files of TDPMMU_KVM_EVENTS, written when the process ends: one for each VM, since a replay has one machine.
-// The first is FILE, those behind it FILE.2, FILE.3, ...
+// The first is FILE, those behind it FILE.2, FILE.3, ...  FILE is that of the process which made a VM first: one that
+// it forked, or that was forked beside it, has FILE.PID.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "ckd_host.h"
@@ -20,6 +22,45 @@ static struct vm_file {
     int fd;
 } *files;
 static size_t made;
+
+static pid_t *first_process; // shared with what is forked; 0: no process has made a VM yet
+static char *base;           // FILE, or FILE.PID
+
+__attribute__((constructor)) static void share_first_process(void)
+{
+    ckd_read_options();
+    if (!ckd_options()->events)
+        return;
+    void *page = ckd_real()->mmap(NULL, sizeof *first_process, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    first_process = page == MAP_FAILED ? NULL : page;
+}
+
+void ckd_recording_begins(void)
+{
+    pid_t none = 0;
+    // Relaxed: whose number stands there first has FILE, and nothing else hangs on it.
+    if (first_process)
+        __atomic_compare_exchange_n(first_process, &none, getpid(), false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    if (!ckd_fork_generation())
+        return;
+    // What a fork has copied is the parent's to write.
+    struct tdpmmu_trace_event event;
+    uint64_t lost;
+    while (tdpmmu_trace_read(&event, 1, &lost) > 0)
+        ;
+}
+
+// Where this process writes; NULL: no memory.
+static char *name_base(void)
+{
+    char *name = NULL;
+    bool first = !first_process || __atomic_load_n(first_process, __ATOMIC_RELAXED) == getpid();
+    if (asprintf(&name, first ? "%s" : "%s.%d", ckd_options()->events, (int)getpid()) < 0)
+        return NULL;
+    if (!first)
+        fprintf(stderr, "tdpmmu-kvm: another process records, too: the events of this one are in %s\n", name);
+    return name;
+}
 
 static bool put(int fd, const void *bytes, size_t count)
 {
@@ -49,7 +90,7 @@ static int next_file(uint64_t kvm)
     if (!larger)
         return -1;
     files = larger;
-    if (asprintf(&name, made ? "%s.%zu" : "%s", ckd_options()->events, made + 1) < 0)
+    if (asprintf(&name, made ? "%s.%zu" : "%s", base, made + 1) < 0)
         return -1;
     int fd = ckd_real()->open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     free(name);
@@ -104,8 +145,8 @@ static bool end_files(uint64_t lost)
         ckd_real()->close(files[i].fd);
     }
     if (made > 1)
-        fprintf(stderr, "tdpmmu-kvm: there were %zu VMs: their events are in %s and %s.2 to .%zu\n", made,
-                ckd_options()->events, ckd_options()->events, made);
+        fprintf(stderr, "tdpmmu-kvm: there were %zu VMs: their events are in %s and %s.2 to .%zu\n", made, base,
+                base, made);
     return good;
 }
 
@@ -115,13 +156,17 @@ __attribute__((destructor)) static void write_events(void)
 {
     if (!ckd_options()->events || !ckd_has_recorded())
         return;
+    ckd_enter();
     ckd_fd_take_all(); // as a kernel does it, so that the end of the VMs is recorded
+    ckd_leave();
+    base = name_base();
     struct tdpmmu_trace_event *events = malloc(BATCH * sizeof *events);
     uint64_t lost = 0;
     errno = ENOMEM;
-    bool good = events && write_all(events, &lost);
+    bool good = events && base && write_all(events, &lost);
     int error = errno;
     if (!end_files(lost) || !good)
         ckd_say("cannot write the files that TDPMMU_KVM_EVENTS names", (uint64_t)error);
     free(events);
+    free(base);
 }

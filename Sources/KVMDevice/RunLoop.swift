@@ -21,9 +21,12 @@ public func ckd_run(
         return -ENOEXEC
     }
     if vcpu.pointee.mp_state.mp_state == UInt32(KVM_MP_STATE_UNINITIALIZED) { return -EAGAIN }
-    guard vcpu.hasEngine() else { return -ENOMEM }
-    ckd_store(&vcpu.pointee.kick, 0)
+    // Before the engine is made, which takes milliseconds: a signal meanwhile is a kick.
     ckd_set_current(vcpu)
+    guard vcpu.hasEngine() else {
+        ckd_set_current(nil)
+        return -ENOMEM
+    }
     vcpu.pointee.runs += 1
     let kvm = vcpu.vm.pointee.kvm!
     let result = kvm.marked("run", { kvm.mark("run vcpu", UInt64(vcpu.pointee.id)) }, {
@@ -65,6 +68,9 @@ extension VCPU {
             pointee.cr3 = pointee.sregs.cr3
             pointee.cr4 = pointee.sregs.cr4
             ckd_engine_load_system(pointee.engine, &pointee.sregs)
+            // Who gives a vCPU another state may have given it another program.
+            ckd_engine_forget_code(pointee.engine)
+            forgetBlocks()
             ckd_store(&pointee.flush, 1)
         }
         if pointee.regs_changed {

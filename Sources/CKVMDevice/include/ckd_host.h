@@ -59,6 +59,7 @@ void ckd_host_cpuid(uint32_t function, uint32_t index, uint32_t answer[4]);
 /* ---- marks.c: lines between the library's events, which only Marks.swift asks for ---- */
 
 void ckd_mark_vm(struct kvm *kvm);
+void ckd_recording_begins(void); /* recording.c: this process makes its first VM */
 bool ckd_has_recorded(void); /* a VM of this very process, which no fork has copied */
 void ckd_mark_step(struct kvm *kvm, const char *step, uint64_t number);
 void ckd_mark_done(struct kvm *kvm, const char *step, int result);

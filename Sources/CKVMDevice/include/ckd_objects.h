@@ -180,8 +180,16 @@ void ckd_release(struct ckd_object *object);
 
 /* ---- signals.c ---- */
 
+/* This thread enters a call that takes locks of ours, and leaves it: signals whose handlers are the program's wait
+ * until it has left the outermost one.  errno stays.  A handler that ckd_leave() runs may end the thread or jump. */
+void ckd_enter(void);
+void ckd_leave(void);
+/* In a child of fork: the parent has what was kept. */
+void ckd_forget_kept(void);
+
 /* The vCPU whose KVM_RUN this thread is in, or NULL. */
 struct ckd_vcpu *ckd_current(void);
+/* From here on a signal on this thread is a kick, and one that was kept since ckd_enter() has been. */
 void ckd_set_current(struct ckd_vcpu *vcpu);
 /* Is a signal pending for this thread that mask (a kernel's sigset) lets through? */
 bool ckd_signal_pending(uint64_t mask);
