@@ -31,8 +31,10 @@ SONAME := libtdpmmu.so.1
 LIBRARY := $(B)/$(SONAME)
 HEADERS := $(wildcard include/*.h include/tdpmmu/*.h)
 SOURCES := $(shell find Sources include -type f 2>/dev/null) Package.swift
+DEVICE_MODULES := Sources/KVMDevice/% Sources/CKVMDevice/%
 TOOL_MODULES := $(foreach module,KernelTrace LibraryClient Replay OperationLists tdpmmuctl CZlib,Sources/$(module)/%)
-LIBRARY_SOURCES := $(filter-out $(TOOL_MODULES),$(SOURCES))
+LIBRARY_SOURCES := $(filter-out $(TOOL_MODULES) $(DEVICE_MODULES),$(SOURCES))
+DEVICE_SOURCES := $(filter $(DEVICE_MODULES) include/%,$(SOURCES)) Package.swift
 TOOL_SOURCES := $(filter $(TOOL_MODULES) include/%,$(SOURCES)) Package.swift
 # SwiftPM would take CC for its own clang.
 SWIFT_BUILD := env -u CC $(SWIFT) build -c release
@@ -44,7 +46,8 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
 	check-c check-swift check-lists check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites check-bench \
-	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs
+	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests \
+	check-kvm-mutants
 
 all: lib tools
 
@@ -53,7 +56,7 @@ help:
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
 	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c fuzz torture'
-	@echo '                  bench swift lists traces readme install'
+	@echo '                  bench kvm swift lists traces readme install'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
@@ -68,6 +71,9 @@ help:
 	@echo 'make fuzz         random calls of the whole C interface for $(SECONDS_FUZZ) s (SECONDS_FUZZ=N); fuzz-clang: by libFuzzer'
 	@echo 'make linux        Linux'"'"'s own TDP MMU behind the same header, in build/linux: Debian'"'"'s source, or LINUX=TREE'
 	@echo 'make check-linux  the C tests and random lists on it (LISTS=N); check-linux-bugs: bugs put into a copy of its tree, is each found?'
+	@echo 'make kvm          /dev/kvm in userspace: build/tdpmmu-kvm PROGRAM ARGS; fetches the engine, Unicorn, 16 MB (docs/KVM.md)'
+	@echo "make check-kvm-selftests  KVM's own selftests of memory in it: Debian's source, or KSELFTESTS=TREE, MODES=\"...\""
+	@echo 'make check-kvm-mutants  bugs put into the library: which of the selftests find each?  (about half an hour)'
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo "make bench-mmu    the MMU beside Linux's own code, goals and ratios: docs/SPEED.md.  REPETITIONS=N, ROWS=regex,"
 	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
@@ -172,6 +178,38 @@ check-linux: linux all
 check-linux-bugs: lib
 	@sh scripts/need.sh check
 	@python3 linux/bugs.py .build-embedded/release/libtdpmmu-objects.a $(BUGS)
+
+# KVM in userspace -------------------------------------------------------------
+
+KVM_LIBRARY := $(B)/libtdpmmu-kvm.so
+
+# Fetches the engine, too: kvm/engine.py says so.
+kvm: kvm-library
+	@python3 kvm/engine.py || echo 'tdpmmu-kvm runs no guest until an engine is there.'
+
+kvm-library: lib $(KVM_LIBRARY) $(B)/tdpmmu-kvm
+
+$(KVM_LIBRARY): $(DEVICE_SOURCES) kvm/link.sh kvm/tdpmmu-kvm.map Makefile scripts/toolchain.sh | $(LIBRARY) $(B)/libtdpmmu.so
+	@sh scripts/need.sh build
+	@# In the library's folder, whose packages are there: a tree that was built needs no network for this.
+	@rm -f .build-embedded/release/libtdpmmu-kvm-objects.a
+	$(EMBEDDED_BUILD) --product tdpmmu-kvm-objects --scratch-path .build-embedded $(PREFIX_MAP)
+	sh kvm/link.sh .build-embedded/release/libtdpmmu-kvm-objects.a $@
+
+$(B)/tdpmmu-kvm: kvm/tdpmmu-kvm | $(LIBRARY)
+	cp $< $@
+
+# Bad input, and guests of ours; three of the selftests, where they and the engine are there already.
+check-kvm: all kvm-library
+	@python3 kvm/check.py
+
+# About six minutes.  KSELFTESTS=TREE: a kernel tree whose selftests are built; MODES="npt-nx-off ...": not all eight.
+check-kvm-selftests: kvm
+	@python3 kvm/selftests.py
+
+# How much the selftests see: kvm/mutants.txt.  About half an hour; MUTANTS="NAME ...": those whose names begin so.
+check-kvm-mutants: kvm
+	@python3 kvm/mutants.py $(MUTANTS)
 
 bench-rcu: lib
 	@sh scripts/need.sh check

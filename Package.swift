@@ -22,6 +22,7 @@ let library: [SwiftSetting] = [
 
 let products: [Product] = [
     .library(name: "tdpmmu-objects", type: .static, targets: ["ABI"]),
+    .library(name: "tdpmmu-kvm-objects", type: .static, targets: ["KVMDevice"]),
 ]
 
 let modules: [Target] = [
@@ -45,6 +46,12 @@ let client: [LinkerSetting] = [
     .linkedLibrary("tdpmmu"),
     .unsafeFlags(["-L", buildDirectory, "-Xlinker", "-rpath", "-Xlinker", "$ORIGIN",
                   "-Xlinker", "-rpath", "-Xlinker", roomyBuildDirectory]),
+]
+
+// /dev/kvm in userspace: a client as well, in Embedded Swift as the library.
+let device: [Target] = [
+    .target(name: "CKVMDevice", dependencies: ["CTDPMMU"]),
+    .target(name: "KVMDevice", dependencies: ["CKVMDevice"], swiftSettings: library),
 ]
 
 let tools: [Target] = [
@@ -76,6 +83,6 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     ],
-    targets: modules + tools,
+    targets: modules + device + tools,
     swiftLanguageModes: [.v6]
 )

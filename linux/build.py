@@ -49,11 +49,13 @@ FLAGS = ("-std=gnu11 -O2 -g -fPIC -fvisibility=hidden -fno-strict-aliasing -fwra
 
 # Exit status where there is no source to build from: nothing of ours is wrong.
 NO_SOURCE = 3
+# Whose words they are: kvm/selftests.py fetches the same source.
+CALLER = "make linux"
 
 
 def stop(text, status=1):
     """One line that says what is wrong and what to do."""
-    print("make linux: " + text, file=sys.stderr)
+    print("%s: %s" % (CALLER, text), file=sys.stderr)
     sys.exit(status)
 
 
@@ -73,10 +75,6 @@ def debian_tree():
     tree = os.path.join(TOP, "build", "linux-source")
     if os.path.exists(os.path.join(tree, "Makefile")):
         return tree
-    for tool in ("apt-get", "dpkg-deb", "tar", "xz"):
-        if not shutil.which(tool):
-            stop("there is no %s to fetch %s with; get a kernel tree yourself and say LINUX=<it>" % (tool, PACKAGE),
-                 NO_SOURCE)
     work = os.path.join(TOP, "build", "linux-source.new")
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
@@ -87,29 +85,40 @@ def debian_tree():
     return tree
 
 
-def fetch(tree, work):
-    print("make linux: fetching Debian's %s (about 150 MB) and unpacking its KVM into build/linux-source" % PACKAGE,
-          flush=True)
-    otherwise = "try again with a network, or get a kernel tree and say LINUX=<it>"
+def fetch_archive(work, name="LINUX"):
+    """Debian's source package, fetched and unpacked in work: the archive that is in it, and its version.  `name`:
+    what names a tree of the user's instead."""
+    for tool in ("apt-get", "dpkg-deb", "tar", "xz"):
+        if not shutil.which(tool):
+            stop("there is no %s to fetch %s with; get a kernel tree yourself and say %s=<it>" % (tool, PACKAGE, name),
+                 NO_SOURCE)
+    otherwise = "try again with a network, or get a kernel tree and say %s=<it>" % name
     run(["apt-get", "download", PACKAGE], "cannot fetch " + PACKAGE, otherwise, NO_SOURCE, cwd=work)
     packages = [name for name in os.listdir(work) if name.endswith(".deb")]
     if len(packages) != 1:
         stop("apt-get download left %d packages; %s" % (len(packages), otherwise), NO_SOURCE)
     package = os.path.join(work, packages[0])
-    name = run(["dpkg-deb", "-f", package, "Package"], "bad package", otherwise, NO_SOURCE).strip()
-    if name != PACKAGE:
-        stop("fetched %s instead of %s; %s" % (name, PACKAGE, otherwise))
+    fetched = run(["dpkg-deb", "-f", package, "Package"], "bad package", otherwise, NO_SOURCE).strip()
+    if fetched != PACKAGE:
+        stop("fetched %s instead of %s; %s" % (fetched, PACKAGE, otherwise))
     version = run(["dpkg-deb", "-f", package, "Version"], "bad package", otherwise).strip()
     run(["dpkg-deb", "-x", package, os.path.join(work, "package")], "cannot unpack the package", otherwise)
     archive = os.path.join(work, "package", "usr", "src", PACKAGE + ".tar.xz")
     if not os.path.exists(archive):
         stop("%s %s has no usr/src/%s.tar.xz; %s" % (PACKAGE, version, PACKAGE, otherwise))
+    return archive, version
+
+
+def fetch(tree, work):
+    print("make linux: fetching Debian's %s (about 150 MB) and unpacking its KVM into build/linux-source" % PACKAGE,
+          flush=True)
+    archive, version = fetch_archive(work)
     parts = ["Makefile", "arch/x86/kvm", "arch/x86/include", "include/linux", "virt/kvm", "lib/rbtree.c",
              "lib/interval_tree.c"]
     out = os.path.join(work, "tree")
     os.makedirs(out)
     run(["tar", "-C", out, "--strip-components=1", "-xJf", archive, *[PACKAGE + "/" + part for part in parts]],
-        "cannot unpack the kernel", otherwise)
+        "cannot unpack the kernel", "try again with a network, or get a kernel tree and say LINUX=<it>")
     check_tree(out)
     os.rename(out, tree)
     print("make linux: %s %s is in build/linux-source" % (PACKAGE, version), flush=True)

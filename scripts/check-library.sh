@@ -51,5 +51,9 @@ verdict $? "it contains a path of the machine that built it"
 ! nm -D --undefined-only "$library" | grep -qE ' (swift_|\$s|__tsan|__asan)'
 verdict $? "it wants a Swift runtime or a sanitizer"
 
+# A program's own functions in front of the C library's would run with the library's locks held.
+! nm -D --undefined-only "$library" | grep -qE ' (mmap|mmap64|munmap|mprotect|madvise|mremap)(@|$)'
+verdict $? "it maps memory by functions of the C library's: Sources/CPlatform/memory.c"
+
 echo "library: $passed passed, $failed failed ($size bytes)"
 [ "$failed" -eq 0 ]

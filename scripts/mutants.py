@@ -25,13 +25,14 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 COPY = os.path.join(TOP, "build", "mutants")
 COPIED = ["Makefile", "Package.swift", "tdpmmu.map", "Sources", "include", "scripts", "tests-c", "Tests"]
+LIST = os.path.join(TOP, "tests-c", "mutants.txt")
 LIMIT_SECONDS = 100  # tests that wait for an event give up themselves, after 60
 
 
 class Mutant:
     def __init__(self, name, line):
         self.name, self.line = name, line
-        self.bug = self.program = self.test = self.model = None
+        self.bug = self.program = self.test = self.model = self.modes = self.missed = None
         self.changes = []  # [file, lines to replace, lines instead]
 
     def mutated(self):
@@ -50,6 +51,7 @@ class Mutant:
 
 
 def read_mutants(path):
+    """Those of a list.  `also` takes one over from tests-c/mutants.txt; it, `modes` and `missed` are kvm/mutants.txt's."""
     mutants = []
     with open(path) as file:
         for number, line in enumerate(file.read().splitlines(), 1):
@@ -65,6 +67,14 @@ def read_mutants(path):
                 mutant.program, mutant.test = rest.split()
             elif word == "model":
                 mutant.model = rest.split()
+            elif word == "modes":
+                mutant.modes = rest.split()
+            elif word == "missed":
+                mutant.missed = rest
+            elif word == "also":
+                name, *modes = rest.split()
+                mutants.append(named(name))
+                mutants[-1].test, mutants[-1].modes = None, modes
             elif word == "file":
                 mutant.changes.append((rest, [], []))
             elif word in "-+":
@@ -72,9 +82,17 @@ def read_mutants(path):
             else:
                 sys.exit("%s:%d: what is this?" % (path, number))
     for mutant in mutants:
-        if not (mutant.bug and bool(mutant.test) != bool(mutant.model) and mutant.changes and all(c[1] for c in mutant.changes)):
+        judges = [judge for judge in (mutant.test, mutant.model, mutant.modes) if judge]
+        if not (mutant.bug and len(judges) == 1 and mutant.changes and all(c[1] for c in mutant.changes)):
             sys.exit("%s:%d: a part of mutant %s is missing" % (path, mutant.line, mutant.name))
     return mutants
+
+
+def named(name):
+    found = [mutant for mutant in read_mutants(LIST) if mutant.name == name]
+    if not found:
+        sys.exit("%s has no mutant %s" % (os.path.relpath(LIST, TOP), name))
+    return found[0]
 
 
 def write_if_new(path, data):
@@ -220,6 +238,8 @@ def misfit(mutant):
         return str(error)
     if not all(before != after for before, after in texts.values()):
         return "it changes nothing"
+    if mutant.modes:
+        return None
     if mutant.model:
         return None if variant(mutant) else "there is no broken variant %s" % " ".join(mutant.model)
     with open(os.path.join(TOP, "tests-c", mutant.program + ".c")) as file:
@@ -239,12 +259,12 @@ def check_fit(mutants):
 
 
 def main():
-    mutants = read_mutants(os.path.join(TOP, "tests-c", "mutants.txt"))
+    mutants = read_mutants(LIST)
     if len({m.name for m in mutants}) != len(mutants):
         sys.exit("mutants.py: two mutants have one name")
     chosen = sys.argv[1:]
     if chosen == ["--fit"]:
-        check_fit(mutants)
+        check_fit(mutants + read_mutants(os.path.join(TOP, "kvm", "mutants.txt")))
     mutants = [m for m in mutants if not chosen or any(m.name.startswith(c) for c in chosen)]
     copy_tree()
     programs = Programs()

@@ -6,36 +6,53 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/*
+ * The kernel's calls themselves: a program may have functions of its own in front of the C library's, as the device
+ * of docs/KVM.md has, and those take locks that are outside of the ones held here.
+ */
+static void unmap(void *address, size_t size)
+{
+    syscall(SYS_munmap, address, size);
+}
+
+static void advise(void *address, size_t size, int advice)
+{
+    syscall(SYS_madvise, address, size, advice);
+}
 
 void *cp_reserve_region(size_t size, size_t align)
 {
     /* mmap knows no alignment: take more, give the ragged ends back. */
     size_t total = size + align;
-    char *raw = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (raw == MAP_FAILED)
+    long mapped = syscall(SYS_mmap, NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
+    if (mapped == -1)
         return NULL;
+    char *raw = (char *)mapped;
     char *start = (char *)(((uintptr_t)raw + align - 1) & ~(uintptr_t)(align - 1));
     if (start > raw)
-        munmap(raw, (size_t)(start - raw));
+        unmap(raw, (size_t)(start - raw));
     char *end = start + size;
     if (raw + total > end)
-        munmap(end, (size_t)(raw + total - end));
+        unmap(end, (size_t)(raw + total - end));
     return start;
 }
 
 bool cp_commit_region(void *address, size_t size, bool huge)
 {
-    if (mprotect(address, size, PROT_READ | PROT_WRITE) != 0)
+    if (syscall(SYS_mprotect, address, size, PROT_READ | PROT_WRITE) != 0)
         return false;
     /* Advice only: page tables work in small pages as well, and who always has huge ones loses nothing. */
-    madvise(address, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    advise(address, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     return true;
 }
 
 void cp_discard_region(void *address, size_t size)
 {
     /* Advice only: memory that stays is used again as it is. */
-    madvise(address, size, MADV_DONTNEED);
+    advise(address, size, MADV_DONTNEED);
 }
 
 void *cp_alloc_zeroed(size_t size)

@@ -38,6 +38,8 @@ enum MarkerParser {
         "batch": batch,
         "kick": { $0.integer("vcpu").map { .kick(vcpu: $0) } },
         "smi_touch": smiTouch,
+        "run": { $0.integer("vcpu").map { .run(vcpu: $0) } },
+        "access": oneAccess,
         "prefault": prefault,
         "dump": dump,
         "parallel_begin": { _ in .parallel },
@@ -153,6 +155,13 @@ extension MarkerParser {
             let write = fields.number("write")
         else { return nil }
         return .smiTouch(vcpu: vcpu, GuestAccess(gpa: gpa, access: write != 0 ? PageFaultBits.write : 0))
+    }
+
+    private static func oneAccess(_ fields: MarkerFields) -> Step? {
+        guard let vcpu = fields.integer("vcpu"), let gpa = fields.number("gpa"),
+            let operation = fields.text("op"), let access = access(operation)
+        else { return nil }
+        return .access(vcpu: vcpu, GuestAccess(gpa: gpa, access: access))
     }
 
     private static func touch(_ fields: MarkerFields) -> TouchStep? {

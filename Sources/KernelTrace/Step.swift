@@ -84,6 +84,10 @@ package enum Step: Equatable {
     case clearDirtyLog(slot: UInt32, first: UInt64, count: UInt64)
     case resetDirtyRings(harvested: UInt64?)
     case smiTouch(vcpu: Int, GuestAccess)
+    /// A guest of any kind runs: what it accesses is told access by access.
+    case run(vcpu: Int)
+    /// What it has just accessed.
+    case access(vcpu: Int, GuestAccess)
     case hostMap(HostMapStep)
     case hostChange(HostChangeStep)
     /// Something that reaches the TDP MMU only through calls that are recorded.

@@ -127,6 +127,11 @@ final class MarkerTests: XCTestCase {
                                              GuestAccess(gpa: 0x4018_0080, access: PageFaultBits.write)])))
         XCTAssertEqual(marker("STEP dump id=3 root=0x129ff9000 root_level=4"),
                        .step(.dump(id: 3, root: 0x1_29ff_9000, rootLevel: 4)))
+        XCTAssertEqual(marker("STEP run vcpu=3"), .step(.run(vcpu: 3)))
+        XCTAssertEqual(marker("STEP access vcpu=1 gpa=0x200000 op=x"),
+                       .step(.access(vcpu: 1, GuestAccess(gpa: 0x20_0000, access: PageFaultBits.fetch))))
+        XCTAssertNil(marker("STEP access vcpu=1 gpa=0x200000 op=y"))
+        XCTAssertNil(marker("STEP access vcpu=1 op=r"))
         XCTAssertEqual(marker("STEP fork"), .step(.other("fork")))
         XCTAssertEqual(marker("STEP madvise_cold hva=0x7000 gpa=0 len=0x2000"),
                        .step(.hostChange(HostChangeStep(operation: "madvise_cold", hva: 0x7000, length: 0x2000))))

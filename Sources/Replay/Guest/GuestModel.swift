@@ -15,6 +15,8 @@ struct GuestRun {
         case halt
         /// One access in SMM, which the firmware's handler makes.
         case smi(GuestAccess)
+        /// Any other guest, whose accesses the trace tells one by one.
+        case told
     }
 
     let vcpu: Int
@@ -46,7 +48,7 @@ struct GuestRun {
         switch program {
         case .touch(let step): step.count
         case .batch(let accesses): accesses.count
-        case .halt: 0
+        case .halt, .told: 0
         case .smi: 1
         }
     }
@@ -59,7 +61,7 @@ struct GuestRun {
             accesses.indices.contains(index) ? accesses[index] : GuestAccess(gpa: 0, access: 0)
         case .smi(let access):
             access
-        case .halt:
+        case .halt, .told:
             GuestAccess(gpa: 0, access: 0)
         }
     }
@@ -93,6 +95,7 @@ struct GuestRun {
     var surroundings: [GuestAccess] {
         // Only the handler's code is where the CPU says; what else it uses is the firmware's.
         if case .smi = program { return [GuestAccess(gpa: GuestLayout.smiHandler, access: PageFaultBits.fetch)] }
+        if case .told = program { return [] }
         let vcpuOffset = UInt64(clamping: vcpu) &* 0x1000
         var pages = [GuestAccess(gpa: GuestLayout.code, access: PageFaultBits.fetch)]
         if case .batch = program {

@@ -71,6 +71,8 @@ final class Events {
         case .batch(let vcpu, let accesses): try guest.begin(.batch(accesses), vcpu: vcpu, line)
         case .kick(let vcpu): try guest.begin(.halt, vcpu: vcpu, line)
         case .smiTouch(let vcpu, let access): try guest.begin(.smi(access), vcpu: vcpu, line)
+        case .run(let vcpu): try guest.begin(.told, vcpu: vcpu, line)
+        case .access(let vcpu, let access): guest.apply([access], vcpu: vcpu)
         case .prefault(let vcpu, _, _): guest.tasks[line.task] = GuestSide.RunningTask(vcpu: vcpu)
         case .enableCapability(let name, let argument): try enableCapability(name, argument, line)
         case .hostMap(let map): host.begin(map, task: line.task)
@@ -83,7 +85,7 @@ final class Events {
 
     private func take(_ done: Done, _ line: TraceLine) {
         switch done.operation {
-        case "touch", "batch", "kick", "smi_touch":
+        case "touch", "batch", "kick", "smi_touch", "run":
             guard let vcpu = guest.tasks[line.task]?.vcpu else { return }
             guest.end(vcpu: vcpu, succeeded: done.result == 0, line)
         case "enable_cap":

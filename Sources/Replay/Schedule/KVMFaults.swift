@@ -149,7 +149,8 @@ extension Step {
     fileprivate var vcpu: Int? {
         switch self {
         case .touch(let step): step.vcpu
-        case .batch(let vcpu, _), .kick(let vcpu), .smiTouch(let vcpu, _), .prefault(let vcpu, _, _): vcpu
+        case .batch(let vcpu, _), .kick(let vcpu), .smiTouch(let vcpu, _), .run(let vcpu), .access(let vcpu, _),
+             .prefault(let vcpu, _, _): vcpu
         default: nil
         }
     }
