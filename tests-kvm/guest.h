@@ -3,13 +3,27 @@
 #ifndef GUEST_H
 #define GUEST_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <cmocka.h>
+
+#define assert_refused(call, error)         \
+    do {                                    \
+        errno = 0;                          \
+        assert_int_equal(call, -1);         \
+        assert_int_equal(errno, error);     \
+    } while (0)
 
 enum { MEMORY = 8 << 20, CODE = 0x10000, DATA = 0x400000, NOTHING = 0x10000000 };
 

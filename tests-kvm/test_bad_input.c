@@ -1,32 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // What programs do wrong, and what happens to them: as in a kernel, or a clear error; nothing hangs.
 #define _GNU_SOURCE
-#include <errno.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include <cmocka.h>
-
 #include "guest.h"
-
-#define assert_refused(call, error)         \
-    do {                                    \
-        errno = 0;                          \
-        assert_int_equal(call, -1);         \
-        assert_int_equal(errno, error);     \
-    } while (0)
 
 static void unknown_ioctls(void **state)
 {

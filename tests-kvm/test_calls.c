@@ -1,29 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The ways in which a program opens, closes, reads and maps: each is seen, or does no harm.
 #define _GNU_SOURCE
-#include <errno.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include <cmocka.h>
-
 #include "guest.h"
-
-#define assert_refused(call, error)         \
-    do {                                    \
-        errno = 0;                          \
-        assert_int_equal(call, -1);         \
-        assert_int_equal(errno, error);     \
-    } while (0)
 
 // What the C library's headers call where _FORTIFY_SOURCE is on.
 extern int __open_2(const char *path, int flags), __open64_2(const char *path, int flags);

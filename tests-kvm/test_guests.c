@@ -1,16 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // What guests do right: memory, dirty logs, devices, locked instructions, and what the host changes below them.
 #define _GNU_SOURCE
-#include <errno.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #include "guest.h"
 

@@ -2,15 +2,7 @@
 // Instructions that the device makes itself, or looks at before the engine does: strings between ports and memory,
 // exceptions in real mode, what a CPU refuses.
 #define _GNU_SOURCE
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #include "guest.h"
 

@@ -172,12 +172,7 @@ extension SPTESlot {
     ) -> ChangeResult? {
         let wish = SPTEChange(
             addressSpace: place.addressSpace, gfn: place.gfn, level: place.level, old: .nonPresent, new: leaf)
-        guard book.isPlainLeaf(wish) else { return nil }
-        if let seen = replace(.nonPresent, with: leaf) { return .lost(seen) }
-        var flush = OwedFlush(neverBecause: "nothing was there")
-        let result = UnsettledChange(wish).settle(with: book, owing: &flush)
-        flush.forgo(because: "nothing was there")
-        return result
+        return book.isPlainLeaf(wish) ? addAmongOthers(wish, in: book) : nil
     }
 
     /// The same of a leaf that gets more rights and loses nothing, to be a plain one: nothing is owed.  nil: it is
@@ -188,8 +183,13 @@ extension SPTESlot {
     ) -> ChangeResult? {
         let wish = SPTEChange(
             addressSpace: place.addressSpace, gfn: place.gfn, level: place.level, old: old, new: new)
-        guard wish.onlyPermits, book.isPlainLeaf(wish) else { return nil }
-        if let seen = replace(old, with: new) { return .lost(seen) }
+        return wish.onlyPermits && book.isPlainLeaf(wish) ? addAmongOthers(wish, in: book) : nil
+    }
+
+    /// What both have found to be legal, and to take nothing away.
+    @inline(__always)
+    private func addAmongOthers(_ wish: SPTEChange, in book: some FillBook) -> ChangeResult {
+        if let seen = replace(wish.old, with: wish.new) { return .lost(seen) }
         var flush = OwedFlush(neverBecause: "nothing is taken away")
         let result = UnsettledChange(wish).settle(with: book, owing: &flush)
         flush.forgo(because: "nothing is taken away")
