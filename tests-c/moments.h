@@ -24,6 +24,7 @@ static struct {
     void (*_Atomic wait)(uint32_t *word, uint32_t expected); /* before a futex wait */
     void (*_Atomic woken)(void);                    /* after it */
     void (*_Atomic wake)(uint32_t *word);           /* before a wake-up */
+    void (*_Atomic woke)(void);                     /* after it */
     void (*_Atomic yield)(void);
 } at_moment;
 
@@ -85,6 +86,8 @@ __attribute__((visibility("default"), no_sanitize_address)) long syscall(long nu
             at_moment.woken();
     } else {
         result = raw_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+        if (number == SYS_futex && (a[1] & FUTEX_CMD_MASK) == FUTEX_WAKE && at_moment.woke)
+            at_moment.woke();
     }
     if (result >= 0)
         return result;
@@ -106,6 +109,7 @@ static void forget_moments(void)
     at_moment.wait = NULL;
     at_moment.woken = NULL;
     at_moment.wake = NULL;
+    at_moment.woke = NULL;
     at_moment.yield = NULL;
 }
 

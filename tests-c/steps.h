@@ -20,6 +20,7 @@ static __thread struct {
     long count, stop_at;
     void (*action)(void);
     bool acted;
+    bool held; /* what runs now is the test's own and no place to stop at */
 } stepping;
 
 #define TRAP_FLAG "0x100"
@@ -35,7 +36,7 @@ static __thread struct {
 static void on_step(int signal_number)
 {
     (void)signal_number;
-    if (++stepping.count != stepping.stop_at)
+    if (stepping.held || ++stepping.count != stepping.stop_at)
         return;
     stepping.acted = true;
     stepping.action();
@@ -57,6 +58,7 @@ static void plan_step(long stop_at, void (*action)(void))
     stepping.stop_at = stop_at;
     stepping.action = action;
     stepping.acted = false;
+    stepping.held = false;
 }
 
 /* body, stopped once; false if it had no such instruction. */

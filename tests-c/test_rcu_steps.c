@@ -132,13 +132,23 @@ static void other_is_woken(void)
     own_bed = -1;
 }
 
+/*
+ * The main thread is not stopped between this and the system call: whoever has no bed any more
+ * and still sleeps would be waited for without end.
+ */
 static void others_are_woken(uint32_t *word)
 {
+    stepping.held = in_main();
     for (int bed = 0; bed < BEDS; bed++) {
         uint32_t *there = word;
 
         atomic_compare_exchange_strong(&beds[bed], &there, NULL);
     }
+}
+
+static void others_were_woken(void)
+{
+    stepping.held = false;
 }
 
 static int others_lie(void)
@@ -171,6 +181,7 @@ static void watch_others(void)
     at_moment.wait = other_lies;
     at_moment.woken = other_is_woken;
     at_moment.wake = others_are_woken;
+    at_moment.woke = others_were_woken;
     memset(&head, 0, sizeof(head));
     while (others_lie() != 1) {
         call_rcu(&head, nothing);
