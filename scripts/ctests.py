@@ -14,6 +14,7 @@ import concurrent.futures
 import glob
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -93,15 +94,39 @@ class Mode:
         return None
 
     def run(self, program, arguments=(), timeout=None):
+        process = subprocess.Popen(self.wrapper + [program, *arguments], env=self.environment,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True, errors="replace")
         try:
-            done = subprocess.run(self.wrapper + [program, *arguments], env=self.environment,
+            out, err = process.communicate(timeout=timeout or TIMEOUT_SECONDS[self.name])
+            return process.returncode, out, err
+        except subprocess.TimeoutExpired:
+            where = where_it_stands(process.pid)
+            process.kill()
+            out, err = process.communicate()
+            return -999, out, err + "\ntimed out; its threads stood\n" + where
+
+
+def where_it_stands(pid):
+    """Of a program that does not end: each thread's stack, or at least what it waits in."""
+    if shutil.which("gdb"):
+        try:
+            done = subprocess.run(["gdb", "-batch", "-nx", "-p", str(pid), "-ex", "thread apply all bt 15"],
                                   stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                                  errors="replace", timeout=timeout or TIMEOUT_SECONDS[self.name])
-            return done.returncode, done.stdout, done.stderr
-        except subprocess.TimeoutExpired as late:
-            def text(data):
-                return (data or b"").decode(errors="replace")
-            return -999, text(late.stdout), text(late.stderr) + "\ntimed out\n"
+                                  errors="replace", timeout=60)
+            if "#0" in done.stdout:
+                return "\n".join(l for l in done.stdout.splitlines() if l.startswith(("Thread", "#")))
+        except subprocess.TimeoutExpired:
+            pass
+    lines = []
+    for task in sorted(glob.glob("/proc/%d/task/*" % pid)):
+        try:
+            state = open(task + "/stat").read().rsplit(")", 1)[1].split()[0]
+            lines.append("thread %s: state %s, in %s" % (
+                os.path.basename(task), state, open(task + "/syscall").read().strip()))
+        except OSError as gone:
+            lines.append("thread %s: %s" % (os.path.basename(task), gone.strerror))
+    return "\n".join(lines)
 
 
 def tail(text, lines=60):
