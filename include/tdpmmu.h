@@ -32,6 +32,7 @@
 #include "tdpmmu/vm.h"
 #include "tdpmmu/tdp_iter.h"
 #include "tdpmmu/tdp_mmu.h"
+#include "tdpmmu/primitives.h"
 #include "tdpmmu/dirty_log.h"
 #include "tdpmmu/huge_pages.h"
 #include "tdpmmu/notifier.h"

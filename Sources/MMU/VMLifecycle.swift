@@ -4,6 +4,7 @@ import CTDPMMU
 import PageTable
 import RCU
 import Sync
+import Synchronization
 import Tracing
 
 /// How a VM comes and goes.
@@ -14,6 +15,7 @@ extension VM {
         guard let memory = cp_alloc_zeroed(MemoryLayout<VMMemory>.size) else { return nil }
         let vm = VM(memory.assumingMemoryBound(to: VMMemory.self))
         vm.memory.initialize(to: VMMemory(config))
+        vm.publishFacts()
         vm.lock.setRank(LockRank.mmu)
         vm.srcu.initialize(rank: LockRank.srcuReader)
         guard vm.makeSlotTables() else {
@@ -22,6 +24,19 @@ extension VM {
             return nil
         }
         return vm
+    }
+
+    /// What kernel.h has to know to make SPTEs, and to walk the list of roots.  Before anybody has the VM.
+    private func publishFacts() {
+        let facts: UnsafeMutablePointer<tdpmmu_facts> = place(of: &memory.pointee.facts.forC)
+        masks.describe(in: &facts.pointee)
+        facts.pointee.gfn_limit = gfnLimit.raw
+        facts.pointee.pfn_mask = pfnMask
+        facts.pointee.asks_to_yield = rig.areAskedToYield
+        // As C sees two atomic words: an address, and a byte.
+        facts.pointee.first_root = withUnsafePointer(to: state.pointee.firstRoot) { UnsafePointer(OpaquePointer($0)) }
+        facts.pointee.nx_huge_pages = withUnsafePointer(to: state.pointee.nxHugePages) { UnsafePointer(OpaquePointer($0)) }
+        memory.pointee.kvm.facts = UnsafePointer(facts)
     }
 
     /// After the last vCPU, root and callback are gone.

@@ -13,9 +13,10 @@ typealias Reserved<let words: Int> = InlineArray<words, UInt>
 struct VMMemory: ~Copyable {
     private let beforeKVM = Reserved<6>(repeating: 0)
     var kvm = CTDPMMU.kvm()
-    private let afterKVM = Reserved<7>(repeating: 0)
+    private let afterKVM = Reserved<6>(repeating: 0)
     var state: VMState
     private let afterState = Reserved<6>(repeating: 0)
+    var facts = Facts()
     var pages = PagesLock()
     var slots = SlotsLock()
     var retiredSlots = RetiredSlotsLock()
@@ -32,6 +33,12 @@ struct VMMemory: ~Copyable {
     init(_ config: VMConfiguration) { state = VMState(config) }
 }
 
+/// What C is told of the VM's SPTEs, once.
+struct Facts: ~Copyable {
+    var forC = tdpmmu_facts()
+    private let reserved = Reserved<6>(repeating: 0)
+}
+
 /// Tables taken by a VM and not yet freed, for the limit; and those ever cut off.
 struct TableCount: ~Copyable {
     let taken = Atomic<UInt64>(0)
@@ -40,5 +47,9 @@ struct TableCount: ~Copyable {
     let cutOff = Atomic<UInt64>(0)
     /// Operations under way that put tables for leaves or leaves for tables, perhaps among others.
     let rebuilding = Atomic<UInt64>(0)
-    private let reserved = Reserved<5>(repeating: 0)
+    /// Passes under way that have all below an invalid root to themselves.
+    let alone = Atomic<UInt64>(0)
+    /// Not 0: callers make tables and pages come and go by steps of their own, or did once.
+    let callersChange = Atomic<UInt64>(0)
+    private let reserved = Reserved<3>(repeating: 0)
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // How one VM encodes its SPTEs: EPT or NPT, with or without A/D bits.
+import CTDPMMU
 
 package enum Vendor {
     case ept
@@ -105,6 +106,23 @@ package struct SPTEMasks {
         // A bit with two meanings would let one be mistaken for the other.
         assert(hostWritable & mmuWritable == 0 && (hostWritable | mmuWritable) & leafBits == 0)
         assert((accessed | dirty) & (hostWritable | mmuWritable | SPTE.mmuPresent) == 0)
+    }
+
+    /// The same for C.
+    package func describe(in facts: inout tdpmmu_facts) {
+        facts.leaf_bits = leafBits
+        facts.table_bits = tableBits
+        facts.accessed = accessed
+        facts.dirty = dirty
+        facts.host_writable = hostWritable
+        facts.mmu_writable = mmuWritable
+        facts.execute = execute
+        facts.no_execute = noExecute
+        facts.access_track = accessTrack
+        facts.mmio_mask = mmioMask
+        facts.mmio_value = mmioValue
+        facts.mmio_access = mmioAccess
+        facts.l1tf_mask = l1tfMask
     }
 
     /// Is it one bit, and one of Accessed, Dirty and W?
@@ -271,6 +289,16 @@ package struct SPTEMasks {
     @inline(__always) package func isPlainLeaf(_ spte: SPTE, at level: Level) -> Bool {
         let writable = spte.raw & writableBits
         return spte.isLeaf(at: level) && level <= .maxHuge && (writable == writableBits || writable == 0)
+    }
+
+    /// Has a leaf what all leaves of this VM have but for its rights, which it may have lost?
+    package func isLeafOfThisVM(_ leaf: SPTE) -> Bool { (leaf.raw ^ leafBits) & leafBits & ~7 == 0 }
+
+    /// Is it the same leaf, but for what CPUs, fast faults and aging change without mmu_lock?  Or the same at all?
+    package func differInBitsOnly(_ one: SPTE, _ other: SPTE) -> Bool {
+        let changed = one.raw ^ other.raw
+        return changed == 0
+            || one.isPresent && changed & ~(logBits | accessTrack | SPTE.savedMask &<< SPTE.savedShift) == 0
     }
 
     /// Host-writable, MMU-writable, writable must be 111, 110, 100 or 000.

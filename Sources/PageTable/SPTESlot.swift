@@ -564,6 +564,20 @@ package struct UnlinkedTable: ~Copyable {
         return table
     }
 
+    /// A caller of the library has it from here on, and writes it as it likes.
+    package consuming func handOut() -> Table {
+        let table = table
+        discard self
+        table.setHandedOut(true)
+        return table
+    }
+
+    /// One that was handed out comes back.
+    package init(handedOut table: Table) {
+        self.table = table
+        table.setHandedOut(false)
+    }
+
     /// Its page, to be given back.
     @inline(__always)
     package consuming func retired() -> Table {

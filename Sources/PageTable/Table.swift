@@ -47,18 +47,29 @@ package struct Table: Equatable {
     package init?(checkedAddress address: UInt) {
         guard TableArena.covers(address) else { return nil }
         self.init(containing: address)
-        guard isInUse else { return nil }
+        guard isTable else { return nil }
     }
 
     /// For a header that a caller made up.
     package init?(checkedHeader page: UnsafeMutablePointer<kvm_mmu_page>) {
+        self.init(headerInArena: page)
+        guard isTable else { return nil }
+    }
+
+    /// Likewise, of a page that was handed out, and has not been linked or given back since.
+    package init?(handedOutHeader page: UnsafeMutablePointer<kvm_mmu_page>) {
+        self.init(headerInArena: page)
+        guard isInUse, !header.pointee.isTable else { return nil }
+    }
+
+    /// nil unless there is a page with this header, in use or not.
+    private init?(headerInArena page: UnsafeMutablePointer<kvm_mmu_page>) {
         let address = UInt(bitPattern: page)
         let block = address & ~(TableArena.blockBytes &- 1), offset = address &- block
         let index = offset / TableHeader.stride
         guard offset % TableHeader.stride == 0, index < TableArena.pagesPerBlock,
               TableArena.covers(block &+ index &* UInt(tableBytes)) else { return nil }
         self.init(UnsafeMutableRawPointer(page).assumingMemoryBound(to: TableHeader.self))
-        guard isInUse else { return nil }
     }
 
     /// Virtual address of the table at a host-physical address.
@@ -94,6 +105,9 @@ package struct Table: Equatable {
     package var ownerAddress: UInt { header.pointee.owner.load(ordering: .acquiring) }
     package var isInUse: Bool { ownerAddress != 0 }
 
+    /// Neither free nor handed out.
+    private var isTable: Bool { isInUse && header.pointee.isTable }
+
     // MARK: Life
 
     /// Takes a free page into use; its entries are filled already.
@@ -110,6 +124,9 @@ package struct Table: Equatable {
         // Release: pairs with ownerAddress, for pointers that a caller of the library made up.
         header.pointee.owner.store(owner, ordering: .releasing)
     }
+
+    /// A caller of the library writes it (handOut()): nobody else is to take it for a table; or no more.
+    func setHandedOut(_ on: Bool) { header.pointee.isTable = !on }
 
     /// Out of use: the last step before the page goes back to where it came from.
     package func retire() {

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// primitives.h
+import CPlatform
+import CTDPMMU
+import MMU
+import PageTable
+import RCU
+import Sync
+
+/// As a caller's step ended.  Who was refused and tries again finds an entry that is not his.
+private func status(_ result: SetResult, _ iter: UnsafeMutablePointer<tdp_iter>) -> Int32 {
+    switch result {
+    case .done: return 0
+    case .lost: return .busy
+    case .refused:
+        iter.pointee.old_spte = SPTE.frozen.raw
+        return .invalid
+    }
+}
+
+@c @implementation
+public func tdpmmu_set_spte(
+    _ kvm: UnsafeMutablePointer<kvm>?, _ iter: UnsafeMutablePointer<tdp_iter>?, _ new_spte: UInt64, _ how: tdpmmu_set
+) -> Int32 {
+    let contract = Contract.tdpmmu_set_spte
+    guard let iter else {
+        contract.refuse("iter is NULL", in: kvm)
+        return .invalid
+    }
+    guard let entry = contract.enter(kvm), let writer = SPTEWriter(forCaller: entry.vm, how, contract.function) else {
+        return status(.refused, iter)
+    }
+    return status(writer.setForCaller(&iter.pointee, SPTE(new_spte), how, entry.proof, contract.function), iter)
+}
+
+/// The VM of a function that wants Lock R if shared, else W.  By the name alone, so that the rules are constants here.
+@inline(never)
+private func enter(_ kvm: UnsafeMutablePointer<kvm>?, shared: Bool, _ function: StaticString) -> VM? {
+    if shared {
+        guard let entry = ContractFor<HeldForRead>(.lockR, function).enter(kvm) else { return nil }
+        return entry.vm
+    }
+    guard let entry = ContractFor<HeldForWrite>(.lockW, function).enter(kvm) else { return nil }
+    return entry.vm
+}
+
+@c @implementation
+public func tdpmmu_iter_yield(
+    _ kvm: UnsafeMutablePointer<kvm>?, _ iter: UnsafeMutablePointer<tdp_iter>?, _ flush: Bool, _ shared: Bool
+) -> Bool {
+    let contract = Contract.tdpmmu_iter_yield(.lockR)
+    guard let vm = enter(kvm, shared: shared, contract.function) else { return false }
+    guard let iter, !iter.pointee.yielded, var rcu = callersRCU() else {
+        contract.refuse("iter is NULL or has yielded already, or called outside an RCU reader (iter)", kvm, UInt64(iter))
+        return false
+    }
+    return vm.yieldForCaller(&iter.pointee, flush: flush, shared: shared, &rcu)
+}
+
+@c @implementation
+public func tdpmmu_alloc_sp(_ kvm: UnsafeMutablePointer<kvm>?) -> UnsafeMutablePointer<kvm_mmu_page>? {
+    guard let entry = Contract.tdpmmu_alloc_sp.enter(kvm) else { return nil }
+    return entry.vm.handOutTable()?.page
+}
+
+@c @implementation
+public func tdpmmu_link_sp(
+    _ kvm: UnsafeMutablePointer<kvm>?, _ iter: UnsafeMutablePointer<tdp_iter>?, _ sp: UnsafeMutablePointer<kvm_mmu_page>?,
+    _ shared: Bool
+) -> Int32 {
+    let contract = Contract.tdpmmu_link_sp(.lockR)
+    guard let iter else {
+        contract.refuse("iter is NULL", in: kvm)
+        return .invalid
+    }
+    guard let vm = enter(kvm, shared: shared, contract.function),
+          let writer = SPTEWriter(forCaller: vm, shared ? TDPMMU_SET_SHARED : TDPMMU_SET_ALONE, contract.function)
+    else { return status(.refused, iter) }
+    guard let rcu = callersRCU(), let sp, let table = Table(handedOutHeader: sp), table.isOwned(by: vm) else {
+        contract.refuse(
+            "sp is no table that tdpmmu_alloc_sp() gave for this VM, or is linked, or called outside RCU (sp)", kvm, UInt64(sp))
+        return status(.refused, iter)
+    }
+    return status(writer.linkForCaller(table, &iter.pointee, rcu, contract.function), iter)
+}
+
+@c @implementation
+public func tdpmmu_free_sp(_ sp: UnsafeMutablePointer<kvm_mmu_page>?) {
+    let contract = Contract.tdpmmu_free_sp
+    guard let sp, let table = Table(handedOutHeader: sp), let entry = contract.enter(table) else {
+        return contract.refuse("sp is no table that tdpmmu_alloc_sp() gave, or it is linked (sp)", nil, UInt64(sp))
+    }
+    entry.vm.takeBackTable(table)
+}
+
+@c @implementation
+public func kvm_mmu_max_mapping_level(
+    _ kvm: UnsafeMutablePointer<kvm>?, _ slot: UnsafePointer<kvm_memory_slot>?, _ gfn: gfn_t, _ max_level: Int32
+) -> Int32 {
+    guard let entry = Contract.kvm_mmu_max_mapping_level.enter(kvm), let slot = entry.slot(slot) else { return 1 }
+    guard max_level > 1, gfn >= slot.base_gfn, gfn &- slot.base_gfn < slot.npages else { return 1 }
+    return entry.vm.mappingLevel(
+        of: GFN(gfn), addressSpace: Int32(slot.as_id), atMost: Level(max_level), entry.proof).raw
+}

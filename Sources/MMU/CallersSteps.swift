@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CTDPMMU
+import PageTable
+import RCU
+import Sync
+import Synchronization
+
+/// The steps of operations that callers of the library write themselves.  Nothing that they say is trusted: where
+/// a step stands and what it wants is judged before the entry is touched, beside what holds for all changes.
+
+/// Where a caller's walk stands.
+extension VM {
+    /// Why it stands on no entry of this VM's, or nil.
+    private func wrongPlace(_ iter: borrowing tdp_iter) -> StaticString? {
+        if iter.yielded { return "iter has yielded, and has not stepped on since (sptep)" }
+        let address = UInt(bitPattern: iter.sptep)
+        guard address & 7 == 0, let table = Table(checkedAddress: address), table.ownerAddress == UInt(bitPattern: kvm)
+        else { return "iter stands on no entry of a table of this VM (sptep)" }
+        let role = table.role, index = UInt64(truncatingIfNeeded: (address & 4095) &>> 3)
+        guard iter.level == role.level.raw, iter.as_id == role.addressSpace,
+              iter.gfn == table.gfn.raw &+ index &* role.level.pages
+        else { return "iter says another gfn, level or address space than the entry has (sptep, gfn)" }
+        // No walk of the MMU's own would ever come there.
+        return iter.gfn < gfnLimit.raw ? nil : "iter stands beyond MAXPHYADDR (sptep, gfn)"
+    }
+
+    /// False, with a warning, if it stands on none.
+    @inline(__always)
+    fileprivate func isPlace(_ iter: borrowing tdp_iter, _ function: StaticString) -> Bool {
+        guard let reason = wrongPlace(iter) else { return true }
+        refusePlace(function, reason, iter.sptep, iter.gfn)
+        return false
+    }
+
+    @inline(never)
+    private func refusePlace(_ function: StaticString, _ reason: StaticString, _ sptep: tdp_ptep_t?, _ gfn: UInt64) {
+        warn(.argument, function, reason, UInt64(UInt(bitPattern: sptep)), gfn)
+    }
+}
+
+/// What an entry may hold.
+extension VM {
+    /// Why no leaf of this VM is so, or nil.  (What is wrong with any leaf the change's own judge knows.)
+    fileprivate func wrongLeaf(_ leaf: SPTE, at level: Level) -> StaticString? {
+        if level > .maxHuge { return "a leaf above 1G" }
+        if leaf.pfn.raw > pfnMask || leaf.pfn.raw & (level.pages &- 1) != 0 {
+            return "a leaf whose pfn is beyond MAXPHYADDR, or not aligned as its level wants"
+        }
+        return masks.isLeafOfThisVM(leaf) ? nil : "a leaf that lacks bits which every leaf of this VM has"
+    }
+
+    /// Why a caller may not put this in the place of that, or nil.
+    @inline(__always)
+    fileprivate func wrongValue(_ new: SPTE, over old: SPTE, at level: Level) -> StaticString? {
+        if old.isFrozen || new.isFrozen { return "FROZEN_SPTE is for tables that are cut off, and TDPMMU_SET_ZAP" }
+        if !new.isPresent {
+            return new == .nonPresent || masks.isMMIO(new) ? nil : "a non-present value that is no MMIO SPTE"
+        }
+        if new.isLast(at: level) { return wrongLeaf(new, at: level) }
+        return old.isTable(at: level) && old.address == new.address ? nil : "a table that tdpmmu_link_sp() has not put there"
+    }
+}
+
+/// Whether a caller may make tables or pages come or go here.
+extension VM {
+    /// Below an invalid root they only go, and not while a pass has them to itself: to who asks then, all is frozen.
+    fileprivate func mayCallersChange(_ slot: SPTESlot, from old: SPTE, to new: SPTE) -> Bool {
+        let appears = !old.isPresent && new.isPresent
+        if !appears && !isSomebodyAlone { return true }
+        var table = Table(of: slot)
+        while let parent = table.parent { table = Table(of: parent) }
+        return !table.role.isInvalid
+    }
+
+    private var isSomebodyAlone: Bool {
+        let tables = UnsafePointer(place(of: &memory.pointee.tables))
+        // Sequentially consistent, both: pairs with beginAlone(), so that of the two one sees the other.
+        if tables.pointee.callersChange.load(ordering: .relaxed) == 0 {
+            tables.pointee.callersChange.store(1, ordering: .sequentiallyConsistent)
+        }
+        return tables.pointee.alone.load(ordering: .sequentiallyConsistent) != 0
+    }
+}
+
+/// One entry.
+extension SPTEWriter {
+    /// Who makes a change for the calling thread; nil, with a warning: it has not the lock.
+    package init?(forCaller vm: VM, _ how: tdpmmu_set, _ function: StaticString) {
+        if how == TDPMMU_SET_ALONE || how == TDPMMU_SET_BITS, let hold = vm.lock.callersWriteHold {
+            self.init(vm, hold)
+        } else if how == TDPMMU_SET_BITS, let rcu = callersRCU() {
+            self.init(lockless: vm, rcu)
+        } else if how == TDPMMU_SET_SHARED || how == TDPMMU_SET_ZAP, let hold = vm.lock.callersReadHold {
+            self.init(vm, hold)
+        } else {
+            vm.warn(.lock, function, "mmu_lock is not held as this way to change an entry wants (how)", UInt64(how.rawValue))
+            return nil
+        }
+    }
+
+    /// The change that tdpmmu_set_spte() makes.
+    @inline(__always)
+    package func setForCaller(
+        _ iter: inout tdp_iter, _ new: SPTE, _ how: tdpmmu_set, _ kept: borrowing TablesKept, _ function: StaticString
+    ) -> SetResult {
+        guard vm.isPlace(iter, function) else { return .refused }
+        if mode == .shared && iter.old.isFrozen {
+            iter.reload(kept)
+            return .lost
+        }
+        if let reason = wrong(iter, new, how, kept) {
+            vm.refuseChange(function, reason, iter.old, new)
+            return .refused
+        }
+        if new == iter.old { return .done }
+        if how != TDPMMU_SET_BITS && !vm.mayCallersChange(iter.slot, from: iter.old, to: new) {
+            iter.old = .frozen
+            return .lost
+        }
+        return write(&iter, new, how)
+    }
+
+    /// Why the change may not be, or nil.
+    @inline(__always)
+    private func wrong(
+        _ iter: borrowing tdp_iter, _ new: SPTE, _ how: tdpmmu_set, _ kept: borrowing TablesKept
+    ) -> StaticString? {
+        let old = iter.old, level = iter.atLevel, slot = iter.slot
+        if let reason = vm.wrongValue(new, over: old, at: level) { return reason }
+        if how == TDPMMU_SET_ZAP && new != .nonPresent { return "TDPMMU_SET_ZAP leaves nothing, and this is something" }
+        if how == TDPMMU_SET_BITS && !(old.isLeaf(at: level) && new.isLeaf(at: level) && old.pfn == new.pfn) {
+            return "TDPMMU_SET_BITS changes a leaf that stays, and this is another change"
+        }
+        // Alone no comparison comes with the write.  Only CPUs, fast faults and aging change an entry then.
+        let isStale = how == TDPMMU_SET_ALONE && !vm.masks.differInBitsOnly(old, slot.load(kept))
+        return isStale ? "iter->old_spte is not what the entry holds" : nil
+    }
+
+    @inline(never)
+    private func write(_ iter: inout tdp_iter, _ new: SPTE, _ how: tdpmmu_set) -> SetResult {
+        var flush = OwedFlush()
+        let result: SetResult
+        if how == TDPMMU_SET_BITS {
+            result = setBits(&iter, new, owing: &flush)
+        } else if how == TDPMMU_SET_ZAP, let rcu = callersRCU() {
+            result = zapAtomically(&iter, rcu)
+        } else {
+            result = set(&iter, new, owing: &flush)
+        }
+        flush.forgo(because: "the caller knows what it takes away, and owes the flush")
+        return result
+    }
+}
+
+/// Tables.
+extension VM {
+    /// One that is linked nowhere.
+    package func handOutTable() -> Table? {
+        takeTable(nil, role: Role(raw: 0), gfn: GFN(0), parent: nil)?.handOut()
+    }
+
+    package func takeBackTable(_ table: Table) { returnTable(nil, UnlinkedTable(handedOut: table)) }
+}
+
+extension SPTEWriter {
+    /// Puts a table that was handed out where nothing or a huge leaf stands.
+    package func linkForCaller(
+        _ table: Table, _ iter: inout tdp_iter, _ rcu: borrowing InsideRCU, _ function: StaticString
+    ) -> SetResult {
+        guard vm.isPlace(iter, function) else { return .refused }
+        let huge = iter.old
+        if huge.isFrozen { return .lost }
+        var leaves: Int64 = 0
+        if let reason = wrongTable(table, iter, rcu, &leaves) {
+            vm.refuseChange(function, reason, huge, SPTE(UInt64(table.word)))
+            return .refused
+        }
+        guard vm.mayCallersChange(iter.slot, from: huge, to: vm.masks.table(at: table.address)) else {
+            iter.old = .frozen
+            return .lost
+        }
+        let new = UnlinkedTable(handedOut: table)
+        let result = write(&iter, vm.masks.table(at: table.address), TDPMMU_SET_SHARED)
+        guard result == .done else {
+            _ = new.handOut()
+            return result
+        }
+        _ = new.linked()
+        countLeaves(at: iter.atLevel.below, leaves)
+        if huge.isPresent {
+            if vm.traces(TDPMMU_TRACE_SPLIT_HUGE_PAGE) { vm.traceSplit(iter.atGFN, iter.atLevel, huge) }
+            count(.splits)
+        }
+        return .done
+    }
+
+    /// Why the table may not be put there, or nil; and how many leaves are in it.
+    private func wrongTable(
+        _ table: Table, _ iter: borrowing tdp_iter, _ rcu: borrowing InsideRCU, _ leaves: inout Int64
+    ) -> StaticString? {
+        let level = iter.atLevel.below, huge = iter.old, slot = iter.slot, gfn = iter.atGFN
+        guard iter.level > 1, table.role == Table(of: slot).role.child, table.gfn == gfn, table.parent == slot
+        else { return "sp is made for another entry: its role, gfn or ptep (old_spte, sp)" }
+        if huge.isTable(at: iter.atLevel) { return "a table stands there (old_spte, sp)" }
+        if mode == .exclusive && !vm.masks.differInBitsOnly(huge, slot.load(rcu)) {
+            return "iter->old_spte is not what the entry holds (old_spte, sp)"
+        }
+        for index in 0..<entriesPerTable {
+            let child = table[index].load(rcu)
+            if child == .nonPresent { continue }
+            guard child.isPresent else {
+                if vm.masks.isMMIO(child) && level == .page4K && !huge.isPresent { continue }
+                return "an entry of sp is neither empty nor a leaf (old_spte, sp)"
+            }
+            guard child.isLast(at: level), vm.wrongLeaf(child, at: level) == nil, vm.masks.writableBitsAgree(child),
+                  !huge.isPresent || child.pfn == huge.sibling(index, at: level).pfn
+            else { return "an entry of sp is no leaf that may be there (old_spte, sp)" }
+            leaves &+= 1
+        }
+        return nil
+    }
+}
+
+/// Giving way.
+extension VM {
+    /// As yieldIfWanted() does for a walk of the MMU's own; with the lock that the calling thread holds.
+    package func yieldForCaller(_ iter: inout tdp_iter, flush: Bool, shared: Bool, _ rcu: inout InsideRCU) -> Bool {
+        var owed = OwedFlush(handedOver: flush), isGivingWay = false
+        if shared, var hold = lock.callersReadHold {
+            isGivingWay = SPTEWriter(self, hold).yieldOutside(&iter, &owed, &hold, &rcu)
+        } else if !shared, var hold = lock.callersWriteHold {
+            isGivingWay = SPTEWriter(self, hold).yieldOutside(&iter, &owed, &hold, &rcu)
+        }
+        owed.forgo(because: "it has been paid, or is the caller's as before")
+        if isGivingWay { traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn)) }
+        return isGivingWay
+    }
+}
+
+/// How far one leaf may reach.
+extension VM {
+    package func mappingLevel(of gfn: GFN, addressSpace: Int32, atMost most: Level, _ rcu: borrowing InsideRCU) -> Level {
+        guard let slot = slot(holding: gfn, addressSpace: addressSpace, rcu) else { return .page4K }
+        var level = min(most, .maxHuge)
+        while level > .page4K && !slot.allows(level, at: gfn) { level = level.below }
+        return level > .page4K ? min(level, rig.mappingLevel(of: gfn, in: slot)) : level
+    }
+}
