@@ -24,6 +24,7 @@ ROWS ?=
 PAGES ?= 18
 SCALE ?= 18 22 26 28
 LISTS ?= 300
+BODY_LISTS ?= 3000
 export SWIFT
 
 B := build
@@ -46,7 +47,7 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
 	check-c check-swift check-lists check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites check-bench \
-	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests \
+	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs check-kernel-bodies kvm kvm-library check-kvm check-kvm-selftests \
 	check-kvm-mutants
 
 all: lib tools
@@ -71,6 +72,8 @@ help:
 	@echo 'make fuzz         random calls of the whole C interface for $(SECONDS_FUZZ) s (SECONDS_FUZZ=N); fuzz-clang: by libFuzzer'
 	@echo 'make linux        Linux'"'"'s own TDP MMU behind the same header, in build/linux: Debian'"'"'s source, or LINUX=TREE'
 	@echo 'make check-linux  the C tests and random lists on it (LISTS=N); check-linux-bugs: bugs put into a copy of its tree, is each found?'
+	@echo "make check-kernel-bodies  Linux's own operations, unmodified, on this library's tables (docs/OPERATIONS.md), beside ours:"
+	@echo '                  BODY_LISTS=N random lists'
 	@echo 'make kvm          /dev/kvm in userspace: build/tdpmmu-kvm PROGRAM ARGS; fetches the engine, Unicorn, 16 MB (docs/KVM.md)'
 	@echo "make check-kvm-selftests  KVM's own selftests of memory in it: Debian's source, or KSELFTESTS=TREE, MODES=\"...\""
 	@echo 'make check-kvm-mutants  bugs put into the library: which of the selftests find each?  (about half an hour)'
@@ -178,6 +181,10 @@ check-linux: linux all
 check-linux-bugs: lib
 	@sh scripts/need.sh check
 	@python3 linux/bugs.py .build-embedded/release/libtdpmmu-objects.a $(BUGS)
+
+# Linux's own operations on this library's tables, by tdpmmu/kernel.h.  make check has 300 lists.
+check-kernel-bodies: all
+	@sh scripts/check-bodies.sh $(BODY_LISTS)
 
 # KVM in userspace -------------------------------------------------------------
 
