@@ -47,7 +47,7 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
 	check-c check-swift check-lists check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites check-bench \
-	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs check-kernel-bodies kvm kvm-library check-kvm check-kvm-selftests \
+	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs check-kernel-bodies check-examples kvm kvm-library check-kvm check-kvm-selftests \
 	check-kvm-mutants
 
 all: lib tools
@@ -58,6 +58,7 @@ help:
 	@echo 'make check        every test; installs missing test packages'
 	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c fuzz torture'
 	@echo '                  bench kvm swift lists traces readme install'
+	@echo '                  examples kernel-bodies'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
@@ -242,6 +243,10 @@ check-lists: all
 
 check-readme: lib
 	@sh scripts/check-readme.sh
+
+# The examples in C, Python and Swift.
+check-examples: lib
+	@python3 scripts/check-examples.py
 
 check-floors:
 	@python3 scripts/floors.py

@@ -24,6 +24,7 @@
 #define TDPMMU_H
 
 #include "tdpmmu/types.h"
+#include "tdpmmu/constants.h"
 #include "tdpmmu/lock.h"
 #include "tdpmmu/rcu.h"
 #include "tdpmmu/srcu.h"
