@@ -33,15 +33,16 @@ public func tdpmmu_set_spte(
     return status(writer.setForCaller(&iter.pointee, SPTE(new_spte), how, entry.proof, contract.function), iter)
 }
 
-/// The VM of a function that wants Lock R if shared, else W.  By the name alone, so that the rules are constants here.
+/// Who changes SPTEs by the lock that a function wants: Lock R if shared, else W.  By the function's name alone, so
+/// that the rules are constants here.
 @inline(never)
-private func enter(_ kvm: UnsafeMutablePointer<kvm>?, shared: Bool, _ function: StaticString) -> VM? {
+private func enter(_ kvm: UnsafeMutablePointer<kvm>?, shared: Bool, _ function: StaticString) -> SPTEWriter? {
     if shared {
         guard let entry = ContractFor<HeldForRead>(.lockR, function).enter(kvm) else { return nil }
-        return entry.vm
+        return SPTEWriter(entry.vm, entry.proof)
     }
     guard let entry = ContractFor<HeldForWrite>(.lockW, function).enter(kvm) else { return nil }
-    return entry.vm
+    return SPTEWriter(entry.vm, entry.proof)
 }
 
 @c @implementation
@@ -49,18 +50,22 @@ public func tdpmmu_iter_yield(
     _ kvm: UnsafeMutablePointer<kvm>?, _ iter: UnsafeMutablePointer<tdp_iter>?, _ flush: Bool, _ shared: Bool
 ) -> Bool {
     let contract = Contract.tdpmmu_iter_yield(.lockR)
-    guard let vm = enter(kvm, shared: shared, contract.function) else { return false }
+    guard let writer = enter(kvm, shared: shared, contract.function) else { return false }
     guard let iter, !iter.pointee.yielded, var rcu = callersRCU() else {
         contract.refuse("iter is NULL or has yielded already, or called outside an RCU reader (iter)", kvm, UInt64(iter))
         return false
     }
-    return vm.yieldForCaller(&iter.pointee, flush: flush, shared: shared, &rcu)
+    return writer.vm.yieldForCaller(&iter.pointee, flush: flush, shared: shared, &rcu)
 }
 
 @c @implementation
 public func tdpmmu_alloc_sp(_ kvm: UnsafeMutablePointer<kvm>?) -> UnsafeMutablePointer<kvm_mmu_page>? {
     guard let entry = Contract.tdpmmu_alloc_sp.enter(kvm) else { return nil }
     return entry.vm.handOutTable()?.page
+}
+
+private func refuseTable<Proof: ~Copyable>(_ contract: ContractFor<Proof>, _ kvm: KVMPointer?, _ sp: PagePointer?) {
+    contract.refuse("sp is no table that was handed out by this VM, or called outside RCU (sp)", kvm, UInt64(sp))
 }
 
 @c @implementation
@@ -73,12 +78,9 @@ public func tdpmmu_link_sp(
         contract.refuse("iter is NULL", in: kvm)
         return .invalid
     }
-    guard let vm = enter(kvm, shared: shared, contract.function),
-          let writer = SPTEWriter(forCaller: vm, shared ? TDPMMU_SET_SHARED : TDPMMU_SET_ALONE, contract.function)
-    else { return status(.refused, iter) }
-    guard let rcu = callersRCU(), let sp, let table = Table(handedOutHeader: sp), table.isOwned(by: vm) else {
-        contract.refuse(
-            "sp is no table that tdpmmu_alloc_sp() gave for this VM, or is linked, or called outside RCU (sp)", kvm, UInt64(sp))
+    guard let writer = enter(kvm, shared: shared, contract.function) else { return status(.refused, iter) }
+    guard let rcu = callersRCU(), let sp, let table = Table(handedOutHeader: sp), table.isOwned(by: writer.vm) else {
+        refuseTable(contract, kvm, sp)
         return status(.refused, iter)
     }
     return status(writer.linkForCaller(table, &iter.pointee, rcu, contract.function), iter)
@@ -88,7 +90,7 @@ public func tdpmmu_link_sp(
 public func tdpmmu_free_sp(_ sp: UnsafeMutablePointer<kvm_mmu_page>?) {
     let contract = Contract.tdpmmu_free_sp
     guard let sp, let table = Table(handedOutHeader: sp), let entry = contract.enter(table) else {
-        return contract.refuse("sp is no table that tdpmmu_alloc_sp() gave, or it is linked (sp)", nil, UInt64(sp))
+        return refuseTable(contract, nil, sp)
     }
     entry.vm.takeBackTable(table)
 }

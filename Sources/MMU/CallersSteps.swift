@@ -11,23 +11,23 @@ import Synchronization
 /// Where a caller's walk stands.
 extension VM {
     /// Why it stands on no entry of this VM's, or nil.
-    private func wrongPlace(_ iter: borrowing tdp_iter) -> StaticString? {
-        if iter.yielded { return "iter has yielded, and has not stepped on since (sptep)" }
+    private func wrongPlace(_ iter: inout tdp_iter) -> StaticString? {
+        if iter.yielded { return "iter has yielded (sptep)" }
         let address = UInt(bitPattern: iter.sptep)
         guard address & 7 == 0, let table = Table(checkedAddress: address), table.ownerAddress == UInt(bitPattern: kvm)
         else { return "iter stands on no entry of a table of this VM (sptep)" }
         let role = table.role, index = UInt64(truncatingIfNeeded: (address & 4095) &>> 3)
         guard iter.level == role.level.raw, iter.as_id == role.addressSpace,
               iter.gfn == table.gfn.raw &+ index &* role.level.pages
-        else { return "iter says another gfn, level or address space than the entry has (sptep, gfn)" }
+        else { return "iter has another gfn, level or as_id than the entry (sptep, gfn)" }
         // No walk of the MMU's own would ever come there.
         return iter.gfn < gfnLimit.raw ? nil : "iter stands beyond MAXPHYADDR (sptep, gfn)"
     }
 
     /// False, with a warning, if it stands on none.
     @inline(__always)
-    fileprivate func isPlace(_ iter: borrowing tdp_iter, _ function: StaticString) -> Bool {
-        guard let reason = wrongPlace(iter) else { return true }
+    fileprivate func isPlace(_ iter: inout tdp_iter, _ function: StaticString) -> Bool {
+        guard let reason = wrongPlace(&iter) else { return true }
         refusePlace(function, reason, iter.sptep, iter.gfn)
         return false
     }
@@ -40,24 +40,29 @@ extension VM {
 
 /// What an entry may hold.
 extension VM {
+    @inline(never)
+    fileprivate func refuseLock(_ function: StaticString, _ how: UInt32) {
+        warn(.lock, function, "mmu_lock is not held as this way wants (how)", UInt64(how))
+    }
+
     /// Why no leaf of this VM is so, or nil.  (What is wrong with any leaf the change's own judge knows.)
     fileprivate func wrongLeaf(_ leaf: SPTE, at level: Level) -> StaticString? {
         if level > .maxHuge { return "a leaf above 1G" }
         if leaf.pfn.raw > pfnMask || leaf.pfn.raw & (level.pages &- 1) != 0 {
-            return "a leaf whose pfn is beyond MAXPHYADDR, or not aligned as its level wants"
+            return "a pfn beyond MAXPHYADDR, or not aligned"
         }
-        return masks.isLeafOfThisVM(leaf) ? nil : "a leaf that lacks bits which every leaf of this VM has"
+        return masks.isLeafOfThisVM(leaf) ? nil : "a leaf without the bits of this VM's leaves"
     }
 
     /// Why a caller may not put this in the place of that, or nil.
     @inline(__always)
     fileprivate func wrongValue(_ new: SPTE, over old: SPTE, at level: Level) -> StaticString? {
-        if old.isFrozen || new.isFrozen { return "FROZEN_SPTE is for tables that are cut off, and TDPMMU_SET_ZAP" }
+        if old.isFrozen || new.isFrozen { return "FROZEN_SPTE is not for callers" }
         if !new.isPresent {
             return new == .nonPresent || masks.isMMIO(new) ? nil : "a non-present value that is no MMIO SPTE"
         }
         if new.isLast(at: level) { return wrongLeaf(new, at: level) }
-        return old.isTable(at: level) && old.address == new.address ? nil : "a table that tdpmmu_link_sp() has not put there"
+        return old.isTable(at: level) && old.address == new.address ? nil : "a table that is not linked there"
     }
 }
 
@@ -84,7 +89,9 @@ extension VM {
 
 /// One entry.
 extension SPTEWriter {
-    /// Who makes a change for the calling thread; nil, with a warning: it has not the lock.
+    /// Who makes a change for the calling thread; nil, with a warning: it has not the lock.  Inline: what comes back in
+    /// memory is loaded in wider pieces than it was stored in, and waits for the stores.
+    @inline(__always)
     package init?(forCaller vm: VM, _ how: tdpmmu_set, _ function: StaticString) {
         if how == TDPMMU_SET_ALONE || how == TDPMMU_SET_BITS, let hold = vm.lock.callersWriteHold {
             self.init(vm, hold)
@@ -93,7 +100,7 @@ extension SPTEWriter {
         } else if how == TDPMMU_SET_SHARED || how == TDPMMU_SET_ZAP, let hold = vm.lock.callersReadHold {
             self.init(vm, hold)
         } else {
-            vm.warn(.lock, function, "mmu_lock is not held as this way to change an entry wants (how)", UInt64(how.rawValue))
+            vm.refuseLock(function, how.rawValue)
             return nil
         }
     }
@@ -103,12 +110,26 @@ extension SPTEWriter {
     package func setForCaller(
         _ iter: inout tdp_iter, _ new: SPTE, _ how: tdpmmu_set, _ kept: borrowing TablesKept, _ function: StaticString
     ) -> SetResult {
-        guard vm.isPlace(iter, function) else { return .refused }
+        guard vm.isPlace(&iter, function) else { return .refused }
+        // Nothing but Accessed, Dirty or W of a leaf that stays: by the million, and always legal.
+        if how == TDPMMU_SET_SHARED || how == TDPMMU_SET_BITS, iter.isAtLeaf, new != iter.old, SPTEChange(iter, to: new).isOfBits(vm.masks) {
+            var flush = OwedFlush()
+            let result = setBits(&iter, new, owing: &flush)
+            flush.forgo(because: "the caller knows what it takes away, and owes the flush")
+            return result
+        }
+        return setOtherForCaller(&iter, new, how, kept, function)
+    }
+
+    @inline(never)
+    private func setOtherForCaller(
+        _ iter: inout tdp_iter, _ new: SPTE, _ how: tdpmmu_set, _ kept: borrowing TablesKept, _ function: StaticString
+    ) -> SetResult {
         if mode == .shared && iter.old.isFrozen {
             iter.reload(kept)
             return .lost
         }
-        if let reason = wrong(iter, new, how, kept) {
+        if let reason = wrong(&iter, new, how, kept) {
             vm.refuseChange(function, reason, iter.old, new)
             return .refused
         }
@@ -123,13 +144,13 @@ extension SPTEWriter {
     /// Why the change may not be, or nil.
     @inline(__always)
     private func wrong(
-        _ iter: borrowing tdp_iter, _ new: SPTE, _ how: tdpmmu_set, _ kept: borrowing TablesKept
+        _ iter: inout tdp_iter, _ new: SPTE, _ how: tdpmmu_set, _ kept: borrowing TablesKept
     ) -> StaticString? {
         let old = iter.old, level = iter.atLevel, slot = iter.slot
         if let reason = vm.wrongValue(new, over: old, at: level) { return reason }
-        if how == TDPMMU_SET_ZAP && new != .nonPresent { return "TDPMMU_SET_ZAP leaves nothing, and this is something" }
+        if how == TDPMMU_SET_ZAP && new != .nonPresent { return "TDPMMU_SET_ZAP to more than nothing" }
         if how == TDPMMU_SET_BITS && !(old.isLeaf(at: level) && new.isLeaf(at: level) && old.pfn == new.pfn) {
-            return "TDPMMU_SET_BITS changes a leaf that stays, and this is another change"
+            return "TDPMMU_SET_BITS of more than bits of a leaf"
         }
         // Alone no comparison comes with the write.  Only CPUs, fast faults and aging change an entry then.
         let isStale = how == TDPMMU_SET_ALONE && !vm.masks.differInBitsOnly(old, slot.load(kept))
@@ -167,11 +188,11 @@ extension SPTEWriter {
     package func linkForCaller(
         _ table: Table, _ iter: inout tdp_iter, _ rcu: borrowing InsideRCU, _ function: StaticString
     ) -> SetResult {
-        guard vm.isPlace(iter, function) else { return .refused }
+        guard vm.isPlace(&iter, function) else { return .refused }
         let huge = iter.old
         if huge.isFrozen { return .lost }
         var leaves: Int64 = 0
-        if let reason = wrongTable(table, iter, rcu, &leaves) {
+        if let reason = wrongTable(table, &iter, rcu, &leaves) {
             vm.refuseChange(function, reason, huge, SPTE(UInt64(table.word)))
             return .refused
         }
@@ -196,25 +217,25 @@ extension SPTEWriter {
 
     /// Why the table may not be put there, or nil; and how many leaves are in it.
     private func wrongTable(
-        _ table: Table, _ iter: borrowing tdp_iter, _ rcu: borrowing InsideRCU, _ leaves: inout Int64
+        _ table: Table, _ iter: inout tdp_iter, _ rcu: borrowing InsideRCU, _ leaves: inout Int64
     ) -> StaticString? {
         let level = iter.atLevel.below, huge = iter.old, slot = iter.slot, gfn = iter.atGFN
         guard iter.level > 1, table.role == Table(of: slot).role.child, table.gfn == gfn, table.parent == slot
-        else { return "sp is made for another entry: its role, gfn or ptep (old_spte, sp)" }
+        else { return "sp has another entry's role, gfn or ptep (old_spte, sp)" }
         if huge.isTable(at: iter.atLevel) { return "a table stands there (old_spte, sp)" }
         if mode == .exclusive && !vm.masks.differInBitsOnly(huge, slot.load(rcu)) {
-            return "iter->old_spte is not what the entry holds (old_spte, sp)"
+            return "iter->old_spte is not what the entry holds"
         }
         for index in 0..<entriesPerTable {
             let child = table[index].load(rcu)
             if child == .nonPresent { continue }
             guard child.isPresent else {
                 if vm.masks.isMMIO(child) && level == .page4K && !huge.isPresent { continue }
-                return "an entry of sp is neither empty nor a leaf (old_spte, sp)"
+                return "sp has an entry that may not be there (old_spte, sp)"
             }
             guard child.isLast(at: level), vm.wrongLeaf(child, at: level) == nil, vm.masks.writableBitsAgree(child),
                   !huge.isPresent || child.pfn == huge.sibling(index, at: level).pfn
-            else { return "an entry of sp is no leaf that may be there (old_spte, sp)" }
+            else { return "sp has an entry that may not be there (old_spte, sp)" }
             leaves &+= 1
         }
         return nil
