@@ -4,6 +4,7 @@
 compiled as they stand against tdpmmu/kernel.h and its primitives.
 
 bodies.py ARCHIVE [OUT]     ARCHIVE: the project's objects, OUT: build/bodies
+bodies.py --patch ARCHIVE   those of examples/patch_operations.h instead, in build/bodies-patch; wants no source
 
 Where build.py puts all of Linux's TDP MMU behind the interface, here the tables, the walk and every
 change of an SPTE are the library's, and only what is written with them is the kernel's.  Which
@@ -46,13 +47,13 @@ def names_headers(out, names):
     build.write(os.path.join(out, "body_names_end.h"), "".join("#undef %s\n" % n for n in names))
 
 
-def compile_and_link(archive, out):
+def compile_and_link(archive, out, source):
     """The library; which of its functions are the kernel's."""
     compiler = os.environ.get("CC", "gcc").split() or ["gcc"]
     object_file = os.path.join(out, "bodies.o")
     build.run(compiler + FLAGS + ["-I" + os.path.join(TOP, "include"), "-I" + out, "-ffile-prefix-map=%s=bodies" % out,
-                                  "-ffile-prefix-map=%s=." % TOP, "-c", os.path.join(HERE, "bodies.c"), "-o", object_file],
-              "the kernel's functions do not compile against tdpmmu/kernel.h", "mend that")
+                                  "-ffile-prefix-map=%s=." % TOP, "-c", os.path.join(HERE, source), "-o", object_file],
+              source + " does not compile against tdpmmu/kernel.h", "mend that")
     exported = set(build.exported())
     taken = sorted(set(re.findall(r" T (\w+)$", build.run(["nm", "--defined-only", object_file], "nm", "install binutils"),
                                   re.M)) & exported)
@@ -66,28 +67,48 @@ def compile_and_link(archive, out):
     return taken
 
 
-def main():
-    archive = os.path.abspath(sys.argv[1])
-    final = os.path.abspath(sys.argv[2] if len(sys.argv) > 2 else os.path.join(TOP, "build", "bodies"))
-    tree = os.environ.get("LINUX")
-    tree = os.path.abspath(tree) if tree else build.debian_tree()
-    version = build.check_tree(tree)
+def make(final, work):
+    """A directory of its own, which takes its name when all is in it; what work() gave."""
     out = final + ".new"
     shutil.rmtree(final, ignore_errors=True)
     shutil.rmtree(out, ignore_errors=True)
     os.makedirs(out)
     try:
-        names, lacking = cut_all(tree, out)
-        names_headers(out, names)
-        taken = compile_and_link(archive, out)
+        result = work(out)
         os.rename(os.path.join(out, "lib"), final)
     finally:
-        if not os.environ.get("KEEP"):
-            shutil.rmtree(out, ignore_errors=True)
+        shutil.rmtree(out, ignore_errors=True)
+    return result
+
+
+def kernels(archive, final):
+    tree = os.environ.get("LINUX")
+    tree = os.path.abspath(tree) if tree else build.debian_tree()
+    version = build.check_tree(tree)
+
+    def work(out):
+        names, lacking = cut_all(tree, out)
+        names_headers(out, names)
+        return names, lacking, compile_and_link(archive, out, "bodies.c")
+
+    names, lacking, taken = make(final, work)
     for name in lacking:
         print("make bodies: Linux %d.%d.%d has no %s: skipped" % (version + (name,)))
     print("make bodies: %d functions of Linux %d.%d.%d, unmodified, behind %d of the interface's, in %s" % (
         (len(names),) + version + (len(taken), os.path.relpath(os.path.join(final, "libtdpmmu.so.1"), os.getcwd()))))
+
+
+def main():
+    arguments = [argument for argument in sys.argv[1:] if argument != "--patch"]
+    archive = os.path.abspath(arguments[0])
+    is_patch = "--patch" in sys.argv
+    final = os.path.abspath(arguments[1]) if len(arguments) > 1 else os.path.join(
+        TOP, "build", "bodies-patch" if is_patch else "bodies")
+    if not is_patch:
+        kernels(archive, final)
+        return
+    taken = make(final, lambda out: compile_and_link(archive, out, "patch.c"))
+    print("make bodies: examples/patch_operations.h behind %d of the interface's functions" % len(taken))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ static unsigned kernel_warnings; /* WARN_ON() and its like, in what is written w
 #define TDPMMU_KERNEL_WARN(function, condition) ((void)(function), (void)(condition), kernel_warnings++)
 #include <tdpmmu/kernel.h>
 
+#include "../examples/patch_operations.h"
+
 static struct world *machine_world(const struct machine *m)
 {
     return world_from(m->config);
@@ -1049,6 +1051,80 @@ static void a_walk_visits_tables_before_and_after(void **state)
     world_free(w);
 }
 
+/* ---- the patch's operations that no list has, on twin worlds ------------------------------------------------------------ */
+/* Both worlds told the same: changes but for addresses of tables, and flushes. */
+static void assert_twins(struct world *w, struct world *twin)
+{
+    assert_int_equal(atomic_load(&w->change_count), atomic_load(&twin->change_count));
+    assert_int_equal(atomic_load(&w->flush_count), atomic_load(&twin->flush_count));
+    for (unsigned i = 0; i < atomic_load(&w->flush_count) && i < MAX_RECORDS; i++)
+        assert_memory_equal(&w->flush[i], &twin->flush[i], sizeof(w->flush[i]));
+    for (unsigned i = 0; i < atomic_load(&w->change_count) && i < MAX_RECORDS; i++) {
+        const struct change *a = &w->change[i], *b = &twin->change[i];
+
+        assert_true(a->as_id == b->as_id && a->level == b->level && a->gfn == b->gfn && a->shared == b->shared);
+        assert_int_equal(a->new_spte, b->new_spte);
+        if (is_last_spte(a->old_spte, a->level))
+            assert_int_equal(a->old_spte, b->old_spte);
+    }
+    assert_int_equal(stats_of(w->kvm).pages_4k, stats_of(twin->kvm).pages_4k);
+    assert_int_equal(stats_of(w->kvm).pages_2m, stats_of(twin->kvm).pages_2m);
+    assert_int_equal(stats_of(w->kvm).yields, stats_of(twin->kvm).yields);
+}
+
+static void map_at_random(struct world *w, struct world *twin, unsigned *seed)
+{
+    for (int i = 0; i < 40; i++) {
+        const gfn_t gfn = (gfn_t)rand_r(seed) % 4096;
+        const int level = rand_r(seed) % 8 ? PG_LEVEL_4K : PG_LEVEL_2M;
+
+        if (level == PG_LEVEL_2M && spte_on_way(w->vcpu, gfn, PG_LEVEL_2M) != SHADOW_NONPRESENT_VALUE)
+            continue;
+        assert_int_equal(map_page(w, gfn & ~(KVM_PAGES_PER_HPAGE(level) - 1), level),
+                         map_page(twin, gfn & ~(KVM_PAGES_PER_HPAGE(level) - 1), level));
+    }
+}
+
+static void the_patchs_operations_end_alike(void **state)
+{
+    (void)state;
+    for (unsigned seed = 1, random = 1; seed <= 60; seed++, random = seed) {
+        const struct machine *m = &machines[seed % MACHINES];
+        struct world *w = machine_world(m), *twin = machine_world(m);
+
+        for (int step = 0; step < 6; step++) {
+            const gfn_t start = (gfn_t)rand_r(&random) % 4096, end = start + (gfn_t)rand_r(&random) % 2048;
+            const bool can_yield = rand_r(&random) % 2, in_between = rand_r(&random) % 2;
+            bool ours, theirs;
+
+            map_at_random(w, twin, &random);
+            world_forget(w);
+            world_forget(twin);
+            atomic_store(&w->resched, in_between);
+            atomic_store(&twin->resched, in_between);
+            take(w, WRITE);
+            take(twin, WRITE);
+            if (rand_r(&random) % 3) {
+                theirs = patch_zap_gfn_range(w->kvm, tdpmmu_vcpu_root(w->vcpu), start, end, can_yield);
+                ours = zap_gfn_range(twin->kvm, tdpmmu_vcpu_root(twin->vcpu), start, end, can_yield);
+            } else {
+                for (gfn_t gfn = start & ~UINT64_C(63); gfn < end; gfn += 64) {
+                    kvm_tdp_mmu_clear_dirty_pt_masked(w->kvm, slot_by_id(w, 0, 0), gfn, 0x5555, false);
+                    kvm_tdp_mmu_clear_dirty_pt_masked(twin->kvm, slot_by_id(twin, 0, 0), gfn, 0x5555, false);
+                }
+                theirs = patch_set_dirty_gfn_range(w->kvm, tdpmmu_vcpu_root(w->vcpu), 0, WORLD_SLOT_PAGES);
+                ours = kvm_tdp_mmu_slot_set_dirty(twin->kvm, slot_by_id(twin, 0, 0));
+            }
+            drop(twin, WRITE);
+            drop(w, WRITE);
+            assert_int_equal(theirs, ours);
+            assert_twins(w, twin);
+        }
+        world_free(twin);
+        world_free(w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1078,6 +1154,7 @@ int main(void)
         cmocka_unit_test(small_leaves_make_a_huge_one),
         cmocka_unit_test(a_leaf_reaches_as_far_as_slot_and_host_do),
         cmocka_unit_test(a_walk_visits_tables_before_and_after),
+        cmocka_unit_test(the_patchs_operations_end_alike),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
