@@ -175,6 +175,15 @@ static void a_change_is_made_told_and_counted(void **state)
         assert_true(w->change[1].shared);
         assert_int_equal(stats_of(w->kvm).pages_4k, 4);
         assert_spte(w->vcpu, 2, PG_LEVEL_4K, m->leaf, pfn_for(2));
+
+        /* Bits of a leaf: no lock at all, beside others. */
+        rcu_read_lock();
+        iter = at(w, 2, PG_LEVEL_4K);
+        tdp_mmu_clear_spte_bits(iter.sptep, iter.old_spte, PT_WRITABLE_MASK, iter.level);
+        rcu_read_unlock();
+        assert_int_equal(atomic_load(&w->change_count), 3);
+        assert_true(w->change[2].shared);
+        assert_spte(w->vcpu, 2, PG_LEVEL_4K, m->leaf & ~PT_WRITABLE_MASK, pfn_for(2));
         world_free(w);
     }
 }
