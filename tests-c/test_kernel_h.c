@@ -1134,6 +1134,92 @@ static void the_patchs_operations_end_alike(void **state)
     }
 }
 
+/* ---- beside all else ---------------------------------------------------------------------------------------------------- */
+static atomic_bool all_done;
+
+static void *faults_all_the_time(void *arg)
+{
+    struct kvm_vcpu *vcpu = arg;
+    unsigned seed = (unsigned)tdpmmu_vcpu_id(vcpu);
+
+    while (!atomic_load(&all_done)) {
+        if (kvm_mmu_load(vcpu))
+            abort();
+        kvm_tdp_mmu_page_fault(vcpu, (gpa_t)(rand_r(&seed) % 4096) << 12, PFERR_WRITE_MASK);
+    }
+    return NULL;
+}
+
+/* Tables and leaves under all roots, invalid ones too, under the read lock: now in one way, now in the other. */
+static void *zaps_all_the_time(void *arg)
+{
+    struct kvm *kvm = arg;
+    struct kvm_mmu_page *root;
+    struct tdp_iter iter;
+    unsigned round = 0;
+
+    while (!atomic_load(&all_done)) {
+        const int level = 1 + (int)(++round % 3);
+
+        read_lock(&kvm->mmu_lock);
+        for_each_tdp_mmu_root_yield_safe(kvm, root) {
+            rcu_read_lock();
+            for_each_tdp_pte_min_level(iter, root, level, 0, 4096) {
+retry:
+                if (tdp_mmu_iter_cond_resched(kvm, &iter, false, true))
+                    continue;
+                if (!is_shadow_present_pte(iter.old_spte) || iter.level > level)
+                    continue;
+                if (round & 4 ? tdp_mmu_zap_spte_atomic(kvm, &iter)
+                              : tdp_mmu_set_spte_atomic(kvm, &iter, SHADOW_NONPRESENT_VALUE))
+                    goto retry;
+            }
+            kvm_flush_remote_tlbs(kvm);
+            rcu_read_unlock();
+        }
+        read_unlock(&kvm->mmu_lock);
+    }
+    return NULL;
+}
+
+static void a_callers_zaps_are_made_beside_the_librarys(void **state)
+{
+    struct tdpmmu_ops none = { .size = sizeof(none), .warn = world_warn };
+    struct tdpmmu_vm_config config = { .size = sizeof(config), .ops = &none };
+    pthread_t threads[3];
+
+    (void)state;
+    /* Anew, so that the first step of a caller's meets the library's own in their middle. */
+    for (int round = 0; round < 40; round++) {
+        struct world *w = calloc(1, sizeof(*w));
+
+        config.ops_ctx = w;
+        w->kvm = tdpmmu_create_vm(&config);
+        assert_int_equal(add_slot(w->kvm, 0, 0, 0, 4096, WORLD_HVA + 4096), 0);
+        atomic_store(&all_done, false);
+        for (int i = 0; i < 2; i++) {
+            struct kvm_vcpu *vcpu = tdpmmu_create_vcpu(w->kvm, i);
+
+            assert_int_equal(kvm_mmu_load(vcpu), 0);
+            for (gfn_t gfn = 0; gfn < 4096; gfn += 7)
+                kvm_tdp_mmu_page_fault(vcpu, gfn << 12, PFERR_WRITE_MASK);
+            assert_int_equal(pthread_create(&threads[i], NULL, faults_all_the_time, vcpu), 0);
+        }
+        assert_int_equal(pthread_create(&threads[2], NULL, zaps_all_the_time, w->kvm), 0);
+        for (int i = 0; i < 20; i++)
+            kvm_mmu_zap_all_fast(w->kvm);
+        atomic_store(&all_done, true);
+        for (int i = 0; i < 3; i++)
+            pthread_join(threads[i], NULL);
+        kvm_mmu_uninit_tdp_mmu(w->kvm);
+        assert_no_warning(w);
+        assert_int_equal(stats_of(w->kvm).tables, 0);
+        assert_int_equal(stats_of(w->kvm).pages_4k, 0);
+        tdpmmu_destroy_vm(w->kvm);
+        free(w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1164,6 +1250,7 @@ int main(void)
         cmocka_unit_test(a_leaf_reaches_as_far_as_slot_and_host_do),
         cmocka_unit_test(a_walk_visits_tables_before_and_after),
         cmocka_unit_test(the_patchs_operations_end_alike),
+        cmocka_unit_test(a_callers_zaps_are_made_beside_the_librarys),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
