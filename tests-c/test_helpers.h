@@ -49,6 +49,7 @@ struct flush {
 
 struct world {
     struct kvm *kvm;
+    const char *fault; /* what the checker is to say at its end, and says it; NULL: nothing */
     struct kvm_vcpu *vcpu;
     uint32_t vendor;
     int root_level;
@@ -66,12 +67,20 @@ struct world {
     void (*on_flush)(struct world *w);
 };
 
+/* The hardware that a test is at. */
+static const char *machine_at = "";
+
 static inline void world_warn(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning)
 {
     struct world *w = ctx;
 
     (void)kvm;
     w->last_warning = *warning;
+    if (warning->kind == TDPMMU_WARN_CHECK && w->fault && strstr(warning->text, w->fault))
+        return;
+    if (warning->kind == TDPMMU_WARN_CHECK)
+        print_error("%s: %s (0x%llx, 0x%llx)\n", machine_at, warning->text,
+                    (unsigned long long)warning->value[0], (unsigned long long)warning->value[1]);
     atomic_fetch_add(&w->warnings, 1);
 }
 
@@ -210,12 +219,28 @@ static inline void assert_no_warning_at(struct world *w, const char *file, int l
 }
 #define assert_no_warning(w) assert_no_warning_at(w, __FILE__, __LINE__)
 
+/* Nothing of the VM is wrong.  (Linux's own code has no such checker.) */
+static inline void assert_check_silent_at(struct kvm *kvm, const char *file, int line)
+{
+    int found = tdpmmu_check(kvm);
+
+    if (found && found != -EOPNOTSUPP) {
+        print_error("%s: the checker finds %d faults\n", machine_at, found);
+        _fail(file, line);
+    }
+}
+#define assert_check_silent(kvm) assert_check_silent_at(kvm, __FILE__, __LINE__)
+
 /* Take the VM down: nothing may be left and nobody may have complained. */
 static inline void world_free(struct world *w)
 {
     struct tdpmmu_stats stats;
 
     assert_no_warning(w);
+    if (w->fault)
+        assert_int_not_equal(tdpmmu_check(w->kvm), 0);
+    else
+        assert_check_silent(w->kvm);
     kvm_mmu_uninit_tdp_mmu(w->kvm);
     stats = stats_of(w->kvm);
     assert_int_equal(stats.tables, 0);
@@ -435,8 +460,6 @@ enum { MACHINES = sizeof(machines) / sizeof(machines[0]) };
 /* Every test that runs on each of them names the one it is at, if it fails. */
 #define for_each_machine(m) \
     for (const struct machine *m = machines; m < machines + MACHINES && print_machine(m); m++)
-
-static const char *machine_at = "";
 
 static inline bool print_machine(const struct machine *m)
 {

@@ -30,6 +30,18 @@ extension Entry where Proof: ~Copyable {
     @inline(__always)
     func refuse(_ text: StaticString) { contract.refuse(text, in: vm.kvm) }
 
+    /// What a caller gets of some counters who knows them shorter or longer.
+    @inline(never)
+    func copy(_ counters: UnsafeRawBufferPointer, to stats: UnsafeMutableRawPointer?, _ size: Int) -> Int32 {
+        // Swift has size_t as Int: a size that cannot be is a negative one.
+        guard let stats, size > 0 else {
+            refuse(stats == nil ? "stats is NULL" : "size is 0 or cannot be (size)", UInt64(bitPattern: Int64(size)))
+            return .invalid
+        }
+        stats.copyMemory(from: counters.baseAddress.unsafelyUnwrapped, byteCount: min(size, counters.count))
+        return 0
+    }
+
     /// start <= end, and start inside what the VM can map.
     @inline(never)
     func isRange(_ start: gfn_t, _ end: gfn_t) -> Bool {

@@ -98,7 +98,7 @@ public func kvm_mmu_notifier_invalidate_range_start(
 public func kvm_mmu_notifier_invalidate_range_end(_ kvm: UnsafeMutablePointer<kvm>?, _ start: UInt64, _ end: UInt64) {
     guard let entry = Contract.kvm_mmu_notifier_invalidate_range_end.enter(kvm), entry.isHostRange(start, end)
     else { return }
-    if !entry.vm.endHostInvalidation() { entry.refuse("no invalidation is under way (start, end)", start, end) }
+    if !entry.vm.endHostInvalidation(start, end) { entry.refuse("no invalidation is under way (start, end)", start, end) }
 }
 
 @c @implementation

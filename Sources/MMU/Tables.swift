@@ -39,6 +39,14 @@ extension VM {
         table.retire()
         TableArena.give(table)
         memory.pointee.tables.taken.wrappingSubtract(1, ordering: .relaxed)
+        // Release: pairs with whileNoTableReturns(); who sees it sees all that was counted before.
+        memory.pointee.tables.returns.wrappingSubtract(1, ordering: .releasing)
+    }
+
+    /// A grace period is over, and a table goes back: until that is done the counts do not agree.
+    fileprivate func tableReturns() {
+        // Acquire and release: pairs with whileNoTableReturns(); what is counted below comes after it.
+        memory.pointee.tables.returns.wrappingAdd(1 &<< 32 | 1, ordering: .acquiringAndReleasing)
     }
 }
 
@@ -46,6 +54,7 @@ extension VM {
 let freeTable: @convention(c) (UnsafeMutablePointer<rcu_head>?) -> Void = { head in
     let table = Table(rcuHead: head.unsafelyUnwrapped)
     let vm = VM(UnsafeMutablePointer<kvm>(bitPattern: table.ownerAddress).unsafelyUnwrapped)
+    vm.tableReturns()
     vm.counters.add(.strays, -1, exclusive: false)
     vm.trace(TDPMMU_TRACE_FREE_SP_RCU) { $0.sp.sp = UInt64(UInt(bitPattern: head)) }
     vm.releaseTable(table)

@@ -22,6 +22,8 @@ struct VMMemory: ~Copyable {
     var vcpus = VCPUsLock()
     var recovery = RecoveryLock()
     var tables = TableCount()
+    var taken = TakenRanges()
+    package var checks = CheckState()
     /// What anybody counts at any time.
     var counters = CounterBlock()
     /// What holders of mmu_lock for write count, who are alone with it.
@@ -40,5 +42,7 @@ struct TableCount: ~Copyable {
     let cutOff = Atomic<UInt64>(0)
     /// Operations under way that put tables for leaves or leaves for tables, perhaps among others.
     let rebuilding = Atomic<UInt64>(0)
-    private let reserved = Reserved<5>(repeating: 0)
+    /// Tables on their way back to the arena, and how often there were any, in the upper half.
+    let returns = Atomic<UInt64>(0)
+    private let reserved = Reserved<4>(repeating: 0)
 }

@@ -210,6 +210,19 @@ package struct RWLock {
         return true
     }
 
+    /// The same where nobody has it or waits for it, and without waiting; false, and no warning, else.
+    @inline(never)
+    package func tryWriteLock() -> Bool {
+        guard !LockHolds.contains(lock), LockHolds.reserve(), word.tryWrite() else { return false }
+        if word.state.pointee.load(ordering: .relaxed) & RWLockWord.biasBit != 0, !ReaderBias.tryTakeAway(word) {
+            // The bias stays; who has seen the lock closed is let in.
+            LockQueue.leaveWrite(word)
+            return false
+        }
+        becomeOwner()
+        return true
+    }
+
     @inline(__always)
     private func becomeOwner() {
         LockHolds.addWrite(lock)
