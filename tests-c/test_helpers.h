@@ -32,6 +32,10 @@
 #define WORLD_SLOT_PAGES (8ull * GIB_PAGES)
 #define WORLD_HVA 0x10000000000ull /* 1 GiB aligned, so huge pages fit */
 #define NO_SPTE 0xdeadull
+/* After how many operations the checker looks at a world; a file with long loops may say so before. */
+#ifndef CHECK_EVERY
+#define CHECK_EVERY 1
+#endif
 
 struct change {
     int as_id, level;
@@ -167,6 +171,7 @@ static inline struct world *world_from(struct tdpmmu_vm_config config)
     tdpmmu_set_warn_handler(world_warn, &process_world);
     w->kvm = tdpmmu_create_vm(&config);
     assert_non_null(w->kvm);
+    tdpmmu_check_always(w->kvm, CHECK_EVERY);
     w->vcpu = tdpmmu_create_vcpu(w->kvm, 0);
     assert_non_null(w->vcpu);
     assert_int_equal(add_slot(w->kvm, 0, 0, 0, WORLD_SLOT_PAGES, WORLD_HVA), 0);

@@ -12,11 +12,11 @@ package struct CheckState: ~Copyable {
     package let made = Atomic<UInt64>(0)
     package let skipped = Atomic<UInt64>(0)
     package let faults = Atomic<UInt64>(0)
+    /// Called at the end of operations (VM.afterOperations()).
+    var look: (@convention(c) (UnsafeMutablePointer<kvm>) -> Void)?
     /// Who is told of each fault, beside the warning.  Written before the VM is checked.
     package var report: tdpmmu_check_report_fn?
     package var context: UnsafeMutableRawPointer?
-    private let reserved = Reserved<1>(repeating: 0)
-
     init() {}
 }
 

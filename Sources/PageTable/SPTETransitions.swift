@@ -76,14 +76,14 @@ package enum SPTETransitions {
 }
 
 extension SPTEChange {
-    /// The same of a change that was seen: nil, or what is wrong with it.
+    /// Of a change that was seen: is it none that these may make?
     @inline(never)
-    package func breach(by who: SPTEChangers, _ masks: SPTEMasks) -> StaticString? {
-        guard let old = SPTEKind(self.old, at: level, masks) else { return "an entry that was none of the kinds changes" }
-        guard let new = SPTEKind(self.new, at: level, masks) else { return "an entry becomes none of the kinds" }
+    package func breach(by who: SPTEChangers, _ masks: SPTEMasks) -> Bool {
+        guard let old = SPTEKind(self.old, at: level, masks), let new = SPTEKind(self.new, at: level, masks) else { return true }
+        // From page to page, or from table to table, in one step.
         if self.old.isPresent && self.new.isPresent && (old == .table) == (new == .table) && self.old.pfn != self.new.pfn {
-            return "an entry goes to another page in one step"
+            return true
         }
-        return SPTEChangers.of(old, new).isDisjoint(with: who) ? "a change that is none of the table's" : nil
+        return SPTEChangers.of(old, new).isDisjoint(with: who)
     }
 }

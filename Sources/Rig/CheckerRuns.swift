@@ -30,7 +30,10 @@ extension VM {
         return checker.found
     }
 
-    package func checkAlways(every: UInt32) { checks.pointee.every.store(every, ordering: .relaxed) }
+    package func checkAlways(every: UInt32) {
+        checks.pointee.every.store(every, ordering: .relaxed)
+        afterOperations(every == 0 ? nil : { VM($0).checkAfterOperation() })
+    }
 
     package var checkStats: tdpmmu_check_stats {
         tdpmmu_check_stats(
@@ -38,14 +41,9 @@ extension VM {
             skipped: checks.pointee.skipped.load(ordering: .relaxed), faults: checks.pointee.faults.load(ordering: .relaxed))
     }
 
-    /// An operation has ended, and the thread has nothing of the VM any more.
-    @inline(__always)
-    package func operationEnded() {
-        if checks.pointee.every.load(ordering: .relaxed) != 0 { checkAfterOperation() }
-    }
-
+    /// An operation has ended, or the thread has let go of mmu_lock.
     @inline(never)
-    private func checkAfterOperation() {
+    fileprivate func checkAfterOperation() {
         let every = UInt64(checks.pointee.every.load(ordering: .relaxed))
         let count = checks.pointee.operations.wrappingAdd(1, ordering: .relaxed).newValue
         guard every != 0, count % every == 0 else { return }
