@@ -43,7 +43,7 @@ EMBEDDED_BUILD := $(SWIFT_BUILD) --traits Embedded
 PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
 
 .PHONY: all demo check lib tools install uninstall symbols torture bench-rcu bench-mmu clean help \
-	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
+	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where check-sptes \
 	check-c check-swift check-lists check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites check-bench \
 	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests \
@@ -241,6 +241,10 @@ check-floors:
 
 check-where:
 	@python3 scripts/where.py
+
+# The table of docs/SPTES.md is the code's; scripts/sptes.py without --check writes it.
+check-sptes:
+	@python3 scripts/sptes.py --check
 
 check-install: all
 	@sh scripts/check-install.sh

@@ -21,6 +21,7 @@ static struct tdp_iter iter, never_begun;
 static uint64_t sptes[6], spte;
 static int root_level;
 static uint32_t entries;
+static struct tdpmmu_check_stats check_stats;
 static struct tdpmmu_stats stats;
 static struct rcu_head head;
 
@@ -701,6 +702,14 @@ static void nothing(struct rcu_head *unused)
     BAD(tdpmmu_cpu_access(bare, 0, 0, NULL) == -EINVAL) \
     BAD(tdpmmu_cpu_access(a->vcpu, BEYOND << 12, 0, NULL) == -EINVAL) \
     BAD(tdpmmu_cpu_access(a->vcpu, UINT64_MAX, 0, NULL) == -EINVAL) \
+    BAD(tdpmmu_check(NULL) == -EINVAL) \
+    BAD(tdpmmu_check_report(NULL, NULL, NULL) == -EINVAL) \
+    BAD(tdpmmu_check_always(NULL, 1) == -EINVAL) \
+    BAD(tdpmmu_check_stats(NULL, &check_stats, sizeof(check_stats)) == -EINVAL) \
+    BAD(tdpmmu_check_stats(a->kvm, NULL, sizeof(check_stats)) == -EINVAL) \
+    BAD(tdpmmu_check_stats(a->kvm, &check_stats, 0) == -EINVAL) \
+    BAD(tdpmmu_check_stats(a->kvm, &check_stats, SIZE_MAX) == -EINVAL) \
+    FINE(tdpmmu_check(a->kvm)) \
     BAD(tdpmmu_cpu_exit(NULL) == -EINVAL) \
     FINE(tdpmmu_cpu_exit(bare))
 

@@ -38,6 +38,7 @@ static const struct phrase {
     { "No lock, not in RCU, not in a reader of ssp", 0, R | W | RCU | SRCU },
     { "No lock, not in RCU, not in a reader of ssp, not in an RCU callback", 0, R | W | RCU | SRCU | CALLBACK },
     { "Not under Lock W", 0, W },
+    { "No lock or Lock W", 0, R },
     { "In a reader of ssp", SRCU, 0 },
     { "Not in a reader of ssp", 0, SRCU },
 };
@@ -59,6 +60,7 @@ static int level, srcu_index;
 static unsigned long cookie;
 static struct rcu_gp_oldstate full;
 static struct tdpmmu_stats stats;
+static struct tdpmmu_check_stats check_stats;
 static struct tdpmmu_trace_event events[4];
 static struct kvm_userspace_memory_region region = {
     .slot = 2, .guest_phys_addr = 1ull << 32, .memory_size = 4096, .userspace_addr = 4096 };
@@ -159,6 +161,11 @@ static void nothing(struct rcu_head *unused)
     ROW(get_state_synchronize_srcu, "Any lock", get_state_synchronize_srcu(&kvm->srcu), 0) \
     ROW(start_poll_synchronize_srcu, "Any lock", start_poll_synchronize_srcu(&kvm->srcu), 0) \
     ROW(poll_state_synchronize_srcu, "Any lock", poll_state_synchronize_srcu(&kvm->srcu, 0), 0) \
+    /* rig_check.h */ \
+    ROW(tdpmmu_check, "No lock or Lock W", tdpmmu_check(kvm), -EBUSY) \
+    ROW(tdpmmu_check_report, "Any lock", tdpmmu_check_report(kvm, NULL, NULL), EI) \
+    ROW(tdpmmu_check_always, "Any lock", tdpmmu_check_always(kvm, 0), EI) \
+    ROW(tdpmmu_check_stats, "Any lock", tdpmmu_check_stats(kvm, &check_stats, sizeof(check_stats)), EI) \
     /* vm.h */ \
     ROW(tdpmmu_create_vm, "Any lock", !tdpmmu_create_vm(NULL), 1) \
     ROW(tdpmmu_destroy_vm, "No lock, not in RCU, not in kvm->srcu, not in a callback", VOID((put_extra(), tdpmmu_destroy_vm(kvm))), 0) \

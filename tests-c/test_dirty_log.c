@@ -1040,6 +1040,7 @@ static void split_while_logging_is_switched_on(void **state)
     assert_int_equal(bits_set(&log), 1);
     assert_true(bit(&log, 5));
     assert_no_warning(log.w);
+    log.w->fault = "the log has it not";
     world_free(log.w);
 }
 

@@ -212,7 +212,10 @@ public func kvm_set_memory_region(
         return .invalid
     }
     guard let request = readRegion(region.pointee) else { return .invalid }
-    switch entry.vm.setSlot(request) {
+    entry.begins(.pays)
+    let error = entry.vm.setSlot(request)
+    entry.ends(.pays)
+    switch error {
     case .none: return 0
     case .noMemory: return -ENOMEM
     case .overlap: return -EEXIST
@@ -338,17 +341,7 @@ public func tdpmmu_get_stats(
     _ kvm: UnsafeMutablePointer<kvm>?, _ stats: UnsafeMutablePointer<tdpmmu_stats>?, _ size: Int
 ) -> Int32 {
     guard let entry = Contract.tdpmmu_get_stats.enter(kvm) else { return .invalid }
-    // Swift has size_t as Int: a size that cannot be is a negative one.
-    guard let stats, size > 0 else {
-        entry.refuse(
-            stats == nil ? "stats is NULL" : "size is 0 or cannot be (size)", UInt64(bitPattern: Int64(size)))
-        return .invalid
-    }
-    withUnsafeBytes(of: entry.vm.stats) {
-        UnsafeMutableRawPointer(stats).copyMemory(
-            from: $0.baseAddress.unsafelyUnwrapped, byteCount: min(size, $0.count))
-    }
-    return 0
+    return withUnsafeBytes(of: entry.vm.stats) { entry.copy($0, to: stats, size) }
 }
 
 @c @implementation

@@ -31,6 +31,10 @@ extension SlotTable {
         return next
     }
 
+    func forEach(_ order: SlotOrder, _ body: (Keyed<SlotRecord>) -> Void) {
+        forEach(order, 0..<runs(order), without: nil, adding: nil, body)
+    }
+
     func forEach(_ body: (UnsafeMutablePointer<SlotRecord>) -> Void) {
         for i in 0..<runs(.gfn) {
             let run = run(.gfn, i)

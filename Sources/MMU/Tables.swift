@@ -27,9 +27,16 @@ extension VM {
         return nil
     }
 
+    /// No way down leads to a table any more: it is freed after a grace period.
+    func handToRCU(_ table: Table) {
+        see(.handedToRCU, table)
+        callRCU(table.rcuHead, freeTable)
+    }
+
     /// A table that was not linked goes back to where it came from.
     func returnTable(_ vcpu: VCPU?, _ table: consuming UnlinkedTable) {
         let page = table.retired()
+        see(.freed, page)
         if let vcpu { vcpu.cache.putBack(page) } else { TableArena.give(page) }
         memory.pointee.tables.taken.wrappingSubtract(1, ordering: .relaxed)
     }
@@ -39,6 +46,14 @@ extension VM {
         table.retire()
         TableArena.give(table)
         memory.pointee.tables.taken.wrappingSubtract(1, ordering: .relaxed)
+        // Release: pairs with whileNoTableReturns(); who sees it sees all that was counted before.
+        memory.pointee.tables.returns.wrappingSubtract(1, ordering: .releasing)
+    }
+
+    /// A grace period is over, and a table goes back: until that is done the counts do not agree.
+    fileprivate func tableReturns() {
+        // Acquire and release: pairs with whileNoTableReturns(); what is counted below comes after it.
+        memory.pointee.tables.returns.wrappingAdd(1 &<< 32 | 1, ordering: .acquiringAndReleasing)
     }
 }
 
@@ -46,7 +61,9 @@ extension VM {
 let freeTable: @convention(c) (UnsafeMutablePointer<rcu_head>?) -> Void = { head in
     let table = Table(rcuHead: head.unsafelyUnwrapped)
     let vm = VM(UnsafeMutablePointer<kvm>(bitPattern: table.ownerAddress).unsafelyUnwrapped)
+    vm.tableReturns()
     vm.counters.add(.strays, -1, exclusive: false)
     vm.trace(TDPMMU_TRACE_FREE_SP_RCU) { $0.sp.sp = UInt64(UInt(bitPattern: head)) }
+    vm.see(.freed, table, flag: true)
     vm.releaseTable(table)
 }

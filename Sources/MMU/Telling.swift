@@ -17,11 +17,22 @@ extension VM {
         if !rig.warned(&warning) { Sync.warn(kind, function, text, value0, value1, kvm: kvm) }
     }
 
+    /// The same of the checker, whose texts are C's and stay.
+    @inline(never)
+    package func warnOfCheck(_ text: UnsafePointer<CChar>, _ value0: UInt64, _ value1: UInt64) {
+        counters.add(.warnings, 1, exclusive: false)
+        var warning = makeWarning(.check, "tdpmmu_check", "", value0, value1)
+        warning.text = text
+        if !rig.warned(&warning) { giveWarning(&warning, kvm) }
+    }
+
     /// Every CPU forgets gfns [start, start + pages).
     package func flush(_ start: GFN, pages: UInt64) {
         counters.add(.flushes, 1, exclusive: false)
         if traces(TDPMMU_TRACE_FLUSH) || traces(TDPMMU_TRACE_FLUSH_RANGE) { traceFlush(start, pages: pages) }
+        see(.flushBegins, gfn: start, pages: pages)
         rig.flush(start, pages: pages)
+        see(.flushEnds, gfn: start, pages: pages)
     }
 
     /// Every CPU forgets everything.

@@ -50,7 +50,7 @@ package struct VCPU: Equatable {
 extension VM {
     /// Under VMLock.vcpus.
     @inline(__always)
-    func forEachListedVCPU(_ body: (VCPU) -> Void) {
+    package func forEachListedVCPU(_ body: (VCPU) -> Void) {
         var vcpu = firstListedVCPU
         while let here = vcpu {
             vcpu = here.nextListed

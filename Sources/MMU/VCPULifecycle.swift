@@ -64,6 +64,8 @@ extension VCPU {
         let vm = vm
         vm.locked(.vcpus) {
             vm.counters.absorb(counters)
+            // With it in the list, for who counts pages under the lock.
+            cache.drain()
             state.pointee.isListed = false
             if vm.firstListedVCPU == self {
                 vm.firstListedVCPU = nextListed
@@ -74,7 +76,6 @@ extension VCPU {
             }
         }
         while isPinned { cp_yield() }
-        cache.drain()
         cp_free_zeroed(memory.pointee.log.entries)
         cp_free_zeroed(state.pointee.ringEntries)
         cp_free_zeroed(memory)

@@ -4,6 +4,7 @@ import CTDPMMU
 import PageTable
 import RCU
 import Sync
+import Synchronization
 import Tracing
 
 /// How a VM comes and goes.
@@ -21,15 +22,18 @@ extension VM {
             cp_free_zeroed(memory)
             return nil
         }
+        VM.alive.wrappingAdd(1, ordering: .relaxed)
         return vm
     }
 
     /// After the last vCPU, root and callback are gone.
     package func free() {
+        seeDestruction()
         guard srcu.cleanUp() else {
             return warn(.leak, "tdpmmu_destroy_vm", "kvm->srcu has readers: the VM's memory is not freed")
         }
         freeSlotTables()
+        VM.alive.wrappingSubtract(1, ordering: .relaxed)
         cp_free_zeroed(memory)
     }
 }

@@ -15,13 +15,15 @@ struct VMMemory: ~Copyable {
     var kvm = CTDPMMU.kvm()
     private let afterKVM = Reserved<7>(repeating: 0)
     var state: VMState
-    private let afterState = Reserved<6>(repeating: 0)
+    private let afterState = Reserved<5>(repeating: 0)
     var pages = PagesLock()
     var slots = SlotsLock()
     var retiredSlots = RetiredSlotsLock()
     var vcpus = VCPUsLock()
     var recovery = RecoveryLock()
     var tables = TableCount()
+    var taken = TakenRanges()
+    package var checks = CheckState()
     /// What anybody counts at any time.
     var counters = CounterBlock()
     /// What holders of mmu_lock for write count, who are alone with it.
@@ -40,5 +42,7 @@ struct TableCount: ~Copyable {
     let cutOff = Atomic<UInt64>(0)
     /// Operations under way that put tables for leaves or leaves for tables, perhaps among others.
     let rebuilding = Atomic<UInt64>(0)
-    private let reserved = Reserved<5>(repeating: 0)
+    /// Tables on their way back to the arena, and how often there were any, in the upper half.
+    let returns = Atomic<UInt64>(0)
+    private let reserved = Reserved<4>(repeating: 0)
 }

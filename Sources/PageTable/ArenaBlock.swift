@@ -74,5 +74,34 @@ struct ArenaBlock: Equatable {
     }
 
     /// The system may have it; it reads as zero afterwards.
-    func discard() { cp_discard_region(start, Int(TableArena.blockBytes)) }
+    func discard() {
+        links.pointee.freeCount = .max
+        cp_discard_region(start, Int(TableArena.blockBytes))
+    }
+
+    private var isDiscarded: Bool { freeCount == .max }
+
+    /// Adds its pages to those of `count`; false if its list of free ones is wrong.  Under the arena's mutex.
+    func add(to count: inout TableArena.Count) -> Bool {
+        guard !isDiscarded else { return true }
+        let first = TableArena.headerPages
+        let end = isFirst ? first &+ Self.firstBlockPages : TableArena.pagesPerBlock
+        var page = first
+        while page != end {
+            defer { page &+= 1 }
+            switch Table((start + Int(bitPattern: page &* TableHeader.stride)).assumingMemoryBound(to: TableHeader.self))
+                .ownerAddress {
+            case 0: count.unowned &+= 1
+            case count.owner: count.owned &+= 1
+            default: break
+            }
+        }
+        var left = freeCount, free = links.pointee.firstFree
+        while let table = free, left > 0, ArenaBlock(holding: table.word) == self, !table.isInUse {
+            free = table.nextStray
+            left &-= 1
+        }
+        count.free &+= Int(bitPattern: freeCount)
+        return left == 0 && free == nil
+    }
 }

@@ -35,6 +35,11 @@ package struct LeafRequest {
     }
 }
 
+/// What may be wrong with a leaf.
+package enum LeafFlaw: UInt8 {
+    case size, writable, tracking, reserved, execution
+}
+
 package struct SPTEMasks {
     /// Set in every present leaf.
     private let leafBits: UInt64
@@ -272,6 +277,22 @@ package struct SPTEMasks {
         let writable = spte.raw & writableBits
         return spte.isLeaf(at: level) && level <= .maxHuge && (writable == writableBits || writable == 0)
     }
+
+    /// What is wrong with the bits of a leaf that stands at a level, or nil.  Its address is not looked at.
+    @inline(never)
+    package func flaw(ofLeaf spte: SPTE, at level: Level, noExecuteHuge: Bool) -> LeafFlaw? {
+        let isHuge = level > .page4K
+        guard level <= .maxHuge, spte.isLarge == isHuge else { return .size }
+        guard writableBitsAgree(spte) else { return .writable }
+        let isTracked = isAccessTracked(spte), used = isTracked ? restoreAccessTrack(spte) : spte
+        guard isReadable(used) else { return .tracking }
+        let variable = SPTE.addressMask | accessed | dirty | writableBits | SPTE.pageSize | execute | noExecute
+        guard (used.raw ^ leafBits) & ~variable == 0 else { return .reserved }
+        return isExecutable(used) == (noExecuteHuge && isHuge) ? .execution : nil
+    }
+
+    /// Is it the entry of the table that it points to, but for Accessed?
+    package func isTableEntry(_ spte: SPTE) -> Bool { spte.raw | accessed == table(at: spte.address).raw }
 
     /// Host-writable, MMU-writable, writable must be 111, 110, 100 or 000.
     @inline(__always) package func writableBitsAgree(_ spte: SPTE) -> Bool {

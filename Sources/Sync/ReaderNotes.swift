@@ -164,6 +164,12 @@ package enum ReaderNotes {
         }
     }
 
+    /// As waitUntilUnread(), but for the waiting: does nobody have the note?
+    static func isUnread(_ lock: UInt) -> Bool {
+        heavyFence()
+        return !isThere(lock, .lock)
+    }
+
     // MARK: The list
 
     private static var members: AtomicWord32 { shared(cp_reader_list_members()) }

@@ -11,6 +11,7 @@ package enum WarningKind: UInt32 {
     case spte
     case leak
     case rcu
+    case check
 }
 
 /// The C form of a warning, valid for ever: its strings are static.
