@@ -17,6 +17,17 @@ extension UInt64 {
     init(signed value: Int32) { self = UInt64(bitPattern: Int64(value)) }
 }
 
+extension Entry where Proof: ~Copyable {
+    /// Eyes see that the operation begins, or ends, returning whether a flush is owed.
+    func begins(_ duty: Duty = .none) { vm.see(.begins, contract.function, duty) }
+
+    @discardableResult
+    func ends(_ duty: Duty = .none, owing isOwed: Bool = false) -> Bool {
+        vm.see(.ends, contract.function, duty, flag: isOwed)
+        return isOwed
+    }
+}
+
 extension Table {
     func isOwned(by vm: VM) -> Bool { ownerAddress == UInt(bitPattern: vm.kvm) }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // lock.h: mmu_lock.
 import CTDPMMU
+import MMU
 import Sync
 
 private typealias Lock = UnsafeMutablePointer<tdpmmu_rwlock>
@@ -17,6 +18,16 @@ extension ContractFor where Proof: ~Copyable {
     }
 }
 
+/// Eyes see it, if it is the VM's lock that goes, and goes for good.
+@inline(never)
+private func leaveWatched(_ pointer: Lock, _ lock: RWLock, write: Bool = false) {
+    let vm = VM(UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: kvm.self))
+    let isLast = write ? lock.isHeldForWrite : lock.readDepth == 1
+    if isLast { vm.see(.unlocks, "mmu_lock") }
+    if write { lock.writeUnlock() } else { lock.readUnlock() }
+    if isLast { vm.see(.unlocked, "mmu_lock") }
+}
+
 @c @implementation
 public func tdpmmu_rwlock_init(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
     Contract.tdpmmu_rwlock_init.enter(lock: lock)?.reset()
@@ -29,7 +40,9 @@ public func tdpmmu_read_lock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
 
 @c @implementation
 public func tdpmmu_read_unlock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
-    Contract.tdpmmu_read_unlock.enter(lock: lock)?.readUnlock()
+    guard let entered = Contract.tdpmmu_read_unlock.enter(lock: lock) else { return }
+    if entered.isWatched { return leaveWatched(lock, entered) }
+    entered.readUnlock()
 }
 
 @c @implementation
@@ -39,7 +52,9 @@ public func tdpmmu_write_lock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
 
 @c @implementation
 public func tdpmmu_write_unlock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
-    Contract.tdpmmu_write_unlock.enter(lock: lock)?.writeUnlock()
+    guard let entered = Contract.tdpmmu_write_unlock.enter(lock: lock) else { return }
+    if entered.isWatched { return leaveWatched(lock, entered, write: true) }
+    entered.writeUnlock()
 }
 
 @c @implementation

@@ -212,7 +212,10 @@ public func kvm_set_memory_region(
         return .invalid
     }
     guard let request = readRegion(region.pointee) else { return .invalid }
-    switch entry.vm.setSlot(request) {
+    entry.begins(.pays)
+    let error = entry.vm.setSlot(request)
+    entry.ends(.pays)
+    switch error {
     case .none: return 0
     case .noMemory: return -ENOMEM
     case .overlap: return -EEXIST

@@ -150,6 +150,7 @@ extension VM {
             if hasDirtyRings {
                 warn(.argument, "tdpmmu_mark_page_dirty", "rings belong to vCPUs: the page is in no log (gfn)", gfn.raw)
             }
+            see(.dirtied, gfn: gfn, pages: 1, slot: slot)
             slot.markDirty(gfn, by: nil)
         }
     }

@@ -103,8 +103,10 @@ private struct FastFaultBook: FillBook {
     @inline(__always) func hasVolatileBits(_ spte: SPTE) -> Bool { vm.masks.hasVolatileBits(spte) }
     @inline(__always) func isPlainLeaf(_ wish: SPTEChange) -> Bool { vm.masks.isPlainLeaf(wish.new, at: wish.level) }
     @inline(__always) func takesAway(_ change: SPTEChange) -> Bool { false }
-    @inline(__always) func tell(_ change: SPTEChange) {}
-    @inline(__always) func tellBits(_ change: SPTEChange) {}
+    @inline(__always) func showFrozen(_ change: SPTEChange, at slot: SPTESlot) {}
+    @inline(__always)
+    func tell(_ change: SPTEChange, at slot: SPTESlot, wasFrozen: Bool) { vm.seeChange(change, at: slot, .shared) }
+    @inline(__always) func tellBits(_ change: SPTEChange, at slot: SPTESlot) { vm.seeChange(change, at: slot, .shared) }
     @inline(__always) func isOfBits(_ wish: SPTEChange) -> Bool { false }
     @inline(__always) func tableIsCutOff() {}
     @inline(__always) func removeTable(_ change: SPTEChange) {}

@@ -28,7 +28,7 @@ extension VM {
                 }
                 if lock.needBreak {
                     flush.payNow(rcu) { flushAll() }
-                    rcu.leave { hold.giveWay(lock) { rig.yielded() } }
+                    rcu.leave { giveWay(&hold) }
                 }
             }
             flush.pay { flushAll() }

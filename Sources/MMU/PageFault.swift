@@ -5,10 +5,29 @@ import RCU
 import Sync
 
 extension VCPU {
+    /// The guest's fault, while nobody looks on; else the same one out of line.
+    @inline(__always)
+    package func guestFault(_ access: FaultAccess) -> FaultResult {
+        vm.hasEyes ? watchedFault(access) : pageFault(access, prefetch: false, watched: false)
+    }
+
+    @inline(never)
+    private func watchedFault(_ access: FaultAccess) -> FaultResult {
+        vm.see(.begins, "kvm_tdp_mmu_page_fault", .pays)
+        let result = pageFaultAtLength(access, prefetch: false)
+        vm.see(.ends, "kvm_tdp_mmu_page_fault", .pays)
+        return result
+    }
+
+    @inline(never)
+    func pageFaultAtLength(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
+        pageFault(access, prefetch: prefetch, watched: true)
+    }
+
     /// The whole fault path: out of the guest, MMIO, slot, lockless fix, host page, lock, map.  `prefetch`: the guest
     /// is out already, and the gfn below the limit.
     @inline(__always)
-    package func pageFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
+    package func pageFault(_ access: FaultAccess, prefetch: Bool, watched: Bool) -> FaultResult {
         if !prefetch {
             exitGuest()
             if vm.traces(TDPMMU_TRACE_PAGE_FAULT) { traceFault(access) }
@@ -19,7 +38,7 @@ extension VCPU {
             let result = repairedFault(access)
             if result != .invalid { return result }
         }
-        let result = mappedFault(access, prefetch: prefetch)
+        let result = mappedFault(access, prefetch: prefetch, watched: watched)
         vm.traceReturn(TDPMMU_TRACE_PF_RET, result.code)
         return result
     }
@@ -61,7 +80,7 @@ extension VCPU {
     /// In this order the kernel looks: what needs no root is answered whatever root there is, and
     /// whether it is obsolete is only asked under mmu_lock, in way() or Fault.handleAtLength().
     @inline(__always)
-    private func mappedFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
+    private func mappedFault(_ access: FaultAccess, prefetch: Bool, watched: Bool) -> FaultResult {
         let sequence = vm.invalidateSequence
         // The host may sleep over its answer, and the slot must outlive that.
         return vm.srcu.inside { srcu in
@@ -72,7 +91,7 @@ extension VCPU {
                 if slot.isInvalid { return .retry }
                 if access.isWrite { return .emulate }
             }
-            let page = vm.rig.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
+            let page = vm.rig.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite, watched: watched)
             if !page.isPage, page.pfn.isError { return FaultResult(answer: page.pfn) }
             // Linux looks for invalidations here as well, to spare mmu_lock a reader; here that disturbs nobody.
             return vm.lock.read { hold in

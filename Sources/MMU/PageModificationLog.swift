@@ -119,6 +119,7 @@ extension VCPU {
         guard let entries = memory.pointee.log.entries else { return }
         let gfn = GFN(entries[Int(index)] &>> 12)
         guard let slot = vm.slot(holding: gfn, addressSpace: addressSpace, rcu), slot.isDirtyLogged else { return }
+        vm.see(.dirtied, gfn: gfn, pages: 1, slot: slot)
         if let ring { pushDirty(slot, gfn, ring, owned) } else { slot.markDirty(gfn, by: nil) }
     }
 

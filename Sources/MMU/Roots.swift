@@ -141,7 +141,7 @@ extension VM {
         case .last:
             locked(.pages) { unlist(root) }
             counters.add(.strays, 1, exclusive: false)
-            callRCU(root.rcuHead, freeTable)
+            handToRCU(root)
             return true
         }
     }
@@ -232,7 +232,10 @@ extension VCPU {
             traceVCPU(TDPMMU_TRACE_LOAD_PGD, new)
             return .done
         }
-        if result == .done { flushForNewRoot() }
+        if result == .done {
+            flushForNewRoot()
+            if vm.hasEyes { insideRCU { rcu in vm.see(.loads, root(rcu), pointer) } }
+        }
         return result ?? .noMemory
     }
 
@@ -249,6 +252,7 @@ extension VCPU {
         // Acquire: pairs with the release in load().
         let word = state.pointee.root.exchange(0, ordering: .acquiring)
         guard let root = Table(word: word) else { return nil }
+        vm.see(.leaves, root, pointer)
         return RootReference(kept: root)
     }
 }

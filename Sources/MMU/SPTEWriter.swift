@@ -127,16 +127,24 @@ extension SPTEWriter: ChangeBook {
     package func takesAway(_ change: SPTEChange) -> Bool { change.takesAway(vm.masks) }
 
     @inline(__always)
-    package func tell(_ change: SPTEChange) {
-        tellBits(change)
+    package func showFrozen(_ change: SPTEChange, at slot: SPTESlot) { vm.seeFreezing(change, at: slot, mode) }
+
+    @inline(__always)
+    package func tell(_ change: SPTEChange, at slot: SPTESlot, wasFrozen: Bool) {
+        tell(change, slot, wasFrozen)
         let wasLeaf = change.old.isLeaf(at: change.level), isLeaf = change.new.isLeaf(at: change.level)
         if wasLeaf != isLeaf { countLeaves(at: change.level, isLeaf ? 1 : -1) }
     }
 
     @inline(__always)
-    package func tellBits(_ change: SPTEChange) {
-        vm.rig.changed(change, shared: mode == .shared)
-        if vm.traces(TDPMMU_TRACE_SPTE_CHANGED) { vm.traceChange(change.addressSpace, change.gfn, change.level, change.old, change.new) }
+    package func tellBits(_ change: SPTEChange, at slot: SPTESlot) { tell(change, slot, false) }
+
+    @inline(__always)
+    private func tell(_ change: SPTEChange, _ slot: SPTESlot, _ wasFrozen: Bool) {
+        if vm.tellsChanges {
+            vm.tellChange(change.addressSpace, change.gfn, change.level, change.old, change.new, slot,
+                          mode == .shared ? wasFrozen ? .sharedFromFrozen : .shared : wasFrozen ? .frozen : .exclusive)
+        }
         count(.spteChanges)
     }
 

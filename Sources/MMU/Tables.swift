@@ -27,9 +27,16 @@ extension VM {
         return nil
     }
 
+    /// No way down leads to a table any more: it is freed after a grace period.
+    func handToRCU(_ table: Table) {
+        see(.handedToRCU, table)
+        callRCU(table.rcuHead, freeTable)
+    }
+
     /// A table that was not linked goes back to where it came from.
     func returnTable(_ vcpu: VCPU?, _ table: consuming UnlinkedTable) {
         let page = table.retired()
+        see(.freed, page)
         if let vcpu { vcpu.cache.putBack(page) } else { TableArena.give(page) }
         memory.pointee.tables.taken.wrappingSubtract(1, ordering: .relaxed)
     }
@@ -48,5 +55,6 @@ let freeTable: @convention(c) (UnsafeMutablePointer<rcu_head>?) -> Void = { head
     let vm = VM(UnsafeMutablePointer<kvm>(bitPattern: table.ownerAddress).unsafelyUnwrapped)
     vm.counters.add(.strays, -1, exclusive: false)
     vm.trace(TDPMMU_TRACE_FREE_SP_RCU) { $0.sp.sp = UInt64(UInt(bitPattern: head)) }
+    vm.see(.freed, table, flag: true)
     vm.releaseTable(table)
 }

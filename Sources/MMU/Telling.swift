@@ -21,7 +21,9 @@ extension VM {
     package func flush(_ start: GFN, pages: UInt64) {
         counters.add(.flushes, 1, exclusive: false)
         if traces(TDPMMU_TRACE_FLUSH) || traces(TDPMMU_TRACE_FLUSH_RANGE) { traceFlush(start, pages: pages) }
+        see(.flushBegins, gfn: start, pages: pages)
         rig.flush(start, pages: pages)
+        see(.flushEnds, gfn: start, pages: pages)
     }
 
     /// Every CPU forgets everything.

@@ -16,17 +16,17 @@ extension VM {
         state.pointee.tracedEvents.load(ordering: .relaxed) & Self.bit(event) != 0
     }
 
-    /// Does anybody want any?
+    /// Does anybody want any, or look on?  (Bit 63 is no event: Eyes.swift.)
     @inline(__always)
-    package var tracesAny: Bool { state.pointee.tracedEvents.load(ordering: .relaxed) != 0 }
+    package var tracesAny: Bool { state.pointee.tracedEvents.load(ordering: .relaxed) &<< 1 != 0 }
 
     @inline(__always)
-    private static func bit(_ event: tdpmmu_trace_id) -> UInt64 { 1 &<< UInt64(event.rawValue) }
+    static func bit(_ event: tdpmmu_trace_id) -> UInt64 { 1 &<< UInt64(event.rawValue) }
 
     /// Sends these events to rings from now on; a callback gets all.
     package func traceToRings(_ events: UInt64) {
         state.pointee.ringEvents.store(events, ordering: .relaxed)
-        state.pointee.tracedEvents.store(state.pointee.config.rig.traces ? .max : events, ordering: .relaxed)
+        setTracedEvents(state.pointee.config.rig.traces ? allEvents : events)
     }
 
     /// Notes an event, if it is wanted.  `fill` fills in its fields.

@@ -24,6 +24,7 @@ extension VCPU {
         vm.rig.request(request, of: pointer)
         waitUntilOutOfGuest()
         exitGuest()
+        if request == TDPMMU_REQ_FREE_OBSOLETE_ROOTS { vm.see(.mustLeave, nil, pointer) }
     }
 
     /// Its next entry goes by a root that it did not walk before.  By its own thread.

@@ -26,6 +26,7 @@ extension VM {
 
     /// After the last vCPU, root and callback are gone.
     package func free() {
+        seeDestruction()
         guard srcu.cleanUp() else {
             return warn(.leak, "tdpmmu_destroy_vm", "kvm->srcu has readers: the VM's memory is not freed")
         }

@@ -203,7 +203,17 @@ extension SPTEWriter {
         handInSums()
         rcu.leave {
             takeStrays()
-            hold.giveWay(vm.lock) { vm.rig.yielded() }
+            vm.giveWay(&hold)
         }
+    }
+}
+
+extension VM {
+    /// mmu_lock is free for others for a moment; the rig hears of it.
+    @inline(__always)
+    func giveWay<Hold: LockHold & ~Copyable>(_ hold: inout Hold) {
+        see(.givesWay, "mmu_lock")
+        hold.giveWay(lock) { rig.yielded() }
+        see(.isBack, "mmu_lock")
     }
 }

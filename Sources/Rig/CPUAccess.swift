@@ -44,8 +44,9 @@ private struct HardwareBook: ChangeBook {
     func violation(of wish: SPTEChange) -> StaticString? { wish.violationByCPU(vm.masks) }
     func hasVolatileBits(_ spte: SPTE) -> Bool { true }
     func takesAway(_ change: SPTEChange) -> Bool { false }
-    func tell(_ change: SPTEChange) {}
-    func tellBits(_ change: SPTEChange) {}
+    func showFrozen(_ change: SPTEChange, at slot: SPTESlot) {}
+    func tell(_ change: SPTEChange, at slot: SPTESlot, wasFrozen: Bool) { vm.seeChange(change, at: slot, .byCPU) }
+    func tellBits(_ change: SPTEChange, at slot: SPTESlot) { vm.seeChange(change, at: slot, .byCPU) }
     func isOfBits(_ wish: SPTEChange) -> Bool { false }
     func tableIsCutOff() {}
     func removeTable(_ change: SPTEChange) {}

@@ -110,13 +110,13 @@ package enum LockHolds {
     /// For read, of a lock that is not held; with room reserved.
     @inline(__always)
     static func addFirstRead(_ lock: Lock) {
-        append(cp_hold(lock: lock, reads: 1, writes: 0, rank: UInt16(lock.pointee.rank)))
+        append(cp_hold(lock: lock, reads: 1, writes: 0, rank: UInt16(lock.pointee.rank & ~watchedBit)))
     }
 
     /// With room reserved.
     @inline(__always)
     static func addWrite(_ lock: Lock) {
-        append(cp_hold(lock: lock, reads: 0, writes: 1, rank: UInt16(lock.pointee.rank)))
+        append(cp_hold(lock: lock, reads: 0, writes: 1, rank: UInt16(lock.pointee.rank & ~watchedBit)))
     }
 
     @inline(__always)

@@ -12,6 +12,9 @@ import CPlatform
 import CTDPMMU
 import Synchronization
 
+/// Of a lock's rank.
+let watchedBit: UInt8 = 0x80
+
 package struct RWLock {
     private let word: RWLockWord
 
@@ -40,6 +43,13 @@ package struct RWLock {
     /// Before its first use: its place in the order of locks.
     package func setRank(_ rank: LockRank) { lock.pointee.rank = UInt8(rank.rawValue) }
 
+    /// Its VM has eyes: they are told when a caller lets go of it.
+    @inline(__always) package var isWatched: Bool { lock.pointee.rank & watchedBit != 0 }
+
+    package func setWatched(_ on: Bool) {
+        lock.pointee.rank = lock.pointee.rank & ~watchedBit | (on ? watchedBit : 0)
+    }
+
     // MARK: Questions
 
     /// Does a thread wait for it?  One relaxed load: a hint for loops.
@@ -47,6 +57,9 @@ package struct RWLock {
     package var needBreak: Bool {
         RWLockWord.isWaitedFor(word.state.pointee.load(ordering: .relaxed))
     }
+
+    /// How often this thread holds it for read.
+    package var readDepth: UInt32 { LockHolds.reads(lock) }
 
     @inline(__always)
     package var isHeldForRead: Bool { LockHolds.reads(lock) != 0 }
@@ -140,7 +153,7 @@ package struct RWLock {
     /// A warning if a lock is held that comes after this one.
     @inline(__always)
     private func checkOrder(_ function: StaticString) {
-        LockOrder.check(rankNumber: UInt16(lock.pointee.rank), function)
+        LockOrder.check(rankNumber: UInt16(lock.pointee.rank & ~watchedBit), function)
     }
 
     /// Room for the hold.
