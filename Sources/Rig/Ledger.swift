@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CPlatform
-import PageTable
+import MMU
 import Sync
 
 /// How much a change took away, and so how long its flush may wait; a later one waits less.
@@ -39,10 +39,26 @@ package struct Debt {
     }
 }
 
+/// A thread that is inside an operation, or owes what it was told of.
+package struct Actor {
+    package var thread: UInt64 = 0
+    package var operation: UnsafePointer<CChar>?
+    /// When it began, in the ledger's own time.
+    package var begun: UInt64 = 0
+    /// How many operations deep, as far as they are told.
+    package var depth: UInt32 = 0
+    package var duty = Duty.none
+    /// When its flush began that is not over, or 0.
+    fileprivate var flushBegun: UInt64 = 0
+
+    package init() {}
+}
+
 /// What stands before the debts.
 private struct LedgerHead {
     var mutex = cp_mutex()
     var count: UInt32 = 0
+    var actors: UInt32 = 0
     /// Counts changes and flushes.
     var time: UInt64 = 0
     /// Debts that were merged with what lies between them, for want of room.
@@ -59,11 +75,13 @@ package struct Ledger {
     private let head: UnsafeMutablePointer<LedgerHead>
 
     private static var capacity: UInt32 { 1000 }
+    private static var mostActors: UInt32 { 64 }
     private static var headBytes: Int { 64 }
+    private static var debtBytes: Int { Int(capacity) &* MemoryLayout<Debt>.stride }
 
     /// nil without memory.
     package init?() {
-        let bytes = Self.headBytes &+ Int(Self.capacity) &* MemoryLayout<Debt>.stride
+        let bytes = Self.headBytes &+ Self.debtBytes &+ Int(Self.mostActors) &* MemoryLayout<Actor>.stride
         guard let memory = cp_alloc_zeroed(bytes) else { return nil }
         head = memory.assumingMemoryBound(to: LedgerHead.self)
     }
@@ -72,6 +90,10 @@ package struct Ledger {
 
     private var debts: UnsafeMutablePointer<Debt> {
         (UnsafeMutableRawPointer(head) + Self.headBytes).assumingMemoryBound(to: Debt.self)
+    }
+
+    private var actors: UnsafeMutablePointer<Actor> {
+        (UnsafeMutableRawPointer(head) + (Self.headBytes &+ Self.debtBytes)).assumingMemoryBound(to: Actor.self)
     }
 
     /// The innermost of all locks: nothing is called under it.
@@ -133,14 +155,21 @@ package struct Ledger {
         }
     }
 
-    /// A flush begins now.  Its end is to know when that was.
+    /// The thread's flush begins now.
     @inline(never)
-    package func beginFlush() -> UInt64 { locked { tick() } }
+    package func beginFlush(_ thread: UInt64) { locked { enter(thread)?.pointee.flushBegun = tick() } }
 
     /// It is over: every CPU has forgotten gfns [start, end), in all address spaces.
     @inline(never)
-    package func endFlush(_ start: UInt64, _ end: UInt64, begun: UInt64) {
+    package func endFlush(_ thread: UInt64, _ start: UInt64, _ end: UInt64) {
         locked {
+            // Of a thread that there was no room for it is not known.
+            var begun = UInt64.max
+            if let known = actor(thread), known.pointee.flushBegun != 0 {
+                begun = known.pointee.flushBegun
+                known.pointee.flushBegun = 0
+                leave(known)
+            }
             var index = head.pointee.count
             while index > 0 {
                 index &-= 1
@@ -167,6 +196,66 @@ package struct Ledger {
         }
     }
 
+    // Who does what -------------------------------------------------------------
+
+    /// Under the lock.
+    private func actor(_ thread: UInt64) -> UnsafeMutablePointer<Actor>? {
+        var index = head.pointee.actors
+        while index > 0 {
+            index &-= 1
+            if actors[Int(index)].thread == thread { return actors + Int(index) }
+        }
+        return nil
+    }
+
+    /// Under the lock: the thread's actor, or a new one.  nil: there is no room.
+    private func enter(_ thread: UInt64) -> UnsafeMutablePointer<Actor>? {
+        if let known = actor(thread) { return known }
+        guard head.pointee.actors < Self.mostActors else { return nil }
+        let new = actors + Int(head.pointee.actors)
+        new.pointee = Actor()
+        new.pointee.thread = thread
+        head.pointee.actors &+= 1
+        return new
+    }
+
+    /// Under the lock: it goes, if the thread does nothing any more.
+    private func leave(_ known: UnsafeMutablePointer<Actor>) {
+        guard known.pointee.depth == 0 && known.pointee.flushBegun == 0 else { return }
+        head.pointee.actors &-= 1
+        known.pointee = actors[Int(head.pointee.actors)]
+    }
+
+    /// An operation begins, in another or by itself.  More threads at once than there is room for are not told apart
+    /// from those that are in none.
+    @inline(never)
+    package func begin(_ thread: UInt64, _ operation: UnsafePointer<CChar>?, _ duty: Duty) {
+        locked {
+            guard let actor = enter(thread) else { return }
+            actor.pointee.depth &+= 1
+            guard actor.pointee.depth == 1 else { return }
+            actor.pointee.operation = operation
+            actor.pointee.duty = duty
+            actor.pointee.begun = tick()
+        }
+    }
+
+    /// It ends.  nil: it was one in another, or is not known.
+    @inline(never)
+    package func end(_ thread: UInt64) -> Actor? {
+        locked {
+            guard let known = actor(thread), known.pointee.depth != 0 else { return nil }
+            known.pointee.depth &-= 1
+            guard known.pointee.depth == 0 else { return nil }
+            let result = known.pointee
+            leave(known)
+            return result
+        }
+    }
+
+    @inline(never)
+    package func whatDoes(_ thread: UInt64) -> Actor? { locked { actor(thread).flatMap { $0.pointee.depth != 0 ? $0.pointee : nil } } }
+
     // Questions ---------------------------------------------------------------
 
     /// Is anything in the range owed, by anybody?
@@ -175,20 +264,29 @@ package struct Ledger {
         locked { find { $0.touches(space, start, end) } != nil }
     }
 
-    /// The same, and what: for a report.
+    /// A debt of the thread's there, of a kind or worse: it is struck off, for a report.
     @inline(never)
-    package func debt(_ space: Int32, _ start: UInt64, _ end: UInt64) -> Debt? {
-        locked { find { $0.touches(space, start, end) }?.pointee }
+    package func take(
+        _ thread: UInt64, _ space: Int32, _ start: UInt64, _ end: UInt64, from kind: DebtKind
+    ) -> Debt? {
+        locked {
+            guard let debt = find({
+                $0.thread == thread && $0.touches(space, start, end) && $0.kind.rawValue >= kind.rawValue
+            }) else { return nil }
+            let result = debt.pointee
+            strike(debt)
+            return result
+        }
     }
 
-    /// What the thread owes of this kind or worse is due now: it is struck off, and the oldest of it returned,
-    /// so that it is told once.  `thread` nil: of all threads.
+    /// What the thread owes of this kind or worse, since a time, is due now: it is struck off, and the oldest of it
+    /// returned, so that it is told once.  `thread` nil: of all threads.
     @inline(never)
-    package func collect(_ thread: UInt64?, from kind: DebtKind) -> Debt? {
+    package func collect(_ thread: UInt64?, from kind: DebtKind, since time: UInt64 = 0) -> Debt? {
         locked {
             var oldest: Debt?
             while let debt = find({
-                (thread == nil || $0.thread == thread) && $0.kind.rawValue >= kind.rawValue
+                (thread == nil || $0.thread == thread) && $0.kind.rawValue >= kind.rawValue && $0.time >= time
             }) {
                 if oldest.map({ debt.pointee.time < $0.time }) ?? true { oldest = debt.pointee }
                 strike(debt)

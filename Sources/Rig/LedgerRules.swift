@@ -18,6 +18,9 @@ extension SPTEChange {
         return lost & (SPTE.writable | (logsByDirtyBits ? masks.dirty : 0)) != 0 ? .bits : nil
     }
 
+    /// Leaf and leaf, of the same page.
+    var keepsPage: Bool { old.isLeaf(at: level) && new.isLeaf(at: level) && old.pfn == new.pfn }
+
     private func losesAccess(_ masks: SPTEMasks) -> Bool {
         masks.isReadable(old) && !masks.isReadable(new) || masks.isExecutable(old) && !masks.isExecutable(new)
     }
@@ -38,5 +41,19 @@ extension SPTEChange {
             }
             return nil
         }
+    }
+}
+
+/// Can CPUs get to the entry?  Not below a root that was invalidated, nor in a table that is cut off: its removal owes
+/// a flush of all that it mapped.  For who may be in the middle of changing it, under a lock or in RCU.
+func isReachable(_ slot: SPTESlot) -> Bool {
+    insideRCU { rcu in
+        var table = Table(of: slot)
+        while let parent = table.parent {
+            let entry = parent.load(rcu)
+            guard entry.isPresent, entry.address == table.address else { return false }
+            table = Table(of: parent)
+        }
+        return !table.role.isInvalid
     }
 }

@@ -11,6 +11,8 @@ package enum WarningKind: UInt32 {
     case spte
     case leak
     case rcu
+    /// 6 is the checker's.
+    case flush = 7
 }
 
 /// The C form of a warning, valid for ever: its strings are static.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import XCTest
 
+@testable import MMU
 @testable import PageTable
 @testable import Rig
 
@@ -26,7 +27,8 @@ final class LedgerTests: XCTestCase {
     }
 
     private func flush(_ ledger: Ledger, _ start: UInt64, _ end: UInt64) {
-        ledger.endFlush(start, end, begun: ledger.beginFlush())
+        ledger.beginFlush(9)
+        ledger.endFlush(9, start, end)
     }
 
     func testAFlushPaysWhatItCovers() {
@@ -53,9 +55,9 @@ final class LedgerTests: XCTestCase {
     func testAFlushPaysNothingThatIsOwedSinceItBegan() {
         withLedger { ledger in
             ledger.owe(debt(1..<2))
-            let begun = ledger.beginFlush()
+            ledger.beginFlush(9)
             ledger.owe(debt(5..<6))
-            ledger.endFlush(0, .max, begun: begun)
+            ledger.endFlush(9, 0, .max)
             XCTAssertFalse(ledger.isOwed(0, 1, 2))
             XCTAssertTrue(ledger.isOwed(0, 5, 6))
         }
@@ -79,7 +81,7 @@ final class LedgerTests: XCTestCase {
         withLedger { ledger in
             ledger.owe(debt(1..<2, space: 1))
             XCTAssertFalse(ledger.isOwed(0, 1, 2))
-            XCTAssertEqual(ledger.debt(1, 0, 5)?.space, 1)
+            XCTAssertNil(ledger.take(1, 1, 0, 5, from: .table))
             flush(ledger, 1, 2)
             XCTAssertFalse(ledger.isOwed(1, 1, 2), "a flush is of all address spaces")
         }
@@ -125,6 +127,28 @@ final class LedgerTests: XCTestCase {
             for gfn in 0..<3000 as Range<UInt64> { XCTAssertTrue(ledger.isOwed(0, gfn * 3, gfn * 3 + 1)) }
             flush(ledger, 0, 9000)
             XCTAssertNil(ledger.collect(nil, from: .bits))
+        }
+    }
+
+    func testOperationsInOperations() {
+        withLedger { ledger in
+            XCTAssertNil(ledger.end(1))
+            ledger.begin(1, nil, .faults)
+            ledger.begin(1, nil, .none)
+            ledger.begin(2, nil, .none)
+            XCTAssertEqual(ledger.whatDoes(1)?.duty, .faults, "the outer one's")
+            XCTAssertNil(ledger.end(1))
+            XCTAssertNotNil(ledger.end(1))
+            XCTAssertNil(ledger.whatDoes(1))
+            flush(ledger, 0, 1)
+            XCTAssertNil(ledger.end(9))
+            XCTAssertNotNil(ledger.end(2))
+            for thread in 10..<100 as Range<UInt64> { ledger.begin(thread, nil, .none) }
+            ledger.owe(debt(1..<2))
+            ledger.beginFlush(200)
+            ledger.endFlush(200, 0, 9)
+            XCTAssertFalse(ledger.isOwed(0, 1, 2), "without room for the thread")
+            for thread in 10..<100 as Range<UInt64> { XCTAssertEqual(ledger.end(thread) != nil, thread < 74) }
         }
     }
 
