@@ -713,6 +713,7 @@ static void faults(struct machine *m)
     case 6: kvm_tdp_mmu_get_walk(vcpu_at(m, 'c'), any_gpa(), one_in(40) ? NULL : sptes, one_in(40) ? NULL : &level); break;
     case 7: kvm_tdp_mmu_fast_pf_get_last_sptep(vcpu_at(m, 'c'), any_gfn(), one_in(40) ? NULL : &spte); break;
     case 9: tdpmmu_cpu_exit(one_in(40) ? NULL : any_vcpu(m)); break;
+    case 10: tdpmmu_page_is_dirty(one_in(40) ? NULL : m->kvm, (int)byte() - 1, any_gfn()); break;
     case 8: tdpmmu_fast_page_fault(any_vcpu(m), any_gpa(), any_error_code()); break;
     default: tdpmmu_cpu_access(any_vcpu(m), any_gpa(), one_in(16) ? any64() : any_error_code() & 0x16, one_in(4) ? NULL : &spte); break;
     }

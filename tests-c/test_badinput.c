@@ -711,7 +711,17 @@ static void nothing(struct rcu_head *unused)
     BAD(tdpmmu_check_stats(a->kvm, &check_stats, SIZE_MAX) == -EINVAL) \
     FINE(tdpmmu_check(a->kvm)) \
     BAD(tdpmmu_cpu_exit(NULL) == -EINVAL) \
-    FINE(tdpmmu_cpu_exit(bare))
+    FINE(tdpmmu_cpu_exit(bare)) \
+    /* rig_ledger.h */ \
+    BAD(tdpmmu_ledger_attach(NULL, NULL, NULL) == -EINVAL) \
+    BAD(tdpmmu_ledger_detach(NULL) == -EINVAL) \
+    BAD(tdpmmu_ledger_owes(NULL, 0, 0, 1) == false) \
+    BAD(tdpmmu_ledger_owes(a->kvm, 2, 0, 1) == false) \
+    FINE(tdpmmu_ledger_owes(a->kvm, 0, 5, 1)) \
+    BAD(tdpmmu_page_is_dirty(NULL, 0, 0) == -EINVAL) \
+    BAD(tdpmmu_page_is_dirty(a->kvm, -1, 0) == -EINVAL) \
+    BAD(tdpmmu_page_is_dirty(a->kvm, 0, BEYOND) == -EINVAL) \
+    QUIET(tdpmmu_page_is_dirty(a->kvm, 1, 0) == -ENOENT)
 
 enum { FIRST = __COUNTER__ };
 

@@ -274,7 +274,12 @@ static void nothing(struct rcu_head *unused)
     ROW(tdpmmu_trace_mark, "Any lock", tdpmmu_trace_mark(kvm, "here"), EI) \
     /* rig.h */ \
     ROW(tdpmmu_cpu_access, "Any lock", tdpmmu_cpu_access(vcpu, 0, PFERR_WRITE_MASK, &spte), EI) \
-    ROW(tdpmmu_cpu_exit, "Any lock", tdpmmu_cpu_exit(vcpu), EI)
+    ROW(tdpmmu_cpu_exit, "Any lock", tdpmmu_cpu_exit(vcpu), EI) \
+    /* rig_ledger.h */ \
+    ROW(tdpmmu_ledger_attach, "No lock, not in RCU", tdpmmu_ledger_attach(kvm, NULL, NULL), EI) \
+    ROW(tdpmmu_ledger_detach, "No lock, not in RCU", tdpmmu_ledger_detach(kvm), EI) \
+    ROW(tdpmmu_ledger_owes, "Any lock", tdpmmu_ledger_owes(kvm, 0, 0, 1), 0) \
+    ROW(tdpmmu_page_is_dirty, "Any lock", tdpmmu_page_is_dirty(kvm, 0, 0), EI)
 
 /* What a rig may call in any of its callbacks: what only looks. */
 static const char *const read_only[] = {

@@ -100,9 +100,9 @@ public func kvm_mmu_notifier_invalidate_range_start(
 ) {
     guard let entry = Contract.kvm_mmu_notifier_invalidate_range_start.enter(kvm), entry.isHostRange(start, end)
     else { return }
-    entry.begins(.pays)
+    entry.begins(.invalidates)
     entry.vm.invalidateHostRange(start, end, mayBlock: may_block)
-    entry.ends(.pays)
+    entry.ends(.invalidates)
 }
 
 @c @implementation

@@ -127,9 +127,9 @@ public func kvm_tdp_mmu_map(
     let fault = Fault(
         vcpu: vcpu, FaultAccess(gpa, errorCode: error_code), pfn: page, hostWritable: map_writable,
         hostLevel: Level(max_level), prefetch: prefault)
-    entry.begins(.pays)
+    entry.begins(.faults)
     let result = fault.handle(entry.proof).code
-    entry.ends(.pays)
+    entry.ends(.faults)
     return result
 }
 
@@ -158,9 +158,9 @@ public func kvm_vcpu_pre_fault_memory(
     }
     vcpu.exitGuest()
     guard isPrefaultRange(range.pointee) else { return .invalid }
-    entry.begins(.pays)
+    entry.begins(.faults)
     let result = prefault(vcpu, range)
-    entry.ends(.pays)
+    entry.ends(.faults)
     return result
 }
 

@@ -17,6 +17,7 @@ static const char *kind_name(enum tdpmmu_warning_kind kind)
     case TDPMMU_WARN_LEAK: return "leak";
     case TDPMMU_WARN_RCU: return "rcu";
     case TDPMMU_WARN_CHECK: return "check";
+    case TDPMMU_WARN_FLUSH: return "flush";
     }
     return "unknown";
 }

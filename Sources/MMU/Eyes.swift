@@ -38,6 +38,11 @@ package enum Duty: UInt8 {
     case none
     /// Nothing is owed when it returns.
     case pays
+    /// As .pays, but for other SPTEs of the same page that it puts in a leaf's place.
+    case faults
+    /// As .pays.  It goes through one slot after the other, and gives way in one with what it owes in others: nobody maps
+    /// there before the invalidation ends.
+    case invalidates
     /// It returns whether its caller owes one.
     case tells
     /// As .pays, and it takes dirty bits: between its begin and end they say little.

@@ -12,9 +12,14 @@ extension VM {
         _ kind: WarningKind, _ function: StaticString, _ text: StaticString,
         _ value0: UInt64 = 0, _ value1: UInt64 = 0
     ) {
-        counters.add(.warnings, 1, exclusive: false)
         var warning = makeWarning(kind, function, text, value0, value1)
-        if !rig.warned(&warning) { Sync.warn(kind, function, text, value0, value1, kvm: kvm) }
+        tell(&warning)
+    }
+
+    @inline(never)
+    package func tell(_ warning: inout tdpmmu_warning) {
+        counters.add(.warnings, 1, exclusive: false)
+        if !rig.warned(&warning) { giveWarning(&warning, kvm) }
     }
 
     /// The same of the checker, whose texts are C's and stay.

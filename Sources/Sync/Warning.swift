@@ -12,6 +12,7 @@ package enum WarningKind: UInt32 {
     case leak
     case rcu
     case check
+    case flush
 }
 
 /// The C form of a warning, valid for ever: its strings are static.

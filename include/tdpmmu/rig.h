@@ -48,5 +48,6 @@ int tdpmmu_cpu_exit(struct kvm_vcpu *vcpu);
 TDPMMU_END_DECLS
 
 #include "rig_check.h"
+#include "rig_ledger.h"
 
 #endif

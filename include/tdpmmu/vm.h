@@ -53,6 +53,7 @@ enum tdpmmu_warning_kind {
     TDPMMU_WARN_LEAK = 4,     /* something is left that should be gone */
     TDPMMU_WARN_RCU = 5,      /* misuse of RCU */
     TDPMMU_WARN_CHECK = 6,    /* something of a VM is not as it has to be: tdpmmu_check() */
+    TDPMMU_WARN_FLUSH = 7,    /* a flush of CPUs' translations is due and was not made: rig_ledger.h */
 };
 
 struct tdpmmu_warning {

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
+import MMU
+import Sync
+
+/// How much a change took away, and so how long its flush may wait; a later one waits less.
+package enum DebtKind: UInt8 {
+    /// W or Dirty of a leaf that can get it back by a fast fault: the log misses a write, and that is all.  It may
+    /// wait until a dirty log is read.
+    case bits
+    /// R, X, or that it may become writable at all.
+    case rights
+    /// A page.
+    case page
+    /// A table: CPUs may be walking memory that will be freed.
+    case table
+}
+
+/// A flush that is owed: of gfns [start, end), to be made by whoever, on account of a thread's change.
+package struct Debt {
+    package var start: UInt64 = 0
+    package var end: UInt64 = 0
+    /// The change; of several that lie side by side the first.
+    package var old: UInt64 = 0
+    package var new: UInt64 = 0
+    package var thread: UInt64 = 0
+    /// When the last of them was made, in the ledger's own time.
+    package var time: UInt64 = 0
+    package var operation: UnsafePointer<CChar>?
+    package var space: Int32 = 0
+    package var level: Int16 = 0
+    package var kind = DebtKind.bits
+
+    package init() {}
+
+    @inline(__always)
+    fileprivate func touches(_ space: Int32, _ start: UInt64, _ end: UInt64) -> Bool {
+        space == self.space && start < self.end && self.start < end
+    }
+}
+
+/// A thread that is inside an operation, or owes what it was told of.
+package struct Actor {
+    package var thread: UInt64 = 0
+    package var operation: UnsafePointer<CChar>?
+    /// When it began, in the ledger's own time.
+    package var begun: UInt64 = 0
+    /// How many operations deep, as far as they are told.
+    package var depth: UInt32 = 0
+    package var duty = Duty.none
+    /// When its flush began that is not over, or 0.
+    fileprivate var flushBegun: UInt64 = 0
+
+    package init() {}
+}
+
+/// What stands before the debts.
+private struct LedgerHead {
+    var mutex = cp_mutex()
+    var count: UInt32 = 0
+    var actors: UInt32 = 0
+    /// Counts changes and flushes.
+    var time: UInt64 = 0
+    /// Debts that were merged with what lies between them, for want of room.
+    var merged: UInt64 = 0
+}
+
+/// The debts of a VM's CPUs' caches: which flushes are owed, and not made yet.  Each change that takes something away
+/// adds its range in the name of the thread that made it, since it is that thread which has to see to it; a
+/// flush pays whoever's it covers, since after it no CPU has what was taken away, whoever asked.  But it pays only
+/// what was owed when it began: CPUs may have filled their caches again while it went round.
+/// Of a fixed size.  Ranges that lie side by side are one debt; where there is no room left, a thread's next debt is made
+/// one with its last, and what lies between them: it is then paid by a flush of all that, as operations make them.
+package struct Ledger {
+    private let head: UnsafeMutablePointer<LedgerHead>
+
+    private static var capacity: UInt32 { 1000 }
+    private static var mostActors: UInt32 { 64 }
+    private static var headBytes: Int { 64 }
+    private static var debtBytes: Int { Int(capacity) &* MemoryLayout<Debt>.stride }
+
+    /// nil without memory.
+    package init?() {
+        let bytes = Self.headBytes &+ Self.debtBytes &+ Int(Self.mostActors) &* MemoryLayout<Actor>.stride
+        guard let memory = cp_alloc_zeroed(bytes) else { return nil }
+        head = memory.assumingMemoryBound(to: LedgerHead.self)
+    }
+
+    package func free() { cp_free_zeroed(head) }
+
+    private var debts: UnsafeMutablePointer<Debt> {
+        (UnsafeMutableRawPointer(head) + Self.headBytes).assumingMemoryBound(to: Debt.self)
+    }
+
+    private var actors: UnsafeMutablePointer<Actor> {
+        (UnsafeMutableRawPointer(head) + (Self.headBytes &+ Self.debtBytes)).assumingMemoryBound(to: Actor.self)
+    }
+
+    /// The innermost of all locks: nothing is called under it.
+    private func locked<T>(_ body: () -> T) -> T {
+        RankedMutex(&head.pointee.mutex, .ledger).locked(body)
+    }
+
+    /// Under the lock: the newest of those that are meant.
+    @inline(__always)
+    private func find(_ isMeant: (Debt) -> Bool) -> UnsafeMutablePointer<Debt>? {
+        var index = head.pointee.count
+        while index > 0 {
+            index &-= 1
+            let debt = debts + Int(index)
+            if isMeant(debt.pointee) { return debt }
+        }
+        return nil
+    }
+
+    /// Under the lock.
+    private func strike(_ debt: UnsafeMutablePointer<Debt>) {
+        head.pointee.count &-= 1
+        debt.pointee = debts[Int(head.pointee.count)]
+    }
+
+    /// Under the lock.
+    private func tick() -> UInt64 {
+        head.pointee.time &+= 1
+        return head.pointee.time
+    }
+
+    /// Under the lock.
+    private func append(_ debt: Debt) -> Bool {
+        guard head.pointee.count < Self.capacity else { return false }
+        debts[Int(head.pointee.count)] = debt
+        head.pointee.count &+= 1
+        return true
+    }
+
+    // Making and paying debts -----------------------------------------------
+
+    @inline(never)
+    package func owe(_ new: Debt) {
+        locked {
+            var debt = new
+            debt.time = tick()
+            // One that it continues or lies in; else, without room, the thread's last.
+            let near = find {
+                $0.thread == debt.thread && $0.space == debt.space && $0.kind == debt.kind
+                    && debt.start <= $0.end && $0.start <= debt.end
+            }
+            if near == nil && append(debt) { return }
+            guard let other = near ?? find({ $0.thread == debt.thread && $0.space == debt.space }) else { return }
+            if near == nil { head.pointee.merged &+= 1 }
+            other.pointee.start = min(other.pointee.start, debt.start)
+            other.pointee.end = max(other.pointee.end, debt.end)
+            other.pointee.time = debt.time
+            if other.pointee.kind.rawValue < debt.kind.rawValue { other.pointee.kind = debt.kind }
+        }
+    }
+
+    /// The thread's flush begins now.
+    @inline(never)
+    package func beginFlush(_ thread: UInt64) { locked { enter(thread)?.pointee.flushBegun = tick() } }
+
+    /// It is over: every CPU has forgotten gfns [start, end), in all address spaces.
+    @inline(never)
+    package func endFlush(_ thread: UInt64, _ start: UInt64, _ end: UInt64) {
+        locked {
+            // Of a thread that there was no room for it is not known.
+            var begun = UInt64.max
+            if let known = actor(thread), known.pointee.flushBegun != 0 {
+                begun = known.pointee.flushBegun
+                known.pointee.flushBegun = 0
+                leave(known)
+            }
+            var index = head.pointee.count
+            while index > 0 {
+                index &-= 1
+                let debt = debts + Int(index)
+                if debt.pointee.time < begun, debt.pointee.touches(debt.pointee.space, start, end) {
+                    pay(debt, start, end)
+                }
+            }
+        }
+    }
+
+    /// Under the lock: a part of it, which may be its middle.
+    private func pay(_ debt: UnsafeMutablePointer<Debt>, _ start: UInt64, _ end: UInt64) {
+        if start <= debt.pointee.start {
+            if end >= debt.pointee.end { return strike(debt) }
+            debt.pointee.start = end
+        } else if end >= debt.pointee.end {
+            debt.pointee.end = start
+        } else {
+            var rest = debt.pointee
+            rest.start = end
+            // Without room all of it stays owed.
+            if append(rest) { debt.pointee.end = start }
+        }
+    }
+
+    // Who does what -------------------------------------------------------------
+
+    /// Under the lock.
+    private func actor(_ thread: UInt64) -> UnsafeMutablePointer<Actor>? {
+        var index = head.pointee.actors
+        while index > 0 {
+            index &-= 1
+            if actors[Int(index)].thread == thread { return actors + Int(index) }
+        }
+        return nil
+    }
+
+    /// Under the lock: the thread's actor, or a new one.  nil: there is no room.
+    private func enter(_ thread: UInt64) -> UnsafeMutablePointer<Actor>? {
+        if let known = actor(thread) { return known }
+        guard head.pointee.actors < Self.mostActors else { return nil }
+        let new = actors + Int(head.pointee.actors)
+        new.pointee = Actor()
+        new.pointee.thread = thread
+        head.pointee.actors &+= 1
+        return new
+    }
+
+    /// Under the lock: it goes, if the thread does nothing any more.
+    private func leave(_ known: UnsafeMutablePointer<Actor>) {
+        guard known.pointee.depth == 0 && known.pointee.flushBegun == 0 else { return }
+        head.pointee.actors &-= 1
+        known.pointee = actors[Int(head.pointee.actors)]
+    }
+
+    /// An operation begins, in another or by itself.  More threads at once than there is room for are not told apart
+    /// from those that are in none.
+    @inline(never)
+    package func begin(_ thread: UInt64, _ operation: UnsafePointer<CChar>?, _ duty: Duty) {
+        locked {
+            guard let actor = enter(thread) else { return }
+            actor.pointee.depth &+= 1
+            guard actor.pointee.depth == 1 else { return }
+            actor.pointee.operation = operation
+            actor.pointee.duty = duty
+            actor.pointee.begun = tick()
+        }
+    }
+
+    /// It ends.  nil: it was one in another, or is not known.
+    @inline(never)
+    package func end(_ thread: UInt64) -> Actor? {
+        locked {
+            guard let known = actor(thread), known.pointee.depth != 0 else { return nil }
+            known.pointee.depth &-= 1
+            guard known.pointee.depth == 0 else { return nil }
+            let result = known.pointee
+            leave(known)
+            return result
+        }
+    }
+
+    @inline(never)
+    package func whatDoes(_ thread: UInt64) -> Actor? { locked { actor(thread).flatMap { $0.pointee.depth != 0 ? $0.pointee : nil } } }
+
+    // Questions ---------------------------------------------------------------
+
+    /// Is anything in the range owed, by anybody?
+    @inline(never)
+    package func isOwed(_ space: Int32, _ start: UInt64, _ end: UInt64) -> Bool {
+        locked { find { $0.touches(space, start, end) } != nil }
+    }
+
+    /// A debt of the thread's there, of a kind or worse: it is struck off, for a report.
+    @inline(never)
+    package func take(
+        _ thread: UInt64, _ space: Int32, _ start: UInt64, _ end: UInt64, from kind: DebtKind
+    ) -> Debt? {
+        locked {
+            guard let debt = find({
+                $0.thread == thread && $0.touches(space, start, end) && $0.kind.rawValue >= kind.rawValue
+            }) else { return nil }
+            let result = debt.pointee
+            strike(debt)
+            return result
+        }
+    }
+
+    /// What the thread owes of this kind or worse, since a time, is due now: it is struck off, and the oldest of it
+    /// returned, so that it is told once.  `thread` nil: of all threads.
+    @inline(never)
+    package func collect(_ thread: UInt64?, from kind: DebtKind, since time: UInt64 = 0) -> Debt? {
+        locked {
+            var oldest: Debt?
+            while let debt = find({
+                (thread == nil || $0.thread == thread) && $0.kind.rawValue >= kind.rawValue && $0.time >= time
+            }) {
+                if oldest.map({ debt.pointee.time < $0.time }) ?? true { oldest = debt.pointee }
+                strike(debt)
+            }
+            return oldest
+        }
+    }
+
+    /// How often there was no room.
+    package var merged: UInt64 { locked { head.pointee.merged } }
+}

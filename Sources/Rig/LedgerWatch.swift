@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-only
+import CPlatform
+import CTDPMMU
+import MMU
+import PageTable
+import RCU
+import Sync
+
+/// A VM's ledger at work: what eyes see becomes debts and payments, and what is due and was not paid is reported.
+package struct LedgerWatch {
+    package let ledger: Ledger
+    private let report: tdpmmu_ledger_report_fn?
+    private let context: UnsafeMutableRawPointer?
+
+    @inline(never)
+    package static func attach(
+        to vm: VM, _ report: tdpmmu_ledger_report_fn?, _ context: UnsafeMutableRawPointer?
+    ) -> EyesTable.Attachment {
+        guard let ledger = Ledger() else { return .noMemory }
+        guard let memory = cp_alloc_zeroed(MemoryLayout<LedgerWatch>.size) else {
+            ledger.free()
+            return .noMemory
+        }
+        let watch = memory.assumingMemoryBound(to: LedgerWatch.self)
+        watch.initialize(to: LedgerWatch(ledger: ledger, report: report, context: context))
+        let result = EyesTable.attach(.ledger, to: vm, memory) { context, seen in
+            let watch = context.assumingMemoryBound(to: LedgerWatch.self)
+            watch.pointee.see(seen.assumingMemoryBound(to: Seen.self))
+        }
+        if result != .done { watch.pointee.free(watch) }
+        return result
+    }
+
+    /// False: there is none.
+    @inline(never)
+    package static func detach(from vm: VM) -> Bool {
+        guard let memory = EyesTable.detach(.ledger, from: vm) else { return false }
+        let watch = memory.assumingMemoryBound(to: LedgerWatch.self)
+        watch.pointee.free(watch)
+        return true
+    }
+
+    /// The VM's, if it has one.
+    package static func of(_ vm: VM) -> LedgerWatch? {
+        EyesTable.context(of: .ledger, in: vm)?.assumingMemoryBound(to: LedgerWatch.self).pointee
+    }
+
+    private func free(_ memory: UnsafeMutablePointer<LedgerWatch>) {
+        ledger.free()
+        cp_free_zeroed(memory)
+    }
+
+    private func see(_ pointer: UnsafePointer<Seen>) {
+        let thread = currentThreadID(), seen = pointer.pointee
+        switch seen.sight {
+        case .changed: if !seen.byCPU { change(seen, thread) }
+        case .flushBegins:
+            // A table that is cut off may be freed as soon as its last reader, this thread, is out.
+            if !rcuReadLockHeld() { demand(.table, of: thread, TDPMMU_DUE_FREE, seen.vm) }
+            ledger.beginFlush(thread)
+        case .flushEnds:
+            let (end, wraps) = seen.gfn.raw.addingReportingOverflow(seen.pages)
+            ledger.endFlush(thread, seen.gfn.raw, wraps ? .max : end)
+        case .givesWay:
+            let rest = ledger.whatDoes(thread)?.duty == .invalidates ? DebtKind.table : .page
+            demand(rest, of: thread, TDPMMU_DUE_YIELD, seen.vm)
+        case .unlocks: demand(.rights, of: thread, TDPMMU_DUE_UNLOCK, seen.vm)
+        case .begins:
+            if seen.duty == .harvests { demand(.bits, of: thread, TDPMMU_DUE_HARVEST, seen.vm) }
+            ledger.begin(thread, makeWarning(.flush, seen.name, "").function, seen.duty)
+        case .ends:
+            guard let ended = ledger.end(thread) else { return }
+            switch seen.duty {
+            case .pays, .faults, .invalidates, .harvests: demand(.bits, of: thread, since: ended.begun, TDPMMU_DUE_RETURN, seen.vm)
+            case .tells where !seen.flag: demand(.bits, of: thread, since: ended.begun, TDPMMU_DUE_TOLD_FALSE, seen.vm)
+            default: break
+            }
+        case .destroyed: _ = Self.detach(from: seen.vm)
+        default: break
+        }
+    }
+
+    private func change(_ seen: Seen, _ thread: UInt64) {
+        let change = SPTEChange(
+            addressSpace: seen.addressSpace, gfn: seen.gfn, level: seen.level, old: seen.old, new: seen.new)
+        let start = seen.gfn.raw, end = start &+ seen.level.pages
+        if !seen.old.isPresent, seen.old.isFrozen && !seen.new.isFrozen || seen.new.isPresent,
+           let debt = ledger.take(thread, seen.addressSpace, start, end, from: .page) {
+            tell(debt, TDPMMU_DUE_UNFREEZE, seen.vm)
+        }
+        guard let kind = change.debt(seen.vm.masks, logsByDirtyBits: seen.vm.usesPML) else { return }
+        let actor = ledger.whatDoes(thread)
+        if actor?.duty == .faults, change.keepsPage { return }
+        guard let entry = tdp_ptep_t(bitPattern: seen.address), isReachable(SPTESlot(entry)) else { return }
+        var debt = Debt()
+        debt.start = start
+        debt.end = end
+        debt.old = seen.old.raw
+        debt.new = seen.new.raw
+        debt.thread = thread
+        debt.operation = actor?.operation
+        debt.space = seen.addressSpace
+        debt.level = Int16(truncatingIfNeeded: seen.level.raw)
+        debt.kind = kind
+        ledger.owe(debt)
+    }
+
+    private func demand(_ kind: DebtKind, of thread: UInt64, since time: UInt64 = 0, _ due: tdpmmu_ledger_due, _ vm: VM) {
+        if let debt = ledger.collect(thread, from: kind, since: time) { tell(debt, due, vm) }
+    }
+
+    @inline(never)
+    private func tell(_ debt: Debt, _ due: tdpmmu_ledger_due, _ vm: VM) {
+        var warning = makeWarning(.flush, "spte_change", due.text, debt.old, debt.start)
+        if let operation = debt.operation { warning.function = operation }
+        vm.tell(&warning)
+        guard let report else { return }
+        var told = tdpmmu_ledger_report()
+        told.due = due
+        told.operation = warning.function
+        told.as_id = debt.space
+        told.level = Int32(debt.level)
+        told.start = debt.start
+        told.end = debt.end
+        told.old_spte = debt.old
+        told.new_spte = debt.new
+        report(context, vm.kvm, &told)
+    }
+}
+
+extension tdpmmu_ledger_due {
+    fileprivate var text: StaticString {
+        switch self {
+        case TDPMMU_DUE_YIELD: "mmu_lock is let go of in a walk, and a flush is owed (old SPTE, first gfn)"
+        case TDPMMU_DUE_UNFREEZE: "an entry is used again before its flush (old SPTE, first gfn)"
+        case TDPMMU_DUE_FREE: "a table was cut off, and RCU was left before the flush (old SPTE, first gfn)"
+        case TDPMMU_DUE_RETURN: "it returns without the flush that it owes (old SPTE, first gfn)"
+        case TDPMMU_DUE_TOLD_FALSE: "it returned that no flush is owed, and one is (old SPTE, first gfn)"
+        case TDPMMU_DUE_UNLOCK: "its caller lets go of mmu_lock without the flush that is owed (old SPTE, first gfn)"
+        default: "a dirty log is read, and a flush is owed (old SPTE, first gfn)"
+        }
+    }
+}
