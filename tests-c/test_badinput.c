@@ -697,6 +697,10 @@ static void nothing(struct rcu_head *unused)
     BAD(tdpmmu_trace_mark(a->kvm, "\xc3\xa4") == -EINVAL) \
     FINE(tdpmmu_trace_mark(a->kvm, "nobody wants it")) \
     /* rig.h */ \
+    BAD(tdpmmu_fail_nth(0, 1) == -EINVAL) \
+    BAD(tdpmmu_fail_nth(TDPMMU_FAIL_HERE, 1) == -EINVAL) \
+    BAD(tdpmmu_fail_nth(TDPMMU_FAIL_ANY + 1, 1) == -EINVAL) \
+    QUIET(tdpmmu_fail_count(~TDPMMU_FAIL_ANY) == 0) \
     BAD(tdpmmu_cpu_access(NULL, 0, 0, NULL) == -EINVAL) \
     BAD(tdpmmu_cpu_access(bare, 0, 0, NULL) == -EINVAL) \
     BAD(tdpmmu_cpu_access(a->vcpu, BEYOND << 12, 0, NULL) == -EINVAL) \

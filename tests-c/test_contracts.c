@@ -267,7 +267,10 @@ static void nothing(struct rcu_head *unused)
     ROW(tdpmmu_trace_mark, "Any lock", tdpmmu_trace_mark(kvm, "here"), EI) \
     /* rig.h */ \
     ROW(tdpmmu_cpu_access, "Any lock", tdpmmu_cpu_access(vcpu, 0, PFERR_WRITE_MASK, &spte), EI) \
-    ROW(tdpmmu_cpu_exit, "Any lock", tdpmmu_cpu_exit(vcpu), EI)
+    ROW(tdpmmu_cpu_exit, "Any lock", tdpmmu_cpu_exit(vcpu), EI) \
+    /* rig_fail.h */ \
+    ROW(tdpmmu_fail_nth, "Any lock", tdpmmu_fail_nth(TDPMMU_FAIL_ANY, 0), EI) \
+    ROW(tdpmmu_fail_count, "Any lock", (int)tdpmmu_fail_count(TDPMMU_FAIL_ANY), 0)
 
 /* What a rig may call in any of its callbacks: what only looks. */
 static const char *const read_only[] = {

@@ -128,6 +128,10 @@ extension Contract {
     static var tdpmmu_cpu_access: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var tdpmmu_cpu_exit: ContractFor<NothingAsked> { ContractFor(.anyLock) }
 
+    // rig_fail.h
+    static var tdpmmu_fail_nth: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_fail_count: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+
     // lock.h; the lock is the one that they are given, and Sync.RWLock looks at who holds it
     static var tdpmmu_rwlock_init: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var tdpmmu_read_lock: ContractFor<NothingAsked> { ContractFor(.notLockW, "read_lock") }
