@@ -461,7 +461,7 @@ static void nothing(struct rcu_head *unused)
     BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .l1tf_cache_bits = 35 })) \
     BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .l1tf_cache_bits = 47 })) \
     BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .pml_oldest_first = 2 })) \
-    BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .reserved = 1 })) \
+    BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .slots_generation = 1 })) \
     /* vm.h: switches */ \
     BAD(enable(NULL, 0, 0, 0) == -EINVAL) \
     BAD(kvm_vm_ioctl_enable_cap(a->kvm, NULL) == -EINVAL) \

@@ -55,6 +55,7 @@ package struct VMState: ~Copyable {
         manualProtect.store(config.switches.manualProtect, ordering: .relaxed)
         initiallySet.store(config.switches.initiallySet, ordering: .relaxed)
         zapSlotOnly.store(config.switches.zapSlotOnly, ordering: .relaxed)
+        invalidateSequence.store(config.starts.invalidateSequence, ordering: .relaxed)
         tracedEvents.store(config.rig.traces ? .max : 0, ordering: .relaxed)
     }
 }
