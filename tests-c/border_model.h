@@ -41,6 +41,8 @@ struct loss {
 struct rig {
     const struct machine *machine;
     bool nx, by_row;
+    int as;              /* the space that it is about */
+    bool prefetches;     /* nobody asked for what is mapped */
     struct kvm *kvm;
     struct kvm_vcpu *vcpu[2];
     struct space space[2];
@@ -49,6 +51,8 @@ struct rig {
     unsigned losses;
     struct loss flush[1024];
     unsigned flushes, changes, warned;
+    unsigned tables;     /* below the roots, before the operation */
+    bool moves_tables;   /* it makes some or drops some */
     const char *doing;   /* the operation and its range, for a failure */
     gfn_t first, last;
     uint64_t more;
@@ -334,7 +338,8 @@ static inline void model_map(struct rig *r, int as_id, gfn_t gfn, bool fetch, bo
         .gfn = first, .pfn = pfn - pfn % pages_of(level), .level = level, .w = writable, .mmu_w = writable,
         .host_w = writable, .a = true, .d = has_dirty(r) && writable && !was_writable, .x = level == 1 || !r->nx,
     };
-    if (writable && slot->flags & KVM_MEM_LOG_DIRTY_PAGES)
+    /* What has no rights until it is used is marked then. */
+    if (writable && slot->flags & KVM_MEM_LOG_DIRTY_PAGES && (has_accessed(r) || !r->prefetches))
         model_mark(slot, gfn);
 }
 
@@ -469,6 +474,26 @@ static inline struct leaf decoded(struct rig *r, const struct tdp_iter *iter)
     };
 }
 
+/* Tables below the roots, and how many of them in [start, end) of a space, or with -1 of both. */
+static inline unsigned tables_in(struct rig *r, int only, gfn_t start, gfn_t end)
+{
+    unsigned count = 0;
+
+    for (int as_id = 0; as_id < 2; as_id++) {
+        struct kvm_mmu_page *root = tdpmmu_vcpu_root(r->vcpu[as_id]);
+        struct tdp_iter iter;
+
+        if (only == !as_id || !root)
+            continue;
+        rcu_read_lock();
+        for_each_tdp_pte_min_level(iter, root->spt, (int)root->role.level, 2, 0, END_OF_GFNS)
+            count += is_shadow_present_pte(iter.old_spte) && !is_last_spte(iter.old_spte, iter.level) &&
+                     iter.gfn >= start && iter.gfn + pages_of(iter.level) <= end;
+        rcu_read_unlock();
+    }
+    return count;
+}
+
 /* All that is mapped, counted, marked. */
 static inline void compare(struct rig *r)
 {
@@ -512,6 +537,27 @@ static inline void compare(struct rig *r)
     }
     if (stats.pages_4k != pages[1] || stats.pages_2m != pages[2] || stats.pages_1g != pages[3])
         complain(r, "the counters are not what a walk finds", stats.pages_4k);
+    /* Strays go at any time: the counts are not of one moment. */
+    if (stats.tables < tables_in(r, -1, 0, UINT64_MAX) + stats.roots)
+        complain(r, "more tables than are counted", stats.tables);
+}
+
+/* The logs, which reading does not change: for VMs with manual protection. */
+static inline void compare_logs(struct rig *r)
+{
+    for (int i = 0; i < MODEL_SLOTS; i++) {
+        struct model_slot *s = &r->slot[i];
+        uint64_t bits[64];
+        struct kvm_dirty_log log = { .slot = (uint32_t)(s->as_id << 16 | s->id), .dirty_bitmap = bits };
+
+        if (!s->bitmap)
+            continue;
+        assert_true(s->npages <= 64 * 64);
+        assert_int_equal(kvm_vm_ioctl_get_dirty_log(r->kvm, &log), 0);
+        for (uint64_t word = 0; word < (s->npages + 63) / 64; word++)
+            if (bits[word] != s->bitmap[word])
+                complain(r, "another word of a dirty log", s->base + 64 * word);
+    }
 }
 
 static inline void forget(struct rig *r)
@@ -527,6 +573,8 @@ static inline void begin(struct rig *r, const char *doing, gfn_t first, gfn_t la
     r->first = first;
     r->last = last;
     r->more = more;
+    r->moves_tables = false;
+    r->tables = tables_in(r, -1, 0, UINT64_MAX);
 }
 
 /* Both have done it.  told: does the caller have to flush?  must_not: nothing was to change. */
@@ -534,6 +582,8 @@ static inline void finish(struct rig *r, bool told)
 {
     compare(r);
     check_flushes(r, told);
+    if (!r->moves_tables && tables_in(r, -1, 0, UINT64_MAX) != r->tables)
+        complain(r, "a table has come or gone", r->tables);
     if (told && r->losses == 0)
         complain(r, "a flush is asked for, and nothing was taken away", 0);
 }

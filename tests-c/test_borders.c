@@ -25,9 +25,9 @@ static void lay_out(struct rig *r, const struct layout *l, uint32_t flags)
 {
     uint64_t hva = WORLD_HVA + ((l->base + l->host_shift) << 12);
 
-    assert_int_equal(rig_slot(r, 0, 0, flags, l->base, l->npages, hva), 0);
-    assert_int_equal(rig_slot(r, 0, 1, flags, l->base + l->npages, NEIGHBOUR_PAGES, hva + (l->npages << 12)), 0);
-    assert_int_equal(rig_slot(r, 1, 0, flags, l->base - 512, l->npages + 1024, WORLD_HVA + (l->base << 12) + (1ull << 41)), 0);
+    assert_int_equal(rig_slot(r, r->as, 0, flags, l->base, l->npages, hva), 0);
+    assert_int_equal(rig_slot(r, r->as, 1, flags, l->base + l->npages, NEIGHBOUR_PAGES, hva + (l->npages << 12)), 0);
+    assert_int_equal(rig_slot(r, !r->as, 0, flags, l->base - 512, l->npages + 1024, WORLD_HVA + (l->base << 12) + (1ull << 41)), 0);
 }
 
 /* ---- the borders of a layout ------------------------------------------------------------ */
@@ -102,22 +102,35 @@ struct operation {
 
 static struct kvm_gfn_range range_in_slot(struct rig *r, gfn_t start, gfn_t end)
 {
-    return (struct kvm_gfn_range){ .slot = rig_slot_of(r, 0, 0), .start = start, .end = end, .may_block = true };
+    return (struct kvm_gfn_range){ .slot = rig_slot_of(r, r->as, 0), .start = start, .end = end, .may_block = true };
+}
+
+/* Exactly the tables inside of the range are gone. */
+static void finish_zap(struct rig *r, int as_id, gfn_t start, gfn_t end, unsigned were_inside, bool flush)
+{
+    r->moves_tables = true;
+    finish(r, flush);
+    if (tables_in(r, as_id, start, end))
+        complain(r, "a table in the range is left", tables_in(r, as_id, start, end));
+    if (tables_in(r, -1, 0, UINT64_MAX) != r->tables - were_inside)
+        complain(r, "another number of tables has gone", were_inside);
 }
 
 static void zap_root_range(struct rig *r, gfn_t start, gfn_t end)
 {
+    unsigned inside = tables_in(r, r->as, start, end);
     bool flush;
 
     write_lock(&r->kvm->mmu_lock);
-    flush = zap_gfn_range(r->kvm, tdpmmu_vcpu_root(r->vcpu[0]), start, end, true);
+    flush = zap_gfn_range(r->kvm, tdpmmu_vcpu_root(r->vcpu[r->as]), start, end, true);
     write_unlock(&r->kvm->mmu_lock);
-    model_zap(r, 0, start, end);
-    finish(r, flush);
+    model_zap(r, r->as, start, end);
+    finish_zap(r, r->as, start, end, inside, flush);
 }
 
 static void zap_both(struct rig *r, gfn_t start, gfn_t end)
 {
+    unsigned inside = tables_in(r, -1, start, end);
     bool flush;
 
     write_lock(&r->kvm->mmu_lock);
@@ -125,7 +138,7 @@ static void zap_both(struct rig *r, gfn_t start, gfn_t end)
     write_unlock(&r->kvm->mmu_lock);
     model_zap(r, 0, start, end);
     model_zap(r, 1, start, end);
-    finish(r, flush);
+    finish_zap(r, -1, start, end, inside, flush);
 }
 
 static void zap_leafs(struct rig *r, gfn_t start, gfn_t end)
@@ -150,7 +163,7 @@ static void unmap(struct rig *r, gfn_t start, gfn_t end)
     write_lock(&r->kvm->mmu_lock);
     flush = kvm_tdp_mmu_unmap_gfn_range(r->kvm, &range, false);
     write_unlock(&r->kvm->mmu_lock);
-    model_zap(r, 0, start, end);
+    model_zap(r, r->as, start, end);
     finish(r, flush);
     if (flush != (r->losses > 0))
         complain(r, "returns whether something was zapped", 0);
@@ -162,15 +175,15 @@ static void age(struct rig *r, gfn_t start, gfn_t end)
     unsigned young = 0;
     bool was;
 
-    for (unsigned i = 0; i < r->space[0].count; i++)
-        young += touches(&r->space[0].leaves[i], start, end) && start < end && r->space[0].leaves[i].a;
+    for (unsigned i = 0; i < r->space[r->as].count; i++)
+        young += touches(&r->space[r->as].leaves[i], start, end) && start < end && r->space[r->as].leaves[i].a;
     was = kvm_tdp_mmu_test_age_gfn(r->kvm, &range);
     if (was != (young > 0))
         complain(r, "test_age is wrong", 0);
     was = kvm_tdp_mmu_age_gfn_range(r->kvm, &range);
     if (was != (young > 0))
         complain(r, "age is wrong", 0);
-    if (model_change(r, 0, start, end, 1, false, clear_a) != young)
+    if (model_change(r, r->as, start, end, 1, false, clear_a) != young)
         complain(r, "the model is wrong", 0);
     if (kvm_tdp_mmu_test_age_gfn(r->kvm, &range))
         complain(r, "young, and aged just now", 0);
@@ -185,13 +198,14 @@ static void split(struct rig *r, gfn_t start, gfn_t end, int target, bool shared
         read_lock(&r->kvm->mmu_lock);
     else
         write_lock(&r->kvm->mmu_lock);
-    ret = kvm_tdp_mmu_try_split_huge_pages(r->kvm, rig_slot_of(r, 0, 0), start, end, target, shared);
+    ret = kvm_tdp_mmu_try_split_huge_pages(r->kvm, rig_slot_of(r, r->as, 0), start, end, target, shared);
     if (shared)
         read_unlock(&r->kvm->mmu_lock);
     else
         write_unlock(&r->kvm->mmu_lock);
     assert_int_equal(ret, 0);
-    model_split(r, 0, start, end, target);
+    model_split(r, r->as, start, end, target);
+    r->moves_tables = true;
     finish(r, false);
 }
 
@@ -218,7 +232,7 @@ static void invalidate_host(struct rig *r, gfn_t start, gfn_t end, uint64_t cut_
     if (end > r->slot[1].base + r->slot[1].npages)
         end = r->slot[1].base + r->slot[1].npages;
     if (start < end)
-        model_zap(r, 0, start, end);
+        model_zap(r, r->as, start, end);
     finish(r, false);
     if (r->losses == 0 && r->flushes)
         complain(r, "a flush, and nothing was zapped", 0);
@@ -240,7 +254,7 @@ static void zap_host(struct rig *r, gfn_t start, gfn_t end)
     if (end > r->slot[1].base + r->slot[1].npages)
         end = r->slot[1].base + r->slot[1].npages;
     if (start < end)
-        model_zap(r, 0, start, end);
+        model_zap(r, r->as, start, end);
     finish(r, flush);
 }
 
@@ -249,14 +263,14 @@ static void age_host(struct rig *r, gfn_t start, gfn_t end)
     gfn_t from = start < r->slot[0].base ? r->slot[0].base : start;
     gfn_t to = end > r->slot[1].base + r->slot[1].npages ? r->slot[1].base + r->slot[1].npages : end;
     bool was = kvm_mmu_notifier_clear_flush_young(r->kvm, host_of(r, start), host_of(r, end));
-    unsigned young = from < to ? model_change(r, 0, from, to, 1, false, clear_a) : 0;
+    unsigned young = from < to ? model_change(r, r->as, from, to, 1, false, clear_a) : 0;
 
     if (was != (young > 0))
         complain(r, "clear_flush_young is wrong", 0);
     if ((r->flushes > 0) != was)
         complain(r, "it flushes if one was young", 0);
     for (gfn_t gfn = from; gfn < to && gfn < from + 3; gfn++) {
-        struct leaf *l = leaf_at(&r->space[0], gfn);
+        struct leaf *l = leaf_at(&r->space[r->as], gfn);
 
         if (kvm_mmu_notifier_test_young(r->kvm, host_of(r, gfn) + 4095) != (l && l->a))
             complain(r, "test_young is wrong", gfn);
@@ -267,7 +281,7 @@ static void age_host(struct rig *r, gfn_t start, gfn_t end)
 static void set_page(struct rig *r, gfn_t start, gfn_t end)
 {
     kvm_pfn_t pfn = 0x123456;
-    struct leaf *l = leaf_at(&r->space[0], start), old;
+    struct leaf *l = leaf_at(&r->space[r->as], start), old;
     bool changed;
 
     (void)end;
@@ -280,9 +294,9 @@ static void set_page(struct rig *r, gfn_t start, gfn_t end)
         old = *l;
         lose_leaf(r, l);
         if (old.level > 1) {
-            unsigned i = (unsigned)(l - r->space[0].leaves);
+            unsigned i = (unsigned)(l - r->space[r->as].leaves);
 
-            remove_leaves(&r->space[0], i, i + 1);
+            remove_leaves(&r->space[r->as], i, i + 1);
         } else {
             l->pfn = pfn;
             l->w = l->mmu_w = l->host_w = l->a = false;
@@ -298,9 +312,9 @@ static void write_protect_one(struct rig *r, gfn_t start, gfn_t end)
     unsigned changed;
 
     write_lock(&r->kvm->mmu_lock);
-    flush = kvm_tdp_mmu_write_protect_gfn(r->kvm, rig_slot_of(r, 0, 0), start, min_level);
+    flush = kvm_tdp_mmu_write_protect_gfn(r->kvm, rig_slot_of(r, r->as, 0), start, min_level);
     write_unlock(&r->kvm->mmu_lock);
-    changed = model_change(r, 0, start, start + 1, min_level, true, clear_w_for_good);
+    changed = model_change(r, r->as, start, start + 1, min_level, true, clear_w_for_good);
     finish(r, flush);
     if (flush != (changed > 0))
         complain(r, "write_protect_gfn returns something else", changed);
@@ -323,11 +337,11 @@ static void clear_masked(struct rig *r, gfn_t gfn, uint64_t mask, bool wrprot)
     uint64_t left = s->base + s->npages - gfn;
 
     write_lock(&r->kvm->mmu_lock);
-    kvm_tdp_mmu_clear_dirty_pt_masked(r->kvm, rig_slot_of(r, 0, 0), gfn, mask, wrprot);
+    kvm_tdp_mmu_clear_dirty_pt_masked(r->kvm, rig_slot_of(r, r->as, 0), gfn, mask, wrprot);
     write_unlock(&r->kvm->mmu_lock);
     masked_from = gfn;
     masked_gfns = left >= 64 ? mask : mask & ((1ull << left) - 1); /* the neighbour's are not meant */
-    model_change(r, 0, gfn, gfn + 64, 1, true, wrprot ? clear_masked_w : clear_masked_d);
+    model_change(r, r->as, gfn, gfn + 64, 1, true, wrprot ? clear_masked_w : clear_masked_d);
     finish(r, r->losses > 0); /* the caller flushes */
 }
 
@@ -350,20 +364,22 @@ static void prefault(struct rig *r, gfn_t start, gfn_t end)
 {
     struct kvm_pre_fault_memory range = { .gpa = start << 12, .size = (end - start) << 12 };
     gfn_t gfn = start, stop = r->slot[1].base + r->slot[1].npages;
-    int ret = kvm_vcpu_pre_fault_memory(r->vcpu[0], &range);
+    int ret = kvm_vcpu_pre_fault_memory(r->vcpu[r->as], &range);
 
     if (end < stop)
         stop = end;
-    while (gfn < stop && model_slot_at(r, 0, gfn)) {
-        struct leaf *old = leaf_at(&r->space[0], gfn);
+    while (gfn < stop && model_slot_at(r, r->as, gfn)) {
+        struct leaf *old = leaf_at(&r->space[r->as], gfn);
 
         if (!has_accessed(r) && old) {
             /* A fault finds the page readable, or makes it so: nothing else comes of it. */
             old->a = true;
         } else {
             /* As if the guest had read it, but it has not used it. */
-            model_map(r, 0, gfn, false, r->host_writable, 3);
-            old = leaf_at(&r->space[0], gfn);
+            r->prefetches = true;
+            model_map(r, r->as, gfn, false, r->host_writable, 3);
+            r->prefetches = false;
+            old = leaf_at(&r->space[r->as], gfn);
             clear_a(r, old);
         }
         gfn = end_of(old);
@@ -379,9 +395,9 @@ static void prefault(struct rig *r, gfn_t start, gfn_t end)
 static void mark_by_hand(struct rig *r, gfn_t start, gfn_t end)
 {
     (void)end;
-    tdpmmu_mark_page_dirty(r->kvm, 0, start);
-    if (model_slot_at(r, 0, start))
-        model_mark(model_slot_at(r, 0, start), start);
+    tdpmmu_mark_page_dirty(r->kvm, r->as, start);
+    if (model_slot_at(r, r->as, start))
+        model_mark(model_slot_at(r, r->as, start), start);
     finish(r, false);
 }
 
@@ -390,13 +406,13 @@ static void write_one(struct rig *r, gfn_t start, gfn_t end)
 {
     int level = 1 + (int)(end % 3);
 
-    map_one(r, 0, start, PFERR_WRITE_MASK, level);
+    map_one(r, r->as, start, PFERR_WRITE_MASK, level);
     compare(r);
 }
 
 static void fetch_one(struct rig *r, gfn_t start, gfn_t end)
 {
-    map_one(r, 0, start, PFERR_FETCH_MASK, 1 + (int)(end % 3));
+    map_one(r, r->as, start, PFERR_FETCH_MASK, 1 + (int)(end % 3));
     compare(r);
 }
 
@@ -430,7 +446,7 @@ enum { OPERATIONS = sizeof(operations) / sizeof(operations[0]) };
 /* How many cases are left out between two, where all takes too long. */
 static unsigned stride(void) { return mode_is("plain") || !getenv("TDPMMU_TEST_MODE") ? 1 : 23; }
 
-static void all_ranges(struct rig *r, const struct layout *l)
+static void all_ranges(struct rig *r, const struct layout *l, unsigned every)
 {
     static unsigned turn;
 
@@ -441,39 +457,41 @@ static void all_ranges(struct rig *r, const struct layout *l)
         /* The page that begins where the slot ends is none of it. */
         for (unsigned i = 0; i < b.count; i++)
             for (unsigned j = i; j < last; j++) {
-                if ((i == j && !o->empty) || turn++ % stride())
+                if ((i == j && !o->empty) || turn++ % every)
                     continue;
                 map_borders(r, l, (i + j) % 3);
                 begin(r, o->name, b.at[i], b.at[j], (i + j) % 3);
                 o->run(r, b.at[i], b.at[j]);
+                compare_logs(r);
                 cases++;
             }
     }
 }
 
+/* The operations in SMM, and on logged slots, are no others: a part of the cases is enough. */
 static void each_machine_and_layout(bool by_row)
 {
     static const uint64_t shifts[][2] = { { 0, 0 }, { 3, 0 }, { 0, 3 }, { 511, 512 - 511 } };
 
     for_each_machine(m)
-        for (uint32_t nx = 0; nx < 2; nx++) {
-            if (by_row && nx)
-                continue;
+        for (unsigned variant = 0; variant < 8; variant++)
             for (int n = 1; n <= 2; n++)
                 for (int d = -1; d <= 1; d++)
                     for (unsigned s = 0; s < 4; s++) {
                         struct layout l = { 512 * (uint64_t)n + (uint64_t)(int64_t)d, BASE + shifts[s][0], shifts[s][1] };
+                        bool nx = variant & 1, smm = variant & 2, logged = variant & 4;
                         struct rig *r;
 
                         /* All of two pages only where it costs least. */
-                        if (n == 2 && (nx || s > 1 || m != machines))
+                        if ((by_row && nx) || (n == 2 && (variant || s > 1 || m != machines)))
                             continue;
-                        r = rig_new(m, (struct tdpmmu_vm_config){ .nx_huge_pages = nx }, by_row);
-                        lay_out(r, &l, 0);
-                        all_ranges(r, &l);
+                        r = rig_new(m, (struct tdpmmu_vm_config){ .nx_huge_pages = nx,
+                                                                  .dirty_log = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE }, by_row);
+                        r->as = smm;
+                        lay_out(r, &l, logged ? KVM_MEM_LOG_DIRTY_PAGES : 0);
+                        all_ranges(r, &l, (variant > 1 ? 5 : 1) * stride());
                         rig_free(r);
                     }
-        }
 }
 
 static void ranges(void **state)

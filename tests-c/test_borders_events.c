@@ -14,6 +14,7 @@ struct heard {
 };
 
 static struct heard heard;
+static uint64_t all_told; /* ids that a test has looked at */
 
 static void hear(void *ctx, struct kvm *kvm, const struct tdpmmu_trace_event *event)
 {
@@ -109,6 +110,7 @@ static void assert_told(int id, unsigned n, struct tdpmmu_trace_event expected, 
 {
     const struct tdpmmu_trace_event *event = nth(id, n);
 
+    all_told |= TDPMMU_TRACE_BIT(id);
     for (int word = 0; word < 8; word++)
         if (event->word[word] != expected.word[word])
             fail_msg("line %d: %s number %u: word %d is 0x%llx, not 0x%llx", line, tdpmmu_trace_name(id), n, word,
@@ -580,6 +582,10 @@ static void names(void **state)
     for (int a = 0; a < TDPMMU_TRACE_COUNT; a++)
         for (int b = 0; b < a; b++)
             assert_string_not_equal(tdpmmu_trace_name(a), tdpmmu_trace_name(b));
+    if (!getenv("TDPMMU_TEST_ONLY"))
+        for (int id = 0; id < TDPMMU_TRACE_COUNT; id++)
+            if (!(all_told & TDPMMU_TRACE_BIT(id)))
+                fail_msg("nobody has looked at %s", tdpmmu_trace_name(id));
 }
 
 int main(void)

@@ -164,6 +164,7 @@ static void zap_collapsible(struct rig *r, const struct place *p, int level)
     read_unlock(&r->kvm->mmu_lock);
     model_zap_collapsible(r, p);
     r->host_level = 3;
+    r->moves_tables = true;
     finish(r, false);
 }
 
@@ -217,6 +218,7 @@ static void recover(struct rig *r, const struct place *p, int level)
     read_unlock(&r->kvm->mmu_lock);
     model_recover(r, p);
     r->host_level = 3;
+    r->moves_tables = true;
     finish(r, false);
 }
 
@@ -529,6 +531,7 @@ static void logs_with(const struct machine *m, const struct place *p, unsigned n
     begin(r, "logging off", p->base, end_of_place(p), mode);
     assert_int_equal(rig_slot(r, p->as_id, 1, 0, p->base, p->npages, hva), 0);
     model_zap_collapsible(r, p);
+    r->moves_tables = true;
     finish(r, false);
     rig_free(r);
     free(got);
