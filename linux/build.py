@@ -39,7 +39,7 @@ OURS_HEADERS = re.compile(r"(s?rcu.*|lock|list|urcu_flavor)\.h")
 # Lists of the kernel's sort are the kernel's own.
 LISTS = re.compile(r"(rcu)?list.*\.h|urcu_flavor\.h")
 OURS = {"tdpmmu_set_warn_handler", "tdpmmu_version", "tdpmmu_trace_name", "tdpmmu_trace_ring_size",
-        "tdpmmu_trace_read", "tdpmmu_trace_write"}
+        "tdpmmu_trace_read", "tdpmmu_trace_write", "tdpmmu_fail_nth", "tdpmmu_fail_count"}
 GLUE = ["kvm_main", "x86", "mmu", "memory", "masks", "hooks", "events", "told", "face_vm",
         "face_faults", "face_iter", "face_ranges", "face_rig", "face_pml", "face_check"]
 FLAGS = ("-std=gnu11 -O2 -g -fPIC -fvisibility=hidden -fno-strict-aliasing -fwrapv -ffunction-sections "

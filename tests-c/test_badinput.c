@@ -462,7 +462,7 @@ static void nothing(struct rcu_head *unused)
     BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .l1tf_cache_bits = 35 })) \
     BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .l1tf_cache_bits = 47 })) \
     BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .pml_oldest_first = 2 })) \
-    BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .reserved = 1 })) \
+    BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .slots_generation = 1 })) \
     /* vm.h: switches */ \
     BAD(enable(NULL, 0, 0, 0) == -EINVAL) \
     BAD(kvm_vm_ioctl_enable_cap(a->kvm, NULL) == -EINVAL) \
@@ -698,6 +698,10 @@ static void nothing(struct rcu_head *unused)
     BAD(tdpmmu_trace_mark(a->kvm, "\xc3\xa4") == -EINVAL) \
     FINE(tdpmmu_trace_mark(a->kvm, "nobody wants it")) \
     /* rig.h */ \
+    BAD(tdpmmu_fail_nth(0, 1) == -EINVAL) \
+    BAD(tdpmmu_fail_nth(TDPMMU_FAIL_HERE, 1) == -EINVAL) \
+    BAD(tdpmmu_fail_nth(TDPMMU_FAIL_ANY + 1, 1) == -EINVAL) \
+    QUIET(tdpmmu_fail_count(~TDPMMU_FAIL_ANY) == 0) \
     BAD(tdpmmu_cpu_access(NULL, 0, 0, NULL) == -EINVAL) \
     BAD(tdpmmu_cpu_access(bare, 0, 0, NULL) == -EINVAL) \
     BAD(tdpmmu_cpu_access(a->vcpu, BEYOND << 12, 0, NULL) == -EINVAL) \

@@ -280,6 +280,9 @@ static void nothing(struct rcu_head *unused)
     ROW(tdpmmu_ledger_detach, "No lock, not in RCU", tdpmmu_ledger_detach(kvm), EI) \
     ROW(tdpmmu_ledger_owes, "Any lock", tdpmmu_ledger_owes(kvm, 0, 0, 1), 0) \
     ROW(tdpmmu_page_is_dirty, "Any lock", tdpmmu_page_is_dirty(kvm, 0, 0), EI)
+    /* rig_fail.h */ \
+    ROW(tdpmmu_fail_nth, "Any lock", tdpmmu_fail_nth(TDPMMU_FAIL_ANY, 0), EI) \
+    ROW(tdpmmu_fail_count, "Any lock", (int)tdpmmu_fail_count(TDPMMU_FAIL_ANY), 0)
 
 /* What a rig may call in any of its callbacks: what only looks. */
 static const char *const read_only[] = {

@@ -138,6 +138,9 @@ extension Contract {
     static var tdpmmu_ledger_detach: ContractFor<NothingAsked> { ContractFor(.noLockNotRCU) }
     static var tdpmmu_ledger_owes: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var tdpmmu_page_is_dirty: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    // rig_fail.h
+    static var tdpmmu_fail_nth: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_fail_count: ContractFor<NothingAsked> { ContractFor(.anyLock) }
 
     // lock.h; the lock is the one that they are given, and Sync.RWLock looks at who holds it
     static var tdpmmu_rwlock_init: ContractFor<NothingAsked> { ContractFor(.anyLock) }

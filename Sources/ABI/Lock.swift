@@ -35,7 +35,7 @@ public func tdpmmu_rwlock_init(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
 
 @c @implementation
 public func tdpmmu_read_lock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
-    Contract.tdpmmu_read_lock.enter(lock: lock)?.readLock()
+    Contract.tdpmmu_read_lock.enter(lock: lock)?.readLock(room: RWLock.roomFromOutside)
 }
 
 @c @implementation
@@ -47,7 +47,7 @@ public func tdpmmu_read_unlock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
 
 @c @implementation
 public func tdpmmu_write_lock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
-    Contract.tdpmmu_write_lock.enter(lock: lock)?.writeLock()
+    Contract.tdpmmu_write_lock.enter(lock: lock)?.writeLock(room: RWLock.roomFromOutside)
 }
 
 @c @implementation

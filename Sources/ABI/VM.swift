@@ -80,8 +80,8 @@ private struct Options {
         guard raw.l1tf_cache_bits == 0 || (36...46).contains(raw.l1tf_cache_bits) else {
             return Refusal("l1tf_cache_bits is not 36 to 46 (l1tf_cache_bits)", UInt64(raw.l1tf_cache_bits))
         }
-        guard raw.reserved == 0 else {
-            return Refusal("reserved is not 0 (reserved)", UInt64(raw.reserved), E2BIG)
+        guard raw.slots_generation & 1 == 0 else {
+            return Refusal("slots_generation is odd (slots_generation)", raw.slots_generation)
         }
         return nil
     }
@@ -99,6 +99,9 @@ private struct Options {
         config.switches.initiallySet = raw.dirty_log & initiallySetFlag != 0
         config.switches.zapSlotOnly = raw.zap_slot_only == 1
         config.l1tfCacheBits = Int(raw.l1tf_cache_bits)
+        config.starts.ringIndex = raw.ring_index
+        config.starts.slotGeneration = raw.slots_generation
+        config.starts.invalidateSequence = raw.invalidate_seq
         return config
     }
 }

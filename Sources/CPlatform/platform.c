@@ -65,7 +65,7 @@ static bool has_membarrier;
 
 static bool membarrier_register(void)
 {
-    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+    return !cp_fails(TDPMMU_FAIL_MEMBARRIER) && syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
 void cp_membarrier_renew(void)
@@ -88,9 +88,11 @@ bool cp_has_membarrier(void)
 void cp_membarrier(void)
 {
     int saved = errno;
+    bool fails = cp_fails(TDPMMU_FAIL_MEMBARRIER); /* once: the next attempt is the kernel's */
 
-    while (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0) {
-        if (errno == ENOMEM) { /* some kernels allocate a mask of CPUs for it */
+    while (fails || syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0) {
+        if (fails || errno == ENOMEM) { /* some kernels allocate a mask of CPUs for it */
+            fails = false;
             sched_yield();
             continue;
         }
@@ -110,6 +112,8 @@ void cp_futex_wait(void *word, uint32_t expected, uint64_t timeout_ns)
     struct timespec limit = {(time_t)(timeout_ns / 1000000000), (long)(timeout_ns % 1000000000)};
     int saved = errno;
 
+    if (cp_fails(TDPMMU_FAIL_FUTEX))
+        return;
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ns ? &limit : NULL, NULL, 0);
     errno = saved;
 }
@@ -225,7 +229,7 @@ int cp_thread_start(uint64_t *thread, cp_thread_body body, void *argument)
     pthread_t made;
     int error;
 
-    if (threads_refused)
+    if (threads_refused || cp_fails(TDPMMU_FAIL_THREAD))
         return EAGAIN;
     error = pthread_attr_init(&attributes);
     if (error)
@@ -298,7 +302,7 @@ bool cp_thread_at_exit(enum cp_exit_kind kind, void (*hook)(void))
 {
     uintptr_t kinds;
 
-    if (!exit_key_valid)
+    if (!exit_key_valid || cp_fails(TDPMMU_FAIL_ALLOCATION))
         return false;
     __atomic_store_n(&thread_exit_hooks[kind], hook, __ATOMIC_RELAXED);
     kinds = (uintptr_t)pthread_getspecific(exit_key) | (uintptr_t)1 << kind;
@@ -337,7 +341,7 @@ void cp_set_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child
 
 int cp_at_process_exit(void (*hook)(void))
 {
-    return atexit(hook);
+    return cp_fails(TDPMMU_FAIL_ALLOCATION) ? -1 : atexit(hook);
 }
 
 static void (*end_hook)(void);
@@ -355,7 +359,7 @@ __attribute__((destructor)) static void at_end(void)
 
 void *cp_malloc(size_t bytes)
 {
-    return malloc(bytes);
+    return cp_fails(TDPMMU_FAIL_ALLOCATION) ? NULL : malloc(bytes);
 }
 
 void cp_free(void *address)

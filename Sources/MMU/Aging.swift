@@ -11,7 +11,8 @@ extension VM {
     package func age(addressSpace: Int32, start: GFN, end: GFN) -> Bool {
         traceRange(TDPMMU_TRACE_AGE, start, end)
         let range = WalkRange(minLevel: .page4K, start: start, end: min(end, gfnLimit))
-        let young = insideRCU { rcu in
+        // In nothing: a walk would look at the huge leaf around it.
+        let young = start < end && insideRCU { rcu in
             var flush = OwedFlush()
             let young = changeLeaves(
                 of: LeafRange(.all(in: addressSpace), range), SPTEWriter(lockless: self, rcu), owing: &flush,
@@ -32,7 +33,7 @@ extension VM {
         traceRange(TDPMMU_TRACE_TEST_AGE, start, end)
         let range = WalkRange(minLevel: .page4K, start: start, end: min(end, gfnLimit))
         var accessed = false
-        insideRCU { rcu in
+        if start < end { insideRCU { rcu in
             var flush = OwedFlush(neverBecause: "nothing is changed")
             let writer = SPTEWriter(lockless: self, rcu), byRow = masks.accessed != 0 && writer.worksByRow
             writer.walkRoots(
@@ -47,7 +48,7 @@ extension VM {
                 return .stop
             }
             flush.forgo(because: "nothing is changed")
-        }
+        } }
         traceReturn(TDPMMU_TRACE_TEST_AGE_RET, accessed)
         return accessed
     }

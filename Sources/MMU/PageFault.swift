@@ -102,8 +102,8 @@ extension VCPU {
                     ? insideRCU { rcu in fillAtOnce(access.gfn, page, in: slot, hold, rcu) } : .invalid
                 if result != .invalid { return result }
                 return Fault(vcpu: self, access, page, prefetch: prefetch, seen: seen).handleAtLength(hold)
-            } ?? .refused
-        } ?? .refused
+            } ?? .noMemory
+        } ?? .noMemory
     }
 
     @inline(never)
@@ -111,6 +111,6 @@ extension VCPU {
         guard vm.masks.cachesMMIO else { return .emulate }
         return vm.lock.read { hold in
             Fault(vcpu: self, access, .none, prefetch: prefetch, seen: seen).handleAtLength(hold)
-        } ?? .refused
+        } ?? .noMemory
     }
 }

@@ -33,6 +33,9 @@ extension VCPU {
         }
         vcpu.memory.initialize(
             to: VCPUMemory(VCPUState(kvm: vm.kvm, id: id, ring: ring, ringSize: ringSize), log: log))
+        let firstEntry = vm.state.pointee.config.starts.ringIndex
+        vcpu.state.pointee.dirtyIndex.store(firstEntry, ordering: .relaxed)
+        vcpu.state.pointee.resetIndex.store(firstEntry, ordering: .relaxed)
         let addition = vm.locked(.vcpus) { () -> Addition in
             var taken = false
             vm.forEachListedVCPU { taken = taken || $0.state.pointee.id == id }

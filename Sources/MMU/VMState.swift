@@ -64,5 +64,7 @@ package struct VMState: ~Copyable {
         initiallySet.store(config.switches.initiallySet, ordering: .relaxed)
         zapSlotOnly.store(config.switches.zapSlotOnly, ordering: .relaxed)
         tracedEvents.store((config.rig.traces ? allEvents : 0) | config.rig.bitOfChanges, ordering: .relaxed)
+        invalidateSequence.store(config.starts.invalidateSequence, ordering: .relaxed)
+        tracedEvents.store(config.rig.traces ? .max : 0, ordering: .relaxed)
     }
 }

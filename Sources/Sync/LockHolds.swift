@@ -72,11 +72,11 @@ package enum LockHolds {
         return false
     }
 
-    /// Make room for one more entry; false if there is no memory.
+    /// Make room for so many more entries, two at most; false if there is no memory.
     @inline(__always)
-    static func reserve() -> Bool {
+    static func reserve(_ room: UInt32) -> Bool {
         let thread = cp_self()
-        return thread.pointee.hold_count < thread.pointee.hold_capacity || reserveSlow()
+        return thread.pointee.hold_count &+ room <= thread.pointee.hold_capacity || reserveSlow()
     }
 
     @inline(never)

@@ -72,10 +72,14 @@ package struct RWLock {
 
     // MARK: Read side
 
+    /// Who takes a lock from outside leaves room for one more: what the library takes for itself then does not fail for
+    /// want of memory, in the middle of something.
+    package static var roomFromOutside: UInt32 { 2 }
+
     /// False, with a warning, if this thread holds it for write.
     @inline(__always)
     @discardableResult
-    package func readLock() -> Bool { enterByNote() || readLockSlow() }
+    package func readLock(room: UInt32 = 1) -> Bool { enterByNote() || readLockSlow(room) }
 
     /// The short way in, of a thread that holds nothing yet.  False: nothing was done.
     @inline(__always)
@@ -86,12 +90,12 @@ package struct RWLock {
     }
 
     @inline(never)
-    private func readLockSlow() -> Bool {
+    private func readLockSlow(_ room: UInt32) -> Bool {
         checkOrder("read_lock")
         let seen = word.state.pointee.load(ordering: .relaxed)
         // A lock without a bias is in nobody's note.
         if seen & RWLockWord.biasBit != 0, readByNote(seen) { return true }
-        return readByCount(seen)
+        return readByCount(seen, room)
     }
 
     // In both: a second hold lives in this thread's own memory only: the first one keeps
@@ -119,9 +123,9 @@ package struct RWLock {
         return false
     }
 
-    private func readByCount(_ seen: UInt32) -> Bool {
+    private func readByCount(_ seen: UInt32, _ room: UInt32) -> Bool {
         if LockHolds.addRead(lock) { return true }
-        guard mayReadLock() else { return false }
+        guard mayReadLock(room) else { return false }
         if word.tryRead(seen) {
             LockHolds.addFirstRead(lock)
             ReaderBias.countedIn(word)
@@ -142,12 +146,12 @@ package struct RWLock {
     }
 
     @inline(__always)
-    private func mayReadLock() -> Bool {
+    private func mayReadLock(_ room: UInt32) -> Bool {
         if isHeldForWrite {
             warn(.lock, "read_lock", "this thread holds the lock for write", address)
             return false
         }
-        return mayRemember("read_lock")
+        return mayRemember(room, "read_lock")
     }
 
     /// A warning if a lock is held that comes after this one.
@@ -158,8 +162,8 @@ package struct RWLock {
 
     /// Room for the hold.
     @inline(__always)
-    private func mayRemember(_ function: StaticString) -> Bool {
-        if LockHolds.reserve() { return true }
+    private func mayRemember(_ room: UInt32, _ function: StaticString) -> Bool {
+        if LockHolds.reserve(room) { return true }
         warn(.lock, function, "no memory to remember the lock", address)
         return false
     }
@@ -212,13 +216,13 @@ package struct RWLock {
     /// False, with a warning, if this thread already holds it.
     @inline(__always)
     @discardableResult
-    package func writeLock() -> Bool {
+    package func writeLock(room: UInt32 = 1) -> Bool {
         if LockHolds.contains(lock) {
             warn(.lock, "write_lock", "this thread already holds the lock", address)
             return false
         }
         checkOrder("write_lock")
-        guard mayRemember("write_lock") else { return false }
+        guard mayRemember(room, "write_lock") else { return false }
         if word.tryWriteAlone() { becomeOwner() } else { waitToWrite() }
         return true
     }

@@ -49,5 +49,6 @@ TDPMMU_END_DECLS
 
 #include "rig_check.h"
 #include "rig_ledger.h"
+#include "rig_fail.h"
 
 #endif

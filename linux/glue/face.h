@@ -34,6 +34,7 @@ struct face_vm {
     struct kvm_vcpu *vcpus;     /* vcpus_mutex */
     atomic_bool set_up;
     bool eager_split;
+    u32 ring_index;             /* of the first entry of each ring */
     atomic_ulong ring_events;
     pthread_mutex_t recovery_mutex; /* of the fields below, and when they change */
     pthread_cond_t recovery_changed;
@@ -161,7 +162,7 @@ int face_enable_ring(struct kvm *kvm, u32 size);
 int face_nx_recover(struct kvm *kvm, const unsigned int *ratio);
 void face_init_mmu(struct kvm_vcpu *vcpu);
 void face_free_caches(struct kvm_vcpu *vcpu);
-void face_init_slots(struct kvm *kvm);
+void face_init_slots(struct kvm *kvm, u64 generation);
 void face_free_slots(struct kvm *kvm);
 void face_zap_all_fast(struct kvm *kvm);
 void linux_machine_forget(void);
