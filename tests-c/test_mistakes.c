@@ -1,0 +1,655 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Mistakes that the other tests would not have seen: each test here finds a mutant of tests-c/mutants.txt.
+ * What an event says is looked at with values that differ from each other, and from those of other events.
+ */
+#include "test_helpers.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#define MOST 512u
+#define VCPU_ID 7
+
+static struct tdpmmu_trace_event events[MOST];
+static unsigned event_count;
+
+/* ---- events --------------------------------------------------------------------------- */
+
+/* A world of which these events are recorded; its vCPU is not the only one, nor the first number. */
+static struct world *traced(struct tdpmmu_vm_config config, uint64_t wanted, struct kvm_vcpu **vcpu)
+{
+    struct world *w = world_from(config);
+
+    *vcpu = tdpmmu_create_vcpu(w->kvm, VCPU_ID);
+    assert_non_null(*vcpu);
+    assert_int_equal(kvm_mmu_load(*vcpu), 0);
+    assert_int_equal(tdpmmu_trace_enable(w->kvm, wanted), 0);
+    while (tdpmmu_trace_read(events, MOST, NULL) > 0)
+        ;
+    return w;
+}
+
+static void read_events(void)
+{
+    event_count = (unsigned)tdpmmu_trace_read(events, MOST, NULL);
+}
+
+/* The one event of this sort since read_events(). */
+static const struct tdpmmu_trace_event *only(int id)
+{
+    const struct tdpmmu_trace_event *found = NULL;
+
+    for (unsigned i = 0; i < event_count; i++)
+        if (events[i].id == id) {
+            assert_null(found);
+            found = &events[i];
+        }
+    if (!found)
+        fail_msg("no event %s", tdpmmu_trace_name(id));
+    return found;
+}
+
+static void none(int id)
+{
+    for (unsigned i = 0; i < event_count; i++)
+        assert_int_not_equal(events[i].id, id);
+}
+
+static void aging_is_told_as_what_it_is(void **state)
+{
+    struct kvm_vcpu *vcpu;
+    struct world *w = traced((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT }, TDPMMU_TRACE_ALL, &vcpu);
+    struct kvm_gfn_range range = { .slot = slot_by_id(w, 0, 0), .start = 0x123, .end = 0x127 };
+
+    (void)state;
+    assert_int_equal(map_page(w, 0x125, PG_LEVEL_4K), RET_PF_FIXED);
+    for (int young = 1; young >= 0; young--) {
+        read_events();
+        assert_int_equal(kvm_tdp_mmu_test_age_gfn(w->kvm, &range), young);
+        read_events();
+        none(TDPMMU_TRACE_AGE);
+        none(TDPMMU_TRACE_AGE_RET);
+        assert_int_equal(only(TDPMMU_TRACE_TEST_AGE)->range.start, 0x123);
+        assert_int_equal(only(TDPMMU_TRACE_TEST_AGE)->range.end, 0x127);
+        assert_int_equal(only(TDPMMU_TRACE_TEST_AGE_RET)->ret.ret, young);
+        assert_int_equal(kvm_tdp_mmu_age_gfn_range(w->kvm, &range), young);
+        read_events();
+        none(TDPMMU_TRACE_TEST_AGE);
+        none(TDPMMU_TRACE_TEST_AGE_RET);
+        assert_int_equal(only(TDPMMU_TRACE_AGE)->range.start, 0x123);
+        assert_int_equal(only(TDPMMU_TRACE_AGE)->range.end, 0x127);
+        assert_int_equal(only(TDPMMU_TRACE_AGE_RET)->ret.ret, young);
+    }
+    world_free(w);
+}
+
+static void masks_are_told(void **state)
+{
+    static const struct {
+        unsigned long mask;
+        bool wrprot;
+    } calls[] = { { 6, false }, { 6, true }, { 9, false }, { 9, true } };
+    struct kvm_vcpu *vcpu;
+    struct world *w = traced((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT }, TDPMMU_TRACE_ALL, &vcpu);
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        const struct tdpmmu_trace_event *e;
+
+        write_lock(&w->kvm->mmu_lock);
+        kvm_tdp_mmu_clear_dirty_pt_masked(w->kvm, slot_by_id(w, 0, 0), 0x240, calls[i].mask, calls[i].wrprot);
+        write_unlock(&w->kvm->mmu_lock);
+        read_events();
+        e = only(TDPMMU_TRACE_CLEAR_DIRTY_PT_MASKED);
+        assert_int_equal(e->gfn.gfn, 0x240);
+        assert_int_equal(e->gfn.mask, calls[i].mask);
+        assert_int_equal(e->gfn.wrprot, calls[i].wrprot);
+    }
+    world_free(w);
+}
+
+/* A fast fault: which entry it was, what was there, and what is. */
+static void fast_faults_are_told(void **state)
+{
+    struct kvm_vcpu *vcpu;
+    struct world *w = traced((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT }, TDPMMU_TRACE_ALL, &vcpu);
+    const uint64_t gpa = 0x321678, code = PFERR_WRITE_MASK | PFERR_PRESENT_MASK;
+    const struct tdpmmu_trace_event *e;
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(map_page(w, 0x321, PG_LEVEL_4K), RET_PF_FIXED);
+    read_lock(&w->kvm->mmu_lock);
+    assert_true(kvm_tdp_mmu_wrprot_slot(w->kvm, slot_by_id(w, 0, 0), PG_LEVEL_4K));
+    read_unlock(&w->kvm->mmu_lock);
+    before = spte_at(vcpu, 0x321, 1);
+    read_events();
+    assert_int_equal(kvm_tdp_mmu_page_fault(vcpu, gpa, code), RET_PF_FIXED);
+    read_events();
+    e = only(TDPMMU_TRACE_FAST_PAGE_FAULT);
+    assert_int_equal(e->fast_page_fault.cr2_or_gpa, gpa);
+    assert_int_equal(e->fast_page_fault.error_code, code);
+    assert_int_equal(e->fast_page_fault.old_spte, before);
+    assert_int_equal(e->fast_page_fault.new_spte, before | W_BIT);
+    assert_int_equal(e->fast_page_fault.new_spte, spte_at(vcpu, 0x321, 1));
+    assert_int_equal(e->fast_page_fault.sptep & 4095, 8 * (0x321 & 511));
+    assert_int_equal(e->fast_page_fault.vcpu_id, VCPU_ID);
+    assert_int_equal(e->fast_page_fault.ret, RET_PF_FIXED);
+    e = only(TDPMMU_TRACE_PAGE_FAULT);
+    assert_int_equal(e->page_fault.fault_address, gpa);
+    assert_int_equal(e->page_fault.error_code, code);
+    assert_int_equal(e->page_fault.vcpu_id, VCPU_ID);
+    world_free(w);
+}
+
+/* A fetch of what could be huge asks for 4K where huge pages must not be executed; a read does not. */
+static void requested_levels_are_told(void **state)
+{
+    struct kvm_vcpu *vcpu;
+    struct world *w = traced((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT, .nx_huge_pages = 1 },
+                             TDPMMU_TRACE_ALL, &vcpu);
+    const struct tdpmmu_trace_event *e;
+
+    (void)state;
+    assert_int_equal(fault_on(w, vcpu, 0x405, PFERR_FETCH_MASK, true, PG_LEVEL_2M, pfn_for(0x405), false), RET_PF_FIXED);
+    read_events();
+    e = only(TDPMMU_TRACE_SPTE_REQUESTED);
+    assert_int_equal(e->spte_requested.gfn, 0x405);
+    assert_int_equal(e->spte_requested.pfn, pfn_for(0x405));
+    assert_int_equal(e->spte_requested.level, PG_LEVEL_4K);
+    assert_true(only(TDPMMU_TRACE_MAP)->map.nxwa);
+    assert_int_equal(fault_on(w, vcpu, 0x805, 0, true, PG_LEVEL_2M, pfn_for(0x805), false), RET_PF_FIXED);
+    read_events();
+    assert_int_equal(only(TDPMMU_TRACE_SPTE_REQUESTED)->spte_requested.level, PG_LEVEL_2M);
+    world_free(w);
+}
+
+static void mmio_is_told_with_its_access_and_generations(void **state)
+{
+    struct kvm_vcpu *vcpu;
+    struct world *w = traced((struct tdpmmu_vm_config){ .vendor = TDPMMU_NPT }, TDPMMU_TRACE_ALL, &vcpu);
+    const gfn_t gfn = WORLD_SLOT_PAGES + 0x111;
+    uint64_t old_generation = tdpmmu_memslots_generation(w->kvm, 0) & 0x7ffff, generation;
+
+    (void)state;
+    assert_int_equal(kvm_tdp_mmu_page_fault(vcpu, gfn << 12, PFERR_WRITE_MASK), RET_PF_EMULATE);
+    read_events();
+    assert_int_equal(only(TDPMMU_TRACE_MARK_MMIO_SPTE)->mmio.gen, old_generation);
+    assert_int_equal(kvm_tdp_mmu_page_fault(vcpu, gfn << 12, PFERR_RSVD_MASK | PFERR_PRESENT_MASK), RET_PF_EMULATE);
+    read_events();
+    assert_int_equal(only(TDPMMU_TRACE_HANDLE_MMIO)->mmio.gfn, gfn);
+    assert_int_equal(only(TDPMMU_TRACE_HANDLE_MMIO)->mmio.access, spte_at(vcpu, gfn, 1) & 6);
+    assert_int_equal(only(TDPMMU_TRACE_HANDLE_MMIO)->mmio.access, 6);
+    assert_int_equal(add_slot(w->kvm, 9, 0, 2 * WORLD_SLOT_PAGES, 16, 1ull << 33), 0);
+    generation = tdpmmu_memslots_generation(w->kvm, 0) & 0x7ffff;
+    assert_int_not_equal(generation, old_generation);
+    read_events();
+    assert_int_equal(kvm_tdp_mmu_page_fault(vcpu, gfn << 12, PFERR_RSVD_MASK | PFERR_PRESENT_MASK), RET_PF_EMULATE);
+    read_events();
+    assert_int_equal(only(TDPMMU_TRACE_CHECK_MMIO_SPTE)->mmio_check.kvm_gen, generation);
+    assert_int_equal(only(TDPMMU_TRACE_CHECK_MMIO_SPTE)->mmio_check.spte_gen, old_generation);
+    world_free(w);
+}
+
+/* Changes and leaves of SMM are told as SMM's, and where they are. */
+static void smm_is_told(void **state)
+{
+    struct kvm_vcpu *vcpu;
+    struct world *w = traced((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT }, TDPMMU_TRACE_ALL, &vcpu);
+    const struct tdpmmu_trace_event *e;
+
+    (void)state;
+    assert_int_equal(add_slot(w->kvm, 1u << 16, 0, 0, 4096, WORLD_HVA), 0);
+    read_events();
+    assert_int_equal(tdpmmu_vcpu_set_as_id(vcpu, 1), 0);
+    read_events();
+    assert_true(only(TDPMMU_TRACE_SMM_TRANSITION)->smm_transition.entering);
+    assert_int_equal(only(TDPMMU_TRACE_SMM_TRANSITION)->smm_transition.vcpu_id, VCPU_ID);
+    assert_int_equal(kvm_mmu_load(vcpu), 0);
+    assert_int_equal(fault_on(w, vcpu, 0x77, 0, false, PG_LEVEL_4K, pfn_for(0x77), false), RET_PF_FIXED);
+    read_events();
+    for (unsigned i = 0, changes = 0; i < event_count; i++)
+        if (events[i].id == TDPMMU_TRACE_SPTE_CHANGED) {
+            assert_int_equal(events[i].spte_changed.as_id, 1);
+            assert_int_equal(events[i].spte_changed.level, 4 - changes);
+            changes++;
+        }
+    e = only(TDPMMU_TRACE_SET_SPTE);
+    assert_int_equal(e->set_spte.spte, spte_at(vcpu, 0x77, 1));
+    assert_true(e->set_spte.r && e->set_spte.x);
+    assert_int_equal(e->set_spte.u, -1);
+    assert_int_equal(e->set_spte.sptep & 4095, 8 * 0x77);
+    assert_int_equal(tdpmmu_vcpu_set_as_id(vcpu, 0), 0);
+    read_events();
+    assert_false(only(TDPMMU_TRACE_SMM_TRANSITION)->smm_transition.entering);
+    world_free(w);
+}
+
+static void unmaps_say_whether_they_owe_a_flush(void **state)
+{
+    struct kvm_vcpu *vcpu;
+    struct world *w = traced((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT }, TDPMMU_TRACE_ALL, &vcpu);
+
+    (void)state;
+    for (int may_block = 0; may_block < 2; may_block++)
+        for (int is_mapped = 0; is_mapped < 2; is_mapped++) {
+            struct kvm_gfn_range range = {
+                .slot = slot_by_id(w, 0, 0), .start = 0x123, .end = 0x127, .may_block = may_block,
+            };
+
+            if (is_mapped)
+                assert_int_equal(map_page(w, 0x124, PG_LEVEL_4K), RET_PF_FIXED);
+            read_events();
+            write_lock(&w->kvm->mmu_lock);
+            assert_int_equal(kvm_tdp_mmu_unmap_gfn_range(w->kvm, &range, false), is_mapped);
+            if (is_mapped)
+                kvm_flush_remote_tlbs(w->kvm);
+            write_unlock(&w->kvm->mmu_lock);
+            read_events();
+            assert_int_equal(only(TDPMMU_TRACE_UNMAP_GFN_RANGE)->range.start, 0x123);
+            assert_int_equal(only(TDPMMU_TRACE_UNMAP_GFN_RANGE)->range.end, 0x127);
+            assert_int_equal(only(TDPMMU_TRACE_UNMAP_GFN_RANGE_RET)->ret.ret, is_mapped);
+        }
+    world_free(w);
+}
+
+/* A recording of flushed ranges alone has them; one of full flushes has none of them. */
+static void flushes_are_told_apart(void **state)
+{
+    struct kvm_vcpu *vcpu;
+    struct world *w = traced((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT },
+                             TDPMMU_TRACE_BIT(TDPMMU_TRACE_FLUSH_RANGE), &vcpu);
+
+    (void)state;
+    kvm_flush_remote_tlbs_range(w->kvm, 0x1234, 0x56);
+    kvm_flush_remote_tlbs(w->kvm);
+    read_events();
+    assert_int_equal(event_count, 1);
+    assert_int_equal(only(TDPMMU_TRACE_FLUSH_RANGE)->gfn.gfn, 0x1234);
+    assert_int_equal(only(TDPMMU_TRACE_FLUSH_RANGE)->gfn.n, 0x56);
+    assert_int_equal(tdpmmu_trace_enable(w->kvm, TDPMMU_TRACE_BIT(TDPMMU_TRACE_FLUSH)), 0);
+    kvm_flush_remote_tlbs_range(w->kvm, 0x1234, 0x56);
+    kvm_flush_remote_tlbs(w->kvm);
+    read_events();
+    assert_int_equal(event_count, 1);
+    only(TDPMMU_TRACE_FLUSH);
+    world_free(w);
+}
+
+/* ---- dirty logs ------------------------------------------------------------------------ */
+
+static int enable_cap(struct kvm *kvm, uint32_t cap, uint64_t value)
+{
+    struct kvm_enable_cap wish = { .cap = cap, .args = { value } };
+
+    return kvm_vm_ioctl_enable_cap(kvm, &wish);
+}
+
+/* The largest ring is one; twice that is too big. */
+static void largest_ring(void **state)
+{
+    const uint64_t most = 65536 * sizeof(struct kvm_dirty_gfn);
+    struct tdpmmu_vm_config config = { .size = sizeof(config), .vendor = TDPMMU_NPT };
+    struct kvm *kvm = tdpmmu_create_vm(&config);
+    struct kvm_vcpu *vcpu;
+    uint32_t entries = 0;
+
+    (void)state;
+    assert_non_null(kvm);
+    assert_int_equal(enable_cap(kvm, KVM_CAP_DIRTY_LOG_RING, 2 * most), -E2BIG);
+    assert_int_equal(enable_cap(kvm, KVM_CAP_DIRTY_LOG_RING, most), 0);
+    vcpu = tdpmmu_create_vcpu(kvm, 0);
+    assert_non_null(vcpu);
+    assert_non_null(tdpmmu_vcpu_dirty_ring(vcpu, &entries));
+    assert_int_equal(entries, 65536);
+    tdpmmu_destroy_vm(kvm);
+}
+
+/*
+ * Ring entries are the rig's to write: those of a batch that would reach a page past its slot protect nothing, and
+ * what lies behind the slot stays writable.
+ */
+static void forged_batches_stay_in_their_slot(void **state)
+{
+    struct tdpmmu_vm_config config = { .size = sizeof(config), .vendor = TDPMMU_NPT };
+    struct kvm *kvm = tdpmmu_create_vm(&config);
+    struct kvm_vcpu *vcpu;
+    struct kvm_dirty_gfn *ring;
+    uint32_t size;
+
+    (void)state;
+    assert_non_null(kvm);
+    assert_int_equal(enable_cap(kvm, KVM_CAP_DIRTY_LOG_RING, 4096), 0);
+    vcpu = tdpmmu_create_vcpu(kvm, 0);
+    ring = tdpmmu_vcpu_dirty_ring(vcpu, &size);
+    assert_int_equal(add_slot(kvm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, 100, 1ull << 40), 0);
+    assert_int_equal(add_slot(kvm, 1, KVM_MEM_LOG_DIRTY_PAGES, 100, 100, 1ull << 41), 0);
+    assert_int_equal(kvm_mmu_load(vcpu), 0);
+    for (gfn_t gfn = 98; gfn < 102; gfn++)
+        assert_int_equal(kvm_tdp_mmu_page_fault(vcpu, gfn << 12, PFERR_WRITE_MASK), RET_PF_FIXED);
+    ring[0].offset = 99;
+    ring[1].offset = 100; /* the first of the next slot */
+    for (unsigned i = 0; i < 2; i++)
+        __atomic_store_n(&ring[i].flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
+    assert_int_equal(kvm_vm_ioctl_reset_dirty_pages(kvm), 2);
+    for (gfn_t gfn = 98; gfn < 102; gfn++)
+        assert_true(is_writable_pte(spte_at(vcpu, gfn, 1)));
+    tdpmmu_destroy_vm(kvm);
+}
+
+/* A vCPU with the smallest ring; what it writes first stands in its slot 0, of as many pages as it likes. */
+struct ring {
+    struct kvm *kvm;
+    struct kvm_vcpu *vcpu;
+    struct kvm_dirty_gfn *entries;
+    uint32_t size;
+};
+
+static struct ring ring_of(int as_id)
+{
+    struct tdpmmu_vm_config config = { .size = sizeof(config), .vendor = TDPMMU_NPT };
+    struct ring r = { .kvm = tdpmmu_create_vm(&config) };
+
+    assert_non_null(r.kvm);
+    assert_int_equal(enable_cap(r.kvm, KVM_CAP_DIRTY_LOG_RING, 4096), 0);
+    r.vcpu = tdpmmu_create_vcpu(r.kvm, 0);
+    r.entries = tdpmmu_vcpu_dirty_ring(r.vcpu, &r.size);
+    assert_int_equal(add_slot(r.kvm, (uint32_t)as_id << 16, KVM_MEM_LOG_DIRTY_PAGES, 0, 4096, 1ull << 40), 0);
+    assert_int_equal(tdpmmu_vcpu_set_as_id(r.vcpu, as_id), 0);
+    assert_int_equal(kvm_mmu_load(r.vcpu), 0);
+    return r;
+}
+
+static int map_in(struct ring *r, gfn_t gfn, uint64_t error_code)
+{
+    int ret;
+
+    read_lock(&r->kvm->mmu_lock);
+    ret = kvm_tdp_mmu_map(r->vcpu, gfn << 12, error_code, true, PG_LEVEL_4K, gfn, false);
+    read_unlock(&r->kvm->mmu_lock);
+    return ret;
+}
+
+/* The rig takes the first entries and gives them back. */
+static void give_back(struct ring *r, unsigned first, unsigned count)
+{
+    for (unsigned i = first; i < first + count; i++) {
+        assert_int_equal(r->entries[i % r->size].flags, KVM_DIRTY_GFN_F_DIRTY);
+        __atomic_store_n(&r->entries[i % r->size].flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
+    }
+    assert_int_equal(kvm_vm_ioctl_reset_dirty_pages(r->kvm), count);
+}
+
+/* With a full ring nothing becomes writable: by no fast fault, and by no read of a page that may be written. */
+static void nothing_becomes_writable_with_a_full_ring(void **state)
+{
+    const uint64_t code = PFERR_WRITE_MASK | PFERR_PRESENT_MASK;
+    struct ring r = ring_of(0);
+
+    (void)state;
+    assert_int_equal(map_in(&r, 0, PFERR_WRITE_MASK), RET_PF_FIXED);
+    give_back(&r, 0, 1);
+    assert_false(is_writable_pte(spte_at(r.vcpu, 0, 1)));
+    for (gfn_t gfn = 1; gfn <= r.size; gfn++)
+        assert_int_equal(map_in(&r, gfn, PFERR_WRITE_MASK), RET_PF_FIXED);
+    assert_int_equal(tdpmmu_fast_page_fault(r.vcpu, 0, code), RET_PF_INVALID);
+    assert_false(is_writable_pte(spte_at(r.vcpu, 0, 1)));
+    assert_int_equal(map_in(&r, r.size + 1, 0), -ENOBUFS);
+    assert_false(mapped(r.vcpu, r.size + 1));
+    give_back(&r, 1, r.size);
+    assert_int_equal(tdpmmu_fast_page_fault(r.vcpu, 0, code), RET_PF_FIXED);
+    assert_true(is_writable_pte(spte_at(r.vcpu, 0, 1)));
+    tdpmmu_destroy_vm(r.kvm);
+}
+
+/* What SMM wrote is protected again in SMM. */
+static void reset_in_smm(void **state)
+{
+    struct ring r = ring_of(1);
+
+    (void)state;
+    assert_int_equal(add_slot(r.kvm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, 4096, 1ull << 41), 0);
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(map_in(&r, 5, PFERR_WRITE_MASK), RET_PF_FIXED);
+        assert_true(is_writable_pte(spte_at(r.vcpu, 5, 1)));
+        assert_int_equal(r.entries[round].slot, 1u << 16);
+        give_back(&r, (unsigned)round, 1);
+        assert_false(is_writable_pte(spte_at(r.vcpu, 5, 1)));
+    }
+    tdpmmu_destroy_vm(r.kvm);
+}
+
+/* Of a huge page, a word of the log names only the first page: it is split all the same. */
+static void huge_page_at_the_last_bit_is_split(void **state)
+{
+    uint64_t bits = UINT64_C(1) << 63;
+    struct kvm_clear_dirty_log clear = { .slot = 1, .first_page = 448, .num_pages = 64, .dirty_bitmap = &bits };
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+
+    (void)state;
+    assert_int_equal(enable_cap(w->kvm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 3), 0);
+    /* The slot begins one page behind a huge page's border: its page 511 begins the next. */
+    assert_int_equal(add_slot(w->kvm, 1, 0, SIDE_BASE + 1, 2048, SIDE_HVA + 4096), 0);
+    for (int huge = 1; huge < 3; huge++)
+        assert_int_equal(fault_on(w, w->vcpu, SIDE_BASE + 512ull * huge, PFERR_WRITE_MASK, true, PG_LEVEL_2M,
+                                  pfn_for(SIDE_BASE + 512ull * huge), false), RET_PF_FIXED);
+    assert_int_equal(add_slot(w->kvm, 1, KVM_MEM_LOG_DIRTY_PAGES, SIDE_BASE + 1, 2048, SIDE_HVA + 4096), 0);
+    assert_int_equal(stats_of(w->kvm).pages_2m, 2);
+    assert_int_equal(kvm_vm_ioctl_clear_dirty_log(w->kvm, &clear), 0);
+    assert_int_equal(stats_of(w->kvm).pages_2m, 1);
+    assert_int_equal(stats_of(w->kvm).pages_4k, 512);
+    world_free(w);
+}
+
+/* ---- faults and the host ------------------------------------------------------------------ */
+
+/* MMIO of SMM has SMM's generation, and so is fresh as long as nothing changes there. */
+static void mmio_of_smm_is_fresh(void **state)
+{
+    const gfn_t gfn = 0x111;
+    struct kvm_vcpu *vcpu;
+    struct world *w = traced((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT }, TDPMMU_TRACE_ALL, &vcpu);
+
+    (void)state;
+    assert_int_equal(tdpmmu_vcpu_set_as_id(vcpu, 1), 0);
+    assert_int_equal(kvm_mmu_load(vcpu), 0);
+    assert_int_equal(kvm_tdp_mmu_page_fault(vcpu, gfn << 12, 0), RET_PF_EMULATE);
+    assert_int_equal(get_mmio_spte_generation(spte_at(vcpu, gfn, 1)), tdpmmu_memslots_generation(w->kvm, 1) & 0x7ffff);
+    read_events();
+    assert_int_equal(kvm_tdp_mmu_page_fault(vcpu, gfn << 12, PFERR_RSVD_MASK | PFERR_PRESENT_MASK), RET_PF_EMULATE);
+    read_events();
+    only(TDPMMU_TRACE_HANDLE_MMIO);
+    none(TDPMMU_TRACE_MAP);
+    world_free(w);
+}
+
+/* An invalidation gives mmu_lock away only if its caller may wait for it. */
+static void invalidations_that_must_not_block(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = world_from(m->config);
+
+        for (int may_block = 0; may_block < 2; may_block++) {
+            uint64_t yields;
+
+            map_pages(w, 0x200, 8, PG_LEVEL_4K);
+            yields = stats_of(w->kvm).yields;
+            atomic_store(&w->resched, true);
+            kvm_mmu_notifier_invalidate_range_start(w->kvm, WORLD_HVA + 0x200000, WORLD_HVA + 0x208000, may_block);
+            atomic_store(&w->resched, false);
+            kvm_mmu_notifier_invalidate_range_end(w->kvm, WORLD_HVA + 0x200000, WORLD_HVA + 0x208000);
+            assert_int_equal(stats_of(w->kvm).yields > yields, may_block);
+            assert_false(mapped(w->vcpu, 0x204));
+        }
+        world_free(w);
+    }
+}
+
+/* Of a range over several slots, a page that was used in any of them was used. */
+static void use_of_any_slot_counts(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = world_from(m->config);
+
+        assert_int_equal(add_slot(w->kvm, 1, 0, SIDE_BASE, 16, WORLD_HVA + (WORLD_SLOT_PAGES << 12)), 0);
+        assert_int_equal(map_page(w, WORLD_SLOT_PAGES - 1, PG_LEVEL_4K), RET_PF_FIXED);
+        assert_true(kvm_mmu_notifier_clear_young(w->kvm, WORLD_HVA, WORLD_HVA + ((WORLD_SLOT_PAGES + 16) << 12)));
+        assert_false(kvm_mmu_notifier_clear_young(w->kvm, WORLD_HVA, WORLD_HVA + ((WORLD_SLOT_PAGES + 16) << 12)));
+        assert_int_equal(map_page(w, SIDE_BASE, PG_LEVEL_4K), RET_PF_FIXED);
+        assert_true(kvm_mmu_notifier_clear_young(w->kvm, WORLD_HVA, WORLD_HVA + ((WORLD_SLOT_PAGES + 16) << 12)));
+        world_free(w);
+    }
+}
+
+/* Pages that follow each other, but do not begin where a huge page may, are not put together. */
+static void misaligned_rows_stay_small(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = world_from(m->config);
+
+        for (gfn_t gfn = 512; gfn < 1024; gfn++)
+            assert_int_equal(fault_on(w, w->vcpu, gfn, PFERR_WRITE_MASK, true, PG_LEVEL_4K, pfn_for(gfn) + 1, false),
+                             RET_PF_FIXED);
+        map_pages(w, 1024, 512, PG_LEVEL_4K);
+        read_lock(&w->kvm->mmu_lock);
+        kvm_tdp_mmu_recover_huge_pages(w->kvm, slot_by_id(w, 0, 0));
+        read_unlock(&w->kvm->mmu_lock);
+        assert_int_equal(stats_of(w->kvm).pages_2m, 1);
+        assert_spte(w->vcpu, 777, 1, m->leaf, pfn_for(777) + 1);
+        assert_spte(w->vcpu, 1024, 2, m->leaf | PSE_BIT, pfn_for(1024));
+        world_free(w);
+    }
+}
+
+static unsigned times_asked;
+
+/* The host gives a page, takes it away at once, and is about to take another. */
+static kvm_pfn_t gives_and_takes(void *ctx, struct kvm *kvm, const struct kvm_memory_slot *slot, gfn_t gfn, bool write,
+                                 bool *writable, int *max_level)
+{
+    (void)ctx, (void)slot, (void)write;
+    *writable = true;
+    *max_level = PG_LEVEL_4K;
+    if (times_asked++ == 0) {
+        kvm_mmu_notifier_invalidate_range_start(kvm, WORLD_HVA + (gfn << 12), WORLD_HVA + ((gfn + 1) << 12), true);
+        kvm_mmu_notifier_invalidate_range_end(kvm, WORLD_HVA + (gfn << 12), WORLD_HVA + ((gfn + 1) << 12));
+        kvm_mmu_notifier_invalidate_range_start(kvm, WORLD_HVA + 0x700000, WORLD_HVA + 0x701000, true);
+    }
+    return pfn_for(gfn) + times_asked;
+}
+
+/* A fault whose page was taken meanwhile asks again, though the invalidation that still runs is of another. */
+static void stale_beside_another_invalidation(void **state)
+{
+    struct tdpmmu_ops ops = { .size = sizeof(ops), .gfn_to_pfn = gives_and_takes };
+
+    (void)state;
+    for_each_machine(m) {
+        struct tdpmmu_vm_config config = m->config;
+        struct world *w;
+
+        config.ops = &ops;
+        w = world_from(config);
+        times_asked = 0;
+        assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, 0x123000, PFERR_WRITE_MASK), RET_PF_RETRY);
+        assert_false(mapped(w->vcpu, 0x123));
+        assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, 0x123000, PFERR_WRITE_MASK), RET_PF_FIXED);
+        assert_spte(w->vcpu, 0x123, 1, m->leaf, pfn_for(0x123) + 2);
+        kvm_mmu_notifier_invalidate_range_end(w->kvm, WORLD_HVA + 0x700000, WORLD_HVA + 0x701000);
+        world_free(w);
+    }
+}
+
+/* A vCPU goes to SMM: what it remembers of the tables above its last fault is not good there. */
+static void tables_above_are_of_one_space(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = world_from(m->config);
+
+        assert_int_equal(add_slot(w->kvm, 1u << 16, 0, 0, 4096, WORLD_HVA), 0);
+        map_pages(w, 0, 1, PG_LEVEL_4K);
+        map_pages(w, 512, 1, PG_LEVEL_4K);
+        assert_int_equal(map_page(w, 1, PG_LEVEL_4K), RET_PF_FIXED);
+        assert_int_equal(tdpmmu_vcpu_set_as_id(w->vcpu, 1), 0);
+        assert_int_equal(kvm_mmu_load(w->vcpu), 0);
+        assert_int_equal(map_page(w, 513, PG_LEVEL_4K), RET_PF_FIXED);
+        assert_true(mapped(w->vcpu, 513));
+        assert_int_equal(tdpmmu_vcpu_set_as_id(w->vcpu, 0), 0);
+        assert_int_equal(kvm_mmu_load(w->vcpu), 0);
+        assert_false(mapped(w->vcpu, 513));
+        world_free(w);
+    }
+}
+
+/* A slot that moves while the host takes pages away waits for the end of that, as a new one does. */
+static void moved_slot_waits_for_invalidations(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = world_from(m->config);
+
+        assert_int_equal(add_slot(w->kvm, 1, 0, SIDE_BASE, 16, SIDE_HVA), 0);
+        kvm_mmu_notifier_invalidate_range_start(w->kvm, WORLD_HVA, WORLD_HVA + 4096, true);
+        assert_int_equal(add_slot(w->kvm, 1, 0, SIDE_BASE + 64, 16, SIDE_HVA), 0);
+        assert_int_equal(kvm_mmu_load(w->vcpu), 0);
+        assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, (SIDE_BASE + 65) << 12, PFERR_WRITE_MASK), RET_PF_RETRY);
+        kvm_mmu_notifier_invalidate_range_end(w->kvm, WORLD_HVA, WORLD_HVA + 4096);
+        assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, (SIDE_BASE + 65) << 12, PFERR_WRITE_MASK), RET_PF_FIXED);
+        world_free(w);
+    }
+}
+
+/* To log a slot that nobody can write takes no walk and no flush. */
+static void logging_of_a_read_only_slot(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = world_from(m->config);
+        struct tdpmmu_stats before;
+
+        assert_int_equal(add_slot(w->kvm, 1, KVM_MEM_READONLY, SIDE_BASE, 1024, SIDE_HVA), 0);
+        assert_int_equal(fault_on(w, w->vcpu, SIDE_BASE, 0, true, PG_LEVEL_2M, pfn_for(SIDE_BASE), false), RET_PF_FIXED);
+        before = stats_of(w->kvm);
+        assert_int_equal(before.pages_2m, 1);
+        assert_int_equal(add_slot(w->kvm, 1, KVM_MEM_READONLY | KVM_MEM_LOG_DIRTY_PAGES, SIDE_BASE, 1024, SIDE_HVA), 0);
+        assert_int_equal(stats_of(w->kvm).tlb_flushes, before.tlb_flushes);
+        assert_int_equal(stats_of(w->kvm).pages_2m, 1);
+        assert_int_equal(add_slot(w->kvm, 1, KVM_MEM_READONLY, SIDE_BASE, 1024, SIDE_HVA), 0);
+        assert_int_equal(stats_of(w->kvm).tlb_flushes, before.tlb_flushes);
+        world_free(w);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(aging_is_told_as_what_it_is),
+        cmocka_unit_test(masks_are_told),
+        cmocka_unit_test(fast_faults_are_told),
+        cmocka_unit_test(requested_levels_are_told),
+        cmocka_unit_test(mmio_is_told_with_its_access_and_generations),
+        cmocka_unit_test(smm_is_told),
+        cmocka_unit_test(unmaps_say_whether_they_owe_a_flush),
+        cmocka_unit_test(flushes_are_told_apart),
+        cmocka_unit_test(largest_ring),
+        cmocka_unit_test(forged_batches_stay_in_their_slot),
+        cmocka_unit_test(huge_page_at_the_last_bit_is_split),
+        cmocka_unit_test(nothing_becomes_writable_with_a_full_ring),
+        cmocka_unit_test(reset_in_smm),
+        cmocka_unit_test(mmio_of_smm_is_fresh),
+        cmocka_unit_test(invalidations_that_must_not_block),
+        cmocka_unit_test(use_of_any_slot_counts),
+        cmocka_unit_test(misaligned_rows_stay_small),
+        cmocka_unit_test(stale_beside_another_invalidation),
+        cmocka_unit_test(tables_above_are_of_one_space),
+        cmocka_unit_test(moved_slot_waits_for_invalidations),
+        cmocka_unit_test(logging_of_a_read_only_slot),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
