@@ -277,6 +277,78 @@ static void flushes_are_told_apart(void **state)
     world_free(w);
 }
 
+/* Where nobody but a recording wants to hear of changes, it hears of each. */
+static void changes_are_told_to_a_recording_alone(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        struct tdpmmu_vm_config config = m->config;
+        struct kvm *kvm;
+        struct kvm_vcpu *vcpu;
+        unsigned gone = 0, aged = 0;
+
+        config.size = sizeof(config);
+        kvm = tdpmmu_create_vm(&config);
+        assert_non_null(kvm);
+        vcpu = tdpmmu_create_vcpu(kvm, 0);
+        assert_int_equal(add_slot(kvm, 0, 0, 0, 4096, WORLD_HVA), 0);
+        assert_int_equal(kvm_mmu_load(vcpu), 0);
+        for (gfn_t gfn = 0; gfn < 8; gfn++) {
+            read_lock(&kvm->mmu_lock);
+            assert_int_equal(kvm_tdp_mmu_map(vcpu, gfn << 12, PFERR_WRITE_MASK, true, 1, pfn_for(gfn), false), RET_PF_FIXED);
+            read_unlock(&kvm->mmu_lock);
+        }
+        assert_int_equal(tdpmmu_trace_enable(kvm, TDPMMU_TRACE_BIT(TDPMMU_TRACE_SPTE_CHANGED)), 0);
+        while (tdpmmu_trace_read(events, MOST, NULL) > 0)
+            ;
+        assert_true(kvm_mmu_notifier_clear_young(kvm, WORLD_HVA, WORLD_HVA + 0x8000));
+        read_events();
+        for (unsigned i = 0; i < event_count; i++)
+            aged += is_shadow_present_pte(events[i].spte_changed.new_spte);
+        write_lock(&kvm->mmu_lock);
+        assert_true(kvm_tdp_mmu_zap_leafs(kvm, 0, 4096, false));
+        kvm_flush_remote_tlbs(kvm);
+        write_unlock(&kvm->mmu_lock);
+        read_events();
+        for (unsigned i = 0; i < event_count; i++)
+            gone += events[i].spte_changed.gfn == i && !is_shadow_present_pte(events[i].spte_changed.new_spte);
+        assert_int_equal(aged, 8);
+        assert_int_equal(gone, 8);
+        tdpmmu_destroy_vm(kvm);
+    }
+}
+
+static unsigned heard[TDPMMU_TRACE_COUNT];
+
+static void hear(void *ctx, struct kvm *kvm, const struct tdpmmu_trace_event *event)
+{
+    (void)ctx, (void)kvm;
+    heard[event->id]++;
+}
+
+/* A rig's own callback hears of all events, whatever goes to rings. */
+static void rings_do_not_silence_the_callback(void **state)
+{
+    static const uint64_t wanted[] = { TDPMMU_TRACE_BIT(TDPMMU_TRACE_MARK), 0, TDPMMU_TRACE_ALL, 0 };
+    struct tdpmmu_ops ops = { .size = sizeof(ops), .trace = hear };
+    struct tdpmmu_vm_config config = { .size = sizeof(config), .ops = &ops };
+    struct kvm *kvm = tdpmmu_create_vm(&config);
+
+    (void)state;
+    assert_non_null(kvm);
+    memset(heard, 0, sizeof(heard));
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(tdpmmu_trace_enable(kvm, wanted[i]), 0);
+        kvm_flush_remote_tlbs(kvm);
+        assert_int_equal(tdpmmu_trace_mark(kvm, "here"), 0);
+        assert_int_equal(heard[TDPMMU_TRACE_FLUSH], i + 1);
+        assert_int_equal(heard[TDPMMU_TRACE_MARK], i + 1);
+    }
+    tdpmmu_destroy_vm(kvm);
+    while (tdpmmu_trace_read(events, MOST, NULL) > 0)
+        ;
+}
+
 /* ---- dirty logs ------------------------------------------------------------------------ */
 
 static int enable_cap(struct kvm *kvm, uint32_t cap, uint64_t value)
@@ -353,7 +425,7 @@ static struct ring ring_of(int as_id)
 
     assert_non_null(r.kvm);
     assert_int_equal(enable_cap(r.kvm, KVM_CAP_DIRTY_LOG_RING, 4096), 0);
-    r.vcpu = tdpmmu_create_vcpu(r.kvm, 0);
+    r.vcpu = tdpmmu_create_vcpu(r.kvm, VCPU_ID);
     r.entries = tdpmmu_vcpu_dirty_ring(r.vcpu, &r.size);
     assert_int_equal(add_slot(r.kvm, (uint32_t)as_id << 16, KVM_MEM_LOG_DIRTY_PAGES, 0, 4096, 1ull << 40), 0);
     assert_int_equal(tdpmmu_vcpu_set_as_id(r.vcpu, as_id), 0);
@@ -379,6 +451,38 @@ static void give_back(struct ring *r, unsigned first, unsigned count)
         __atomic_store_n(&r->entries[i % r->size].flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
     }
     assert_int_equal(kvm_vm_ioctl_reset_dirty_pages(r->kvm), count);
+}
+
+/* What is pushed and what is given back is told, of which vCPU and how far it is. */
+static void rings_are_told(void **state)
+{
+    struct ring r = ring_of(1);
+    const struct tdpmmu_trace_event *e;
+
+    (void)state;
+    assert_int_equal(tdpmmu_trace_enable(r.kvm, TDPMMU_TRACE_BIT(TDPMMU_TRACE_RING_PUSH) |
+                                                    TDPMMU_TRACE_BIT(TDPMMU_TRACE_RING_RESET)), 0);
+    while (tdpmmu_trace_read(events, MOST, NULL) > 0)
+        ;
+    for (gfn_t gfn = 0; gfn < 5; gfn++) {
+        assert_int_equal(map_in(&r, 0x77 + gfn, PFERR_WRITE_MASK), RET_PF_FIXED);
+        read_events();
+        e = only(TDPMMU_TRACE_RING_PUSH);
+        assert_int_equal(e->dirty_ring.index, VCPU_ID);
+        assert_int_equal(e->dirty_ring.slot, 1u << 16);
+        assert_int_equal(e->dirty_ring.offset, 0x77 + gfn);
+        assert_int_equal(e->dirty_ring.dirty_index, gfn + 1);
+        assert_int_equal(e->dirty_ring.reset_index, gfn < 3 ? 0 : 3);
+        if (gfn == 2) {
+            give_back(&r, 0, 3);
+            read_events();
+            e = only(TDPMMU_TRACE_RING_RESET);
+            assert_int_equal(e->dirty_ring.index, VCPU_ID);
+            assert_int_equal(e->dirty_ring.dirty_index, 3);
+            assert_int_equal(e->dirty_ring.reset_index, 3);
+        }
+    }
+    tdpmmu_destroy_vm(r.kvm);
 }
 
 /* With a full ring nothing becomes writable: by no fast fault, and by no read of a page that may be written. */
@@ -625,6 +729,244 @@ static void logging_of_a_read_only_slot(void **state)
     }
 }
 
+/* Tables that stand in for huge pages, of which those in the middle, at the end and at the beginning go first. */
+static void nx_splits_go_in_any_order(void **state)
+{
+    static const unsigned orders[][2] = { { 1, 2 }, { 2, 1 }, { 3, 1 }, { 3, 2 }, { 0, 1 }, { 0, 3 }, { 1, 0 } };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+        struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT, .nx_huge_pages = 1 });
+
+        for (gfn_t gfn = 0; gfn < 4 * 512; gfn += 512)
+            assert_int_equal(fault_on(w, w->vcpu, gfn, PFERR_FETCH_MASK, true, PG_LEVEL_2M, pfn_for(gfn), false),
+                             RET_PF_FIXED);
+        for (unsigned j = 0; j < 2; j++) {
+            struct kvm_mmu_page *sp = table_holding(w->vcpu, orders[i][j] * 512, 1);
+
+            write_lock(&w->kvm->mmu_lock);
+            assert_true(kvm_tdp_mmu_zap_sp(w->kvm, sp));
+            write_unlock(&w->kvm->mmu_lock);
+        }
+        assert_int_equal(stats_of(w->kvm).nx_splits, 2);
+        assert_int_equal(fault_on(w, w->vcpu, 9 * 512, PFERR_FETCH_MASK, true, PG_LEVEL_2M, pfn_for(9 * 512), false),
+                         RET_PF_FIXED);
+        assert_int_equal(tdpmmu_nx_recover(w->kvm, 1), 3);
+        assert_int_equal(stats_of(w->kvm).nx_splits, 0);
+        for (gfn_t gfn = 0; gfn < 10 * 512; gfn += 512)
+            assert_false(mapped(w->vcpu, gfn));
+        world_free(w);
+    }
+}
+
+static kvm_pfn_t never_asked(void *ctx, struct kvm *kvm, const struct kvm_memory_slot *slot, gfn_t gfn, bool write,
+                             bool *writable, int *max_level)
+{
+    (void)ctx, (void)kvm, (void)slot, (void)write, (void)writable, (void)max_level;
+    times_asked++;
+    return pfn_for(gfn);
+}
+
+/* The host is not asked for a page to be written in a slot that is not. */
+static void host_is_not_asked_to_write_read_only(void **state)
+{
+    struct tdpmmu_ops ops = { .size = sizeof(ops), .gfn_to_pfn = never_asked };
+
+    (void)state;
+    for_each_machine(m) {
+        struct tdpmmu_vm_config config = m->config;
+        struct world *w;
+
+        config.ops = &ops;
+        w = world_from(config);
+        times_asked = 0;
+        assert_int_equal(add_slot(w->kvm, 1, KVM_MEM_READONLY, SIDE_BASE, 16, SIDE_HVA), 0);
+        assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, SIDE_BASE << 12, PFERR_WRITE_MASK), RET_PF_EMULATE);
+        assert_int_equal(times_asked, 0);
+        assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, SIDE_BASE << 12, 0), RET_PF_FIXED);
+        assert_int_equal(times_asked, 1);
+        world_free(w);
+    }
+}
+
+/* Mapping ahead from inside a huge page leaves nothing out behind it. */
+static void prefault_from_inside_a_huge_page(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = world_from(m->config);
+        struct kvm_pre_fault_memory range = { .gpa = (SIDE_BASE + 612) << 12, .size = 1024 << 12 };
+
+        assert_int_equal(add_slot(w->kvm, 1, 0, SIDE_BASE, 2048, SIDE_HVA), 0);
+        assert_int_equal(kvm_vcpu_pre_fault_memory(w->vcpu, &range), 0);
+        assert_int_equal(range.size, 0);
+        assert_int_equal(range.gpa, (SIDE_BASE + 1636) << 12);
+        assert_int_equal(stats_of(w->kvm).pages_2m, 3);
+        for (gfn_t gfn = 612; gfn < 1636; gfn++)
+            assert_true(mapped(w->vcpu, SIDE_BASE + gfn));
+        world_free(w);
+    }
+}
+
+/* And one that meets a host that is just taking a page tries again. */
+static void prefault_beside_the_host(void **state)
+{
+    struct tdpmmu_ops ops = { .size = sizeof(ops), .gfn_to_pfn = gives_and_takes };
+
+    (void)state;
+    for_each_machine(m) {
+        struct tdpmmu_vm_config config = m->config;
+        struct kvm_pre_fault_memory range = { .gpa = 0x123000, .size = 0x1000 };
+        struct world *w;
+
+        config.ops = &ops;
+        w = world_from(config);
+        times_asked = 0;
+        assert_int_equal(kvm_vcpu_pre_fault_memory(w->vcpu, &range), 0);
+        assert_int_equal(times_asked, 2);
+        assert_true(mapped(w->vcpu, 0x123));
+        kvm_mmu_notifier_invalidate_range_end(w->kvm, WORLD_HVA + 0x700000, WORLD_HVA + 0x701000);
+        world_free(w);
+    }
+}
+
+/* What goes with the table above it is told by its own gfn. */
+static void huge_leaves_below_a_table_are_told(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = world_from(m->config);
+        unsigned gone[4] = { 0 };
+
+        for (gfn_t gfn = 0; gfn < 4 * 512; gfn += 512)
+            assert_int_equal(map_page(w, gfn, PG_LEVEL_2M), RET_PF_FIXED);
+        world_forget(w);
+        write_lock(&w->kvm->mmu_lock);
+        assert_true(kvm_tdp_mmu_zap_gfn_range(w->kvm, 0, GIB_PAGES));
+        kvm_flush_remote_tlbs(w->kvm);
+        write_unlock(&w->kvm->mmu_lock);
+        for (unsigned i = 0; i < atomic_load(&w->change_count); i++)
+            if (w->change[i].level == PG_LEVEL_2M && is_shadow_present_pte(w->change[i].old_spte)) {
+                assert_int_equal(w->change[i].gfn % 512, 0);
+                assert_in_range(w->change[i].gfn, 0, 3 * 512);
+                assert_int_equal(spte_to_pfn(w->change[i].old_spte), pfn_for(w->change[i].gfn));
+                gone[w->change[i].gfn / 512]++;
+            }
+        for (unsigned i = 0; i < 4; i++)
+            assert_int_equal(gone[i], 1);
+        world_free(w);
+    }
+}
+
+/* Roots that are invalidated while somebody still has them: each loses the MMU's reference once, and each its own place. */
+static void roots_that_are_kept(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = world_from(m->config);
+        struct kvm_vcpu *second = tdpmmu_create_vcpu(w->kvm, 1), *third = tdpmmu_create_vcpu(w->kvm, 2);
+
+        for (unsigned i = 0; i < 3; i++) {
+            write_lock(&w->kvm->mmu_lock);
+            kvm_tdp_mmu_invalidate_all_roots(w->kvm);
+            write_unlock(&w->kvm->mmu_lock);
+            kvm_tdp_mmu_zap_invalidated_roots(w->kvm);
+            assert_int_equal(stats_of(w->kvm).roots, 1);
+            assert_int_equal(tdpmmu_vcpu_root(w->vcpu)->tdp_mmu_root_count, 1);
+        }
+        assert_int_equal(kvm_mmu_load(second), 0);
+        assert_int_equal(tdpmmu_vcpu_set_as_id(third, 1), 0);
+        assert_int_equal(kvm_mmu_load(third), 0);
+        assert_int_equal(stats_of(w->kvm).roots, 3);
+        write_lock(&w->kvm->mmu_lock);
+        kvm_tdp_mmu_invalidate_all_roots(w->kvm);
+        write_unlock(&w->kvm->mmu_lock);
+        kvm_tdp_mmu_zap_invalidated_roots(w->kvm);
+        kvm_mmu_unload(second); /* in the middle of the list */
+        assert_int_equal(stats_of(w->kvm).roots, 2);
+        kvm_mmu_unload(third);
+        assert_int_equal(stats_of(w->kvm).roots, 1);
+        kvm_mmu_unload(w->vcpu);
+        assert_int_equal(stats_of(w->kvm).roots, 0);
+        world_free(w);
+    }
+}
+
+/* A slot that moves over a part of itself may not move over its neighbour as well, on either side. */
+static void moves_over_itself_and_a_neighbour(void **state)
+{
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(add_slot(w->kvm, 1 + i, 0, SIDE_BASE + 32 * i, 16, SIDE_HVA + (i << 20)), 0);
+    assert_int_equal(add_slot(w->kvm, 2, 0, SIDE_BASE + 15, 16, SIDE_HVA + (1 << 20)), -EEXIST);
+    assert_int_equal(add_slot(w->kvm, 2, 0, SIDE_BASE + 49, 16, SIDE_HVA + (1 << 20)), -EEXIST);
+    assert_int_equal(slot_by_id(w, 0, 2)->base_gfn, SIDE_BASE + 32);
+    assert_int_equal(add_slot(w->kvm, 2, 0, SIDE_BASE + 31, 16, SIDE_HVA + (1 << 20)), 0);
+    assert_int_equal(add_slot(w->kvm, 2, 0, SIDE_BASE + 16, 16, SIDE_HVA + (1 << 20)), 0);
+    assert_int_equal(add_slot(w->kvm, 2, 0, SIDE_BASE + 15, 16, SIDE_HVA + (1 << 20)), -EEXIST);
+    assert_int_equal(add_slot(w->kvm, 2, 0, SIDE_BASE + 48, 16, SIDE_HVA + (1 << 20)), 0);
+    assert_int_equal(add_slot(w->kvm, 2, 0, SIDE_BASE + 49, 16, SIDE_HVA + (1 << 20)), -EEXIST);
+    assert_int_equal(slot_by_id(w, 0, 2)->base_gfn, SIDE_BASE + 48);
+    world_free(w);
+}
+
+/* ---- VMs and vCPUs ------------------------------------------------------------------------ */
+
+static void warnings_are_counted(void **state)
+{
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+    uint64_t before = stats_of(w->kvm).warnings;
+
+    (void)state;
+    for (unsigned i = 1; i < 4; i++) {
+        assert_false(kvm_tdp_mmu_zap_leafs(w->kvm, 0, 1, false)); /* without mmu_lock */
+        assert_int_equal(atomic_load(&w->warnings), i);
+        assert_int_equal(stats_of(w->kvm).warnings, before + i);
+    }
+    world_forget(w);
+    world_free(w);
+}
+
+/* A vCPU goes that others were made before and behind: those are there as before. */
+static void vcpu_of_the_middle_goes(void **state)
+{
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+    struct kvm_vcpu *second = tdpmmu_create_vcpu(w->kvm, 1), *third = tdpmmu_create_vcpu(w->kvm, 2);
+
+    (void)state;
+    assert_int_equal(kvm_mmu_load(third), 0);
+    assert_int_equal(kvm_tdp_mmu_page_fault(third, 0x5000, PFERR_WRITE_MASK), RET_PF_FIXED);
+    assert_int_equal(stats_of(w->kvm).faults_fixed, 1);
+    tdpmmu_destroy_vcpu(second);
+    assert_int_equal(stats_of(w->kvm).faults_fixed, 1);
+    assert_null(tdpmmu_create_vcpu(w->kvm, 2));
+    assert_int_equal(errno, EEXIST);
+    tdpmmu_destroy_vcpu(third);
+    assert_int_equal(stats_of(w->kvm).faults_fixed, 1);
+    world_free(w);
+}
+
+/* Four levels name 48 bits, however many the CPU has: what lies beyond is refused, and does not wrap. */
+static void beyond_four_levels(void **state)
+{
+    const gfn_t limit = UINT64_C(1) << 36;
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT, .root_level = 4, .maxphyaddr = 52 });
+
+    (void)state;
+    assert_int_equal(add_slot(w->kvm, 1, 0, limit - 16, 16, SIDE_HVA), 0);
+    assert_int_equal(add_slot(w->kvm, 2, 0, limit, 16, SIDE_HVA), -EINVAL);
+    assert_int_equal(fault_on(w, w->vcpu, limit - 1, PFERR_WRITE_MASK, true, 1, pfn_for(1), false), RET_PF_FIXED);
+    assert_no_warning(w);
+    assert_int_equal(fault_on(w, w->vcpu, limit + 5, PFERR_WRITE_MASK, true, 1, pfn_for(5), false), -EINVAL);
+    assert_int_equal(warnings(w), 1);
+    assert_false(mapped(w->vcpu, 5));
+    assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, (limit + 5) << 12, PFERR_WRITE_MASK), RET_PF_EMULATE);
+    world_forget(w);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -636,6 +978,9 @@ int main(void)
         cmocka_unit_test(smm_is_told),
         cmocka_unit_test(unmaps_say_whether_they_owe_a_flush),
         cmocka_unit_test(flushes_are_told_apart),
+        cmocka_unit_test(changes_are_told_to_a_recording_alone),
+        cmocka_unit_test(rings_do_not_silence_the_callback),
+        cmocka_unit_test(rings_are_told),
         cmocka_unit_test(largest_ring),
         cmocka_unit_test(forged_batches_stay_in_their_slot),
         cmocka_unit_test(huge_page_at_the_last_bit_is_split),
@@ -649,6 +994,16 @@ int main(void)
         cmocka_unit_test(tables_above_are_of_one_space),
         cmocka_unit_test(moved_slot_waits_for_invalidations),
         cmocka_unit_test(logging_of_a_read_only_slot),
+        cmocka_unit_test(nx_splits_go_in_any_order),
+        cmocka_unit_test(host_is_not_asked_to_write_read_only),
+        cmocka_unit_test(prefault_from_inside_a_huge_page),
+        cmocka_unit_test(prefault_beside_the_host),
+        cmocka_unit_test(huge_leaves_below_a_table_are_told),
+        cmocka_unit_test(roots_that_are_kept),
+        cmocka_unit_test(moves_over_itself_and_a_neighbour),
+        cmocka_unit_test(warnings_are_counted),
+        cmocka_unit_test(beyond_four_levels),
+        cmocka_unit_test(vcpu_of_the_middle_goes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
