@@ -608,6 +608,61 @@ static void use_of_any_slot_counts(void **state)
     }
 }
 
+/* What could be a leaf and has bit 1 counts as dirtied already, as in Linux 6.12: a stale MMIO SPTE of EPT's. */
+static void stale_mmio_counts_as_dirtied(void **state)
+{
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+
+    (void)state;
+    assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, SIDE_BASE << 12, PFERR_WRITE_MASK), RET_PF_EMULATE);
+    assert_true(is_mmio_spte(w->kvm, spte_at(w->vcpu, SIDE_BASE, 1)));
+    assert_int_equal(add_slot(w->kvm, 1, 0, SIDE_BASE, 16, SIDE_HVA), 0);
+    for (gfn_t gfn = SIDE_BASE; gfn < SIDE_BASE + 2; gfn++) {
+        assert_int_equal(fault_on(w, w->vcpu, gfn, PFERR_WRITE_MASK, true, 1, pfn_for(gfn), false), RET_PF_FIXED);
+        assert_int_equal(is_dirty_spte(w->kvm, spte_at(w->vcpu, gfn, 1)), gfn != SIDE_BASE);
+    }
+    world_free(w);
+}
+
+/* On a CPU that leaks through them, these address bits of an MMIO SPTE stand inverted: the five below the cached ones. */
+static void leaking_bits_of_mmio(void **state)
+{
+    (void)state;
+    for (unsigned bits = 36; bits <= 46; bits += 5) {
+        const uint64_t mask = UINT64_C(31) << (bits - 5);
+        struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT, .l1tf_cache_bits = bits });
+        const gfn_t gfns[] = { WORLD_SLOT_PAGES + 0x111, UINT64_C(1) << (bits - 1 - 12) };
+
+        for (unsigned i = 0; i < 2; i++) {
+            uint64_t spte;
+
+            assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, gfns[i] << 12, 0), RET_PF_EMULATE);
+            spte = spte_at(w->vcpu, gfns[i], 1);
+            assert_int_equal(get_mmio_spte_gfn(w->kvm, spte), gfns[i]);
+            assert_int_equal(spte & mask, mask);
+            assert_int_equal(spte >> bits & 31, (gfns[i] << 12 & mask) >> (bits - 5));
+        }
+        world_free(w);
+    }
+}
+
+/* Of a VM that was made so, a slot's end zaps that slot alone. */
+static void zap_slot_only_from_the_beginning(void **state)
+{
+    (void)state;
+    for (unsigned only_it = 0; only_it < 2; only_it++) {
+        struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT, .zap_slot_only = only_it });
+
+        assert_int_equal(add_slot(w->kvm, 1, 0, SIDE_BASE, 16, SIDE_HVA), 0);
+        assert_int_equal(map_page(w, 3, PG_LEVEL_4K), RET_PF_FIXED);
+        assert_int_equal(map_page(w, SIDE_BASE + 3, PG_LEVEL_4K), RET_PF_FIXED);
+        assert_int_equal(delete_slot(w->kvm, 1), 0);
+        assert_int_equal(stats_of(w->kvm).pages_4k, only_it);
+        assert_int_equal(tdpmmu_vcpu_root(w->vcpu)->role.invalid, !only_it);
+        world_free(w);
+    }
+}
+
 /* Pages that follow each other, but do not begin where a huge page may, are not put together. */
 static void misaligned_rows_stay_small(void **state)
 {
@@ -912,7 +967,88 @@ static void moves_over_itself_and_a_neighbour(void **state)
     world_free(w);
 }
 
+/* A table that begins before a range, or ends behind it, stays, with what of it is not in the range. */
+static void zap_from_inside_a_table(void **state)
+{
+    static const gfn_t pages[] = { 50, 99, 100, 511, 512, 1023, 1024, 1099, 1100, 1500 };
+
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = world_from(m->config);
+
+        for (unsigned i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
+            assert_int_equal(map_page(w, pages[i], PG_LEVEL_4K), RET_PF_FIXED);
+        write_lock(&w->kvm->mmu_lock);
+        assert_true(kvm_tdp_mmu_zap_gfn_range(w->kvm, 100, 1100));
+        kvm_flush_remote_tlbs(w->kvm);
+        write_unlock(&w->kvm->mmu_lock);
+        for (unsigned i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
+            assert_int_equal(mapped(w->vcpu, pages[i]), pages[i] < 100 || pages[i] >= 1100);
+        assert_int_equal(stats_of(w->kvm).pages_4k, 4);
+        world_free(w);
+    }
+}
+
+/* Tables are paid for once: as the walk gives way, or at its end. */
+static void tables_are_paid_for_once(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = world_from(m->config);
+
+        for (int yields = 0; yields < 2; yields++) {
+            map_pages(w, 0, 4, PG_LEVEL_4K);
+            world_forget(w);
+            atomic_store(&w->resched, yields);
+            write_lock(&w->kvm->mmu_lock);
+            assert_int_equal(kvm_tdp_mmu_zap_gfn_range(w->kvm, 0, 2ull * GIB_PAGES), !yields);
+            write_unlock(&w->kvm->mmu_lock);
+            atomic_store(&w->resched, false);
+            assert_int_equal(atomic_load(&w->flush_count), 1);
+            assert_int_equal(w->flush[0].npages, yields ? UINT64_MAX : 2ull * GIB_PAGES);
+            kvm_flush_remote_tlbs(w->kvm);
+        }
+        world_free(w);
+    }
+}
+
+/* A node that was replaced says so, as one that was deleted does. */
+static void replaced_nodes_are_poisoned(void **state)
+{
+    struct hlist_head head = HLIST_HEAD_INIT;
+    struct hlist_node nodes[3], deleted;
+
+    (void)state;
+    hlist_add_head_rcu(&nodes[1], &head);
+    hlist_add_head_rcu(&nodes[0], &head);
+    hlist_add_head_rcu(&deleted, &head);
+    hlist_del_rcu(&deleted);
+    hlist_replace_rcu(&nodes[0], &nodes[2]);
+    assert_ptr_equal(head.first, &nodes[2]);
+    assert_ptr_equal(nodes[2].next, &nodes[1]);
+    assert_ptr_equal(nodes[0].next, &nodes[1]); /* the way on, for readers */
+    assert_ptr_equal(nodes[0].pprev, deleted.pprev);
+    assert_ptr_equal(nodes[1].pprev, &nodes[2].next);
+}
+
 /* ---- VMs and vCPUs ------------------------------------------------------------------------ */
+
+/* Only where a header begins is one. */
+static void headers_begin_where_they_do(void **state)
+{
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+
+    (void)state;
+    map_pages(w, 0, 2, PG_LEVEL_4K);
+    for (int level = 1; level <= 4; level++) {
+        char *header = (char *)table_holding(w->vcpu, 0, level);
+
+        assert_int_not_equal(tdpmmu_table_hpa((struct kvm_mmu_page *)header), UINT64_MAX);
+        for (int offset = 8; offset < 128; offset += 8)
+            assert_int_equal(tdpmmu_table_hpa((struct kvm_mmu_page *)(header + offset)), UINT64_MAX);
+    }
+    world_free(w);
+}
 
 static void warnings_are_counted(void **state)
 {
@@ -1001,6 +1137,13 @@ int main(void)
         cmocka_unit_test(huge_leaves_below_a_table_are_told),
         cmocka_unit_test(roots_that_are_kept),
         cmocka_unit_test(moves_over_itself_and_a_neighbour),
+        cmocka_unit_test(zap_from_inside_a_table),
+        cmocka_unit_test(tables_are_paid_for_once),
+        cmocka_unit_test(stale_mmio_counts_as_dirtied),
+        cmocka_unit_test(leaking_bits_of_mmio),
+        cmocka_unit_test(zap_slot_only_from_the_beginning),
+        cmocka_unit_test(replaced_nodes_are_poisoned),
+        cmocka_unit_test(headers_begin_where_they_do),
         cmocka_unit_test(warnings_are_counted),
         cmocka_unit_test(beyond_four_levels),
         cmocka_unit_test(vcpu_of_the_middle_goes),
