@@ -60,8 +60,8 @@ help:
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
-	@echo 'make check-mutants  bugs put in one by one: is each found?  (about half an hour;'
-	@echo '                  check-mutants-fit only sees whether each can be put in)'
+	@echo 'make check-mutants  bugs put in one by one: is each found?  (about half an hour; SHARD=K/N: one in N of them, in a'
+	@echo '                  folder of its own; check-mutants-fit only sees whether each can be put in)'
 	@echo 'make check-models the models of RCU, models/, by spin: all of them, and each broken variant must fail'
 	@echo '                  (check-models-short: those that take seconds; part of make check)'
 	@echo "make check-kernel-suites  the kernel's own tests of xarray, IDR and maple tree over this RCU and over"
@@ -270,7 +270,7 @@ check-valgrind:
 # Bugs that the kernel had, put in one by one; tests-c/mutants.txt.
 check-mutants:
 	@sh scripts/need.sh check
-	@python3 scripts/mutants.py $(MUTANTS)
+	@python3 scripts/mutants.py $(if $(SHARD),--shard "$(SHARD)",$(MUTANTS))
 
 check-mutants-fit:
 	@python3 scripts/mutants.py --fit
