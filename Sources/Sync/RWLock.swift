@@ -230,7 +230,7 @@ package struct RWLock {
     /// The same where nobody has it or waits for it, and without waiting; false, and no warning, else.
     @inline(never)
     package func tryWriteLock() -> Bool {
-        guard !LockHolds.contains(lock), LockHolds.reserve(), word.tryWrite() else { return false }
+        guard !LockHolds.contains(lock), LockHolds.reserve(1), word.tryWrite() else { return false }
         if word.state.pointee.load(ordering: .relaxed) & RWLockWord.biasBit != 0, !ReaderBias.tryTakeAway(word) {
             // The bias stays; who has seen the lock closed is let in.
             LockQueue.leaveWrite(word)
