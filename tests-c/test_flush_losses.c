@@ -376,10 +376,11 @@ static void fault_of_another_page(struct world *w)
 /* Memory becomes MMIO. */
 static void fault_of_no_page(struct world *w)
 {
-    log_side(w, 0);
-    most_level = 1;
-    touch_side(w);
-    UNDER(read, w, kvm_tdp_mmu_map(w->vcpu, 5 << 12, 0, true, 1, KVM_PFN_NOSLOT, false));
+    /* No slot has it: of one that has the page the guest would be asked to try again. */
+    UNDER(read, w, assert_int_equal(kvm_tdp_mmu_map(
+        w->vcpu, SIDE_BASE << 12, PFERR_WRITE_MASK, true, 1, host_pfn(SIDE_BASE), false), RET_PF_FIXED));
+    UNDER(read, w, assert_int_equal(kvm_tdp_mmu_map(
+        w->vcpu, SIDE_BASE << 12, PFERR_WRITE_MASK, true, 1, KVM_PFN_NOSLOT, false), RET_PF_EMULATE));
 }
 
 /* Rights that are less: nothing is owed, as in Linux. */
