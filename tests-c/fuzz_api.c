@@ -692,7 +692,7 @@ static void faults(struct machine *m)
     struct kvm_pre_fault_memory range = { .gpa = any_gfn() << 12, .size = (uint64_t)byte() << 12 };
     int level;
 
-    switch (byte() % 12) {
+    switch (byte() % 16) {
     case 0: case 1: case 2: kvm_tdp_mmu_page_fault(vcpu_at(m, 'n'), any_gpa(), any_error_code()); break;
     case 3: case 4: {
         gpa_t gpa = any_gpa();
@@ -713,7 +713,16 @@ static void faults(struct machine *m)
     case 6: kvm_tdp_mmu_get_walk(vcpu_at(m, 'c'), any_gpa(), one_in(40) ? NULL : sptes, one_in(40) ? NULL : &level); break;
     case 7: kvm_tdp_mmu_fast_pf_get_last_sptep(vcpu_at(m, 'c'), any_gfn(), one_in(40) ? NULL : &spte); break;
     case 9: tdpmmu_cpu_exit(one_in(40) ? NULL : any_vcpu(m)); break;
-    case 10: tdpmmu_page_is_dirty(one_in(40) ? NULL : m->kvm, (int)byte() - 1, any_gfn()); break;
+    case 10: {
+        struct tdpmmu_cpu_result result;
+
+        tdpmmu_cpu_access_full(any_vcpu(m), any_gpa(), one_in(16) ? any64() : any_error_code() & 0x16, one_in(40) ? NULL : &result);
+        tdpmmu_cpu_cached(any_vcpu(m), any_gpa(), &result);
+        break;
+    }
+    case 11: tdpmmu_cpu_fill(any_vcpu(m), any_gpa()); break;
+    case 12: tdpmmu_cpu_drop(any_vcpu(m), one_in(4) ? UINT64_MAX : any_gpa()); break;
+    case 13: tdpmmu_page_is_dirty(one_in(40) ? NULL : m->kvm, (int)byte() - 1, any_gfn()); break;
     case 8: tdpmmu_fast_page_fault(any_vcpu(m), any_gpa(), any_error_code()); break;
     default: tdpmmu_cpu_access(any_vcpu(m), any_gpa(), one_in(16) ? any64() : any_error_code() & 0x16, one_in(4) ? NULL : &spte); break;
     }

@@ -725,7 +725,20 @@ static void nothing(struct rcu_head *unused)
     BAD(tdpmmu_page_is_dirty(NULL, 0, 0) == -EINVAL) \
     BAD(tdpmmu_page_is_dirty(a->kvm, -1, 0) == -EINVAL) \
     BAD(tdpmmu_page_is_dirty(a->kvm, 0, BEYOND) == -EINVAL) \
-    QUIET(tdpmmu_page_is_dirty(a->kvm, 1, 0) == -ENOENT)
+    QUIET(tdpmmu_page_is_dirty(a->kvm, 1, 0) == -ENOENT) \
+    /* rig_cpu.h; more in test_cpu_caches.c */ \
+    BAD(tdpmmu_cpus_attach(NULL, NULL) == -EINVAL) \
+    BAD(tdpmmu_cpus_attach(a->kvm, NULL) == -EINVAL) \
+    BAD(tdpmmu_cpus_detach(NULL) == -EINVAL) \
+    BAD(tdpmmu_cpus_detach(a->kvm) == -EINVAL) \
+    BAD(tdpmmu_cpu_access_full(NULL, 0, 0, NULL) == -EINVAL) \
+    BAD(tdpmmu_cpu_access_full(a->vcpu, 0, 0, NULL) == -EINVAL) \
+    BAD(tdpmmu_cpu_fill(NULL, 0) == -EINVAL) \
+    BAD(tdpmmu_cpu_fill(a->vcpu, BEYOND << 12) == -EINVAL) \
+    BAD(tdpmmu_cpu_drop(NULL, 0) == -EINVAL) \
+    BAD(tdpmmu_cpu_drop(a->vcpu, 0) == -EINVAL) \
+    BAD(tdpmmu_cpu_cached(NULL, 0, NULL) == -EINVAL) \
+    BAD(tdpmmu_cpu_cached(a->vcpu, 0, NULL) == -EINVAL)
 
 enum { FIRST = __COUNTER__ };
 

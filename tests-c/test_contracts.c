@@ -56,6 +56,16 @@ static struct srcu_struct other_domain;
 static struct tdpmmu_rwlock other_lock;
 static struct rcu_head head;
 static uint64_t sptes[6], spte, bits[64];
+static struct tdpmmu_cpu_result cpu_result;
+
+static int attach_cpus(struct kvm *kvm)
+{
+    const struct tdpmmu_cpus_config config = { .size = sizeof(config) };
+    int error = tdpmmu_cpus_attach(kvm, &config);
+
+    return error == -EBUSY ? 0 : error;
+}
+
 static int level, srcu_index;
 static unsigned long cookie;
 static struct rcu_gp_oldstate full;
@@ -283,6 +293,13 @@ static void nothing(struct rcu_head *unused)
     /* rig_fail.h */ \
     ROW(tdpmmu_fail_nth, "Any lock", tdpmmu_fail_nth(TDPMMU_FAIL_ANY, 0), EI) \
     ROW(tdpmmu_fail_count, "Any lock", (int)tdpmmu_fail_count(TDPMMU_FAIL_ANY), 0)
+    /* rig_cpu.h */ \
+    ROW(tdpmmu_cpus_attach, "No lock, not in RCU", attach_cpus(kvm), EI) \
+    ROW(tdpmmu_cpus_detach, "No lock, not in RCU", tdpmmu_cpus_detach(kvm), EI) \
+    ROW(tdpmmu_cpu_access_full, "Any lock", tdpmmu_cpu_access_full(vcpu, 0, PFERR_WRITE_MASK, &cpu_result), EI) \
+    ROW(tdpmmu_cpu_fill, "Any lock", tdpmmu_cpu_fill(vcpu, 0), EI) \
+    ROW(tdpmmu_cpu_drop, "Any lock", tdpmmu_cpu_drop(vcpu, 0), EI) \
+    ROW(tdpmmu_cpu_cached, "Any lock", tdpmmu_cpu_cached(vcpu, 0, &cpu_result), EI)
 
 /* What a rig may call in any of its callbacks: what only looks. */
 static const char *const read_only[] = {
@@ -552,6 +569,8 @@ static int in_child(void)
     if (child == 0) {
         alarm(60);
         make_world();
+        if (strncmp(asked->name, "tdpmmu_cpu", 10) == 0 && strcmp(asked->name, "tdpmmu_cpus_attach") != 0)
+            assert_int_equal(attach_cpus(kvm), 0);
         armed = true;
         switch (where->place) {
         case ON_ITS_OWN:

@@ -142,6 +142,14 @@ extension Contract {
     static var tdpmmu_fail_nth: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var tdpmmu_fail_count: ContractFor<NothingAsked> { ContractFor(.anyLock) }
 
+    // rig_cpu.h
+    static var tdpmmu_cpus_attach: ContractFor<NothingAsked> { ContractFor(.noLockNotRCU) }
+    static var tdpmmu_cpus_detach: ContractFor<NothingAsked> { ContractFor(.noLockNotRCU) }
+    static var tdpmmu_cpu_access_full: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_cpu_fill: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_cpu_drop: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_cpu_cached: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+
     // lock.h; the lock is the one that they are given, and Sync.RWLock looks at who holds it
     static var tdpmmu_rwlock_init: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var tdpmmu_read_lock: ContractFor<NothingAsked> { ContractFor(.notLockW, "read_lock") }

@@ -18,14 +18,18 @@ extension ContractFor where Proof: ~Copyable {
     }
 }
 
-/// Eyes see it, if it is the VM's lock that goes, and goes for good.
+/// The VM whose eyes see that its lock goes for good; nil: nobody looks, or it does not.
+@inline(__always)
+private func seeUnlock(_ pointer: Lock, _ lock: RWLock, write: Bool) -> VM? {
+    lock.isWatched ? seeWatchedUnlock(pointer, lock, write: write) : nil
+}
+
 @inline(never)
-private func leaveWatched(_ pointer: Lock, _ lock: RWLock, write: Bool = false) {
+private func seeWatchedUnlock(_ pointer: Lock, _ lock: RWLock, write: Bool) -> VM? {
+    guard write ? lock.isHeldForWrite : lock.readDepth == 1 else { return nil }
     let vm = VM(UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: kvm.self))
-    let isLast = write ? lock.isHeldForWrite : lock.readDepth == 1
-    if isLast { vm.see(.unlocks, "mmu_lock") }
-    if write { lock.writeUnlock() } else { lock.readUnlock() }
-    if isLast { vm.see(.unlocked, "mmu_lock") }
+    vm.see(.unlocks, "mmu_lock")
+    return vm
 }
 
 @c @implementation
@@ -41,8 +45,9 @@ public func tdpmmu_read_lock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
 @c @implementation
 public func tdpmmu_read_unlock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
     guard let entered = Contract.tdpmmu_read_unlock.enter(lock: lock) else { return }
-    if entered.isWatched { return leaveWatched(lock, entered) }
+    let watched = seeUnlock(lock, entered, write: false)
     entered.readUnlock()
+    watched?.see(.unlocked, "mmu_lock")
 }
 
 @c @implementation
@@ -53,8 +58,9 @@ public func tdpmmu_write_lock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
 @c @implementation
 public func tdpmmu_write_unlock(_ lock: UnsafeMutablePointer<tdpmmu_rwlock>!) {
     guard let entered = Contract.tdpmmu_write_unlock.enter(lock: lock) else { return }
-    if entered.isWatched { return leaveWatched(lock, entered, write: true) }
+    let watched = seeUnlock(lock, entered, write: true)
     entered.writeUnlock()
+    watched?.see(.unlocked, "mmu_lock")
 }
 
 @c @implementation

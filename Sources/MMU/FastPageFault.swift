@@ -81,15 +81,15 @@ extension VCPU {
         if access.isWrite && vm.masks.isMMUWritable(old) {
             new = SPTE(new.raw | SPTE.writable)
             // A logged slot counts single pages: a huge one must be split first.
-            if last.level > .page4K && isLogged(access.gfn, rcu) { return nil }
+            if last.level > .page4K && vm.isLogged(access.gfn, addressSpace, rcu) { return nil }
         }
         return new != old && access.isAllowed(by: new, vm.masks) ? new : nil
     }
 }
 
-extension VCPU {
-    private func isLogged(_ gfn: GFN, _ rcu: borrowing InsideRCU) -> Bool {
-        vm.slot(holding: gfn, addressSpace: addressSpace, rcu)?.isDirtyLogged ?? false
+extension VM {
+    package func isLogged(_ gfn: GFN, _ addressSpace: Int32, _ rcu: borrowing InsideRCU) -> Bool {
+        slot(holding: gfn, addressSpace: addressSpace, rcu)?.isDirtyLogged ?? false
     }
 }
 

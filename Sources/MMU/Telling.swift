@@ -50,3 +50,8 @@ extension VM {
         return false
     }
 }
+
+extension StaticString {
+    /// Of its text, which ends with a zero, for a rig.
+    package var address: UInt { UInt(bitPattern: utf8Start) }
+}

@@ -77,6 +77,17 @@ extension VCPU {
 }
 
 extension VM {
+    /// Might a vCPU go into the guest on the root, if it were valid or not?  One that was asked to leave it does not.
+    package func isLoaded(_ root: Table) -> Bool {
+        var found = false
+        forEachVCPU { vcpu in
+            // Sequentially consistent, as in inGuest().
+            if !vcpu.state.pointee.mustLoad.load(ordering: .sequentiallyConsistent),
+               vcpu.state.pointee.root.load(ordering: .relaxed) == root.word { found = true }
+        }
+        return found
+    }
+
     /// Asks every vCPU, and returns when all are out of the guest.  No small lock.
     @inline(never)
     func askVCPUs(_ request: tdpmmu_request) { forEachVCPU { $0.ask(request) } }

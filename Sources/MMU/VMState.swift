@@ -65,5 +65,6 @@ package struct VMState: ~Copyable {
         zapSlotOnly.store(config.switches.zapSlotOnly, ordering: .relaxed)
         tracedEvents.store((config.rig.traces ? allEvents : 0) | config.rig.bitOfChanges, ordering: .relaxed)
         invalidateSequence.store(config.starts.invalidateSequence, ordering: .relaxed)
+        tracedEvents.store(config.events, ordering: .relaxed)
     }
 }

@@ -203,17 +203,9 @@ extension SPTEWriter {
         handInSums()
         rcu.leave {
             takeStrays()
-            vm.giveWay(&hold)
+            vm.see(.givesWay, "mmu_lock")
+            hold.giveWay(vm.lock) { vm.rig.yielded() }
+            vm.see(.isBack, "mmu_lock")
         }
-    }
-}
-
-extension VM {
-    /// mmu_lock is free for others for a moment; the rig hears of it.
-    @inline(__always)
-    func giveWay<Hold: LockHold & ~Copyable>(_ hold: inout Hold) {
-        see(.givesWay, "mmu_lock")
-        hold.giveWay(lock) { rig.yielded() }
-        see(.isBack, "mmu_lock")
     }
 }

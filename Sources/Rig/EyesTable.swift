@@ -10,8 +10,6 @@ package enum Watcher: Int {
     case cpus
     case checker
     case spare
-
-    fileprivate static var count: Int { 4 }
 }
 
 /// A VM's eyes, shared among its watchers.  Made with the first one, and there until the VM is destroyed: so nobody
@@ -71,7 +69,11 @@ package struct EyesTable: ~Copyable {
         let table = UnsafeMutableRawPointer(eyes)
         let word = place(watcher, table).pointee.context.exchange(0, ordering: .acquiringAndReleasing)
         var isAnyLeft = false
-        for i in 0..<Watcher.count where context(of: Watcher(rawValue: i).unsafelyUnwrapped, table) != nil { isAnyLeft = true }
+        var i = 0
+        while let other = Watcher(rawValue: i) {
+            if context(of: other, table) != nil { isAnyLeft = true }
+            i &+= 1
+        }
         if !isAnyLeft { vm.openEyes(false) }
         return UnsafeMutableRawPointer(bitPattern: word)
     }
@@ -87,8 +89,9 @@ package struct EyesTable: ~Copyable {
     }
 
     fileprivate static func tell(_ table: UnsafeMutableRawPointer, _ seen: UnsafeRawPointer) {
-        for i in 0..<Watcher.count {
-            let watcher = Watcher(rawValue: i).unsafelyUnwrapped
+        var i = 0
+        while let watcher = Watcher(rawValue: i) {
+            i &+= 1
             guard let context = context(of: watcher, table) else { continue }
             place(watcher, table).pointee.see?(context, seen)
         }

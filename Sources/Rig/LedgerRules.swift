@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+import MMU
 import PageTable
 import RCU
 
@@ -44,9 +45,9 @@ extension SPTEChange {
     }
 }
 
-/// Can CPUs get to the entry?  Not below a root that was invalidated, nor in a table that is cut off: its removal owes
+/// Can CPUs get to the entry?  Not below a root that was invalidated, which every vCPU was asked to leave, nor in a table that is cut off: its removal owes
 /// a flush of all that it mapped.  For who may be in the middle of changing it, under a lock or in RCU.
-func isReachable(_ slot: SPTESlot) -> Bool {
+func isReachable(_ slot: SPTESlot, _ vm: VM) -> Bool {
     insideRCU { rcu in
         var table = Table(of: slot)
         while let parent = table.parent {
@@ -54,6 +55,6 @@ func isReachable(_ slot: SPTESlot) -> Bool {
             guard entry.isPresent, entry.address == table.address else { return false }
             table = Table(of: parent)
         }
-        return !table.role.isInvalid
+        return !table.role.isInvalid || vm.isLoaded(table)
     }
 }

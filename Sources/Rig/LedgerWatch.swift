@@ -75,6 +75,9 @@ package struct LedgerWatch {
             case .tells where !seen.flag: demand(.bits, of: thread, since: ended.begun, TDPMMU_DUE_TOLD_FALSE, seen.vm)
             default: break
             }
+        case .freed:
+            // By who cut it off, and is not done: there was no grace period.
+            if seen.flag { demand(.table, of: thread, TDPMMU_DUE_FREE, seen.vm) }
         case .destroyed: _ = Self.detach(from: seen.vm)
         default: break
         }
@@ -91,7 +94,7 @@ package struct LedgerWatch {
         guard let kind = change.debt(seen.vm.masks, logsByDirtyBits: seen.vm.usesPML) else { return }
         let actor = ledger.whatDoes(thread)
         if actor?.duty == .faults, change.keepsPage { return }
-        guard let entry = tdp_ptep_t(bitPattern: seen.address), isReachable(SPTESlot(entry)) else { return }
+        guard let entry = tdp_ptep_t(bitPattern: seen.address), isReachable(SPTESlot(entry), seen.vm) else { return }
         var debt = Debt()
         debt.start = start
         debt.end = end
@@ -133,7 +136,7 @@ extension tdpmmu_ledger_due {
         switch self {
         case TDPMMU_DUE_YIELD: "mmu_lock is let go of in a walk, and a flush is owed (old SPTE, first gfn)"
         case TDPMMU_DUE_UNFREEZE: "an entry is used again before its flush (old SPTE, first gfn)"
-        case TDPMMU_DUE_FREE: "a table was cut off, and RCU was left before the flush (old SPTE, first gfn)"
+        case TDPMMU_DUE_FREE: "a table was cut off, and it is freed or RCU was left before the flush (old SPTE, first gfn)"
         case TDPMMU_DUE_RETURN: "it returns without the flush that it owes (old SPTE, first gfn)"
         case TDPMMU_DUE_TOLD_FALSE: "it returned that no flush is owed, and one is (old SPTE, first gfn)"
         case TDPMMU_DUE_UNLOCK: "its caller lets go of mmu_lock without the flush that is owed (old SPTE, first gfn)"

@@ -26,7 +26,7 @@ enum tdpmmu_ledger_due {
     TDPMMU_DUE_YIELD = 1,
     /* A frozen entry becomes another value: no one may fill it before CPUs have forgotten what it was. */
     TDPMMU_DUE_UNFREEZE = 2,
-    /* The page of a table that was cut off is about to be free; or RCU was left before its flush. */
+    /* Of a table that was cut off: RCU is left before the flush, or the table is freed at once. */
     TDPMMU_DUE_FREE = 3,
     /* A function returns that pays its own flushes (an invalidation's begin, a slot's change, a dirty log's
      * harvest, the reset of dirty rings, a fault). */
