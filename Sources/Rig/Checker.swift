@@ -43,6 +43,7 @@ struct Checker {
         var spte = SPTE(0)
     }
 
+    @_optimize(size)
     init(_ vm: VM, slotsAreStill: Bool, asksHost: Bool) {
         self.vm = vm
         self.slotsAreStill = slotsAreStill
@@ -56,7 +57,7 @@ struct Checker {
     /// So many of one look.
     private static var mostTold: Int32 { 64 }
 
-    @inline(never)
+    @inline(never) @_optimize(size)
     mutating func report(_ fault: CheckFault, found what: UInt64, expected: UInt64) {
         found &+= 1
         vm.checks.pointee.faults.wrappingAdd(1, ordering: .relaxed)
@@ -71,7 +72,7 @@ struct Checker {
     }
 
     /// About the entry where it looks.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private mutating func report(_ fault: CheckFault) { report(fault, found: place.spte.raw, expected: place.gfn.raw) }
 
     // Tables ---------------------------------------------------------------------
@@ -93,6 +94,7 @@ struct Checker {
         lookAgain()
     }
 
+    @_optimize(size)
     private mutating func walk(_ table: Table, _ rcu: borrowing InsideRCU) {
         let role = table.role, level = role.level, first = table.gfn
         tables &+= 1
@@ -114,7 +116,7 @@ struct Checker {
     }
 
     /// Each table has one entry that points to it, which it names: so none is reached twice.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private mutating func checkChild(_ spte: SPTE, _ entry: SPTESlot, _ rcu: borrowing InsideRCU) {
         let role = place.role
         if !vm.masks.isTableEntry(spte) { report(.tableBits) }
@@ -128,7 +130,7 @@ struct Checker {
         walk(child, rcu)
     }
 
-    @inline(never)
+    @inline(never) @_optimize(size)
     private mutating func checkNonPresent(_ spte: SPTE, _ rcu: borrowing InsideRCU) {
         if spte.isFrozen { return report(.frozen) }
         let masks = vm.masks
@@ -142,14 +144,14 @@ struct Checker {
     // Leaves ---------------------------------------------------------------------
 
     /// The slot that holds the entry's first gfn.
-    @inline(__always)
+    @inline(never) @_optimize(size)
     private mutating func findSlot(_ rcu: borrowing InsideRCU) -> InspectedSlot? {
         if let slot, slot.holds(place.gfn) { return slot }
         slot = vm.inspectedSlot(place.gfn, place.role.addressSpace, rcu)
         return slot
     }
 
-    @inline(__always)
+    @_optimize(size)
     private mutating func checkLeaf(_ spte: SPTE, _ level: Level, _ rcu: borrowing InsideRCU) {
         let bits = spte.raw & ~SPTE.addressMask
         if bits != goodBits || level != goodLevel {
@@ -172,7 +174,7 @@ struct Checker {
         if slot.isLogged && rootIsValid && mayBeWritten(spte) && !slot.isMarked(place.gfn, pages: level.pages) { suspect() }
     }
 
-    @inline(never)
+    @inline(never) @_optimize(size)
     private mutating func checkWidth(_ level: Level, _ slot: InspectedSlot) {
         if !slot.allows(level, at: place.gfn) { report(.slotWidth) }
         if asksHost && rootIsValid && slot.hostLevel(of: place.gfn) < level { report(.hostWidth) }
@@ -186,7 +188,7 @@ struct Checker {
     // Suspects -------------------------------------------------------------------
 
     /// A fast fault marks a page after it has set W, a CPU's log is emptied after Dirty was set; both inside RCU.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private mutating func suspect() {
         guard suspectCount < suspects.count else { return }
         suspects[unchecked: suspectCount] = place
@@ -194,7 +196,7 @@ struct Checker {
     }
 
     /// Their tables are there still: it takes mmu_lock to cut one off.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private mutating func lookAgain() {
         guard suspectCount != 0, tryGracePeriod() else { return }
         while suspectCount != 0 {
@@ -214,6 +216,7 @@ struct Checker {
     // What is counted ------------------------------------------------------------
 
     /// After the walk.
+    @inline(never) @_optimize(size)
     mutating func compareCounts() {
         place = Place()
         let owner = UInt(bitPattern: vm.kvm)

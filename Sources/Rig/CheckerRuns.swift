@@ -7,8 +7,15 @@ import Sync
 import Synchronization
 
 extension VM {
+    /// The same of who has mmu_lock for write, or not at all.
+    @inline(never) @_optimize(size)
+    package func checkNow() -> Int32? {
+        if let hold = lock.callersWriteHold { return check(asksHost: true, hold) }
+        return lock.write { hold in check(asksHost: true, hold) }
+    }
+
     /// How many faults are found.
-    @inline(never)
+    @inline(never) @_optimize(size)
     package func check(asksHost: Bool, _ hold: borrowing HeldForWrite) -> Int32 {
         checks.pointee.made.wrappingAdd(1, ordering: .relaxed)
         let result = trySlotsLocked { held in
@@ -21,7 +28,7 @@ extension VM {
         return run(&checker, hold)
     }
 
-    @inline(never)
+    @inline(never) @_optimize(size)
     private func run(_ checker: inout Checker, _ hold: borrowing HeldForWrite) -> Int32 {
         if checker.checkRoots() {
             checker.walkRoots(hold)
@@ -42,7 +49,7 @@ extension VM {
     }
 
     /// An operation has ended, or the thread has let go of mmu_lock.
-    @inline(never)
+    @inline(never) @_optimize(size)
     fileprivate func checkAfterOperation() {
         let every = UInt64(checks.pointee.every.load(ordering: .relaxed))
         let count = checks.pointee.operations.wrappingAdd(1, ordering: .relaxed).newValue
