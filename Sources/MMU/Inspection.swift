@@ -29,7 +29,7 @@ extension VM {
     /// What `look` finds while no table is on its way back to the arena: nil if one was, again and again.
     /// Under VMLock.vcpus and .pages, and nobody takes a table: mmu_lock is held for write.
     @_optimize(size)
-    package func whileNoTableReturns(_ look: (TableBalance) -> Bool) -> Bool? {
+    package func whileNoTableReturns(_ look: (TableBalance) -> TableBalance) -> TableBalance? {
         for _ in 0..<returnTries {
             // Acquire, both: pairs with the releases of tableReturns() and tableReturned().
             let before = memory.pointee.tables.returns.load(ordering: .acquiring)

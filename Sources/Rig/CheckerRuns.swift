@@ -7,11 +7,19 @@ import Sync
 import Synchronization
 
 extension VM {
-    /// The same of who has mmu_lock for write, or not at all.
-    @inline(never) @_optimize(size)
+    /// Of who has mmu_lock for write, or not at all.
     package func checkNow() -> Int32? {
         if let hold = lock.callersWriteHold { return check(asksHost: true, hold) }
-        return lock.write { hold in check(asksHost: true, hold) }
+        return checkLocked(waiting: true)
+    }
+
+    /// nil: without waiting, or at all, the lock is not to be had.
+    @inline(never) @_optimize(size)
+    private func checkLocked(waiting: Bool) -> Int32? {
+        guard waiting ? lock.writeLock() : lock.tryWriteLock(), let hold = lock.callersWriteHold else { return nil }
+        let found = check(asksHost: waiting, hold)
+        lock.writeUnlock()
+        return found
     }
 
     /// How many faults are found.
@@ -55,7 +63,7 @@ extension VM {
         let count = checks.pointee.operations.wrappingAdd(1, ordering: .relaxed).newValue
         guard every != 0, count % every == 0 else { return }
         let isInside = !LockHolds.isEmpty || LockOrder.heldLocks != LockSet() || rcuReadLockHeld() || srcu.isReadLockHeld || rig.isRunning
-        if isInside || lock.tryWrite({ hold in check(asksHost: false, hold) }) == nil {
+        if isInside || checkLocked(waiting: false) == nil {
             checks.pointee.skipped.wrappingAdd(1, ordering: .relaxed)
         }
     }
