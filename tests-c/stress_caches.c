@@ -821,6 +821,7 @@ static void make_vm(uint64_t seed)
     kvm = tdpmmu_create_vm(&config);
     if (!kvm)
         fail("tdpmmu_create_vm");
+    tdpmmu_check_always(kvm, 4099);
     printf("%s, %u levels%s%s%s%s:", names[kind], config.root_level, nx ? ", NX" : "",
            config.zap_slot_only ? ", slots alone" : "", manual ? ", manual" : "",
            config.dirty_log & KVM_DIRTY_LOG_INITIALLY_SET ? ", all set" : "");
@@ -866,6 +867,8 @@ static void run(uint64_t seed, unsigned seconds)
     for (int i = 0; i < VCPUS + 2; i++)
         pthread_join(threads[i], NULL);
     atomic_store(&stop, false);
+    if (tdpmmu_check(kvm) > 0)
+        atomic_fetch_add(&wrong_count, 1);
     tdpmmu_destroy_vm(kvm); /* warns of what is left */
     for (int i = 0; i < DONE; i++) {
         unsigned long long n = atomic_exchange(&done[i], 0);

@@ -633,6 +633,7 @@ static void make_vm(struct vm *vm, uint64_t seed, bool is_told)
     vm->kvm = tdpmmu_create_vm(&config);
     if (!vm->kvm)
         fail("tdpmmu_create_vm");
+    tdpmmu_check_always(vm->kvm, 4099);
     set_slot(vm, 0, LOG, 0, LOGGED_PAGES);
     set_slot(vm, SMM_SLOT, 0, 0, 4096);
     set_slot(vm, 1, 0, MOVING_BASE, MOVING_PAGES);
@@ -746,6 +747,8 @@ static bool finish_vm(struct vm *vm)
         printf("%s %llu %s", i ? "," : "", atomic_load(&vm->done[i]), done_names[i]);
     printf("\n%s: %llu warnings, %llu wrong\n", vm->name, atomic_load(&vm->warnings),
            atomic_load(&vm->wrong));
+    if (tdpmmu_check(vm->kvm) > 0)
+        atomic_fetch_add(&vm->wrong, 1);
     tdpmmu_destroy_vm(vm->kvm);
     return !atomic_load(&vm->warnings) && !atomic_load(&vm->wrong);
 }

@@ -375,6 +375,7 @@ static void make_vm(struct vm *vm, const char *name, enum tdpmmu_vendor vendor, 
         perror("tdpmmu_create_vm");
         exit(2);
     }
+    tdpmmu_check_always(vm->kvm, 4099);
     set_slot(vm, 0, 0, FIXED_PAGES);
     set_slot(vm, 1, MOVING_BASE, MOVING_PAGES);
     for (int i = 0; i < FAULT_THREADS; i++)
@@ -454,6 +455,8 @@ static bool finish_vm(struct vm *vm)
     idle = !zaps || !atomic_load(&vm->faults[FIXED]) || !atomic_load(&vm->walked_leaves);
     if (idle)
         printf("%s: a thread did nothing: this run proves little\n", vm->name);
+    if (tdpmmu_check(vm->kvm) > 0)
+        atomic_fetch_add(&vm->wrong, 1);
     tdpmmu_destroy_vm(vm->kvm);
     return !idle && !atomic_load(&vm->warnings) && !atomic_load(&vm->wrong) && !stats.tables &&
            !stats.tables_stray && !stats.roots && !stats.pages_4k && !stats.pages_2m && !stats.pages_1g;

@@ -13,9 +13,7 @@ public func tdpmmu_check(_ kvm: UnsafeMutablePointer<kvm>?) -> Int32 {
         Contract.tdpmmu_check.refuse("kvm is NULL")
         return .invalid
     }
-    let vm = entry.vm
-    if let hold = vm.lock.callersWriteHold { return vm.check(asksHost: true, hold) }
-    return vm.lock.write { hold in vm.check(asksHost: true, hold) } ?? .busy
+    return entry.vm.checkNow() ?? .busy
 }
 
 @c @implementation

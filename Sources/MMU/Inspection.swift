@@ -28,7 +28,8 @@ extension VM {
 
     /// What `look` finds while no table is on its way back to the arena: nil if one was, again and again.
     /// Under VMLock.vcpus and .pages, and nobody takes a table: mmu_lock is held for write.
-    package func whileNoTableReturns(_ look: (TableBalance) -> Bool) -> Bool? {
+    @_optimize(size)
+    package func whileNoTableReturns(_ look: (TableBalance) -> TableBalance) -> TableBalance? {
         for _ in 0..<returnTries {
             // Acquire, both: pairs with the releases of tableReturns() and tableReturned().
             let before = memory.pointee.tables.returns.load(ordering: .acquiring)
@@ -45,6 +46,7 @@ extension VM {
     private var returnTries: Int { 64 }
 
     /// Under VMLock.vcpus.
+    @inline(never)
     package func listedTotal(_ counter: Counter) -> Int64 {
         var sum = counters.read(counter) &+ exclusiveCounters.read(counter)
         forEachListedVCPU { sum &+= $0.counters.read(counter) }
@@ -76,7 +78,7 @@ extension VCPU {
         return first == second ? first : nil
     }
 
-    @inline(never)
+    @inline(never) @_optimize(size)
     private func look(_ above: Bool) -> Memory {
         // Acquire: pairs with the releases of remember(), which takes the names away first.
         let last = place(of: &memory.pointee.lastTable)
@@ -105,6 +107,7 @@ extension VCPU {
     }
 
     /// May its CPU's log, or its ring, have this page of a slot, and the log not yet?
+    @inline(never) @_optimize(size)
     func mayHaveLogged(_ gfn: GFN, _ slot: kvm_memory_slot) -> Bool {
         if let log = memory.pointee.log.entries, addressSpace == Int32(slot.as_id) {
             var index = Int(memory.pointee.log.index.load(ordering: .relaxed) &+ 1)
@@ -145,7 +148,7 @@ package struct InspectedSlot {
     package func hostLevel(of gfn: GFN) -> Level { withUnsafePointer(to: slot) { vm.rig.mappingLevel(of: gfn, in: $0) } }
 
     /// Has the host taken back what is mapped at [gfn, gfn + pages)?
-    @inline(never)
+    @inline(never) @_optimize(size)
     package func isTaken(_ gfn: GFN, pages: UInt64) -> Bool {
         let start = slot.userspace_addr &+ (gfn.raw &- slot.base_gfn) &<< 12
         return vm.memory.pointee.taken.touches(start, start &+ pages &<< 12)
@@ -154,12 +157,13 @@ package struct InspectedSlot {
     package func holds(_ gfn: GFN) -> Bool { gfn.raw &- slot.base_gfn < slot.npages }
 
     /// May one entry at this level map gfn?
-    @inline(never)
+    @inline(never) @_optimize(size)
     package func allows(_ level: Level, at gfn: GFN) -> Bool {
         withUnsafePointer(to: slot) { $0.allows(level, at: gfn) }
     }
 
     /// Does the dirty log, whichever it is, have every page of [first, first + pages), or will it?
+    @inline(never) @_optimize(size)
     package func isMarked(_ first: GFN, pages: UInt64) -> Bool {
         var gfn = first
         while gfn < first + pages {
@@ -192,7 +196,7 @@ extension VM {
     }
 
     /// In its address space.
-    @inline(never)
+    @inline(never) @_optimize(size)
     package func inspectedSlot(_ gfn: GFN, _ space: Int32, _ rcu: borrowing InsideRCU) -> InspectedSlot? {
         guard let slot = slots(space, rcu).slot(holding: gfn) else { return nil }
         let record = UnsafeRawPointer(slot).assumingMemoryBound(to: SlotRecord.self)
@@ -201,7 +205,7 @@ extension VM {
 
     /// The slots of both address spaces: each sorted in every order, apart, with its bitmap, and as many as they
     /// are said to be; and how many are logged.
-    @inline(never)
+    @inline(never) @_optimize(size)
     package func slotsAreSound(_ held: borrowing SlotsLocked) -> Bool {
         var logged: Int64 = 0
         for space in Int32(0)..<2 {

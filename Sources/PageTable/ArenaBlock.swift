@@ -82,6 +82,7 @@ struct ArenaBlock: Equatable {
     private var isDiscarded: Bool { freeCount == .max }
 
     /// Adds its pages to those of `count`; false if its list of free ones is wrong.  Under the arena's mutex.
+    @inline(never) @_optimize(size)
     func add(to count: inout TableArena.Count) -> Bool {
         guard !isDiscarded else { return true }
         let first = TableArena.headerPages

@@ -28,7 +28,7 @@ struct Checker {
     private var goodBits: UInt64 = 0
     private var goodLevel = Level(0)
 
-    // What it has met.
+    // What it has met; roots are not among the tables, as they come and go without mmu_lock.
     private var tables: UInt64 = 0
     private var listedSplits: Int64 = 0
     private var leaves = InlineArray<3, Int64>(repeating: 0)
@@ -43,6 +43,7 @@ struct Checker {
         var spte = SPTE(0)
     }
 
+    @_optimize(size)
     init(_ vm: VM, slotsAreStill: Bool, asksHost: Bool) {
         self.vm = vm
         self.slotsAreStill = slotsAreStill
@@ -56,7 +57,7 @@ struct Checker {
     /// So many of one look.
     private static var mostTold: Int32 { 64 }
 
-    @inline(never)
+    @inline(never) @_optimize(size)
     mutating func report(_ fault: CheckFault, found what: UInt64, expected: UInt64) {
         found &+= 1
         vm.checks.pointee.faults.wrappingAdd(1, ordering: .relaxed)
@@ -71,7 +72,7 @@ struct Checker {
     }
 
     /// About the entry where it looks.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private mutating func report(_ fault: CheckFault) { report(fault, found: place.spte.raw, expected: place.gfn.raw) }
 
     // Tables ---------------------------------------------------------------------
@@ -93,10 +94,9 @@ struct Checker {
         lookAgain()
     }
 
+    @_optimize(size)
     private mutating func walk(_ table: Table, _ rcu: borrowing InsideRCU) {
         let role = table.role, level = role.level, first = table.gfn
-        tables &+= 1
-        if table.isNXListed { listedSplits &+= 1 }
         for index in 0..<entriesPerTable {
             let spte = table[index].load(rcu)
             if spte == .nonPresent { continue }
@@ -114,7 +114,7 @@ struct Checker {
     }
 
     /// Each table has one entry that points to it, which it names: so none is reached twice.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private mutating func checkChild(_ spte: SPTE, _ entry: SPTESlot, _ rcu: borrowing InsideRCU) {
         let role = place.role
         if !vm.masks.isTableEntry(spte) { report(.tableBits) }
@@ -124,11 +124,15 @@ struct Checker {
         // One that is older than the end of its root's validity does not know of that.
         guard child.role == role.child || child.role.invalidated == role.child else { return report(.childRole) }
         guard child.gfn == place.gfn else { return report(.childGFN) }
-        if child.isNXListed && !child.isNXSplit { report(.nxList) }
+        tables &+= 1
+        if child.isNXListed {
+            listedSplits &+= 1
+            if !child.isNXSplit { report(.nxList) }
+        }
         walk(child, rcu)
     }
 
-    @inline(never)
+    @inline(never) @_optimize(size)
     private mutating func checkNonPresent(_ spte: SPTE, _ rcu: borrowing InsideRCU) {
         if spte.isFrozen { return report(.frozen) }
         let masks = vm.masks
@@ -142,14 +146,14 @@ struct Checker {
     // Leaves ---------------------------------------------------------------------
 
     /// The slot that holds the entry's first gfn.
-    @inline(__always)
+    @inline(never) @_optimize(size)
     private mutating func findSlot(_ rcu: borrowing InsideRCU) -> InspectedSlot? {
         if let slot, slot.holds(place.gfn) { return slot }
         slot = vm.inspectedSlot(place.gfn, place.role.addressSpace, rcu)
         return slot
     }
 
-    @inline(__always)
+    @_optimize(size)
     private mutating func checkLeaf(_ spte: SPTE, _ level: Level, _ rcu: borrowing InsideRCU) {
         let bits = spte.raw & ~SPTE.addressMask
         if bits != goodBits || level != goodLevel {
@@ -172,7 +176,7 @@ struct Checker {
         if slot.isLogged && rootIsValid && mayBeWritten(spte) && !slot.isMarked(place.gfn, pages: level.pages) { suspect() }
     }
 
-    @inline(never)
+    @inline(never) @_optimize(size)
     private mutating func checkWidth(_ level: Level, _ slot: InspectedSlot) {
         if !slot.allows(level, at: place.gfn) { report(.slotWidth) }
         if asksHost && rootIsValid && slot.hostLevel(of: place.gfn) < level { report(.hostWidth) }
@@ -186,7 +190,7 @@ struct Checker {
     // Suspects -------------------------------------------------------------------
 
     /// A fast fault marks a page after it has set W, a CPU's log is emptied after Dirty was set; both inside RCU.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private mutating func suspect() {
         guard suspectCount < suspects.count else { return }
         suspects[unchecked: suspectCount] = place
@@ -194,7 +198,7 @@ struct Checker {
     }
 
     /// Their tables are there still: it takes mmu_lock to cut one off.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private mutating func lookAgain() {
         guard suspectCount != 0, tryGracePeriod() else { return }
         while suspectCount != 0 {
@@ -214,26 +218,32 @@ struct Checker {
     // What is counted ------------------------------------------------------------
 
     /// After the walk.
+    @inline(never) @_optimize(size)
     mutating func compareCounts() {
         place = Place()
         let owner = UInt(bitPattern: vm.kvm)
-        var counted = InlineArray<3, Int64>(repeating: 0), splits = listedSplits, alive = tables, lost: Int?
-        var isSound = true
+        var counted = InlineArray<3, Int64>(repeating: 0), splits = listedSplits, alive = tables, lost = 0
+        var count: TableArena.Count?
         vm.withVCPUsLocked {
             counted[unchecked: 0] = vm.listedTotal(.pages4K)
             counted[unchecked: 1] = vm.listedTotal(.pages2M)
             counted[unchecked: 2] = vm.listedTotal(.pages1G)
             vm.withPagesLocked {
-                _ = vm.whileNoTableReturns { balance in
-                    splits = balance.nxSplits
-                    alive = balance.alive &- UInt64(bitPattern: balance.strays)
-                    guard let count = TableArena.count(ownedBy: owner) else { isSound = false; return true }
-                    isSound = true
-                    // Of the pages of no VM all are free, but for those at vCPUs' hands.
-                    let cached = vm.isAlone ? balance.cached : count.unowned &- count.free
-                    lost = count.unowned &- count.free &- cached &+ count.owned &- Int(truncatingIfNeeded: balance.alive)
-                    return true
+                var roots: UInt64 = 0, root = vm.firstRoot
+                while let here = root {
+                    roots &+= 1
+                    root = here.nextRoot
                 }
+                let balance = vm.whileNoTableReturns { balance in
+                    count = TableArena.count(ownedBy: owner)
+                    return balance
+                }
+                guard let balance else { return }
+                splits = balance.nxSplits
+                alive = balance.alive &- UInt64(bitPattern: balance.strays) &- roots
+                guard let count else { return report(.freeList, found: 0, expected: 0) }
+                let cached = vm.isAlone ? balance.cached : count.unowned &- count.free
+                lost = count.unowned &- count.free &- cached &+ count.owned &- Int(truncatingIfNeeded: balance.alive)
             }
         }
         for i in 0..<3 where counted[unchecked: i] != leaves[unchecked: i] {
@@ -245,7 +255,6 @@ struct Checker {
         if splits != listedSplits {
             report(.nxCount, found: UInt64(bitPattern: listedSplits), expected: UInt64(bitPattern: splits))
         }
-        if !isSound { report(.freeList, found: 0, expected: 0) }
-        if let lost, lost != 0 { report(.lostPage, found: UInt64(bitPattern: Int64(lost)), expected: 0) }
+        if lost != 0 { report(.lostPage, found: UInt64(bitPattern: Int64(lost)), expected: 0) }
     }
 }

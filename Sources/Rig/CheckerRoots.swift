@@ -8,7 +8,7 @@ import Sync
 /// Roots, who uses them, and lists.
 extension Checker {
     /// False: there is no walking them.
-    @inline(never)
+    @inline(never) @_optimize(size)
     mutating func checkRoots() -> Bool {
         var isWalkable = true, count: UInt64 = 0
         vm.withVCPUsLocked {
@@ -31,6 +31,7 @@ extension Checker {
         return isWalkable
     }
 
+    @_optimize(size)
     private mutating func checkRoot(_ root: Table) -> Bool {
         let role = root.role
         place = Place(role: role, entries: root.entries)
@@ -41,7 +42,7 @@ extension Checker {
             report(.root, found: UInt64(role.raw), expected: UInt64(right.raw))
             return false
         }
-        if !role.isInvalid, let next = root.nextRoot, hasTwin(role, from: next) {
+        if !role.isInvalid, hasTwin(root) {
             report(.twinRoots, found: UInt64(role.raw), expected: UInt64(role.raw))
         }
         // vCPUs take and drop references at any time: three looks.
@@ -51,11 +52,11 @@ extension Checker {
         return true
     }
 
-    /// The list was found to have an end, or will be.
-    private func hasTwin(_ role: Role, from first: Table) -> Bool {
-        var other: Table? = first, left = vm.tablesAlive
-        while let here = other, left != 0 {
-            if here.role == role { return true }
+    /// Behind it in the list, which may have no end.
+    private func hasTwin(_ root: Table) -> Bool {
+        var other = root.nextRoot, left = vm.tablesAlive
+        while let here = other, left != 0, here != root {
+            if here.role == root.role { return true }
             other = here.nextRoot
             left &-= 1
         }
@@ -79,7 +80,7 @@ extension Checker {
         checkMemory(of: vcpu, above: true)
     }
 
-    @inline(never)
+    @inline(never) @_optimize(size)
     private mutating func checkMemory(of vcpu: VCPU, above: Bool) {
         guard let memory = vcpu.remembered(above: above), let root = Table(word: memory.root) else { return }
         if !isListed(root) || root.role.addressSpace != memory.space {
@@ -111,6 +112,7 @@ extension Checker {
     }
 
     /// Each way the same tables, each of which knows that it is listed.
+    @_optimize(size)
     private mutating func checkNXList() {
         var table = vm.firstNXSplit, last: Table?, left = vm.tablesAlive
         while let here = table {
@@ -127,7 +129,7 @@ extension Checker {
         if last != vm.lastNXSplit { report(.nxList, found: vm.lastNXSplit?.address ?? 0, expected: last?.address ?? 0) }
     }
 
-    @inline(never)
+    @inline(never) @_optimize(size)
     mutating func checkSlots(_ held: borrowing SlotsLocked) {
         place = Place()
         if !vm.slotsAreSound(held) { report(.slots, found: 0, expected: 0) }

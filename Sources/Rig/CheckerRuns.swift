@@ -7,8 +7,23 @@ import Sync
 import Synchronization
 
 extension VM {
+    /// Of who has mmu_lock for write, or not at all.
+    package func checkNow() -> Int32? {
+        if let hold = lock.callersWriteHold { return check(asksHost: true, hold) }
+        return checkLocked(waiting: true)
+    }
+
+    /// nil: without waiting, or at all, the lock is not to be had.
+    @inline(never) @_optimize(size)
+    private func checkLocked(waiting: Bool) -> Int32? {
+        guard waiting ? lock.writeLock() : lock.tryWriteLock(), let hold = lock.callersWriteHold else { return nil }
+        let found = check(asksHost: waiting, hold)
+        lock.writeUnlock()
+        return found
+    }
+
     /// How many faults are found.
-    @inline(never)
+    @inline(never) @_optimize(size)
     package func check(asksHost: Bool, _ hold: borrowing HeldForWrite) -> Int32 {
         checks.pointee.made.wrappingAdd(1, ordering: .relaxed)
         let result = trySlotsLocked { held in
@@ -21,7 +36,7 @@ extension VM {
         return run(&checker, hold)
     }
 
-    @inline(never)
+    @inline(never) @_optimize(size)
     private func run(_ checker: inout Checker, _ hold: borrowing HeldForWrite) -> Int32 {
         if checker.checkRoots() {
             checker.walkRoots(hold)
@@ -42,13 +57,13 @@ extension VM {
     }
 
     /// An operation has ended, or the thread has let go of mmu_lock.
-    @inline(never)
+    @inline(never) @_optimize(size)
     fileprivate func checkAfterOperation() {
         let every = UInt64(checks.pointee.every.load(ordering: .relaxed))
         let count = checks.pointee.operations.wrappingAdd(1, ordering: .relaxed).newValue
         guard every != 0, count % every == 0 else { return }
         let isInside = !LockHolds.isEmpty || LockOrder.heldLocks != LockSet() || rcuReadLockHeld() || srcu.isReadLockHeld || rig.isRunning
-        if isInside || lock.tryWrite({ hold in check(asksHost: false, hold) }) == nil {
+        if isInside || checkLocked(waiting: false) == nil {
             checks.pointee.skipped.wrappingAdd(1, ordering: .relaxed)
         }
     }

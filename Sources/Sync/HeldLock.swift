@@ -67,16 +67,6 @@ extension RWLock {
         return result
     }
 
-    /// The same if nobody has the lock; nil, and nothing was done, else.
-    @inline(__always)
-    package func tryWrite<T: ~Copyable>(_ body: (inout HeldForWrite) -> T) -> T? {
-        guard tryWriteLock() else { return nil }
-        var hold = HeldForWrite()
-        let result = body(&hold)
-        writeUnlock()
-        return result
-    }
-
     /// The hold of an entry point's caller: for read, or for write, which is more.
     @inline(__always)
     package var callersHold: HeldForRead? { isHeldForRead || isHeldForWrite ? HeldForRead() : nil }
