@@ -10,6 +10,9 @@
 
 #include "test_helpers.h"
 
+/* The checker, in a library that has it. */
+extern int tdpmmu_check(struct kvm *kvm) __attribute__((weak));
+
 #define MODEL_SLOTS 4
 #define END_OF_GFNS (1ull << 34) /* of MAXPHYADDR 46 */
 
@@ -53,6 +56,9 @@ struct rig {
     unsigned flushes, changes, warned;
     unsigned tables;     /* below the roots, before the operation */
     bool moves_tables;   /* it makes some or drops some */
+    unsigned compared;   /* how often all was compared */
+    uint64_t splits;     /* huge leaves that were split, ever */
+    struct tdpmmu_stats before; /* as it began */
     const char *doing;   /* the operation and its range, for a failure */
     gfn_t first, last;
     uint64_t more;
@@ -166,6 +172,7 @@ static inline void model_split_leaf(struct rig *r, struct space *s, unsigned i)
     struct leaf huge = s->leaves[i];
     int level = huge.level - 1;
 
+    r->splits++;
     make_room(s, i, 511);
     for (unsigned n = 0; n < 512; n++) {
         struct leaf *l = &s->leaves[i + n];
@@ -177,7 +184,6 @@ static inline void model_split_leaf(struct rig *r, struct space *s, unsigned i)
         /* What must not be executed as a huge page may be as a small one. */
         if (level == 1)
             l->x = true;
-        (void)r;
     }
 }
 
@@ -537,9 +543,14 @@ static inline void compare(struct rig *r)
     }
     if (stats.pages_4k != pages[1] || stats.pages_2m != pages[2] || stats.pages_1g != pages[3])
         complain(r, "the counters are not what a walk finds", stats.pages_4k);
+    if (stats.splits != r->splits)
+        complain(r, "another number of splits is counted", stats.splits);
     /* Strays go at any time: the counts are not of one moment. */
     if (stats.tables < tables_in(r, -1, 0, UINT64_MAX) + stats.roots)
         complain(r, "more tables than are counted", stats.tables);
+    /* It looks at everything, and that takes its time. */
+    if (tdpmmu_check && r->compared++ % 64 == 0 && tdpmmu_check(r->kvm) != 0)
+        complain(r, "the checker complains", 0);
 }
 
 /* The logs, which reading does not change: for VMs with manual protection. */
@@ -575,13 +586,20 @@ static inline void begin(struct rig *r, const char *doing, gfn_t first, gfn_t la
     r->more = more;
     r->moves_tables = false;
     r->tables = tables_in(r, -1, 0, UINT64_MAX);
+    r->before = stats_of(r->kvm);
 }
 
 /* Both have done it.  told: does the caller have to flush?  must_not: nothing was to change. */
 static inline void finish(struct rig *r, bool told)
 {
+    struct tdpmmu_stats now = stats_of(r->kvm);
+
     compare(r);
     check_flushes(r, told);
+    if (now.tlb_flushes - r->before.tlb_flushes != r->flushes)
+        complain(r, "flushes are counted otherwise than told", now.tlb_flushes - r->before.tlb_flushes);
+    if (!r->by_row && now.spte_changes - r->before.spte_changes != r->changes)
+        complain(r, "changes are counted otherwise than told", now.spte_changes - r->before.spte_changes);
     if (!r->moves_tables && tables_in(r, -1, 0, UINT64_MAX) != r->tables)
         complain(r, "a table has come or gone", r->tables);
     if (told && r->losses == 0)

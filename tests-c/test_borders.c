@@ -282,18 +282,17 @@ static void set_page(struct rig *r, gfn_t start, gfn_t end)
 {
     kvm_pfn_t pfn = 0x123456;
     struct leaf *l = leaf_at(&r->space[r->as], start), old;
-    bool changed;
+    bool changed, writable = end & 1;
 
-    (void)end;
     write_lock(&r->kvm->mmu_lock);
-    changed = kvm_tdp_mmu_set_spte_hva(r->kvm, host_of(r, start), pfn, false);
+    changed = kvm_tdp_mmu_set_spte_hva(r->kvm, host_of(r, start), pfn, writable);
     write_unlock(&r->kvm->mmu_lock);
     if (changed != (l != NULL))
         complain(r, "set_spte is wrong", start);
     if (l) {
         old = *l;
         lose_leaf(r, l);
-        if (old.level > 1) {
+        if (old.level > 1 || writable) { /* a fault will map it */
             unsigned i = (unsigned)(l - r->space[r->as].leaves);
 
             remove_leaves(&r->space[r->as], i, i + 1);

@@ -87,7 +87,10 @@ static void assert_nothing_lost(const char *name, struct belongings before)
                  before.descriptors, now.descriptors, before.threads, now.threads);
 }
 
-/* Counters against a walk of every root that a vCPU has.  (The checker looks at more: here is its place.) */
+/* The checker, in a library that has it. */
+extern int tdpmmu_check(struct kvm *kvm) __attribute__((weak));
+
+/* Counters against a walk of the root that the vCPU has, and all else where there is a checker. */
 static void assert_whole(struct world *w, const char *name)
 {
     struct tdpmmu_stats stats;
@@ -96,6 +99,8 @@ static void assert_whole(struct world *w, const char *name)
     struct tdp_iter iter;
 
     rcu_barrier();
+    if (tdpmmu_check && tdpmmu_check(w->kvm) != 0)
+        fail_msg("%s: the checker complains", name);
     stats = stats_of(w->kvm);
     if (!root || stats.roots != 1)
         return; /* the others' tables are not in this walk */
