@@ -1103,6 +1103,272 @@ static void beyond_four_levels(void **state)
     world_free(w);
 }
 
+/* ---- borders of arguments -------------------------------------------------------------------- */
+
+/* The last page that the host can have is one, and the next is none. */
+static void last_page_of_the_host(void **state)
+{
+    const kvm_pfn_t last = (UINT64_C(1) << 34) - 1;
+
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = world_from(m->config);
+
+        assert_int_equal(fault_on(w, w->vcpu, 7, PFERR_WRITE_MASK, true, 1, last, false), RET_PF_FIXED);
+        assert_spte(w->vcpu, 7, 1, m->leaf, last);
+        assert_no_warning(w);
+        assert_int_equal(fault_on(w, w->vcpu, 8, PFERR_WRITE_MASK, true, 1, last + 1, false), -EINVAL);
+        assert_int_equal(warnings(w), 1);
+        world_forget(w);
+        world_free(w);
+    }
+}
+
+/* A mask reaches as far as its slot: to the 64th page of one that has so many, and not to the next slot. */
+static void masks_end_with_their_slot(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        static const unsigned sizes[] = { 1, 16, 63, 64 };
+        struct world *w = world_from(m->config);
+
+        for (unsigned i = 0; i < 4; i++) {
+            assert_int_equal(add_slot(w->kvm, 1, 0, SIDE_BASE, sizes[i], SIDE_HVA), 0);
+            assert_int_equal(add_slot(w->kvm, 2, 0, SIDE_BASE + sizes[i], 64, SIDE_HVA + (1 << 30)), 0);
+            assert_int_equal(kvm_mmu_load(w->vcpu), 0);
+            map_pages(w, SIDE_BASE, sizes[i] + 64, PG_LEVEL_4K);
+            write_lock(&w->kvm->mmu_lock);
+            kvm_tdp_mmu_clear_dirty_pt_masked(w->kvm, slot_by_id(w, 0, 1), SIDE_BASE, ~0ul, false);
+            kvm_flush_remote_tlbs(w->kvm);
+            write_unlock(&w->kvm->mmu_lock);
+            for (unsigned page = 0; page < sizes[i] + 64; page++)
+                assert_int_equal(is_dirty_spte(w->kvm, spte_at(w->vcpu, SIDE_BASE + page, 1)), page >= sizes[i]);
+            assert_int_equal(delete_slot(w->kvm, 1), 0);
+            assert_int_equal(delete_slot(w->kvm, 2), 0);
+            assert_int_equal(kvm_mmu_load(w->vcpu), 0);
+        }
+        world_free(w);
+    }
+}
+
+static void highest_vcpu_and_largest_slot(void **state)
+{
+    struct tdpmmu_vm_config config = { .size = sizeof(config) };
+    struct kvm *kvm = tdpmmu_create_vm(&config);
+
+    (void)state;
+    assert_non_null(kvm);
+    assert_non_null(tdpmmu_create_vcpu(kvm, 4095));
+    assert_null(tdpmmu_create_vcpu(kvm, 4096));
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(add_slot(kvm, 0, 0, 0, UINT64_C(1) << 31, UINT64_C(1) << 44), -EINVAL);
+    assert_int_equal(add_slot(kvm, 0, 0, 0, (UINT64_C(1) << 31) - 1, UINT64_C(1) << 44), 0);
+    tdpmmu_destroy_vm(kvm);
+}
+
+/* Splits of a log are counted as such, and tables in the place of huge pages as those. */
+static void splits_are_counted_apart(void **state)
+{
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT, .nx_huge_pages = 1 });
+
+    (void)state;
+    for (gfn_t gfn = 0; gfn < 2 * 512; gfn += 512)
+        assert_int_equal(fault_on(w, w->vcpu, gfn, PFERR_FETCH_MASK, true, PG_LEVEL_2M, pfn_for(gfn), false), RET_PF_FIXED);
+    assert_int_equal(map_page(w, 4 * 512, PG_LEVEL_2M), RET_PF_FIXED);
+    assert_int_equal(stats_of(w->kvm).splits, 0);
+    assert_int_equal(stats_of(w->kvm).nx_splits, 2);
+    read_lock(&w->kvm->mmu_lock);
+    assert_int_equal(kvm_tdp_mmu_try_split_huge_pages(w->kvm, slot_by_id(w, 0, 0), 0, 8 * 512, PG_LEVEL_1G, true), -EINVAL);
+    assert_int_equal(warnings(w), 1);
+    world_forget(w);
+    assert_int_equal(kvm_tdp_mmu_try_split_huge_pages(w->kvm, slot_by_id(w, 0, 0), 0, 8 * 512, PG_LEVEL_4K, true), 0);
+    read_unlock(&w->kvm->mmu_lock);
+    assert_int_equal(stats_of(w->kvm).splits, 1);
+    assert_int_equal(stats_of(w->kvm).nx_splits, 2);
+    world_free(w);
+}
+
+/* Addresses that are near a table's, and entries that are near a table's entry, name none. */
+static void what_names_no_table(void **state)
+{
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+    uint64_t sptes[6], entry;
+    int root_level = 0;
+    hpa_t hpa;
+
+    (void)state;
+    map_pages(w, 0, 1, PG_LEVEL_4K);
+    hpa = tdpmmu_table_hpa(table_holding(w->vcpu, 0, 1));
+    rcu_read_lock();
+    assert_int_equal(kvm_tdp_mmu_get_walk(w->vcpu, 0, sptes, &root_level), 1);
+    assert_int_equal(root_level, 4);
+    assert_non_null(to_shadow_page(hpa));
+    for (unsigned offset = 1; offset < 4096; offset *= 2)
+        assert_null(to_shadow_page(hpa + offset));
+    entry = sptes[2];
+    assert_non_null(spte_to_child_pt(entry, 2));
+    assert_null(spte_to_child_pt(entry | PSE_BIT, 2));
+    assert_null(spte_to_child_pt(entry, 1));
+    rcu_read_unlock();
+    world_free(w);
+}
+
+/* What the CPU model reports of an access that it cannot make. */
+static void error_codes_of_the_cpu(void **state)
+{
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+    const gpa_t mmio = SIDE_BASE << 12;
+    uint64_t code = 0x5555;
+
+    (void)state;
+    assert_int_equal(kvm_tdp_mmu_page_fault(w->vcpu, mmio, PFERR_WRITE_MASK), RET_PF_EMULATE);
+    assert_int_equal(tdpmmu_cpu_access(w->vcpu, mmio, PFERR_WRITE_MASK, &code), 0);
+    assert_int_equal(code, PFERR_WRITE_MASK | PFERR_RSVD_MASK | PFERR_PRESENT_MASK);
+    write_lock(&w->kvm->mmu_lock);
+    kvm_tdp_mmu_invalidate_all_roots(w->kvm);
+    write_unlock(&w->kvm->mmu_lock);
+    code = 0x5555;
+    assert_int_equal(tdpmmu_cpu_access(w->vcpu, 0x5000, PFERR_FETCH_MASK, &code), 0);
+    assert_int_equal(code, PFERR_FETCH_MASK);
+    world_free(w);
+}
+
+/* Of what the operations say and do: a flush where they are to flush, true where something has changed. */
+static void answers_of_operations(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = world_from(m->config);
+        const uint64_t end = WORLD_HVA + 0x8000;
+
+        map_pages(w, 0, 8, PG_LEVEL_4K);
+        world_forget(w);
+        assert_true(kvm_mmu_notifier_clear_flush_young(w->kvm, WORLD_HVA, end));
+        assert_int_equal(atomic_load(&w->flush_count), 1);
+        assert_false(kvm_mmu_notifier_clear_flush_young(w->kvm, WORLD_HVA, end));
+        assert_int_equal(atomic_load(&w->flush_count), 1);
+        map_pages(w, 8, 8, PG_LEVEL_4K);
+        assert_true(kvm_mmu_notifier_clear_young(w->kvm, WORLD_HVA + 0x8000, WORLD_HVA + 0x10000));
+        assert_int_equal(atomic_load(&w->flush_count), 1);
+        write_lock(&w->kvm->mmu_lock);
+        kvm_tdp_mmu_clear_dirty_pt_masked(w->kvm, slot_by_id(w, 0, 0), 0, 0xff, false);
+        assert_int_equal(kvm_tdp_mmu_slot_set_dirty(w->kvm, slot_by_id(w, 0, 0)), m->dirty != 0);
+        assert_false(kvm_tdp_mmu_slot_set_dirty(w->kvm, slot_by_id(w, 0, 0)));
+        write_unlock(&w->kvm->mmu_lock);
+        assert_true(kvm_tdp_mmu_zap_leafs(w->kvm, 0, 1, true)); /* refused, and owed as before */
+        assert_int_equal(warnings(w), 1);
+        world_forget(w);
+        world_free(w);
+    }
+}
+
+/* Of another VM no table is zapped under this one's lock. */
+static void tables_of_another_vm(void **state)
+{
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+    struct world *other = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+
+    (void)state;
+    map_pages(other, 0, 1, PG_LEVEL_4K);
+    write_lock(&w->kvm->mmu_lock);
+    assert_false(kvm_tdp_mmu_zap_sp(w->kvm, table_holding(other->vcpu, 0, 1)));
+    write_unlock(&w->kvm->mmu_lock);
+    assert_int_equal(warnings(w), 1);
+    assert_true(mapped(other->vcpu, 0));
+    world_forget(w);
+    world_free(other);
+    tdpmmu_set_warn_handler(world_warn, &process_world);
+    world_free(w);
+}
+
+/* Options and flags that nobody knows yet are refused, from their first bit on; a first version's config is not. */
+static void versions_of_structs(void **state)
+{
+    struct {
+        struct tdpmmu_vm_config config;
+        unsigned char more[16];
+    } given = { .config = { .size = sizeof(given), .vendor = TDPMMU_EPT } };
+    struct kvm_pre_fault_memory range = { .gpa = 0x3000, .size = 0x1000 };
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+    struct kvm *kvm = tdpmmu_create_vm(&given.config);
+
+    (void)state;
+    assert_non_null(kvm);
+    tdpmmu_destroy_vm(kvm);
+    for (unsigned i = 0; i < sizeof(given.more); i++) {
+        given.more[i] = 1;
+        assert_null(tdpmmu_create_vm(&given.config));
+        assert_int_equal(errno, E2BIG);
+        given.more[i] = 0;
+    }
+    given.config.size = 48;
+    kvm = tdpmmu_create_vm(&given.config);
+    assert_non_null(kvm);
+    tdpmmu_destroy_vm(kvm);
+    given.config.size = 47;
+    assert_null(tdpmmu_create_vm(&given.config));
+    assert_int_equal(errno, EINVAL);
+    world_forget(w);
+    for (unsigned bit = 0; bit < 64; bit++) {
+        range.flags = UINT64_C(1) << bit;
+        assert_int_equal(kvm_vcpu_pre_fault_memory(w->vcpu, &range), -EINVAL);
+    }
+    range.flags = 0;
+    assert_int_equal(kvm_vcpu_pre_fault_memory(w->vcpu, &range), 0);
+    world_free(w);
+}
+
+/* Borders of what can be recorded: sizes of rings, bits of events, bytes of a mark. */
+static void borders_of_recording(void **state)
+{
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+
+    (void)state;
+    assert_int_equal(tdpmmu_trace_ring_size(1 << 24), 0);
+    assert_int_equal(tdpmmu_trace_ring_size(64), 0);
+    assert_int_equal(tdpmmu_trace_ring_size(4096), 0);
+    assert_int_equal(tdpmmu_trace_mark(w->kvm, " ~"), 0);
+    assert_no_warning(w);
+    assert_int_equal(tdpmmu_trace_ring_size(32), -EINVAL);
+    assert_int_equal(tdpmmu_trace_ring_size(1 << 25), -EINVAL);
+    assert_int_equal(tdpmmu_trace_enable(w->kvm, TDPMMU_TRACE_BIT(TDPMMU_TRACE_COUNT)), -EINVAL);
+    assert_int_equal(tdpmmu_trace_mark(w->kvm, "\x7f"), -EINVAL);
+    assert_int_equal(tdpmmu_trace_mark(w->kvm, "\x1f"), -EINVAL);
+    assert_int_equal(warnings(w), 5);
+    world_forget(w);
+    world_free(w);
+}
+
+static void *mark_often(void *world)
+{
+    for (int i = 0; i < 200; i++)
+        tdpmmu_trace_mark(((struct world *)world)->kvm, "x");
+    return NULL;
+}
+
+/* Who reads several times has the sum of what was lost. */
+static void lost_events_add_up(void **state)
+{
+    struct kvm_vcpu *vcpu;
+    struct world *w = traced((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT }, TDPMMU_TRACE_BIT(TDPMMU_TRACE_MARK), &vcpu);
+    uint64_t lost = 1000;
+    size_t got = 0;
+
+    (void)state;
+    assert_int_equal(tdpmmu_trace_ring_size(64), 0);
+    for (int i = 0; i < 3; i++) {
+        pthread_t thread;
+
+        assert_int_equal(pthread_create(&thread, NULL, mark_often, w), 0);
+        pthread_join(thread, NULL);
+        for (size_t n; (n = tdpmmu_trace_read(events, MOST, &lost)) > 0;)
+            got += n;
+        assert_int_equal(got + lost, 1000 + 200 * (i + 1));
+    }
+    assert_int_equal(tdpmmu_trace_ring_size(4096), 0);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1144,6 +1410,17 @@ int main(void)
         cmocka_unit_test(zap_slot_only_from_the_beginning),
         cmocka_unit_test(replaced_nodes_are_poisoned),
         cmocka_unit_test(headers_begin_where_they_do),
+        cmocka_unit_test(last_page_of_the_host),
+        cmocka_unit_test(masks_end_with_their_slot),
+        cmocka_unit_test(highest_vcpu_and_largest_slot),
+        cmocka_unit_test(splits_are_counted_apart),
+        cmocka_unit_test(what_names_no_table),
+        cmocka_unit_test(error_codes_of_the_cpu),
+        cmocka_unit_test(answers_of_operations),
+        cmocka_unit_test(tables_of_another_vm),
+        cmocka_unit_test(versions_of_structs),
+        cmocka_unit_test(borders_of_recording),
+        cmocka_unit_test(lost_events_add_up),
         cmocka_unit_test(warnings_are_counted),
         cmocka_unit_test(beyond_four_levels),
         cmocka_unit_test(vcpu_of_the_middle_goes),
