@@ -14,6 +14,7 @@ extension VM {
     ) {
         counters.add(.warnings, 1, exclusive: false)
         var warning = makeWarning(kind, function, text, value0, value1)
+        noteWarning(&warning)
         if !rig.warned(&warning) { Sync.warn(kind, function, text, value0, value1, kvm: kvm) }
     }
 

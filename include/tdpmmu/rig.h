@@ -47,4 +47,6 @@ int tdpmmu_cpu_exit(struct kvm_vcpu *vcpu);
 
 TDPMMU_END_DECLS
 
+#include "rig_explore.h"
+
 #endif
