@@ -13,7 +13,7 @@
 
 #define CPUS 4
 #define HVA UINT64_C(0x10000000000)
-#define SLOT_PAGES UINT64_C(0x80000) /* 2 GiB */
+#define SLOT_PAGES UINT64_C(0x400)   /* 4 MiB */
 #define FRAME UINT64_C(0x1000000)    /* of gfn 0; each time that the host takes pages back they move on */
 #define MOVE UINT64_C(0x200000)
 #define GFN UINT64_C(0x200)          /* begins a 2 MiB page */
@@ -102,6 +102,16 @@ static inline void guest_changed(void *ctx, struct kvm *kvm, int as_id, gfn_t gf
         guest.leaves[level - 1] += 512; /* a split */
 }
 
+static inline const struct kvm_memory_slot *the_slot(void)
+{
+    const struct kvm_memory_slot *slot;
+
+    rcu_read_lock();
+    slot = tdpmmu_id_to_memslot(guest.kvm, 0, 0);
+    rcu_read_unlock();
+    return slot;
+}
+
 static inline void make_guest_with(struct tdpmmu_vm_config config, int cpus, uint32_t slot_flags)
 {
     static struct tdpmmu_ops ops;
@@ -124,6 +134,7 @@ static inline void make_guest_with(struct tdpmmu_vm_config config, int cpus, uin
     for (int i = 0; i < cpus; i++)
         tdpmmu_explore_assert(kvm_mmu_load(guest.vcpu[i]) == 0);
     tdpmmu_explore_name(&guest.kvm->mmu_lock, sizeof(guest.kvm->mmu_lock), "mmu_lock");
+    guest.slot = the_slot();
     tdpmmu_explore_name(&guest, sizeof(guest), "guest");
 }
 
@@ -141,16 +152,6 @@ static inline void warm_up(int thread)
     read_lock(&guest.kvm->mmu_lock);
     read_unlock(&guest.kvm->mmu_lock);
     srcu_read_unlock(&guest.kvm->srcu, srcu_read_lock(&guest.kvm->srcu));
-}
-
-static inline const struct kvm_memory_slot *the_slot(void)
-{
-    const struct kvm_memory_slot *slot;
-
-    rcu_read_lock();
-    slot = tdpmmu_id_to_memslot(guest.kvm, 0, 0);
-    rcu_read_unlock();
-    return slot;
 }
 
 static inline int fault(int cpu, gfn_t gfn, uint64_t access)
@@ -213,17 +214,15 @@ static inline bool use(int cpu, gfn_t gfn, bool write)
     return true;
 }
 
-/* The host takes the 2 MiB at GFN back, and has others in their place. */
-static inline void take_back(bool at_once)
+/* The host takes back the pages from GFN on, and has others in their place. */
+static inline void take_back(uint64_t npages)
 {
-    uint64_t start = HVA + (GFN << 12), end = start + (512 << 12);
+    uint64_t start = HVA + (GFN << 12), end = start + (npages << 12);
 
     kvm_mmu_notifier_invalidate_range_start(guest.kvm, start, end, true);
     tdpmmu_schedule_point(&guest.moves, true);
     guest.moves++;
     guest.freed_until = guest.moves; /* from here on the old frames are somebody else's */
-    if (at_once)
-        tdpmmu_schedule_point(&guest.moves, true);
     kvm_mmu_notifier_invalidate_range_end(guest.kvm, start, end);
 }
 
@@ -240,12 +239,12 @@ static inline bool guest_is_sound(void)
         if (!root)
             continue;
         rcu_read_lock();
-        for_each_tdp_pte(iter, root->spt, (int)root->role.level, 0, SLOT_PAGES) {
+        for_each_tdp_pte(iter, root->spt, (int)root->role.level, GFN, GFN + 512) {
             if (!is_shadow_present_pte(iter.old_spte) || !is_last_spte(iter.old_spte, iter.level))
                 continue;
             if (iter.level < 6)
                 found[iter.level]++;
-            if (iter.gfn >= GFN && iter.gfn < GFN + 512 && !root->role.invalid)
+            if (iter.gfn == GFN && !root->role.invalid)
                 tdpmmu_explore_assert(!is_freed(spte_to_pfn(iter.old_spte)));
         }
         rcu_read_unlock();

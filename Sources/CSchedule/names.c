@@ -230,6 +230,3 @@ void cs_print_table(uint32_t threads)
     }
 }
 #endif
-
-#include <stdio.h>
-void cs_debug(int64_t a,int64_t b,int64_t c,int64_t d,int64_t e,int64_t f){fprintf(stderr,"DBG steps %ld now %ld ready %lx now %lx depth %ld count %ld run %u\n",a,b,c,d,e,f,cs_the_engine->run);}

@@ -95,7 +95,7 @@ struct Search {
         if isFree && others & (others - 1) == 0 { return others.trailingZeroBitCount }
         if depth < count {
             let chosen = Int(path[depth].chosen)
-            if path[depth].steps != engine.pointee.steps || path[depth].ready != ready { cs_debug(Int64(path[depth].steps), Int64(engine.pointee.steps), Int64(path[depth].ready), Int64(ready), Int64(depth), Int64(count)); return differs }
+            if path[depth].steps != engine.pointee.steps || path[depth].ready != ready { return differs }
             depth += 1
             return take(chosen, engine, current, isFree)
         }

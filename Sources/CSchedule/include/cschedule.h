@@ -85,7 +85,6 @@ struct cs_stretch { uint32_t thread, steps; };
  * Who goes on?  ready: a bit for each thread that can.  is_free: the current one cannot, or gives way.
  * A thread's number, or CS_LEAVE: this schedule; or CS_DIFFERS: the same schedule is not the same.
  */
-void cs_debug(int64_t a,int64_t b,int64_t c,int64_t d,int64_t e,int64_t f);
 #define CS_LEAVE (-1)
 #define CS_DIFFERS (-2)
 typedef int (*cs_decide)(void *context, int current, uint32_t ready, bool is_free);
