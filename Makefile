@@ -44,6 +44,8 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 
 .PHONY: all demo check lib tools install uninstall symbols torture bench-rcu bench-mmu clean help \
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where check-sptes \
+.PHONY: all demo check lib rig tools install uninstall symbols torture bench-rcu bench-mmu clean help \
+	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
 	check-c check-swift check-lists check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites check-bench \
 	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests \
@@ -90,6 +92,21 @@ $(LIBRARY): $(LIBRARY_SOURCES) tdpmmu.map Makefile scripts/link.sh scripts/toolc
 	@rm -f .build-embedded/release/libtdpmmu-objects.a
 	$(EMBEDDED_BUILD) --product tdpmmu-objects --scratch-path .build-embedded $(PREFIX_MAP)
 	sh scripts/link.sh .build-embedded/release/libtdpmmu-objects.a $@
+
+# The same with a point at each atomic operation, where another thread may go on: every interleaving of a scenario.
+# Only the atomics are left of what a thread sanitizer is told of, and its functions are the library's own.
+RIG_LIBRARY := $(B)/rig/$(SONAME)
+ONLY_ATOMICS := -tsan-instrument-memory-accesses=0 -tsan-instrument-func-entry-exit=0 -tsan-instrument-memintrinsics=0
+RIG_FLAGS := -Xcc -DTDPMMU_SCHEDULE_POINTS -Xswiftc -DSCHEDULE_POINTS \
+	$(foreach flag,$(ONLY_ATOMICS),-Xcc -mllvm -Xcc $(flag) -Xswiftc -Xllvm -Xswiftc $(flag))
+
+rig: $(RIG_LIBRARY)
+
+$(RIG_LIBRARY): $(LIBRARY_SOURCES) tdpmmu.map Makefile scripts/link.sh scripts/toolchain.sh
+	@sh scripts/need.sh build
+	@rm -f .build-rig/release/libtdpmmu-objects.a
+	$(EMBEDDED_BUILD) --sanitize=thread $(RIG_FLAGS) --product tdpmmu-objects --scratch-path .build-rig $(PREFIX_MAP)
+	sh scripts/link.sh .build-rig/release/libtdpmmu-objects.a $@ rig
 
 $(B)/libtdpmmu.so: | $(LIBRARY)
 	ln -sf $(SONAME) $@
@@ -306,4 +323,4 @@ uninstall:
 	python3 scripts/install.py uninstall
 
 clean:
-	rm -rf $(B) .build .build-embedded .build-tsan .build-asan
+	rm -rf $(B) .build .build-embedded .build-rig .build-tsan .build-asan

@@ -27,7 +27,8 @@ let products: [Product] = [
 
 let modules: [Target] = [
     .systemLibrary(name: "CTDPMMU", path: "include"),
-    .target(name: "CPlatform", dependencies: ["CTDPMMU"],
+    .target(name: "CSchedule", dependencies: ["CTDPMMU"]),
+    .target(name: "CPlatform", dependencies: ["CTDPMMU", "CSchedule"],
             cSettings: [.define("TDPMMU_SHARED_LIBRARY", .when(traits: ["Embedded"]))]),
     .target(name: "Sync", dependencies: ["CTDPMMU", "CPlatform"], swiftSettings: library),
     .target(name: "RCU", dependencies: ["Sync"], swiftSettings: library),
@@ -35,7 +36,8 @@ let modules: [Target] = [
     .target(name: "Tracing", dependencies: ["Sync"], swiftSettings: library),
     .target(name: "MMU", dependencies: ["PageTable", "Tracing"], swiftSettings: library),
     .target(name: "Rig", dependencies: ["MMU"], swiftSettings: library),
-    .target(name: "ABI", dependencies: ["Rig"], swiftSettings: library),
+    .target(name: "Explorer", dependencies: ["CSchedule"], swiftSettings: library),
+    .target(name: "ABI", dependencies: ["Rig", "Explorer"], swiftSettings: library),
 ]
 
 // The command line is a client of the built libtdpmmu.so, like any C program.

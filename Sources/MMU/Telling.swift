@@ -29,6 +29,8 @@ extension VM {
         var warning = makeWarning(.check, "tdpmmu_check", "", value0, value1)
         warning.text = text
         if !rig.warned(&warning) { giveWarning(&warning, kvm) }
+        noteWarning(&warning)
+        if !rig.warned(&warning) { Sync.warn(kind, function, text, value0, value1, kvm: kvm) }
     }
 
     /// Every CPU forgets gfns [start, start + pages).

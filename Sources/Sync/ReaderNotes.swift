@@ -142,7 +142,7 @@ package enum ReaderNotes {
     package static func isInside(srcu what: UInt) -> Bool { isThere(what, .srcu) }
 
     /// Pauses before a writer sleeps.
-    private static var patience: Int { 64 }
+    private static var patience: Int { pauses(64) }
 
     /// The caller has written that nobody may make this note any more.
     @inline(never)

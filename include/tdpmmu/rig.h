@@ -52,5 +52,6 @@ TDPMMU_END_DECLS
 #include "rig_cpu.h"
 #include "rig_ledger.h"
 #include "rig_fail.h"
+#include "rig_explore.h"
 
 #endif
