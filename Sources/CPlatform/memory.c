@@ -31,13 +31,12 @@ void *cp_reserve_region(size_t size, size_t align)
 {
     /* mmap knows no alignment: take more, give the ragged ends back. */
     size_t total = size + align;
-    long mapped = cp_fails(TDPMMU_FAIL_MMAP)
-        ? -1 : syscall(SYS_mmap, NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
     void *hint = NULL;
 #ifdef TDPMMU_SCHEDULE_POINTS
     hint = (void *)0x6b0000000000; /* the same in each process, so that a schedule finds the same buckets */
 #endif
-    long mapped = syscall(SYS_mmap, hint, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
+    long mapped = cp_fails(TDPMMU_FAIL_MMAP)
+        ? -1 : syscall(SYS_mmap, hint, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
     if (mapped == -1)
         return NULL;
     char *raw = (char *)mapped;

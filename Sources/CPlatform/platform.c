@@ -372,9 +372,8 @@ void cp_set_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child
 
 int cp_at_process_exit(void (*hook)(void))
 {
-    return cp_fails(TDPMMU_FAIL_ALLOCATION) ? -1 : atexit(hook);
     IF_SCHEDULED((void)hook; return 0)
-    return atexit(hook);
+    return cp_fails(TDPMMU_FAIL_ALLOCATION) ? -1 : atexit(hook);
 }
 
 static void (*end_hook)(void);

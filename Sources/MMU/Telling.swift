@@ -19,18 +19,16 @@ extension VM {
     @inline(never)
     package func tell(_ warning: inout tdpmmu_warning) {
         counters.add(.warnings, 1, exclusive: false)
+        noteWarning(&warning)
         if !rig.warned(&warning) { giveWarning(&warning, kvm) }
     }
 
     /// The same of the checker, whose texts are C's and stay.
     @inline(never)
     package func warnOfCheck(_ text: UnsafePointer<CChar>, _ value0: UInt64, _ value1: UInt64) {
-        counters.add(.warnings, 1, exclusive: false)
         var warning = makeWarning(.check, "tdpmmu_check", "", value0, value1)
         warning.text = text
-        if !rig.warned(&warning) { giveWarning(&warning, kvm) }
-        noteWarning(&warning)
-        if !rig.warned(&warning) { Sync.warn(kind, function, text, value0, value1, kvm: kvm) }
+        tell(&warning)
     }
 
     /// Every CPU forgets gfns [start, start + pages).
