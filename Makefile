@@ -43,7 +43,7 @@ EMBEDDED_BUILD := $(SWIFT_BUILD) --traits Embedded
 PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
 
 .PHONY: all demo check lib rig tools install uninstall symbols torture bench-rcu bench-mmu clean help \
-	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where check-sptes \
+	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where check-sptes check-examples \
 	check-c check-swift check-lists check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites check-bench \
 	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests \
@@ -147,6 +147,9 @@ check-traps: lib
 
 check-library: lib
 	@sh scripts/check-library.sh $(LIBRARY) $(CURDIR)
+
+check-examples: lib rig
+	@python3 scripts/examples.py
 
 check-locks:
 	@python3 scripts/check-locks.py
