@@ -597,7 +597,7 @@ static void change_tables(void)
         write_lock(&kvm->mmu_lock);
         if (one_in(2) ? kvm_tdp_mmu_write_protect_gfn(kvm, slot, gfn, 1)
                       : kvm_tdp_mmu_zap_leafs(kvm, gfn, gfn + 600, false))
-            kvm_flush_remote_tlbs_range(kvm, gfn, 600);
+            kvm_flush_remote_tlbs(kvm); /* huge pages may reach out of the range */
         write_unlock(&kvm->mmu_lock);
     }
     srcu_read_unlock(&kvm->srcu, token);
@@ -821,6 +821,8 @@ static void make_vm(uint64_t seed)
     kvm = tdpmmu_create_vm(&config);
     if (!kvm)
         fail("tdpmmu_create_vm");
+    if (getenv("TDPMMU_TEST_EYES"))
+        tdpmmu_ledger_attach(kvm, NULL, NULL); /* what it reports is a warning */
     printf("%s, %u levels%s%s%s%s:", names[kind], config.root_level, nx ? ", NX" : "",
            config.zap_slot_only ? ", slots alone" : "", manual ? ", manual" : "",
            config.dirty_log & KVM_DIRTY_LOG_INITIALLY_SET ? ", all set" : "");

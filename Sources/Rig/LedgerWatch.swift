@@ -62,9 +62,12 @@ package struct LedgerWatch {
             let (end, wraps) = seen.gfn.raw.addingReportingOverflow(seen.pages)
             ledger.endFlush(thread, seen.gfn.raw, wraps ? .max : end)
         case .givesWay:
-            let rest = ledger.whatDoes(thread)?.duty == .invalidates ? DebtKind.table : .page
-            demand(rest, of: thread, TDPMMU_DUE_YIELD, seen.vm)
-        case .unlocks: demand(.rights, of: thread, TDPMMU_DUE_UNLOCK, seen.vm)
+            let actor = ledger.whatDoes(thread)
+            // In a callback of another, which owes what it owes.
+            let time = actor.map { $0.depth > 1 ? $0.begun : 0 } ?? 0
+            demand(actor?.duty == .invalidates ? .table : .page, of: thread, since: time, TDPMMU_DUE_YIELD, seen.vm)
+        case .unlocks:
+            if ledger.whatDoes(thread) == nil { demand(.rights, of: thread, TDPMMU_DUE_UNLOCK, seen.vm) }
         case .begins:
             if seen.duty == .harvests { demand(.bits, of: thread, TDPMMU_DUE_HARVEST, seen.vm) }
             ledger.begin(thread, makeWarning(.flush, seen.name, "").function, seen.duty)
