@@ -309,7 +309,7 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
 
     /// The present entry, if it does not cover what is cached.
     @inline(never)
-    private func excess(
+    func excess(
         _ cached: CachedTranslation, _ gfn: GFN, _ root: Table, _ vm: VM, _ rcu: borrowing InsideRCU
     ) -> (SPTE, Level)? {
         var walk = HardwareWalk(gfn, from: root.address, at: root.level)
@@ -362,6 +362,11 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
         withUnsafePointer(to: report) { pointee.report(self, $0) }
     }
 
+    /// No operation is under way.
+    var isQuiet: Bool {
+        pointee.operations.load(ordering: .relaxed) == 0
+    }
+
     /// The name of the one that began last, or 0.
     package var operation: UInt { pointee.operation.load(ordering: .relaxed) }
 
@@ -407,7 +412,7 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
 
     /// Each that a vCPU has had.
     @inline(never)
-    private func forEachCPU(_ body: (CPU) -> Void) {
+    func forEachCPU(_ body: (CPU) -> Void) {
         var cpu = pointee.cpus
         while cpu != pointee.end {
             if cpu.pointee.vcpu.load(ordering: .relaxed) != 0 { body(cpu) }
