@@ -12,10 +12,12 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
     /// it cannot be known.  With mmu_lock for write, where nothing changes.
     @inline(never)
     package func checkAll(_ vm: VM) -> Int32? {
-        if vm.lock.isHeldForWrite { return checkLocked(vm) }
-        return vm.lock.write { _ in checkLocked(vm) } ?? nil
+        guard vm.lock.writeLock() else { return nil }
+        defer { vm.lock.writeUnlock() }
+        return checkLocked(vm)
     }
 
+    @inline(never)
     private func checkLocked(_ vm: VM) -> Int32? {
         guard isQuiet else { return nil }
         let before = reports
@@ -34,6 +36,7 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
         return reports &- before
     }
 
+    @inline(never)
     private func check(_ cached: CachedTranslation, _ cpu: CPU, _ root: Table, _ vm: VM, _ rcu: borrowing InsideRCU) {
         let space = root.role.addressSpace, vcpu = OpaquePointer(bitPattern: cpu.pointee.vcpu.load(ordering: .relaxed))
         if let watch = LedgerWatch.of(vm), watch.ledger.isOwed(space, cached.gfn.raw, cached.gfn.raw &+ cached.pages) { return }

@@ -114,6 +114,7 @@ package struct Ledger {
     }
 
     /// Under the lock.
+    @inline(never)
     private func strike(_ debt: UnsafeMutablePointer<Debt>) {
         head.pointee.count &-= 1
         debt.pointee = debts[Int(head.pointee.count)]
@@ -126,6 +127,7 @@ package struct Ledger {
     }
 
     /// Under the lock.
+    @inline(never)
     private func append(_ debt: Debt) -> Bool {
         guard head.pointee.count < Self.capacity else { return false }
         debts[Int(head.pointee.count)] = debt
@@ -184,6 +186,7 @@ package struct Ledger {
     }
 
     /// Under the lock: a part of it, which may be its middle.
+    @inline(never)
     private func pay(_ debt: UnsafeMutablePointer<Debt>, _ start: UInt64, _ end: UInt64) {
         if start <= debt.pointee.start {
             if end >= debt.pointee.end { return strike(debt) }
@@ -201,6 +204,7 @@ package struct Ledger {
     // Who does what -------------------------------------------------------------
 
     /// Under the lock: what the thread is in, the innermost.
+    @inline(never)
     private func actor(_ thread: UInt64) -> UnsafeMutablePointer<Actor>? {
         var found: UnsafeMutablePointer<Actor>?
         for index in 0..<Int(head.pointee.actors) where actors[index].thread == thread {
@@ -210,6 +214,7 @@ package struct Ledger {
     }
 
     /// Under the lock.  nil: there is no room.
+    @inline(never)
     private func enter(_ thread: UInt64, depth: UInt32) -> UnsafeMutablePointer<Actor>? {
         guard head.pointee.actors < Self.mostActors else { return nil }
         let new = actors + Int(head.pointee.actors)
@@ -221,6 +226,7 @@ package struct Ledger {
     }
 
     /// Under the lock.
+    @inline(never)
     private func leave(_ known: UnsafeMutablePointer<Actor>) {
         head.pointee.actors &-= 1
         known.pointee = actors[Int(head.pointee.actors)]
