@@ -32,6 +32,8 @@
 
 #include <tdpmmu.h>
 
+#include "eyes.h"
+
 enum { VCPUS = 4, VIEWS = 3, PAGES = 1024, CHUNK = 512, CHUNKS = 512, GIB = CHUNK * CHUNKS, WORDS = GIB / 64 };
 /* A vCPU sees page o of the host's memory at view_base[view] + o; the last view is SMM's. */
 static const gfn_t view_base[VIEWS] = { 0x100000, 0x200200, 0x100000 };
@@ -821,8 +823,7 @@ static void make_vm(uint64_t seed)
     kvm = tdpmmu_create_vm(&config);
     if (!kvm)
         fail("tdpmmu_create_vm");
-    if (getenv("TDPMMU_TEST_EYES"))
-        tdpmmu_ledger_attach(kvm, NULL, NULL); /* what it reports is a warning */
+    open_eyes(kvm, false);
     printf("%s, %u levels%s%s%s%s:", names[kind], config.root_level, nx ? ", NX" : "",
            config.zap_slot_only ? ", slots alone" : "", manual ? ", manual" : "",
            config.dirty_log & KVM_DIRTY_LOG_INITIALLY_SET ? ", all set" : "");

@@ -29,6 +29,8 @@
 
 #include <tdpmmu.h>
 
+#include "eyes.h"
+
 #define GIB UINT64_C(0x40000) /* in pages */
 #define LOG KVM_MEM_LOG_DIRTY_PAGES
 #define HOST_FRAME (16 * GIB)        /* slot memory in the host: frame = gfn + this */
@@ -633,8 +635,7 @@ static void make_vm(struct vm *vm, uint64_t seed, bool is_told)
     vm->kvm = tdpmmu_create_vm(&config);
     if (!vm->kvm)
         fail("tdpmmu_create_vm");
-    if (getenv("TDPMMU_TEST_EYES"))
-        tdpmmu_ledger_attach(vm->kvm, NULL, NULL); /* what it reports is a warning */
+    open_eyes(vm->kvm, true);
     set_slot(vm, 0, LOG, 0, LOGGED_PAGES);
     set_slot(vm, SMM_SLOT, 0, 0, 4096);
     set_slot(vm, 1, 0, MOVING_BASE, MOVING_PAGES);

@@ -23,6 +23,8 @@
 
 #include <tdpmmu.h>
 
+#include "eyes.h"
+
 #define GIB UINT64_C(0x40000)            /* in pages */
 #define FIXED_PAGES (2 * GIB)            /* slot 0, there all the time */
 #define MOVING_BASE (4 * GIB)            /* slot 1, deleted and added again */
@@ -375,8 +377,7 @@ static void make_vm(struct vm *vm, const char *name, enum tdpmmu_vendor vendor, 
         perror("tdpmmu_create_vm");
         exit(2);
     }
-    if (getenv("TDPMMU_TEST_EYES"))
-        tdpmmu_ledger_attach(vm->kvm, NULL, NULL); /* what it reports is a warning */
+    open_eyes(vm->kvm, false);
     set_slot(vm, 0, 0, FIXED_PAGES);
     set_slot(vm, 1, MOVING_BASE, MOVING_PAGES);
     for (int i = 0; i < FAULT_THREADS; i++)
