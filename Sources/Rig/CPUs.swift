@@ -73,13 +73,17 @@ package struct CPUSet: ~Copyable {
     ) {
         self.behaviour = behaviour
         self.cpus = cpus
-        end = cpus + count
+        end = Self.end(cpus, count)
         bits = vm.hardwareBits
         isEPT = bits.isEPT
         self.report = report
         reportFunction = function
         reportContext = context
         self.seed = Atomic<UInt64>(seed | 1)
+    }
+
+    private static func end(_ cpus: CPU, _ count: Int) -> CPU {
+        (UnsafeMutableRawPointer(cpus) + count &* MemoryLayout<CPUCache>.stride).assumingMemoryBound(to: CPUCache.self)
     }
 
     /// nil: no memory.
@@ -92,7 +96,7 @@ package struct CPUSet: ~Copyable {
         guard let memory = cp_alloc_zeroed(headers &+ count &* each) else { return nil }
         let cpus = (memory + first).assumingMemoryBound(to: CPUCache.self)
         var caches = memory + headers, cpu = cpus
-        while cpu != cpus + count {
+        while cpu != end(cpus, count) {
             cpu.initialize(to: CPUCache(caches, translations: translations))
             caches += each
             cpu += 1
@@ -429,9 +433,11 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
     private func fillAll(_ gfn: GFN, oneIn part: UInt64) {
         if pointee.behaviour.contains(.fillsNever) { return }
         let always = pointee.behaviour.contains(.fillsAlways)
+        // Mostly nothing, which is decided at once; else each CPU for itself.
+        if !always && pointee.random() & (part &>> 1 &- 1) != 0 { return }
         forEachCPU { cpu in
             if cpu.pointee.tag.load(ordering: .relaxed) == 0 { return }
-            if always || pointee.random() & (part &- 1) == 0 { _ = fill(cpu, gfn, wholeWay: always) }
+            if always || pointee.random() & 1 == 0 { _ = fill(cpu, gfn, wholeWay: always) }
         }
     }
 
