@@ -47,7 +47,7 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
         while offset < cached.pages {
             let gfn = cached.gfn + offset
             offset &+= step
-            if let (present, level) = excess(cached, gfn, root, vm, rcu) {
+            if let vcpu, let (present, level) = excess(cached, gfn, root, VCPU(vcpu), rcu) {
                 return tell("a CPU has what it should have been told to forget", vcpu, gfn, cached, present, level)
             }
             if logs, vm.isDirty(gfn, addressSpace: space) == false {
