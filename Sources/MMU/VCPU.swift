@@ -66,6 +66,7 @@ extension VM {
 
     /// Visits each vCPU in the order in which they were made, without the list's lock: `body`
     /// may take others and call the rig.  One that is destroyed meanwhile outlives its visit.
+    @inline(never)
     package func forEachVCPU(_ body: (VCPU) -> Void) {
         var vcpu = pinVCPU(after: nil)
         while let here = vcpu {
