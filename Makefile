@@ -45,6 +45,9 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 .PHONY: all demo check lib rig tools install uninstall symbols torture bench-rcu bench-mmu clean help \
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where check-sptes check-examples \
 	check-c check-swift check-lists check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
+.PHONY: all demo check lib tools install uninstall symbols torture bench-rcu bench-mmu clean help \
+	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
+	check-c check-eyes check-swift check-lists check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites check-bench \
 	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests \
 	check-kvm-mutants
@@ -57,6 +60,7 @@ help:
 	@echo 'make check        every test; installs missing test packages'
 	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c fuzz torture'
 	@echo '                  bench kvm swift lists traces readme install'
+	@echo 'make check-eyes   C tests and torture while a ledger of owed flushes looks on'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
@@ -156,6 +160,10 @@ check-locks:
 
 check-c: lib
 	@python3 scripts/ctests.py plain
+
+# The same tests while a ledger of owed flushes looks on.
+check-eyes: lib
+	@TDPMMU_TEST_EYES=1 python3 scripts/ctests.py plain --and-torture 3
 
 check-torture: lib
 	@python3 scripts/ctests.py plain --torture 3

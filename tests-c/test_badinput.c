@@ -722,6 +722,8 @@ static void nothing(struct rcu_head *unused)
     BAD(tdpmmu_ledger_owes(NULL, 0, 0, 1) == false) \
     BAD(tdpmmu_ledger_owes(a->kvm, 2, 0, 1) == false) \
     FINE(tdpmmu_ledger_owes(a->kvm, 0, 5, 1)) \
+    BAD(tdpmmu_cpus_check(NULL) == -EINVAL) \
+    QUIET(tdpmmu_cpus_check(a->kvm) == -ENOENT) \
     BAD(tdpmmu_page_is_dirty(NULL, 0, 0) == -EINVAL) \
     BAD(tdpmmu_page_is_dirty(a->kvm, -1, 0) == -EINVAL) \
     BAD(tdpmmu_page_is_dirty(a->kvm, 0, BEYOND) == -EINVAL) \

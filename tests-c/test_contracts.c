@@ -289,6 +289,7 @@ static void nothing(struct rcu_head *unused)
     ROW(tdpmmu_ledger_attach, "No lock, not in RCU", tdpmmu_ledger_attach(kvm, NULL, NULL), EI) \
     ROW(tdpmmu_ledger_detach, "No lock, not in RCU", tdpmmu_ledger_detach(kvm), EI) \
     ROW(tdpmmu_ledger_owes, "Any lock", tdpmmu_ledger_owes(kvm, 0, 0, 1), 0) \
+    ROW(tdpmmu_cpus_check, "No lock, not in RCU", tdpmmu_cpus_check(kvm), EI) \
     ROW(tdpmmu_page_is_dirty, "Any lock", tdpmmu_page_is_dirty(kvm, 0, 0), EI) \
     /* rig_fail.h */ \
     ROW(tdpmmu_fail_nth, "Any lock", tdpmmu_fail_nth(TDPMMU_FAIL_ANY, 0), EI) \

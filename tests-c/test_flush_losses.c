@@ -56,7 +56,12 @@ static struct world *filled(const struct machine *m, bool yields)
     static const struct tdpmmu_ops host = {
         .size = sizeof(host), .gfn_to_pfn = host_page, .mapping_level = mapping_level,
     };
+    /* They fill whenever they may, and keep all that they are not told to forget. */
+    static const struct tdpmmu_cpus_config cpus = {
+        .size = sizeof(cpus), .flags = TDPMMU_CPUS_FILL_ALWAYS, .translations = 16384,
+    };
     struct tdpmmu_vm_config config = m->config;
+    struct tdpmmu_cpu_result kept;
     struct world *w;
 
     most_level = 3;
@@ -64,7 +69,11 @@ static struct world *filled(const struct machine *m, bool yields)
     config.ops = &host;
     w = world_from(config);
     keep_ledger(w);
+    assert_int_equal(tdpmmu_cpus_attach(w->kvm, &cpus), 0);
+    assert_int_equal(kvm_mmu_load(w->vcpu), 0);
     touch(w, PFERR_WRITE_MASK);
+    assert_true(tdpmmu_cpu_cached(w->vcpu, 5 << 12, &kept) > 0);
+    assert_true(tdpmmu_cpu_cached(w->vcpu, (HUGE + 7) << 12, &kept) > 0);
     atomic_store(&w->resched, yields);
     return w;
 }
@@ -407,6 +416,7 @@ static void perform(void (*operation)(struct world *w))
 
             operation(w);
             assert_no_report();
+            assert_int_equal(tdpmmu_cpus_check(w->kvm), 0);
             atomic_store(&w->resched, false);
             touch(w, PFERR_WRITE_MASK);
             assert_no_report();

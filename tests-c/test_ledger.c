@@ -252,6 +252,75 @@ static void a_look_takes_no_page_out_of_the_log(void **state)
     }
 }
 
+static struct world *cached_world(const struct machine *m)
+{
+    static const struct tdpmmu_cpus_config cpus = { .size = sizeof(cpus), .flags = TDPMMU_CPUS_FILL_NEVER };
+    struct world *w = ledger_world(m);
+
+    assert_int_equal(tdpmmu_cpus_check(w->kvm), -ENOENT);
+    assert_int_equal(tdpmmu_cpus_attach(w->kvm, &cpus), 0);
+    assert_int_equal(tdpmmu_cpus_check(w->kvm), 0);
+    return w;
+}
+
+/* Not used yet, and reported; what is owed is not. */
+static void what_cpus_keep_is_found(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = cached_world(m);
+
+        for (gfn_t gfn = 3; gfn < 6; gfn++)
+            assert_true(tdpmmu_cpu_access(w->vcpu, gfn << 12, PFERR_WRITE_MASK, NULL) > 0);
+        assert_int_equal(tdpmmu_cpus_check(w->kvm), 0);
+        read_lock(&w->kvm->mmu_lock);
+        kvm_tdp_mmu_wrprot_slot(w->kvm, slot_by_id(w, 0, 0), 1);
+        read_unlock(&w->kvm->mmu_lock);
+        assert_int_equal(tdpmmu_cpus_check(w->kvm), 0); /* it may be flushed for still */
+        kvm_flush_remote_tlbs(w->kvm);
+        for (gfn_t gfn = 3; gfn < 6; gfn++)
+            assert_true(tdpmmu_cpu_access(w->vcpu, gfn << 12, 0, NULL) > 0);
+        write_lock(&w->kvm->mmu_lock);
+        assert_true(zap_leafs(w, 4, 6));
+        kvm_flush_remote_tlbs_range(w->kvm, 5, 1);
+        write_unlock(&w->kvm->mmu_lock);
+        assert_one_report(w, TDPMMU_DUE_UNLOCK, "kvm_tdp_mmu_zap_leafs");
+        assert_int_equal(tdpmmu_cpus_check(w->kvm), 1); /* gfn 4 */
+        assert_int_equal(w->last_warning.kind, TDPMMU_WARN_SPTE);
+        world_forget(w);
+        kvm_flush_remote_tlbs(w->kvm);
+        assert_int_equal(tdpmmu_cpus_check(w->kvm), 0);
+        end(w);
+    }
+}
+
+/* An SPTE that lets a CPU write to a page that no log has. */
+static void writes_that_no_log_sees_are_found(void **state)
+{
+    static unsigned long bitmap[512 / 64];
+    struct kvm_dirty_log log = { .slot = SIDE_SLOT, .dirty_bitmap = bitmap };
+
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = cached_world(m);
+
+        assert_int_equal(add_slot(w->kvm, SIDE_SLOT, KVM_MEM_LOG_DIRTY_PAGES, SIDE_BASE, 512, SIDE_HVA), 0);
+        guest_write(w->vcpu, SIDE_BASE + 9);
+        guest_write(w->vcpu, SIDE_BASE + 10);
+        assert_int_equal(tdpmmu_cpus_check(w->kvm), 0);
+        assert_int_equal(kvm_vm_ioctl_get_dirty_log(w->kvm, &log), 0);
+        *entry_of(w->vcpu, SIDE_BASE + 9, 1) |= W_BIT | m->dirty;
+        assert_int_equal(tdpmmu_cpu_fill(w->vcpu, (SIDE_BASE + 9) << 12), 1);
+        assert_int_equal(tdpmmu_cpu_fill(w->vcpu, (SIDE_BASE + 10) << 12), 1);
+        assert_int_equal(tdpmmu_cpus_check(w->kvm), 1);
+        assert_int_equal(w->last_warning.kind, TDPMMU_WARN_SPTE);
+        world_forget(w);
+        tdpmmu_mark_page_dirty(w->kvm, 0, SIDE_BASE + 9);
+        assert_int_equal(tdpmmu_cpus_check(w->kvm), 0);
+        end(w);
+    }
+}
+
 static void a_look_at_rings(void **state)
 {
     (void)state;
@@ -298,6 +367,8 @@ int main(void)
         cmocka_unit_test(invalid_roots_owe_nothing),
         cmocka_unit_test(one_ledger_at_a_time),
         cmocka_unit_test(a_look_takes_no_page_out_of_the_log),
+        cmocka_unit_test(what_cpus_keep_is_found),
+        cmocka_unit_test(writes_that_no_log_sees_are_found),
         cmocka_unit_test(a_look_at_rings),
     };
 

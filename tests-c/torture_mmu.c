@@ -23,6 +23,8 @@
 
 #include <tdpmmu.h>
 
+#include "eyes.h"
+
 #define GIB UINT64_C(0x40000)            /* in pages */
 #define FIXED_PAGES (2 * GIB)            /* slot 0, there all the time */
 #define MOVING_BASE (4 * GIB)            /* slot 1, deleted and added again */
@@ -254,8 +256,8 @@ static void zap_once(struct vm *vm, unsigned round, uint64_t *random)
             flush = kvm_tdp_mmu_zap_gfn_range(vm->kvm, start, end);
         else
             flush = kvm_tdp_mmu_unmap_gfn_range(vm->kvm, &range, false);
-        if (flush)
-            kvm_flush_remote_tlbs_range(vm->kvm, start, end - start);
+        if (flush) /* huge pages may reach out of the range */
+            kvm_flush_remote_tlbs(vm->kvm);
         write_unlock(&vm->kvm->mmu_lock);
         break;
     case INVALIDATE:
@@ -376,6 +378,7 @@ static void make_vm(struct vm *vm, const char *name, enum tdpmmu_vendor vendor, 
         exit(2);
     }
     tdpmmu_check_always(vm->kvm, 4099);
+    open_eyes(vm->kvm, false);
     set_slot(vm, 0, 0, FIXED_PAGES);
     set_slot(vm, 1, MOVING_BASE, MOVING_PAGES);
     for (int i = 0; i < FAULT_THREADS; i++)

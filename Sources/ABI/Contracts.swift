@@ -137,6 +137,7 @@ extension Contract {
     static var tdpmmu_ledger_attach: ContractFor<NothingAsked> { ContractFor(.noLockNotRCU) }
     static var tdpmmu_ledger_detach: ContractFor<NothingAsked> { ContractFor(.noLockNotRCU) }
     static var tdpmmu_ledger_owes: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_cpus_check: ContractFor<NothingAsked> { ContractFor(.noLockNotRCU) }
     static var tdpmmu_page_is_dirty: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     // rig_fail.h
     static var tdpmmu_fail_nth: ContractFor<NothingAsked> { ContractFor(.anyLock) }

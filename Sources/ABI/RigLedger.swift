@@ -35,6 +35,13 @@ public func tdpmmu_ledger_owes(
 }
 
 @c @implementation
+public func tdpmmu_cpus_check(_ kvm: UnsafeMutablePointer<kvm>?) -> Int32 {
+    guard let entry = Contract.tdpmmu_cpus_check.enter(kvm) else { return .invalid }
+    guard let set = CPUSet.of(entry.vm) else { return -ENOENT }
+    return set.checkAll(entry.vm) ?? -EAGAIN
+}
+
+@c @implementation
 public func tdpmmu_page_is_dirty(_ kvm: UnsafeMutablePointer<kvm>?, _ as_id: Int32, _ gfn: gfn_t) -> Int32 {
     guard let entry = Contract.tdpmmu_page_is_dirty.enter(kvm), entry.isAddressSpace(as_id), entry.isPage(gfn) else {
         return .invalid

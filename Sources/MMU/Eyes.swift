@@ -21,7 +21,7 @@ package enum Sight: UInt8 {
     /// The thread's caller lets go of mmu_lock for good, at once (mode: how it was held); has done so.
     case unlocks, unlocked
     /// An operation of this name and duty; flag at its end: it returned that a flush is owed.  mode: how mmu_lock is held,
-    /// nil without.
+    /// nil without.  vcpu: of a page fault.
     case begins, ends
     /// The host is asked for gfn's page (vcpu unknown).
     case asksHost
@@ -174,9 +174,9 @@ extension VM {
     }
 
     @inline(never)
-    private func show(_ seen: Seen) {
+    private func show(_ seen: inout Seen) {
         guard let eyes else { return }
-        withUnsafePointer(to: seen) { eyes.pointee.see(eyes.pointee.context, $0) }
+        withUnsafePointer(to: &seen) { eyes.pointee.see(eyes.pointee.context, $0) }
     }
 
     private var modeOfThread: LockMode? {
@@ -226,7 +226,7 @@ extension VM {
             seen.address = slot.address
             seen.mode = way.isShared ? .shared : .exclusive
             seen.byCPU = way == .byCPU
-            show(seen)
+            show(&seen)
         }
         if toEyesOnly { return }
         rig.changed(addressSpace, gfn, level, old, new, shared: way.isShared)
@@ -241,7 +241,7 @@ extension VM {
         seen.pages = pages
         seen.slot = slot
         if let slot { seen.addressSpace = Int32(slot.pointee.as_id) }
-        show(seen)
+        show(&seen)
     }
 
     @inline(never)
@@ -251,7 +251,7 @@ extension VM {
         seen.table = table
         seen.vcpu = vcpu
         seen.flag = flag
-        show(seen)
+        show(&seen)
     }
 
     /// Of the lock, and of operations.
@@ -267,11 +267,23 @@ extension VM {
             show(seen)
         }
         if sight == .ends || sight == .unlocked { endOfOperation() }
+    package func see(
+        _ sight: Sight, _ name: StaticString, _ duty: Duty = .none, flag: Bool = false, by vcpu: OpaquePointer? = nil
+    ) {
+        guard hasEyes else { return }
+        var seen = Seen(sight, self)
+        seen.vcpu = vcpu
+        seen.name = name
+        seen.duty = duty
+        seen.flag = flag
+        seen.mode = vcpu == nil ? modeOfThread : nil
+        show(&seen)
     }
 
     /// The last one.
     @inline(never)
     func seeDestruction() {
-        if eyes != nil { show(Seen(.destroyed, self)) }
+        var seen = Seen(.destroyed, self)
+        show(&seen)
     }
 }

@@ -13,9 +13,9 @@ extension VCPU {
 
     @inline(never)
     private func watchedFault(_ access: FaultAccess) -> FaultResult {
-        vm.see(.begins, "kvm_tdp_mmu_page_fault", .faults)
+        vm.see(.begins, "kvm_tdp_mmu_page_fault", .faults, by: pointer)
         let result = pageFaultAtLength(access, prefetch: false)
-        vm.see(.ends, "kvm_tdp_mmu_page_fault", .faults)
+        vm.see(.ends, "kvm_tdp_mmu_page_fault", .faults, by: pointer)
         return result
     }
 

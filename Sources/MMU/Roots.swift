@@ -235,6 +235,7 @@ extension VCPU {
             // Release: pairs with takeRoot() and root() in another thread.  Under mmu_lock still,
             // so that tearDown() finds the root here.
             state.pointee.root.store(new.word, ordering: .releasing)
+            state.pointee.leftRoot.store(0, ordering: .relaxed)
             traceVCPU(TDPMMU_TRACE_LOAD_PGD, new)
             return .done
         }

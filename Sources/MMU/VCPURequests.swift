@@ -20,6 +20,7 @@ extension VCPU {
         if request == TDPMMU_REQ_FREE_OBSOLETE_ROOTS {
             // Sequentially consistent, with inGuest(): at least one sees the other.
             state.pointee.mustLoad.store(true, ordering: .sequentiallyConsistent)
+            state.pointee.leftRoot.store(state.pointee.root.load(ordering: .relaxed), ordering: .relaxed)
         }
         vm.rig.request(request, of: pointer)
         waitUntilOutOfGuest()
@@ -77,13 +78,12 @@ extension VCPU {
 }
 
 extension VM {
-    /// Might a vCPU go into the guest on the root, if it were valid or not?  One that was asked to leave it does not.
+    /// Has a vCPU the root that nobody has asked to leave it?
     package func isLoaded(_ root: Table) -> Bool {
         var found = false
         forEachVCPU { vcpu in
-            // Sequentially consistent, as in inGuest().
-            if !vcpu.state.pointee.mustLoad.load(ordering: .sequentiallyConsistent),
-               vcpu.state.pointee.root.load(ordering: .relaxed) == root.word { found = true }
+            if vcpu.state.pointee.root.load(ordering: .relaxed) == root.word,
+               vcpu.state.pointee.leftRoot.load(ordering: .relaxed) != root.word { found = true }
         }
         return found
     }

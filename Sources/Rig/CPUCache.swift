@@ -213,6 +213,12 @@ extension UnsafeMutablePointer where Pointee == CPUCache {
         locked { find(tag, gfn, largestFirst: largestFirst).map { pointee.entries[$0] } }
     }
 
+    /// By its place, which may be another's a moment later; nil: there are no more.
+    @inline(never)
+    package func translation(at index: Int) -> CachedTranslation? {
+        locked { index < pointee.count ? pointee.entries[index] : nil }
+    }
+
     /// The lowest table that it can begin a walk to gfn from.
     @inline(never)
     package func start(_ tag: UInt64, _ gfn: GFN) -> CachedTable? {

@@ -63,8 +63,10 @@ package struct HardwareWalk {
     package mutating func step(
         _ vcpu: VCPU, _ wish: Rights, isSpeculative: Bool = false, _ bits: HardwareBits, _ rcu: borrowing InsideRCU
     ) -> StepEnd {
-        guard let holder = Table(checkedAddress: Table.entries(of: table)) else { return .outside }
-        let slot = holder[gfn.index(at: level)]
+        let address = Table.entries(of: table)
+        // Walks ahead may begin in what was a table once; the others come from the root.
+        guard TableArena.covers(address), !isSpeculative || Table(containing: address).isInUse else { return .outside }
+        let slot = Table(containing: address)[gfn.index(at: level)]
         spte = slot.load(rcu)
         let isLeaf: Bool
         switch bits.read(spte, at: level) {
@@ -108,25 +110,6 @@ package struct HardwareWalk {
         flush.forgo(because: "a CPU takes nothing away")
         if case .made = result { return true }
         return false
-    }
-
-    /// The same way again, only looked at.
-    @inline(never)
-    package mutating func look(_ bits: HardwareBits, _ rcu: borrowing InsideRCU) -> StepEnd {
-        while let holder = Table(checkedAddress: Table.entries(of: table)) {
-            spte = holder[gfn.index(at: level)].load(rcu)
-            switch bits.read(spte, at: level) {
-            case .notPresent: return .notPresent
-            case .reserved: return .reserved
-            case .table(let own): rights.formIntersection(own)
-            case .leaf(let own):
-                rights.formIntersection(own)
-                return .leaf
-            }
-            table = spte.address
-            level = level.below
-        }
-        return .outside
     }
 
     /// The page of gfn, in front of a leaf.

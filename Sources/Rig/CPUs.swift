@@ -73,13 +73,17 @@ package struct CPUSet: ~Copyable {
     ) {
         self.behaviour = behaviour
         self.cpus = cpus
-        end = cpus + count
+        end = Self.end(cpus, count)
         bits = vm.hardwareBits
         isEPT = bits.isEPT
         self.report = report
         reportFunction = function
         reportContext = context
         self.seed = Atomic<UInt64>(seed | 1)
+    }
+
+    private static func end(_ cpus: CPU, _ count: Int) -> CPU {
+        (UnsafeMutableRawPointer(cpus) + count &* MemoryLayout<CPUCache>.stride).assumingMemoryBound(to: CPUCache.self)
     }
 
     /// nil: no memory.
@@ -92,7 +96,7 @@ package struct CPUSet: ~Copyable {
         guard let memory = cp_alloc_zeroed(headers &+ count &* each) else { return nil }
         let cpus = (memory + first).assumingMemoryBound(to: CPUCache.self)
         var caches = memory + headers, cpu = cpus
-        while cpu != cpus + count {
+        while cpu != end(cpus, count) {
             cpu.initialize(to: CPUCache(caches, translations: translations))
             caches += each
             cpu += 1
@@ -108,7 +112,9 @@ package struct CPUSet: ~Copyable {
 
     /// CPUs begin to look.
     package static func attach(_ set: UnsafeMutablePointer<CPUSet>, to vm: VM) -> EyesTable.Attachment {
-        EyesTable.attach(.cpus, to: vm, set, seeForCPUs)
+        let attachment = EyesTable.attach(.cpus, to: vm, set, seeForCPUs)
+        if attachment == .done { vm.forEachVCPU { _ = set.cpuWithRoot($0) } }
+        return attachment
     }
 
     package static func detach(from vm: VM) -> Bool {
@@ -237,7 +243,7 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
             var result = AccessResult(hit: cached, gfn)
             let allows = cached.rights.isSuperset(of: wish)
             if allows && (cached.isDirty || !wish.contains(.write)) {
-                if excess(cached, gfn, root, vcpu.vm, rcu) != nil { suspect = cached }
+                if excess(cached, gfn, root, vcpu, rcu) != nil { suspect = cached }
                 return .ended(result)
             }
             if !allows && pointee.choose(.walksStale, .faultsStale) {
@@ -309,11 +315,14 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
 
     /// The present entry, if it does not cover what is cached.
     @inline(never)
-    private func excess(
-        _ cached: CachedTranslation, _ gfn: GFN, _ root: Table, _ vm: VM, _ rcu: borrowing InsideRCU
+    func excess(
+        _ cached: CachedTranslation, _ gfn: GFN, _ root: Table, _ vcpu: VCPU, _ rcu: borrowing InsideRCU
     ) -> (SPTE, Level)? {
         var walk = HardwareWalk(gfn, from: root.address, at: root.level)
-        let masks = vm.masks, end = walk.look(pointee.bits, rcu)
+        let vm = vcpu.vm, bits = pointee.bits.settingNone
+        var end = StepEnd.down
+        while case .down = end { end = walk.step(vcpu, [], isSpeculative: true, bits, rcu) }
+        let masks = vm.masks
         // Aging takes rights without a flush: those of an access-tracked entry count as there.
         let isTracked = masks.tracksAccess && masks.isAccessTracked(walk.spte)
         guard isTracked || { if case .leaf = end { true } else { false } }() else { return (walk.spte, walk.level) }
@@ -342,7 +351,7 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
               suspect.tag == cpu.pointee.tag.load(ordering: .relaxed) else { return }
         let excess = insideRCU { rcu in
             Table(checkedAddress: Table.entries(of: cpu.pointee.root.load(ordering: .relaxed))).flatMap {
-                $0.role.isInvalid ? nil : self.excess(now, now.gfn, $0, vcpu.vm, rcu)
+                $0.role.isInvalid ? nil : self.excess(now, now.gfn, $0, vcpu, rcu)
             }
         }
         if let excess { tell("a CPU uses what it should have been told to forget", vcpu.pointer, now.gfn, now, excess.0, excess.1) }
@@ -362,13 +371,19 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
         withUnsafePointer(to: report) { pointee.report(self, $0) }
     }
 
+    /// No operation is under way.
+    var isQuiet: Bool {
+        pointee.operations.load(ordering: .relaxed) == 0
+    }
+
     /// The name of the one that began last, or 0.
     package var operation: UInt { pointee.operation.load(ordering: .relaxed) }
 
     // What they see ---------------------------------------------------------------
 
     fileprivate func see(_ seen: UnsafePointer<Seen>) {
-        pointee.sights.wrappingAdd(1, ordering: .relaxed)
+        // No locked addition: a sight that two threads count as one does no harm.
+        pointee.sights.store(pointee.sights.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
         switch seen.pointee.sight {
         case .changed:
             if seen.pointee.byCPU { return }
@@ -376,10 +391,11 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
             let gfn = seen.pointee.gfn + inside
             pointee.older.store(pointee.recent.load(ordering: .relaxed), ordering: .relaxed)
             pointee.recent.store(gfn.raw, ordering: .relaxed)
-            fillAll(gfn)
+            // Where something is taken away most is to be seen; pages appear by the million.
+            fillAll(gfn, oneIn: seen.pointee.old.isPresent ? 2 : 32)
         case .flushBegins:
             let start = seen.pointee.gfn, pages = seen.pointee.pages
-            fillAll(GFN(pointee.recent.load(ordering: .relaxed)))
+            fillAll(GFN(pointee.recent.load(ordering: .relaxed)), oneIn: 2)
             let (end, isBeyond) = start.raw.addingReportingOverflow(pages)
             let isWeak = pointee.behaviour.contains(.weak)
             forEachCPU {
@@ -392,14 +408,16 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
         case .freed: if seen.pointee.flag, let table = seen.pointee.table { lookForTable(table.address) }
         case .begins:
             pointee.operation.store(seen.pointee.name.address, ordering: .relaxed)
-            pointee.operations.wrappingAdd(1, ordering: .relaxed)
+            // A fault is over when mmu_lock can be taken for write.
+            if seen.pointee.vcpu == nil { pointee.operations.wrappingAdd(1, ordering: .relaxed) }
         case .ends:
             if seen.pointee.flag { pointee.callerOwes.store(true, ordering: .relaxed) }
-            pointee.operations.wrappingSubtract(1, ordering: .relaxed)
+            if seen.pointee.vcpu == nil { pointee.operations.wrappingSubtract(1, ordering: .relaxed) }
         // What is owed by who has it for write is due; who has it for read may flush afterwards.
         case .unlocks: if seen.pointee.mode == .exclusive { pointee.callerOwes.store(false, ordering: .relaxed) }
         case .flushEnds, .asksHost, .slotCommitting, .givesWay, .isBack, .dirtied:
-            fillAll(GFN(pointee.random() & 1 == 0 ? pointee.recent.load(ordering: .relaxed) : pointee.older.load(ordering: .relaxed)))
+            fillAll(GFN(pointee.random() & 1 == 0 ? pointee.recent.load(ordering: .relaxed) : pointee.older.load(ordering: .relaxed)),
+                    oneIn: seen.pointee.sight == .asksHost ? 64 : 2)
         case .destroyed: cp_free_zeroed(UnsafeMutableRawPointer(self))
         case .handedToRCU, .unlocked: break
         }
@@ -407,7 +425,7 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
 
     /// Each that a vCPU has had.
     @inline(never)
-    private func forEachCPU(_ body: (CPU) -> Void) {
+    func forEachCPU(_ body: (CPU) -> Void) {
         var cpu = pointee.cpus
         while cpu != pointee.end {
             if cpu.pointee.vcpu.load(ordering: .relaxed) != 0 { body(cpu) }
@@ -417,12 +435,14 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
 
     /// A moment at which each CPU may fill.
     @inline(never)
-    private func fillAll(_ gfn: GFN) {
+    private func fillAll(_ gfn: GFN, oneIn part: UInt64) {
         if pointee.behaviour.contains(.fillsNever) { return }
         let always = pointee.behaviour.contains(.fillsAlways)
+        // Mostly nothing, which is decided at once; else each CPU for itself.
+        if !always && pointee.random() & (part &>> 1 &- 1) != 0 { return }
         forEachCPU { cpu in
             if cpu.pointee.tag.load(ordering: .relaxed) == 0 { return }
-            if always || pointee.random() & 3 == 0 { _ = fill(cpu, gfn, wholeWay: always) }
+            if always || pointee.random() & 1 == 0 { _ = fill(cpu, gfn, wholeWay: always) }
         }
     }
 

@@ -25,8 +25,8 @@ package enum HardwareEntry {
 package struct HardwareBits {
     package let isEPT: Bool
     /// Zero where the CPU sets none.
-    package let accessed: UInt64
-    package let dirty: UInt64
+    package private(set) var accessed: UInt64
+    package private(set) var dirty: UInt64
     /// Address bits from MAXPHYADDR on.
     private let beyond: UInt64
 
@@ -37,7 +37,15 @@ package struct HardwareBits {
         beyond = SPTE.addressMask & ~((1 &<< UInt64(truncatingIfNeeded: maxPhysicalBits)) &- 1)
     }
 
-    @inline(never)
+    /// For who only looks.
+    package var settingNone: HardwareBits {
+        var bits = self
+        bits.accessed = 0
+        bits.dirty = 0
+        return bits
+    }
+
+    @inline(__always)
     package func read(_ spte: SPTE, at level: Level) -> HardwareEntry {
         let raw = spte.raw, isLast = level == .page4K || raw & 1 &<< 7 != 0
         if raw & (isEPT ? 7 : 1) == 0 { return .notPresent }

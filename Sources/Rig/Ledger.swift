@@ -39,13 +39,13 @@ package struct Debt {
     }
 }
 
-/// A thread that is inside an operation, or owes what it was told of.
+/// A thread that is inside an operation.
 package struct Actor {
     package var thread: UInt64 = 0
     package var operation: UnsafePointer<CChar>?
     /// When it began, in the ledger's own time.
     package var begun: UInt64 = 0
-    /// How many operations deep, as far as they are told.
+    /// How many operations deep: callbacks of one may call others.  0: the thread is in none, and flushes.
     package var depth: UInt32 = 0
     package var duty = Duty.none
     /// When its flush began that is not over, or 0.
@@ -114,6 +114,7 @@ package struct Ledger {
     }
 
     /// Under the lock.
+    @inline(never)
     private func strike(_ debt: UnsafeMutablePointer<Debt>) {
         head.pointee.count &-= 1
         debt.pointee = debts[Int(head.pointee.count)]
@@ -126,6 +127,7 @@ package struct Ledger {
     }
 
     /// Under the lock.
+    @inline(never)
     private func append(_ debt: Debt) -> Bool {
         guard head.pointee.count < Self.capacity else { return false }
         debts[Int(head.pointee.count)] = debt
@@ -157,7 +159,9 @@ package struct Ledger {
 
     /// The thread's flush begins now.
     @inline(never)
-    package func beginFlush(_ thread: UInt64) { locked { enter(thread)?.pointee.flushBegun = tick() } }
+    package func beginFlush(_ thread: UInt64) {
+        locked { (actor(thread) ?? enter(thread, depth: 0))?.pointee.flushBegun = tick() }
+    }
 
     /// It is over: every CPU has forgotten gfns [start, end), in all address spaces.
     @inline(never)
@@ -168,7 +172,7 @@ package struct Ledger {
             if let known = actor(thread), known.pointee.flushBegun != 0 {
                 begun = known.pointee.flushBegun
                 known.pointee.flushBegun = 0
-                leave(known)
+                if known.pointee.depth == 0 { leave(known) }
             }
             var index = head.pointee.count
             while index > 0 {
@@ -182,6 +186,7 @@ package struct Ledger {
     }
 
     /// Under the lock: a part of it, which may be its middle.
+    @inline(never)
     private func pay(_ debt: UnsafeMutablePointer<Debt>, _ start: UInt64, _ end: UInt64) {
         if start <= debt.pointee.start {
             if end >= debt.pointee.end { return strike(debt) }
@@ -198,55 +203,53 @@ package struct Ledger {
 
     // Who does what -------------------------------------------------------------
 
-    /// Under the lock.
+    /// Under the lock: what the thread is in, the innermost.
+    @inline(never)
     private func actor(_ thread: UInt64) -> UnsafeMutablePointer<Actor>? {
-        var index = head.pointee.actors
-        while index > 0 {
-            index &-= 1
-            if actors[Int(index)].thread == thread { return actors + Int(index) }
+        var found: UnsafeMutablePointer<Actor>?
+        for index in 0..<Int(head.pointee.actors) where actors[index].thread == thread {
+            if found.map({ $0.pointee.depth < actors[index].depth }) ?? true { found = actors + index }
         }
-        return nil
+        return found
     }
 
-    /// Under the lock: the thread's actor, or a new one.  nil: there is no room.
-    private func enter(_ thread: UInt64) -> UnsafeMutablePointer<Actor>? {
-        if let known = actor(thread) { return known }
+    /// Under the lock.  nil: there is no room.
+    @inline(never)
+    private func enter(_ thread: UInt64, depth: UInt32) -> UnsafeMutablePointer<Actor>? {
         guard head.pointee.actors < Self.mostActors else { return nil }
         let new = actors + Int(head.pointee.actors)
         new.pointee = Actor()
         new.pointee.thread = thread
+        new.pointee.depth = depth
         head.pointee.actors &+= 1
         return new
     }
 
-    /// Under the lock: it goes, if the thread does nothing any more.
+    /// Under the lock.
+    @inline(never)
     private func leave(_ known: UnsafeMutablePointer<Actor>) {
-        guard known.pointee.depth == 0 && known.pointee.flushBegun == 0 else { return }
         head.pointee.actors &-= 1
         known.pointee = actors[Int(head.pointee.actors)]
     }
 
-    /// An operation begins, in another or by itself.  More threads at once than there is room for are not told apart
-    /// from those that are in none.
+    /// An operation begins, in a callback of another or by itself.  More at once than there is room for are taken
+    /// for none.
     @inline(never)
     package func begin(_ thread: UInt64, _ operation: UnsafePointer<CChar>?, _ duty: Duty) {
         locked {
-            guard let actor = enter(thread) else { return }
-            actor.pointee.depth &+= 1
-            guard actor.pointee.depth == 1 else { return }
+            let outer = actor(thread).map { $0.pointee.depth } ?? 0
+            guard let actor = enter(thread, depth: outer &+ 1) else { return }
             actor.pointee.operation = operation
             actor.pointee.duty = duty
             actor.pointee.begun = tick()
         }
     }
 
-    /// It ends.  nil: it was one in another, or is not known.
+    /// It ends.  nil: it is not known.
     @inline(never)
     package func end(_ thread: UInt64) -> Actor? {
         locked {
             guard let known = actor(thread), known.pointee.depth != 0 else { return nil }
-            known.pointee.depth &-= 1
-            guard known.pointee.depth == 0 else { return nil }
             let result = known.pointee
             leave(known)
             return result

@@ -50,64 +50,68 @@ package struct LedgerWatch {
         cp_free_zeroed(memory)
     }
 
-    private func see(_ pointer: UnsafePointer<Seen>) {
-        let thread = currentThreadID(), seen = pointer.pointee
-        switch seen.sight {
-        case .changed: if !seen.byCPU { change(seen, thread) }
+    private func see(_ seen: UnsafePointer<Seen>) {
+        let thread = currentThreadID(), vm = seen.pointee.vm
+        switch seen.pointee.sight {
+        case .changed: if !seen.pointee.byCPU { change(seen, thread, vm) }
         case .flushBegins:
             // A table that is cut off may be freed as soon as its last reader, this thread, is out.
-            if !rcuReadLockHeld() { demand(.table, of: thread, TDPMMU_DUE_FREE, seen.vm) }
+            if !rcuReadLockHeld() { demand(.table, of: thread, TDPMMU_DUE_FREE, vm) }
             ledger.beginFlush(thread)
         case .flushEnds:
-            let (end, wraps) = seen.gfn.raw.addingReportingOverflow(seen.pages)
-            ledger.endFlush(thread, seen.gfn.raw, wraps ? .max : end)
+            let (end, wraps) = seen.pointee.gfn.raw.addingReportingOverflow(seen.pointee.pages)
+            ledger.endFlush(thread, seen.pointee.gfn.raw, wraps ? .max : end)
         case .givesWay:
-            let rest = ledger.whatDoes(thread)?.duty == .invalidates ? DebtKind.table : .page
-            demand(rest, of: thread, TDPMMU_DUE_YIELD, seen.vm)
-        case .unlocks: demand(.rights, of: thread, TDPMMU_DUE_UNLOCK, seen.vm)
+            let actor = ledger.whatDoes(thread)
+            // In a callback of another, which owes what it owes.
+            let time = actor.map { $0.depth > 1 ? $0.begun : 0 } ?? 0
+            demand(actor?.duty == .invalidates ? .table : .page, of: thread, since: time, TDPMMU_DUE_YIELD, vm)
+        case .unlocks:
+            if ledger.whatDoes(thread) == nil { demand(.rights, of: thread, TDPMMU_DUE_UNLOCK, vm) }
         case .begins:
-            if seen.duty == .harvests { demand(.bits, of: thread, TDPMMU_DUE_HARVEST, seen.vm) }
-            ledger.begin(thread, makeWarning(.flush, seen.name, "").function, seen.duty)
+            if seen.pointee.duty == .harvests { demand(.bits, of: thread, TDPMMU_DUE_HARVEST, vm) }
+            ledger.begin(thread, makeWarning(.flush, seen.pointee.name, "").function, seen.pointee.duty)
         case .ends:
             guard let ended = ledger.end(thread) else { return }
-            switch seen.duty {
-            case .pays, .faults, .invalidates, .harvests: demand(.bits, of: thread, since: ended.begun, TDPMMU_DUE_RETURN, seen.vm)
-            case .tells where !seen.flag: demand(.bits, of: thread, since: ended.begun, TDPMMU_DUE_TOLD_FALSE, seen.vm)
+            switch seen.pointee.duty {
+            case .pays, .faults, .invalidates, .harvests: demand(.bits, of: thread, since: ended.begun, TDPMMU_DUE_RETURN, vm)
+            case .tells where !seen.pointee.flag: demand(.bits, of: thread, since: ended.begun, TDPMMU_DUE_TOLD_FALSE, vm)
             default: break
             }
         case .freed:
             // By who cut it off, and is not done: there was no grace period.
-            if seen.flag { demand(.table, of: thread, TDPMMU_DUE_FREE, seen.vm) }
-        case .destroyed: _ = Self.detach(from: seen.vm)
+            if seen.pointee.flag { demand(.table, of: thread, TDPMMU_DUE_FREE, vm) }
+        case .destroyed: _ = Self.detach(from: vm)
         default: break
         }
     }
 
-    private func change(_ seen: Seen, _ thread: UInt64) {
+    private func change(_ seen: UnsafePointer<Seen>, _ thread: UInt64, _ vm: VM) {
         let change = SPTEChange(
-            addressSpace: seen.addressSpace, gfn: seen.gfn, level: seen.level, old: seen.old, new: seen.new)
-        let start = seen.gfn.raw, end = start &+ seen.level.pages
-        if !seen.old.isPresent, seen.old.isFrozen && !seen.new.isFrozen || seen.new.isPresent,
-           let debt = ledger.take(thread, seen.addressSpace, start, end, from: .page) {
-            tell(debt, TDPMMU_DUE_UNFREEZE, seen.vm)
+            addressSpace: seen.pointee.addressSpace, gfn: seen.pointee.gfn, level: seen.pointee.level, old: seen.pointee.old, new: seen.pointee.new)
+        let start = seen.pointee.gfn.raw, end = start &+ seen.pointee.level.pages
+        if !seen.pointee.old.isPresent, seen.pointee.old.isFrozen && !seen.pointee.new.isFrozen || seen.pointee.new.isPresent,
+           let debt = ledger.take(thread, seen.pointee.addressSpace, start, end, from: .page) {
+            tell(debt, TDPMMU_DUE_UNFREEZE, vm)
         }
-        guard let kind = change.debt(seen.vm.masks, logsByDirtyBits: seen.vm.usesPML) else { return }
+        guard let kind = change.debt(vm.masks, logsByDirtyBits: vm.usesPML) else { return }
         let actor = ledger.whatDoes(thread)
         if actor?.duty == .faults, change.keepsPage { return }
-        guard let entry = tdp_ptep_t(bitPattern: seen.address), isReachable(SPTESlot(entry), seen.vm) else { return }
+        guard let entry = tdp_ptep_t(bitPattern: seen.pointee.address), isReachable(SPTESlot(entry), vm) else { return }
         var debt = Debt()
         debt.start = start
         debt.end = end
-        debt.old = seen.old.raw
-        debt.new = seen.new.raw
+        debt.old = seen.pointee.old.raw
+        debt.new = seen.pointee.new.raw
         debt.thread = thread
         debt.operation = actor?.operation
-        debt.space = seen.addressSpace
-        debt.level = Int16(truncatingIfNeeded: seen.level.raw)
+        debt.space = seen.pointee.addressSpace
+        debt.level = Int16(truncatingIfNeeded: seen.pointee.level.raw)
         debt.kind = kind
         ledger.owe(debt)
     }
 
+    @inline(never)
     private func demand(_ kind: DebtKind, of thread: UInt64, since time: UInt64 = 0, _ due: tdpmmu_ledger_due, _ vm: VM) {
         if let debt = ledger.collect(thread, from: kind, since: time) { tell(debt, due, vm) }
     }

@@ -25,9 +25,9 @@ package struct HeldForRead: LockHold, ~Copyable {
 
     @inline(__always)
     package mutating func giveWay(_ lock: RWLock, while body: () -> Void) {
-        lock.readUnlock()
+        lock.leaveForRead()
         body()
-        lock.readLock()
+        lock.takeForRead()
     }
 }
 
@@ -40,13 +40,24 @@ package struct HeldForWrite: LockHold, ~Copyable {
 
     @inline(__always)
     package mutating func giveWay(_ lock: RWLock, while body: () -> Void) {
-        lock.writeUnlock()
+        lock.leaveForWrite()
         body()
-        lock.writeLock()
+        lock.takeForWrite()
     }
 }
 
 extension RWLock {
+    // Out of line, for who has more to do than that: each is some hundred bytes.
+
+    @inline(never) @discardableResult
+    fileprivate func takeForWrite() -> Bool { writeLock() }
+    @inline(never)
+    fileprivate func leaveForWrite() { writeUnlock() }
+    @inline(never)
+    fileprivate func takeForRead() { readLock() }
+    @inline(never)
+    fileprivate func leaveForRead() { readUnlock() }
+
     /// Runs `body` with the lock held for read; nil, with a warning, if it cannot be taken.
     @inline(__always)
     package func read<T: ~Copyable>(_ body: (inout HeldForRead) -> T) -> T? {
@@ -60,10 +71,10 @@ extension RWLock {
     /// Runs `body` with the lock held for write; nil, with a warning, if it cannot be taken.
     @inline(__always)
     package func write<T: ~Copyable>(_ body: (inout HeldForWrite) -> T) -> T? {
-        guard writeLock() else { return nil }
+        guard takeForWrite() else { return nil }
         var hold = HeldForWrite()
         let result = body(&hold)
-        writeUnlock()
+        leaveForWrite()
         return result
     }
 

@@ -70,6 +70,16 @@ int tdpmmu_ledger_detach(struct kvm *kvm);
 bool tdpmmu_ledger_owes(struct kvm *kvm, int as_id, gfn_t start, gfn_t end);
 
 /*
+ * Look at all that the VM's caching CPUs (rig_cpu.h) have, which an access may use at any time: each
+ * translation of a page or right that the tables do not have, and of which no flush is owed, and each that lets a CPU write
+ * to a page of a logged slot which tdpmmu_page_is_dirty() does not find, is reported as tdpmmu_cpus_attach()
+ * says.  With a ledger it knows which flushes are owed; else what callers were told to flush counts as a fault, too.
+ * Takes mmu_lock for write.  Returns how much was reported, -EINVAL (NULL), -ENOENT (the VM has no such CPUs) or
+ * -EAGAIN (an operation is under way, in another thread).  No lock, not in RCU.
+ */
+int tdpmmu_cpus_check(struct kvm *kvm);
+
+/*
  * Would a harvest find the page dirty?  In the slot's bitmap; or pushed to a vCPU's ring and not reset; or
  * in a CPU's log (PML).  Nothing is taken out of any.
  * 1, 0, -EINVAL (NULL, as_id, gfn out of range) or -ENOENT (no slot that is logged has it).  Any lock.
