@@ -36,6 +36,9 @@ package struct VMConfiguration {
     /// Cached physical address bits of a CPU that leaks through them; 0: it does not.
     package var l1tfCacheBits = 0
 
+    /// The word of events, at the beginning.
+    var events: UInt64 { (rig.traces ? allEvents : 0) | rig.bitOfChanges }
+
     package init(
         vendor: Vendor, rootLevel: Level, maxPhysicalBits: Int, adDisabled: Bool,
         tableLimit: UInt64, ops: tdpmmu_ops, opsContext: UnsafeMutableRawPointer?

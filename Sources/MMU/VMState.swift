@@ -63,6 +63,6 @@ package struct VMState: ~Copyable {
         manualProtect.store(config.switches.manualProtect, ordering: .relaxed)
         initiallySet.store(config.switches.initiallySet, ordering: .relaxed)
         zapSlotOnly.store(config.switches.zapSlotOnly, ordering: .relaxed)
-        tracedEvents.store((config.rig.traces ? allEvents : 0) | config.rig.bitOfChanges, ordering: .relaxed)
+        tracedEvents.store(config.events, ordering: .relaxed)
     }
 }
