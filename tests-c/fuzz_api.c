@@ -245,6 +245,17 @@ static bool on_resched(void *ctx, struct kvm *kvm)
     return one_in(16);
 }
 
+/* What calls in any order may bring about: pages outside slots, a host that contradicts itself, logs that are not kept. */
+static bool may_be_found(const char *text)
+{
+    static const char *const found[] = { "in no slot", "log has it not", "wider than the host", "has taken back" };
+
+    for (size_t i = 0; i < sizeof(found) / sizeof(found[0]); i++)
+        if (strstr(text, found[i]))
+            return true;
+    return false;
+}
+
 static void on_warn(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning)
 {
     (void)ctx, (void)kvm;
@@ -253,6 +264,8 @@ static void on_warn(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *war
     if (verbose)
         printf("    warning %d: %s: %s (0x%llx, 0x%llx)\n", (int)warning->kind, warning->function, warning->text,
                (unsigned long long)warning->value[0], (unsigned long long)warning->value[1]);
+    if (warning->kind == TDPMMU_WARN_CHECK && !may_be_found(warning->text))
+        fail(warning->text);
     if (warning->kind == TDPMMU_WARN_LEAK) {
         leaks++;
         snprintf(last_leak, sizeof(last_leak), "%s: %s", warning->function, warning->text);
@@ -854,9 +867,10 @@ static void tracing(struct machine *m)
     static struct tdpmmu_trace_event events[64];
     static char text[300];
     struct tdpmmu_stats stats;
+    struct tdpmmu_check_stats checks;
     uint64_t lost = 0;
 
-    switch (byte() % 8) {
+    switch (byte() % 12) {
     case 0: tdpmmu_trace_enable(kvm_of(m), one_in(4) ? any64() : one_in(2) ? TDPMMU_TRACE_ALL : 0); break;
     case 1: tdpmmu_trace_read(one_in(8) ? NULL : events, byte() % 65, one_in(2) ? NULL : &lost); break;
     case 2: tdpmmu_trace_ring_size(one_in(2) ? any64() : 64u << byte() % 4); break;
@@ -867,6 +881,10 @@ static void tracing(struct machine *m)
         break;
     case 4: tdpmmu_trace_name(any_int()); break;
     case 5: tdpmmu_trace_write(-1 - (int)byte()); break;
+    case 6:
+    case 7: tdpmmu_check(kvm_of(m)); break;
+    case 8: tdpmmu_check_always(kvm_of(m), one_in(2) ? 0 : 1 + byte()); break;
+    case 9: tdpmmu_check_stats(kvm_of(m), one_in(8) ? NULL : &checks, one_in(2) ? sizeof(checks) : any64()); break;
     default: tdpmmu_get_stats(kvm_of(m), one_in(8) ? NULL : &stats, one_in(2) ? sizeof(stats) : any64()); break;
     }
 }

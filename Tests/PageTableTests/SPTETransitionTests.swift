@@ -124,7 +124,7 @@ final class SPTETransitionTests: XCTestCase {
             for level in [Level.page4K, .page2M] {
                 for kind in [SPTEKind.leaf111, .leaf000] {
                     let leaf = entry(kind, 1 << 18, level, masks)!
-                    let free = masks.accessed | masks.dirty | SPTE.addressMask | SPTE.mmuPresent
+                    let free = masks.accessed | masks.dirty | SPTE.addressMask
                         | (kind == .leaf111 ? SPTE.writable : masks.hostWritable)
                     for bit in 0..<64 {
                         let turned = SPTE(leaf.raw ^ 1 << UInt64(bit))
