@@ -7,7 +7,7 @@
 
 static unsigned long cases;
 
-static unsigned stride(void) { return mode_is("plain") || !getenv("TDPMMU_TEST_MODE") ? 1 : 13; }
+static unsigned stride(void) { return mode_is("plain") || !getenv("TDPMMU_TEST_MODE") ? 1 : 29; }
 
 /* The slot in the middle is number 1 of its space, between 0 and 2; the other space has one over all. */
 struct place {
