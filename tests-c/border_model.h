@@ -72,6 +72,8 @@ static inline bool touches(const struct leaf *l, gfn_t start, gfn_t end) { retur
 
 static inline void complain(struct rig *r, const char *text, gfn_t gfn)
 {
+    while (rcu_read_lock_held()) /* for the tests that come */
+        rcu_read_unlock();
     fail_msg("%s%s%s: %s [0x%llx, 0x%llx) 0x%llx: %s, gfn 0x%llx", r->machine->name, r->nx ? ", NX huge pages" : "",
              r->by_row ? ", by row" : "", r->doing, (unsigned long long)r->first, (unsigned long long)r->last,
              (unsigned long long)r->more, text, (unsigned long long)gfn);
@@ -622,7 +624,7 @@ static inline void map_one(struct rig *r, int as_id, gfn_t gfn, uint64_t access,
 static inline void zap_everything(struct rig *r)
 {
     write_lock(&r->kvm->mmu_lock);
-    kvm_tdp_mmu_zap_gfn_range(r->kvm, 0, END_OF_GFNS);
+    kvm_tdp_mmu_zap_all(r->kvm);
     write_unlock(&r->kvm->mmu_lock);
     r->space[0].count = r->space[1].count = 0;
 }

@@ -14,13 +14,16 @@ struct heard {
 };
 
 static struct heard heard;
+static pthread_mutex_t hearing = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t all_told; /* ids that a test has looked at */
 
 static void hear(void *ctx, struct kvm *kvm, const struct tdpmmu_trace_event *event)
 {
     (void)ctx, (void)kvm;
+    pthread_mutex_lock(&hearing); /* tables are freed by a thread of the library's */
     if (heard.count < MOST)
         heard.events[heard.count++] = *event;
+    pthread_mutex_unlock(&hearing);
 }
 
 static void hear_warning(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning)
@@ -62,6 +65,8 @@ static const struct kvm_memory_slot *the_slot(void)
     return slot;
 }
 
+static void begin(void);
+
 static void open_vm(struct tdpmmu_vm_config config, uint32_t flags)
 {
     struct tdpmmu_ops ops = { .size = sizeof(ops), .warn = hear_warning, .trace = hear, .gfn_to_pfn = told_pfn };
@@ -76,7 +81,7 @@ static void open_vm(struct tdpmmu_vm_config config, uint32_t flags)
     assert_int_equal(add_slot(kvm, AS << 16 | ID, flags, BASE, PAGES, HVA), 0);
     assert_int_equal(kvm_mmu_load(vcpu), 0);
     root = tdpmmu_vcpu_root(vcpu);
-    heard.count = 0;
+    begin();
 }
 
 static void close_vm(void)
@@ -86,11 +91,26 @@ static void close_vm(void)
     tdpmmu_set_warn_handler(NULL, NULL);
 }
 
-static void begin(void) { heard.count = 0; }
+static void begin(void)
+{
+    pthread_mutex_lock(&hearing);
+    heard.count = 0;
+    pthread_mutex_unlock(&hearing);
+}
+
+static unsigned count_heard(void)
+{
+    unsigned count;
+
+    pthread_mutex_lock(&hearing);
+    count = heard.count;
+    pthread_mutex_unlock(&hearing);
+    return count;
+}
 
 static const struct tdpmmu_trace_event *nth(int id, unsigned n)
 {
-    for (unsigned i = 0; i < heard.count; i++)
+    for (unsigned i = 0, count = count_heard(); i < count; i++)
         if (heard.events[i].id == id && n-- == 0)
             return &heard.events[i];
     fail_msg("%s was not told", tdpmmu_trace_name(id));
@@ -101,7 +121,7 @@ static unsigned told(int id)
 {
     unsigned count = 0;
 
-    for (unsigned i = 0; i < heard.count; i++)
+    for (unsigned i = 0, all = count_heard(); i < all; i++)
         count += heard.events[i].id == id;
     return count;
 }

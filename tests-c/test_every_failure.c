@@ -479,7 +479,7 @@ static void try_operation(const struct operation *o, unsigned onwards)
 
 static void every_call_of_each(void **state)
 {
-    static const unsigned slots[] = { 1, 2, 63, 64, 65, 128, 130, 200 };
+    static const unsigned slots[] = { 1, 2, 63, 64, 65, 126, 127, 128, 200 }; /* beside the one that is there */
     static const unsigned held[] = { 0, 3, 4, 5, 8 };
 
     (void)state;
@@ -882,7 +882,9 @@ static void every_call_of_a_life(void **state)
                 lives++;
             }
             print_message("kinds %x%s: %llu calls\n", plans[i].kinds, onwards ? ", and all after" : "", (unsigned long long)n - 1);
-            assert_true(n > 1 || plans[i].kinds == TDPMMU_FAIL_FUTEX); /* nobody may have had to sleep */
+            /* Nobody may have had to sleep; and the thread sanitizer sees fences only that readers make. */
+            assert_true(n > 1 || plans[i].kinds == TDPMMU_FAIL_FUTEX ||
+                        (plans[i].kinds == TDPMMU_FAIL_MEMBARRIER && mode_is("tsan")));
         }
     print_message("%llu lives\n", (unsigned long long)lives);
     assert_true(lives > (mode_is("plain") ? 60 : 12));
