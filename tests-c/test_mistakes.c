@@ -6,6 +6,8 @@
 #include "test_helpers.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MOST 512u
@@ -1301,6 +1303,141 @@ static void exits_inside_by_either_index(void **state)
     tdpmmu_set_warn_handler(NULL, NULL);
 }
 
+static struct srcu_struct waited_for;
+static atomic_uint callbacks_run;
+
+static void count_callback(struct rcu_head *head)
+{
+    (void)head;
+    atomic_fetch_add(&callbacks_run, 1);
+}
+
+static void *read_for_a_moment(void *inside)
+{
+    int index = srcu_read_lock(&waited_for);
+
+    atomic_store((atomic_bool *)inside, true);
+    sleep_ms(30);
+    srcu_read_unlock(&waited_for, index);
+    return NULL;
+}
+
+/* srcu_barrier() waits for the last callback, however few there are. */
+static void srcu_barrier_waits_for_the_last(void **state)
+{
+    struct rcu_head heads[3];
+
+    (void)state;
+    assert_int_equal(init_srcu_struct(&waited_for), 0);
+    for (unsigned count = 1; count <= 3; count++) {
+        atomic_bool inside = false;
+        pthread_t thread;
+
+        atomic_store(&callbacks_run, 0);
+        memset(heads, 0, sizeof(heads));
+        assert_int_equal(pthread_create(&thread, NULL, read_for_a_moment, &inside), 0);
+        while (!atomic_load(&inside))
+            sched_yield();
+        for (unsigned i = 0; i < count; i++)
+            call_srcu(&waited_for, &heads[i], count_callback);
+        srcu_barrier(&waited_for);
+        assert_int_equal(atomic_load(&callbacks_run), count);
+        pthread_join(thread, NULL);
+    }
+    cleanup_srcu_struct(&waited_for);
+}
+
+static char said[512];
+
+/* What a forked child says at its exit, after `body`. */
+static void let_child_exit(void (*body)(void *), void *argument)
+{
+    size_t length = 0;
+    int pipes[2], status;
+    pid_t child;
+
+    assert_int_equal(pipe(pipes), 0);
+    fflush(stdout);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        dup2(pipes[1], STDERR_FILENO);
+        dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
+        close(pipes[0]);
+        close(pipes[1]);
+        body(argument);
+        exit(0);
+    }
+    close(pipes[1]);
+    for (ssize_t n; length < sizeof(said) - 1 && (n = read(pipes[0], said + length, sizeof(said) - 1 - length)) > 0;)
+        length += (size_t)n;
+    said[length] = 0;
+    close(pipes[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static void do_nothing(void *unused)
+{
+    (void)unused;
+}
+
+static void leave_callbacks_of_srcu(void *heads)
+{
+    static struct srcu_struct domain;
+
+    init_srcu_struct(&domain);
+    (void)srcu_down_read(&domain);
+    for (int i = 0; i < 5; i++)
+        call_srcu(&domain, (struct rcu_head *)heads + i, count_callback);
+}
+
+/* Frees what is the library's own first, and then leaves callbacks of its own. */
+static void leave_callbacks_of_rcu(void *heads)
+{
+    rcu_read_unlock();
+    rcu_barrier();
+    rcu_read_lock();
+    for (int i = 0; i < 5; i++)
+        call_rcu((struct rcu_head *)heads + i, count_callback);
+}
+
+/* Callbacks that are lost at exit are told: SRCU's as well, and a child's own, neither more nor fewer. */
+static void lost_callbacks_are_told(void **state)
+{
+    static struct rcu_head heads[6];
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+    int index;
+
+    (void)state;
+    let_child_exit(do_nothing, NULL);
+    assert_string_equal(said, "");
+    let_child_exit(leave_callbacks_of_srcu, heads);
+    assert_non_null(strstr(said, "callbacks have not run"));
+    assert_non_null(strstr(said, "0x5"));
+    assert_int_equal(init_srcu_struct(&waited_for), 0);
+    index = srcu_read_lock(&waited_for);
+    call_srcu(&waited_for, &heads[5], count_callback);
+    let_child_exit(do_nothing, NULL);
+    assert_string_equal(said, ""); /* it is the parent's */
+    srcu_read_unlock(&waited_for, index);
+    srcu_barrier(&waited_for);
+    cleanup_srcu_struct(&waited_for);
+    for (gfn_t gfn = 0; gfn < 16 * 512; gfn += 512)
+        map_pages(w, gfn, 1, PG_LEVEL_4K);
+    rcu_read_lock();
+    write_lock(&w->kvm->mmu_lock);
+    assert_true(kvm_tdp_mmu_zap_gfn_range(w->kvm, 0, GIB_PAGES));
+    write_unlock(&w->kvm->mmu_lock);
+    memset(heads, 0, sizeof(heads));
+    let_child_exit(leave_callbacks_of_rcu, heads);
+    assert_non_null(strstr(said, "callbacks have not run"));
+    assert_non_null(strstr(said, "0x5"));
+    rcu_read_unlock();
+    kvm_flush_remote_tlbs(w->kvm);
+    world_free(w);
+}
+
 /* ---- borders of arguments -------------------------------------------------------------------- */
 
 /* The last page that the host can have is one, and the next is none. */
@@ -1677,6 +1814,8 @@ int main(void)
         cmocka_unit_test(deepest_nesting_without_inlines),
         cmocka_unit_test(inside_by_both_indexes),
         cmocka_unit_test(exits_inside_by_either_index),
+        cmocka_unit_test(srcu_barrier_waits_for_the_last),
+        cmocka_unit_test(lost_callbacks_are_told),
         cmocka_unit_test(rings_of_todays_size),
         cmocka_unit_test(recordings_end),
         cmocka_unit_test(last_page_of_the_host),
