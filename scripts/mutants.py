@@ -15,8 +15,8 @@ of a model instead (models/), the same mistake made there, and is killed if spin
 an error if the text to replace is not there exactly once, if the mutant does not build, or if
 the test fails without it.
 
-A build takes much longer than a test.  So mutants that say `together` are put into one library, as
-many as do not touch the same text, each behind a switch that the environment chooses; and for a change of
+A build takes much longer than a test.  So mutants that say `together` are put into one library, all
+that do not touch the same text, each behind a switch that the environment chooses; and for a change of
 inlines that only programs have in them (`together programs`) no library is built at all.  What came
 of each stands in build/mutants-results as well, in a file for each run.
 """
@@ -62,7 +62,7 @@ __attribute__((constructor)) static void choose(void)
 }
 """,
 }
-BATCH = 60  # mutants in one library at most
+BATCH = 250  # mutants in one library at most
 
 
 class Mutant:
@@ -127,7 +127,7 @@ def read_mutants(path):
     return mutants
 
 
-def side_by_side(mutants):
+def side_by_side(mutants, most=BATCH):
     """({file: text} with as many mutants as fit, behind switches, those mutants by number, the rest)."""
     texts, chosen, rest = dict(SWITCH), {}, []
     for mutant in mutants:
@@ -137,7 +137,7 @@ def side_by_side(mutants):
                 with open(os.path.join(TOP, file)) as source:
                     text = new.get(file) or texts.get(file) or source.read()
                 old, bug = "\n".join(old), "\n".join(bug)
-                if text.count(old) != 1 or number > BATCH:
+                if text.count(old) != 1 or number > most:
                     raise ValueError
                 name = re.match(r"\w+: ", old).group() if mutant.together == "argument" else ""
                 new[file] = text.replace(old, name + TOGETHER[mutant.together].format(
@@ -267,7 +267,9 @@ class Programs:
         if failed or status == 0:
             return failed
         with open(os.path.join(COPY, "tests-c", name + ".c")) as file:
-            tests = re.findall(r"cmocka_unit_test\w*\(\s*(\w+)", file.read())
+            text = file.read()
+        functions = set(re.findall(r"^static void (\w+)\(void \*\*", text, re.M))
+        tests = [word for word in re.findall(r"\w+", text.rpartition("CMUnitTest")[2]) if word in functions]
         reported = re.findall(r"^(?:not )?ok \d+ - (\S+)", out, re.M)
         return [test for test in tests if test not in reported]
 
@@ -313,11 +315,11 @@ def judge_alone(mutant, programs, look):
         programs.forget(texts)
 
 
-def judge_together(mutants, programs, look):
-    """Yields (mutant, killed?, what happened) of those that share a library.  What cannot is judged alone."""
+def judge_together(mutants, programs, look, most=BATCH):
+    """Yields (mutant, killed?, what happened) of those that share a library."""
     left = mutants
     while left:
-        texts, chosen, left = side_by_side(left)
+        texts, chosen, left = side_by_side(left, most)
         before = {}
         for file in texts:
             if os.path.exists(os.path.join(TOP, file)):
@@ -330,11 +332,12 @@ def judge_together(mutants, programs, look):
         put_in({file: (text, text) for file, text in before.items()}, 0)
         for file in SWITCH:
             os.remove(os.path.join(COPY, file))
-        if error:
-            print("together these do not build, so each alone: %s\n%s" % (
-                " ".join(mutant.name for mutant in chosen.values()), error), flush=True)
-        for mutant in chosen.values() if error else ():
-            yield (mutant, *judge_alone(mutant, programs, look))
+        if error and len(chosen) > 1:  # one of them cannot be so: half as many at a time
+            yield from judge_together(list(chosen.values()), programs, look, (len(chosen) + 1) // 2)
+        elif error or not chosen:
+            for mutant in chosen.values() or left:
+                yield (mutant, *judge_alone(mutant, programs, look))
+            left = left if chosen else []
 
 
 def look_at_test(mutant, programs, number):

@@ -6,6 +6,8 @@
 #include "test_helpers.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MOST 512u
@@ -1103,6 +1105,339 @@ static void beyond_four_levels(void **state)
     world_free(w);
 }
 
+/* ---- locks --------------------------------------------------------------------------------- */
+
+/* Who holds mmu_lock may not wait for a grace period, however the library remembers that he holds it. */
+static void no_wait_under_a_noted_lock(void **state)
+{
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        for (unsigned j = 0; j < 3000; j++) { /* readers come often enough to be noted in their own memory */
+            read_lock(&w->kvm->mmu_lock);
+            read_unlock(&w->kvm->mmu_lock);
+        }
+        read_lock(&w->kvm->mmu_lock);
+        synchronize_rcu();
+        assert_int_equal(warnings(w), i + 1);
+        read_unlock(&w->kvm->mmu_lock);
+    }
+    assert_true(w->kvm->mmu_lock.state & 1u << 29);
+    world_forget(w);
+    world_free(w);
+}
+
+#define LOCKS 80 /* more than the library has queues: some share one */
+
+static struct tdpmmu_rwlock locks[LOCKS];
+
+static void *take_and_leave(void *lock)
+{
+    write_lock(lock);
+    write_unlock(lock);
+    return NULL;
+}
+
+/* Threads that wait for several locks in one queue get each his own, in whatever order those are let go. */
+static void waiters_of_many_locks(void **state)
+{
+    pthread_t threads[LOCKS];
+
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        struct timespec end;
+
+        for (int i = 0; i < LOCKS; i++) {
+            tdpmmu_rwlock_init(&locks[i]);
+            write_lock(&locks[i]);
+        }
+        for (int i = 0; i < LOCKS; i++) {
+            assert_int_equal(pthread_create(&threads[i], NULL, take_and_leave, &locks[i]), 0);
+            while (!__atomic_load_n(&locks[i].sleepers, __ATOMIC_ACQUIRE))
+                sleep_ms(1);
+        }
+        for (int i = 0; i < LOCKS; i++)
+            write_unlock(&locks[round == 0 ? i : round == 1 ? LOCKS - 1 - i : (i * 7) % LOCKS]);
+        clock_gettime(CLOCK_REALTIME, &end);
+        end.tv_sec += 60;
+        for (int i = 0; i < LOCKS; i++)
+            assert_int_equal(pthread_timedjoin_np(threads[i], NULL, &end), 0);
+    }
+}
+
+/* A thread lets locks go in another order than it took them: it has none of them any more. */
+static void locks_go_in_any_order(void **state)
+{
+    (void)state;
+    for (int first = 0; first < 3; first++) {
+        for (int i = 0; i < 3; i++) {
+            tdpmmu_rwlock_init(&locks[i]);
+            write_lock(&locks[i]);
+        }
+        for (int i = 0; i < 3; i++)
+            write_unlock(&locks[(first + i) % 3]);
+        for (int i = 0; i < 3; i++) {
+            write_lock(&locks[i]); /* a warning, if it were held */
+            assert_true(tdpmmu_write_lock_held(&locks[i]));
+            write_unlock(&locks[i]);
+            assert_false(tdpmmu_write_lock_held(&locks[i]));
+        }
+    }
+}
+
+/* ---- RCU ----------------------------------------------------------------------------------- */
+
+static void *given_back;
+
+static void give_object_back(void *object)
+{
+    given_back = object;
+}
+
+/* A head may stand in its object's first 4096 bytes, and not behind them. */
+static void heads_at_the_end_of_what_may_be(void **state)
+{
+    static _Alignas(8) char object[8192];
+
+    (void)state;
+    tdpmmu_set_warn_handler(world_warn, &process_world);
+    atomic_store(&process_world.warnings, 0);
+    tdpmmu_kfree_rcu(object, (struct rcu_head *)(object + 4088), give_object_back);
+    rcu_barrier();
+    assert_ptr_equal(given_back, object);
+    assert_int_equal(atomic_load(&process_world.warnings), 0);
+    given_back = NULL;
+    tdpmmu_kfree_rcu(object, (struct rcu_head *)(object + 4096), give_object_back);
+    rcu_barrier();
+    assert_null(given_back);
+    assert_int_equal(atomic_exchange(&process_world.warnings, 0), 1);
+    tdpmmu_set_warn_handler(NULL, NULL);
+}
+
+/* The exported reader functions, which a program has that takes their addresses, nest as deep as the inlines. */
+static void deepest_nesting_without_inlines(void **state)
+{
+    void (*const volatile lock)(void) = rcu_read_lock, (*const volatile unlock)(void) = rcu_read_unlock;
+
+    (void)state;
+    tdpmmu_set_warn_handler(world_warn, &process_world);
+    atomic_store(&process_world.warnings, 0);
+    for (unsigned i = 0; i < 32767; i++)
+        lock();
+    assert_int_equal(atomic_load(&process_world.warnings), 0);
+    lock(); /* a warning, and no effect */
+    assert_int_equal(atomic_exchange(&process_world.warnings, 0), 1);
+    assert_true(rcu_read_lock_held());
+    for (unsigned i = 0; i < 32767; i++)
+        unlock();
+    assert_false(rcu_read_lock_held());
+    assert_int_equal(atomic_load(&process_world.warnings), 0);
+    tdpmmu_set_warn_handler(NULL, NULL);
+}
+
+/* Does a polled grace period end that nobody holds up? */
+static bool ends(struct srcu_struct *domain, unsigned long cookie)
+{
+    for (int i = 0; i < 100; i++)
+        if (poll_state_synchronize_srcu(domain, cookie))
+            return true;
+    return false;
+}
+
+/* A thread that is inside by both indexes leaves them one by one, whichever first. */
+static void inside_by_both_indexes(void **state)
+{
+    static struct srcu_struct domain;
+
+    (void)state;
+    tdpmmu_set_warn_handler(world_warn, &process_world);
+    atomic_store(&process_world.warnings, 0);
+    assert_int_equal(init_srcu_struct(&domain), 0);
+    for (int round = 0; round < 4; round++) {
+        int first = srcu_read_lock(&domain), second;
+        unsigned long cookie = start_poll_synchronize_srcu(&domain);
+
+        assert_false(ends(&domain, cookie)); /* but it has turned to the other index */
+        second = srcu_read_lock(&domain);
+        assert_int_not_equal(first, second);
+        srcu_read_unlock(&domain, round & 1 ? first : second);
+        assert_true(srcu_read_lock_held(&domain));
+        assert_int_equal(ends(&domain, cookie), round & 1);
+        srcu_read_unlock(&domain, round & 1 ? second : first);
+        assert_false(srcu_read_lock_held(&domain));
+        assert_true(ends(&domain, cookie));
+    }
+    assert_int_equal(atomic_load(&process_world.warnings), 0);
+    cleanup_srcu_struct(&domain);
+    assert_int_equal(atomic_load(&process_world.warnings), 0);
+    tdpmmu_set_warn_handler(NULL, NULL);
+}
+
+static void *exit_inside(void *domain)
+{
+    (void)srcu_read_lock(domain);
+    (void)srcu_read_lock(domain);
+    return NULL;
+}
+
+/* A thread that exits inside, by whichever index, holds up nobody. */
+static void exits_inside_by_either_index(void **state)
+{
+    static struct srcu_struct domain;
+
+    (void)state;
+    tdpmmu_set_warn_handler(world_warn, &process_world);
+    assert_int_equal(init_srcu_struct(&domain), 0);
+    for (int round = 0; round < 3; round++) {
+        pthread_t thread;
+
+        atomic_store(&process_world.warnings, 0);
+        assert_int_equal(pthread_create(&thread, NULL, exit_inside, &domain), 0);
+        pthread_join(thread, NULL);
+        assert_int_equal(atomic_exchange(&process_world.warnings, 0), 1);
+        assert_true(ends(&domain, start_poll_synchronize_srcu(&domain))); /* and the index is the other one */
+    }
+    cleanup_srcu_struct(&domain);
+    assert_int_equal(atomic_load(&process_world.warnings), 0);
+    tdpmmu_set_warn_handler(NULL, NULL);
+}
+
+static struct srcu_struct waited_for;
+static atomic_uint callbacks_run;
+
+static void count_callback(struct rcu_head *head)
+{
+    (void)head;
+    atomic_fetch_add(&callbacks_run, 1);
+}
+
+static void *read_for_a_moment(void *inside)
+{
+    int index = srcu_read_lock(&waited_for);
+
+    atomic_store((atomic_bool *)inside, true);
+    sleep_ms(30);
+    srcu_read_unlock(&waited_for, index);
+    return NULL;
+}
+
+/* srcu_barrier() waits for the last callback, however few there are. */
+static void srcu_barrier_waits_for_the_last(void **state)
+{
+    struct rcu_head heads[3];
+
+    (void)state;
+    assert_int_equal(init_srcu_struct(&waited_for), 0);
+    for (unsigned count = 1; count <= 3; count++) {
+        atomic_bool inside = false;
+        pthread_t thread;
+
+        atomic_store(&callbacks_run, 0);
+        memset(heads, 0, sizeof(heads));
+        assert_int_equal(pthread_create(&thread, NULL, read_for_a_moment, &inside), 0);
+        while (!atomic_load(&inside))
+            sched_yield();
+        for (unsigned i = 0; i < count; i++)
+            call_srcu(&waited_for, &heads[i], count_callback);
+        srcu_barrier(&waited_for);
+        assert_int_equal(atomic_load(&callbacks_run), count);
+        pthread_join(thread, NULL);
+    }
+    cleanup_srcu_struct(&waited_for);
+}
+
+static char said[512];
+
+/* What a forked child says at its exit, after `body`. */
+static void let_child_exit(void (*body)(void *), void *argument)
+{
+    size_t length = 0;
+    int pipes[2], status;
+    pid_t child;
+
+    assert_int_equal(pipe(pipes), 0);
+    fflush(stdout);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        dup2(pipes[1], STDERR_FILENO);
+        dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
+        close(pipes[0]);
+        close(pipes[1]);
+        body(argument);
+        exit(0);
+    }
+    close(pipes[1]);
+    for (ssize_t n; length < sizeof(said) - 1 && (n = read(pipes[0], said + length, sizeof(said) - 1 - length)) > 0;)
+        length += (size_t)n;
+    said[length] = 0;
+    close(pipes[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static void do_nothing(void *unused)
+{
+    (void)unused;
+}
+
+static void leave_callbacks_of_srcu(void *heads)
+{
+    static struct srcu_struct domain;
+
+    init_srcu_struct(&domain);
+    (void)srcu_down_read(&domain);
+    for (int i = 0; i < 5; i++)
+        call_srcu(&domain, (struct rcu_head *)heads + i, count_callback);
+}
+
+/* Frees what is the library's own first, and then leaves callbacks of its own. */
+static void leave_callbacks_of_rcu(void *heads)
+{
+    rcu_read_unlock();
+    rcu_barrier();
+    rcu_read_lock();
+    for (int i = 0; i < 5; i++)
+        call_rcu((struct rcu_head *)heads + i, count_callback);
+}
+
+/* Callbacks that are lost at exit are told: SRCU's as well, and a child's own, neither more nor fewer. */
+static void lost_callbacks_are_told(void **state)
+{
+    static struct rcu_head heads[6];
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+    int index;
+
+    (void)state;
+    let_child_exit(do_nothing, NULL);
+    assert_string_equal(said, "");
+    let_child_exit(leave_callbacks_of_srcu, heads);
+    assert_non_null(strstr(said, "callbacks have not run"));
+    assert_non_null(strstr(said, "0x5"));
+    assert_int_equal(init_srcu_struct(&waited_for), 0);
+    index = srcu_read_lock(&waited_for);
+    call_srcu(&waited_for, &heads[5], count_callback);
+    let_child_exit(do_nothing, NULL);
+    assert_string_equal(said, ""); /* it is the parent's */
+    srcu_read_unlock(&waited_for, index);
+    srcu_barrier(&waited_for);
+    cleanup_srcu_struct(&waited_for);
+    for (gfn_t gfn = 0; gfn < 16 * 512; gfn += 512)
+        map_pages(w, gfn, 1, PG_LEVEL_4K);
+    rcu_read_lock();
+    write_lock(&w->kvm->mmu_lock);
+    assert_true(kvm_tdp_mmu_zap_gfn_range(w->kvm, 0, GIB_PAGES));
+    write_unlock(&w->kvm->mmu_lock);
+    memset(heads, 0, sizeof(heads));
+    let_child_exit(leave_callbacks_of_rcu, heads);
+    assert_non_null(strstr(said, "callbacks have not run"));
+    assert_non_null(strstr(said, "0x5"));
+    rcu_read_unlock();
+    kvm_flush_remote_tlbs(w->kvm);
+    world_free(w);
+}
+
 /* ---- borders of arguments -------------------------------------------------------------------- */
 
 /* The last page that the host can have is one, and the next is none. */
@@ -1346,6 +1681,68 @@ static void *mark_often(void *world)
     return NULL;
 }
 
+/* A thread gets a ring of today's size, whatever rings there are of threads that have gone. */
+static void rings_of_todays_size(void **state)
+{
+    struct kvm_vcpu *vcpu;
+    struct world *w = traced((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT }, TDPMMU_TRACE_BIT(TDPMMU_TRACE_MARK), &vcpu);
+
+    (void)state;
+    for (size_t size = 64; size <= 1024; size *= 16) {
+        pthread_t thread;
+        uint64_t lost = 0;
+        size_t got;
+
+        assert_int_equal(tdpmmu_trace_ring_size(size), 0);
+        assert_int_equal(pthread_create(&thread, NULL, mark_often, w), 0);
+        pthread_join(thread, NULL);
+        got = tdpmmu_trace_read(events, MOST, &lost);
+        assert_int_equal(got + lost, 200);
+        assert_int_equal(lost != 0, size < 200);
+    }
+    assert_int_equal(tdpmmu_trace_ring_size(4096), 0);
+    world_free(w);
+}
+
+struct echo {
+    struct world *w;
+    int fd;
+};
+
+/* Notes an event for all that it reads. */
+static void *mark_what_comes(void *argument)
+{
+    struct echo *echo = argument;
+    char bytes[1024];
+
+    while (read(echo->fd, bytes, sizeof(bytes)) > 0)
+        tdpmmu_trace_mark(echo->w->kvm, "y");
+    return NULL;
+}
+
+/* A recording has what there was when it began, though others go on. */
+static void recordings_end(void **state)
+{
+    struct kvm_vcpu *vcpu;
+    struct world *w = traced((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT }, TDPMMU_TRACE_BIT(TDPMMU_TRACE_MARK), &vcpu);
+    pthread_t thread;
+    int pipes[2];
+
+    (void)state;
+    assert_int_equal(pipe(pipes), 0);
+    assert_true(fcntl(pipes[1], F_SETPIPE_SZ, 4096) >= 4096);
+    for (int i = 0; i < 5; i++)
+        mark_often(w);
+    assert_int_equal(pthread_create(&thread, NULL, mark_what_comes, &(struct echo){ w, pipes[0] }), 0);
+    assert_int_equal(tdpmmu_trace_write(pipes[1]), 1000);
+    close(pipes[1]);
+    pthread_join(thread, NULL);
+    close(pipes[0]);
+    while (tdpmmu_trace_read(events, MOST, NULL) > 0)
+        ;
+    world_free(w);
+}
+
 /* Who reads several times has the sum of what was lost. */
 static void lost_events_add_up(void **state)
 {
@@ -1410,6 +1807,17 @@ int main(void)
         cmocka_unit_test(zap_slot_only_from_the_beginning),
         cmocka_unit_test(replaced_nodes_are_poisoned),
         cmocka_unit_test(headers_begin_where_they_do),
+        cmocka_unit_test(no_wait_under_a_noted_lock),
+        cmocka_unit_test(heads_at_the_end_of_what_may_be),
+        cmocka_unit_test(waiters_of_many_locks),
+        cmocka_unit_test(locks_go_in_any_order),
+        cmocka_unit_test(deepest_nesting_without_inlines),
+        cmocka_unit_test(inside_by_both_indexes),
+        cmocka_unit_test(exits_inside_by_either_index),
+        cmocka_unit_test(srcu_barrier_waits_for_the_last),
+        cmocka_unit_test(lost_callbacks_are_told),
+        cmocka_unit_test(rings_of_todays_size),
+        cmocka_unit_test(recordings_end),
         cmocka_unit_test(last_page_of_the_host),
         cmocka_unit_test(masks_end_with_their_slot),
         cmocka_unit_test(highest_vcpu_and_largest_slot),
