@@ -256,28 +256,20 @@ extension VM {
 
     /// Of the lock, and of operations.
     @inline(never)
-    package func see(_ sight: Sight, _ name: StaticString, _ duty: Duty = .none, flag: Bool = false) {
-        guard isWatched else { return }
-        if hasEyes {
-            var seen = Seen(sight, self)
-            seen.name = name
-            seen.duty = duty
-            seen.flag = flag
-            seen.mode = modeOfThread
-            show(seen)
-        }
-        if sight == .ends || sight == .unlocked { endOfOperation() }
     package func see(
         _ sight: Sight, _ name: StaticString, _ duty: Duty = .none, flag: Bool = false, by vcpu: OpaquePointer? = nil
     ) {
-        guard hasEyes else { return }
-        var seen = Seen(sight, self)
-        seen.vcpu = vcpu
-        seen.name = name
-        seen.duty = duty
-        seen.flag = flag
-        seen.mode = vcpu == nil ? modeOfThread : nil
-        show(&seen)
+        guard isWatched else { return }
+        if hasEyes {
+            var seen = Seen(sight, self)
+            seen.vcpu = vcpu
+            seen.name = name
+            seen.duty = duty
+            seen.flag = flag
+            seen.mode = vcpu == nil ? modeOfThread : nil
+            show(&seen)
+        }
+        if sight == .ends || sight == .unlocked { endOfOperation() }
     }
 
     /// The last one.

@@ -50,9 +50,6 @@ package struct VMConfiguration {
     /// The word of events, at the beginning.
     var events: UInt64 { (rig.traces ? allEvents : 0) | rig.bitOfChanges }
 
-    /// The word of events, at the beginning.
-    var events: UInt64 { (rig.traces ? allEvents : 0) | rig.bitOfChanges }
-
     package init(
         vendor: Vendor, rootLevel: Level, maxPhysicalBits: Int, adDisabled: Bool,
         tableLimit: UInt64, ops: tdpmmu_ops, opsContext: UnsafeMutableRawPointer?
