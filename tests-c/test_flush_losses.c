@@ -198,6 +198,9 @@ static void logging_of_small_pages(struct world *w)
     log_side(w, 0);
     touch_side(w);
     log_side(w, KVM_MEM_LOG_DIRTY_PAGES);
+    assert_no_report();
+    kvm_mmu_zap_all_fast(w->kvm); /* what the host mapped in one piece before */
+    assert_int_equal(kvm_mmu_load(w->vcpu), 0);
 }
 
 static unsigned long bitmap[SIDE_PAGES / 64];
