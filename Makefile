@@ -42,7 +42,7 @@ EMBEDDED_BUILD := $(SWIFT_BUILD) --traits Embedded
 # No path of the building machine belongs into what is shipped.
 PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
 
-.PHONY: all demo check lib rig tools install uninstall symbols torture bench-rcu bench-mmu clean help \
+.PHONY: all demo check lib rig explore check-explore tools install uninstall symbols torture bench-rcu bench-mmu clean help \
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
 	check-c check-swift check-lists check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites check-bench \
@@ -55,7 +55,7 @@ help:
 	@echo 'make              libtdpmmu.so.1 and tdpmmuctl, in build/'
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
-	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c fuzz torture'
+	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c explore fuzz torture'
 	@echo '                  bench kvm swift lists traces readme install'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
@@ -74,6 +74,7 @@ help:
 	@echo 'make kvm          /dev/kvm in userspace: build/tdpmmu-kvm PROGRAM ARGS; fetches the engine, Unicorn, 16 MB (docs/KVM.md)'
 	@echo "make check-kvm-selftests  KVM's own selftests of memory in it: Debian's source, or KSELFTESTS=TREE, MODES=\"...\""
 	@echo 'make check-kvm-mutants  bugs put into the library: which of the selftests find each?  (about half an hour)'
+	@echo 'make rig          the library that explores schedules, build/rig (docs/rigs-explore.md); explore: all scenarios of tests-rig/'
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo "make bench-mmu    the MMU beside Linux's own code, goals and ratios: docs/SPEED.md.  REPETITIONS=N, ROWS=regex,"
 	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
@@ -150,6 +151,13 @@ check-library: lib
 
 check-locks:
 	@python3 scripts/check-locks.py
+
+# Scenarios of tests-rig/ in every interleaving, as far as that takes seconds; explore: all of it, some hours.
+check-explore: rig
+	@python3 scripts/explore.py short
+
+explore: rig
+	@python3 scripts/explore.py all
 
 check-c: lib
 	@python3 scripts/ctests.py plain

@@ -431,11 +431,6 @@ void cp_say(const char *text)
     (void)!write(STDERR_FILENO, text, strlen(text));
 }
 
-void cp_abort(void)
-{
-    abort();
-}
-
 void cp_set_errno(int value)
 {
     errno = value;

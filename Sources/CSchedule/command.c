@@ -6,11 +6,13 @@
 #include "cs_campaign.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -352,6 +354,7 @@ static int explore_apart(const struct tdpmmu_scenario *scenario, struct command 
     fflush(NULL);
     child = fork();
     if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* not on its own when its parent was ended */
         status = explore(scenario, command);
         fflush(NULL);
         _exit(status);
