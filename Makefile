@@ -42,7 +42,7 @@ EMBEDDED_BUILD := $(SWIFT_BUILD) --traits Embedded
 # No path of the building machine belongs into what is shipped.
 PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
 
-.PHONY: all demo check lib rig explore check-explore tools install uninstall symbols torture bench-rcu bench-mmu clean help \
+.PHONY: all demo check lib rig explore check-explore check-explore-mutants tools install uninstall symbols torture bench-rcu bench-mmu clean help \
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
 	check-c check-swift check-lists check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
 	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites check-bench \
@@ -158,6 +158,10 @@ check-explore: rig
 
 explore: rig
 	@python3 scripts/explore.py all
+
+# Bugs that take the one interleaving, put in one by one; tests-rig/mutants.txt.  Some minutes each.
+check-explore-mutants:
+	@python3 scripts/explore_mutants.py $(MUTANTS)
 
 check-c: lib
 	@python3 scripts/ctests.py plain
@@ -293,6 +297,7 @@ check-mutants:
 
 check-mutants-fit:
 	@python3 scripts/mutants.py --fit
+	@python3 scripts/explore_mutants.py --fit > /dev/null
 
 # Models -----------------------------------------------------------------------
 

@@ -93,4 +93,5 @@ def must_fail(program):
     return passed, failed
 
 
-main()
+if __name__ == "__main__":
+    main()

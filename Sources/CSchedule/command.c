@@ -393,7 +393,8 @@ int cs_main(int argc, char **argv, const struct tdpmmu_scenario *scenarios, int 
         if (!wanted)
             continue;
         if (command.lists) {
-            printf("%-28s %u threads  %s\n", scenarios[i].name, count_threads(&scenarios[i]),
+            printf("%-28s %u threads%s  %s\n", scenarios[i].name, count_threads(&scenarios[i]),
+                   scenarios[i].flags & TDPMMU_SCENARIO_RANDOM ? ", at random" : "",
                    scenarios[i].about ? scenarios[i].about : "");
             continue;
         }
