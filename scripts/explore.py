@@ -58,6 +58,18 @@ def bad_input(program):
     return len(BAD) - len(wrong), len(wrong)
 
 
+def shards_are_the_whole(program):
+    """Where nothing is left out, three shards have together the schedules of one run."""
+    def schedules(*arguments):
+        done = run([program, "--scenario", "lock_two", "--whole", *arguments], 60)
+        return int(re.search(r"(\d+) schedules", done.stdout)[1])
+    whole, parts = schedules(), [schedules("--shard", "%d/3" % shard) for shard in (1, 2, 3)]
+    if sum(parts) != whole or 0 in parts:
+        print("shards: %s schedules are not %d" % (parts, whole))
+        return 0, 1
+    return 1, 0
+
+
 def refused(done):
     return done.returncode == 2 and done.stderr.startswith("explore: ")
 
@@ -70,7 +82,7 @@ def main():
         program = build(source, RIG, os.path.basename(source)[:-2])
         counts.append(explore(program, sys.argv[1] == "short"))
         if "explore_rcu" in source:
-            counts.append(bad_input(program))
+            counts += [bad_input(program), shards_are_the_whole(program)]
     failing = os.path.join(TOP, "tests-rig", "failing.c")
     counts.append(must_fail(build(failing, RIG, "failing")))
     failed = sum(count[1] for count in counts)
