@@ -47,7 +47,8 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 	check-where check-sptes check-examples check-c check-swift check-lists check-traces check-readme \
 	check-install check-torture check-tsan check-asan check-valgrind check-eyes check-mutants check-mutants-fit \
 	check-models check-models-short check-kernel-suites check-bench fuzz fuzz-clang check-fuzz linux check-linux \
-	check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests check-kvm-mutants
+	check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests check-kvm-mutants explore check-explore \
+	check-explore-mutants
 
 all: lib tools
 
@@ -55,7 +56,7 @@ help:
 	@echo 'make              libtdpmmu.so.1 and tdpmmuctl, in build/'
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
-	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c fuzz torture'
+	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c explore fuzz torture'
 	@echo '                  bench kvm swift lists traces readme install'
 	@echo 'make check-eyes   C tests and torture while a ledger of owed flushes looks on'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
@@ -75,6 +76,7 @@ help:
 	@echo 'make kvm          /dev/kvm in userspace: build/tdpmmu-kvm PROGRAM ARGS; fetches the engine, Unicorn, 16 MB (docs/KVM.md)'
 	@echo "make check-kvm-selftests  KVM's own selftests of memory in it: Debian's source, or KSELFTESTS=TREE, MODES=\"...\""
 	@echo 'make check-kvm-mutants  bugs put into the library: which of the selftests find each?  (about half an hour)'
+	@echo 'make rig          the library that explores schedules, build/rig (docs/rigs-explore.md); explore: all scenarios of tests-rig/'
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo "make bench-mmu    the MMU beside Linux's own code, goals and ratios: docs/SPEED.md.  REPETITIONS=N, ROWS=regex,"
 	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
@@ -154,6 +156,17 @@ check-examples: lib rig
 
 check-locks:
 	@python3 scripts/check-locks.py
+
+# Scenarios of tests-rig/ in every interleaving, as far as that takes seconds; explore: all of it, some hours.
+check-explore: rig
+	@python3 scripts/explore.py short
+
+explore: rig
+	@python3 scripts/explore.py all
+
+# Bugs that take the one interleaving, put in one by one; tests-rig/mutants.txt.  Some minutes each.
+check-explore-mutants:
+	@python3 scripts/explore_mutants.py $(MUTANTS)
 
 check-c: lib
 	@python3 scripts/ctests.py plain
@@ -297,6 +310,7 @@ check-mutants:
 
 check-mutants-fit:
 	@python3 scripts/mutants.py --fit
+	@python3 scripts/explore_mutants.py --fit > /dev/null
 
 # Models -----------------------------------------------------------------------
 

@@ -740,7 +740,15 @@ static void nothing(struct rcu_head *unused)
     BAD(tdpmmu_cpu_drop(NULL, 0) == -EINVAL) \
     BAD(tdpmmu_cpu_drop(a->vcpu, 0) == -EINVAL) \
     BAD(tdpmmu_cpu_cached(NULL, 0, NULL) == -EINVAL) \
-    BAD(tdpmmu_cpu_cached(a->vcpu, 0, NULL) == -EINVAL)
+    BAD(tdpmmu_cpu_cached(a->vcpu, 0, NULL) == -EINVAL) \
+    /* rig_explore.h: not the library that explores */ \
+    QUIET(tdpmmu_explore_main(0, NULL, NULL, 0) == 3) \
+    QUIET(tdpmmu_explore_main(-1, NULL, NULL, -1) == 3) \
+    FINE(tdpmmu_explore_failed(NULL, NULL, 0)) \
+    FINE(tdpmmu_schedule_point(NULL, true)) \
+    FINE(tdpmmu_explore_name(NULL, SIZE_MAX, NULL)) \
+    FINE(tdpmmu_explore_ignore(NULL, SIZE_MAX)) \
+    QUIET(!tdpmmu_explore_alloc(SIZE_MAX))
 
 enum { FIRST = __COUNTER__ };
 

@@ -300,7 +300,14 @@ static void nothing(struct rcu_head *unused)
     ROW(tdpmmu_cpu_access_full, "Any lock", tdpmmu_cpu_access_full(vcpu, 0, PFERR_WRITE_MASK, &cpu_result), EI) \
     ROW(tdpmmu_cpu_fill, "Any lock", tdpmmu_cpu_fill(vcpu, 0), EI) \
     ROW(tdpmmu_cpu_drop, "Any lock", tdpmmu_cpu_drop(vcpu, 0), EI) \
-    ROW(tdpmmu_cpu_cached, "Any lock", tdpmmu_cpu_cached(vcpu, 0, &cpu_result), EI)
+    ROW(tdpmmu_cpu_cached, "Any lock", tdpmmu_cpu_cached(vcpu, 0, &cpu_result), EI) \
+    /* rig_explore.h */ \
+    ROW(tdpmmu_explore_main, "Any lock", tdpmmu_explore_main(0, NULL, NULL, 0), 0) \
+    ROW(tdpmmu_explore_failed, "Any lock", VOID(tdpmmu_explore_failed(NULL, NULL, 0)), 0) \
+    ROW(tdpmmu_schedule_point, "Any lock", VOID(tdpmmu_schedule_point(&spte, true)), 0) \
+    ROW(tdpmmu_explore_name, "Any lock", VOID(tdpmmu_explore_name(&spte, 8, "spte")), 0) \
+    ROW(tdpmmu_explore_ignore, "Any lock", VOID(tdpmmu_explore_ignore(&spte, 8)), 0) \
+    ROW(tdpmmu_explore_alloc, "Any lock", tdpmmu_explore_alloc(8), 0)
 
 /* What a rig may call in any of its callbacks: what only looks. */
 static const char *const read_only[] = {

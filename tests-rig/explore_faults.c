@@ -65,11 +65,6 @@ static void use_a(void)
     use(0, GFN, true);
 }
 
-static void use_b(void)
-{
-    use(1, GFN, true);
-}
-
 static void zap(void)
 {
     write_lock(&guest.kvm->mmu_lock);
@@ -110,7 +105,22 @@ static void collapse(void)
     read_unlock(&guest.kvm->mmu_lock);
 }
 
-static bool was_young;
+static bool was_young, was_written;
+
+/* A CPU's write will set Dirty. */
+static void a_clean_page(void)
+{
+    one_page();
+    fault_in(0, GFN, 0);
+    read_lock(&guest.kvm->mmu_lock);
+    tdpmmu_explore_assert(kvm_tdp_mmu_clear_dirty_slot(guest.kvm, guest.slot));
+    read_unlock(&guest.kvm->mmu_lock);
+}
+
+static void write_b(void)
+{
+    was_written = use(1, GFN, true);
+}
 
 static void age(void)
 {
@@ -124,8 +134,8 @@ static bool look_at_age(void)
     int level;
 
     /* The page stays, and what the CPU wrote stays dirty. */
+    tdpmmu_explore_assert(was_written && was_young);
     tdpmmu_explore_assert(leaf_of(0, GFN, &level) & (UINT64_C(1) << 9));
-    tdpmmu_explore_assert(was_young);
     return guest_is_sound();
 }
 
@@ -176,8 +186,8 @@ static const struct tdpmmu_scenario scenarios[] = {
     SCENARIO("collapse_fault", "small pages are zapped for a huge one beside a fault", a_split_page, collapse, fault_b),
     SCENARIO("fast_fault_zap", "a fault without mmu_lock beside a zap", a_protected_page, fast_fault, zap),
     SCENARIO("fast_fault_protect", "the same beside write-protection", a_mapped_page, fast_fault, write_protect),
-    {.name = "age_use", .about = "a page is aged that a CPU writes to", .set_up = a_mapped_page, .prepare = warm_up,
-     .thread = {use_b, age}, .check = look_at_age},
+    {.name = "age_use", .about = "a page is aged that a CPU writes to", .set_up = a_clean_page, .prepare = warm_up,
+     .thread = {write_b, age}, .check = look_at_age},
     SCENARIO("fault_fault_zap", "two faults and a zap", one_page, fault_a, fault_b, zap),
     SCENARIO("use_fault_notifier", "a CPU uses and another faults what the host takes back", a_mapped_page, use_a, fault_b,
              host_takes_back),

@@ -185,7 +185,7 @@ static const struct tdpmmu_scenario scenarios[] = {
     RANDOM("root_two_zaps", "two invalidate all roots", plain, guest_is_sound, zap_all, zap_all),
     SCENARIO("root_unload", "the last two references to a root are dropped", plain, guest_is_sound, unload_a, reload_b),
     SCENARIO("nx_recovery_fetch", "a split is recovered beside a fetch through it", nx_guest, guest_is_sound, fetch, nx_recovery),
-    SCENARIO("nx_switch_fetch", "NX is switched off beside a fetch", nx_guest, guest_is_sound, fetch, nx_off),
+    RANDOM("nx_switch_fetch", "NX is switched off beside a fetch", nx_guest, guest_is_sound, fetch, nx_off),
     RANDOM("root_three", "a load, an unload and an invalidation", plain, guest_is_sound, reload_b, unload_a, zap_all),
 };
 

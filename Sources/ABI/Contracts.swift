@@ -150,6 +150,13 @@ extension Contract {
     static var tdpmmu_cpu_fill: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var tdpmmu_cpu_drop: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var tdpmmu_cpu_cached: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    // rig_explore.h
+    static var tdpmmu_explore_main: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_explore_failed: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_schedule_point: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_explore_name: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_explore_ignore: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_explore_alloc: ContractFor<NothingAsked> { ContractFor(.anyLock) }
 
     // lock.h; the lock is the one that they are given, and Sync.RWLock looks at who holds it
     static var tdpmmu_rwlock_init: ContractFor<NothingAsked> { ContractFor(.anyLock) }

@@ -26,7 +26,6 @@ public func tdpmmu_explore_failed(_ what: UnsafePointer<CChar>?, _ file: UnsafeP
     cs_fail_at(what, file, line)
     #else
     cp_say("explore: an assertion failed outside of a scenario\n")
-    cp_abort()
     #endif
 }
 

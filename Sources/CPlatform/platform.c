@@ -188,12 +188,14 @@ struct cp_signals cp_signals_block(void)
     struct cp_signals before = {0};
     uint64_t all = ~UINT64_C(0);
 
+    IF_SCHEDULED(return before) /* one real thread, and no signals but those of its faults */
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before.bits, sizeof(all));
     return before;
 }
 
 void cp_signals_restore(struct cp_signals before)
 {
+    IF_SCHEDULED(return)
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before.bits, NULL, sizeof(before.bits));
 }
 
@@ -433,11 +435,6 @@ uint64_t cp_memory_bytes(void)
 void cp_say(const char *text)
 {
     (void)!write(STDERR_FILENO, text, strlen(text));
-}
-
-void cp_abort(void)
-{
-    abort();
 }
 
 void cp_set_errno(int value)

@@ -6,11 +6,13 @@
 #include "cs_campaign.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -352,6 +354,7 @@ static int explore_apart(const struct tdpmmu_scenario *scenario, struct command 
     fflush(NULL);
     child = fork();
     if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* not on its own when its parent was ended */
         status = explore(scenario, command);
         fflush(NULL);
         _exit(status);
@@ -390,7 +393,8 @@ int cs_main(int argc, char **argv, const struct tdpmmu_scenario *scenarios, int 
         if (!wanted)
             continue;
         if (command.lists) {
-            printf("%-28s %u threads  %s\n", scenarios[i].name, count_threads(&scenarios[i]),
+            printf("%-28s %u threads%s  %s\n", scenarios[i].name, count_threads(&scenarios[i]),
+                   scenarios[i].flags & TDPMMU_SCENARIO_RANDOM ? ", at random" : "",
                    scenarios[i].about ? scenarios[i].about : "");
             continue;
         }

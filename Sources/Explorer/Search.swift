@@ -128,7 +128,8 @@ struct Search {
         _ chosen: Int, _ engine: UnsafeMutablePointer<cs_engine>, _ current: Int, _ isFree: Bool
     ) -> Int {
         if chosen == current && !isFree { return chosen }
-        prefix = mixed(prefix, UInt64(engine.pointee.steps) << 8 | UInt64(chosen))
+        // Up to the preemption that tells: what comes later is of the same shard.
+        if preemptions < tellingPreemptions { prefix = mixed(prefix, UInt64(engine.pointee.steps) << 8 | UInt64(chosen)) }
         guard !isFree else { return chosen }
         preemptions += 1
         if remembers { engine.pointee.asleep |= 1 << UInt32(current) }

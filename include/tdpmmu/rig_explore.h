@@ -53,14 +53,14 @@ struct tdpmmu_scenario {
  *     --result FILE             for `tdpmmuctl explore --merge`; of one scenario
  * Returns 0: all passed; 1: a schedule failed (an assertion, a warning of the library, a signal, a deadlock, a
  * schedule without end, or check said so); it and its table are printed; 2: options or scenarios are wrong; 3: this
- * library has no schedule points.
- * No lock, not in RCU.
+ * library has no schedule points.  Outside of a scenario; it forks, and memory of the caller's stays as it is.
+ * Any lock.
  */
 int tdpmmu_explore_main(int argc, char **argv, const struct tdpmmu_scenario *scenarios, int count);
 
 /*
- * The scenario has failed: the schedule ends here.  Outside of a scenario a line on stderr and abort(); in the ordinary
- * library likewise.  Any lock.
+ * The scenario has failed: the schedule ends here.  Outside of a scenario, and in the ordinary library, a line on stderr
+ * and no more.  Any lock.
  */
 void tdpmmu_explore_failed(const char *what, const char *file, int line);
 

@@ -71,9 +71,8 @@ uintptr_t cp_free_function(void);
 /* Run the function at this address, which is one like free(), on object. */
 void cp_call_free(uintptr_t function, void *object);
 
-/* A line on stderr; the end of the process. */
+/* A line on stderr. */
 void cp_say(const char *text);
-void cp_abort(void);
 
 void cp_set_errno(int value);
 
