@@ -526,6 +526,47 @@ static void reset_in_smm(void **state)
     tdpmmu_destroy_vm(r.kvm);
 }
 
+/* A mask over the border of two tables, where the work is done by the row: just what it names, in both. */
+static void masks_over_two_tables(void **state)
+{
+    static const unsigned long masks[] = { 1ul << 3 | 1ul << 20, 1ul << 20, 1ul << 11 | 1ul << 12, ~0ul, 0xf0f0f0f0f0f0f0f0 };
+    const gfn_t first = 500;
+
+    (void)state;
+    for_each_machine(m) {
+        struct tdpmmu_vm_config config = m->config;
+        const struct kvm_memory_slot *slot;
+        struct kvm_vcpu *vcpu;
+        struct kvm *kvm;
+
+        config.size = sizeof(config);
+        kvm = tdpmmu_create_vm(&config);
+        assert_non_null(kvm);
+        vcpu = tdpmmu_create_vcpu(kvm, 0);
+        assert_int_equal(add_slot(kvm, 0, 0, 0, 4096, WORLD_HVA), 0);
+        assert_int_equal(kvm_mmu_load(vcpu), 0);
+        rcu_read_lock();
+        slot = tdpmmu_id_to_memslot(kvm, 0, 0);
+        rcu_read_unlock();
+        read_lock(&kvm->mmu_lock);
+        for (gfn_t gfn = first; gfn < first + 70; gfn++)
+            assert_int_equal(kvm_tdp_mmu_map(vcpu, gfn << 12, PFERR_WRITE_MASK, true, PG_LEVEL_4K, host_pfn(gfn), false),
+                             RET_PF_FIXED);
+        read_unlock(&kvm->mmu_lock);
+        for (unsigned i = 0; i < sizeof(masks) / sizeof(masks[0]); i++) {
+            for (gfn_t gfn = first; gfn < first + 70; gfn++)
+                guest_write(vcpu, gfn);
+            write_lock(&kvm->mmu_lock);
+            kvm_tdp_mmu_clear_dirty_pt_masked(kvm, slot, first, masks[i], false);
+            kvm_flush_remote_tlbs(kvm);
+            write_unlock(&kvm->mmu_lock);
+            for (unsigned page = 0; page < 70; page++)
+                assert_int_equal(is_dirty_spte(kvm, spte_at(vcpu, first + page, 1)), page >= 64 || !(masks[i] >> page & 1));
+        }
+        tdpmmu_destroy_vm(kvm);
+    }
+}
+
 /* Of a huge page, a word of the log names only the first page: it is split all the same. */
 static void huge_page_at_the_last_bit_is_split(void **state)
 {
@@ -1012,6 +1053,29 @@ static void tables_are_paid_for_once(void **state)
         }
         world_free(w);
     }
+}
+
+/* Tables of several blocks of memory, of which some go and as many come, again and again. */
+static void tables_in_many_blocks(void **state)
+{
+    const gfn_t count = 2000;
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+
+    (void)state;
+    for (gfn_t stride = 2; stride < 6; stride++) {
+        for (gfn_t i = 0; i < count; i++)
+            if (!mapped(w->vcpu, i * 512))
+                assert_int_equal(map_page(w, i * 512, PG_LEVEL_4K), RET_PF_FIXED);
+        assert_int_equal(stats_of(w->kvm).pages_4k, count);
+        write_lock(&w->kvm->mmu_lock);
+        for (gfn_t i = 0; i < count; i += stride)
+            (void)kvm_tdp_mmu_zap_gfn_range(w->kvm, i * 512, (i + 1) * 512);
+        kvm_flush_remote_tlbs(w->kvm);
+        write_unlock(&w->kvm->mmu_lock);
+        rcu_barrier();
+        assert_int_equal(stats_of(w->kvm).tables_stray, 0);
+    }
+    world_free(w);
 }
 
 /* A node that was replaced says so, as one that was deleted does. */
@@ -1805,6 +1869,8 @@ int main(void)
         cmocka_unit_test(stale_mmio_counts_as_dirtied),
         cmocka_unit_test(leaking_bits_of_mmio),
         cmocka_unit_test(zap_slot_only_from_the_beginning),
+        cmocka_unit_test(masks_over_two_tables),
+        cmocka_unit_test(tables_in_many_blocks),
         cmocka_unit_test(replaced_nodes_are_poisoned),
         cmocka_unit_test(headers_begin_where_they_do),
         cmocka_unit_test(no_wait_under_a_noted_lock),
