@@ -1512,6 +1512,54 @@ static void leave_callbacks_of_rcu(void *heads)
         call_rcu((struct rcu_head *)heads + i, count_callback);
 }
 
+static struct rcu_head the_end, others[4];
+static int variant;
+
+static void *queue_one(void *head)
+{
+    call_rcu(head, count_callback);
+    return NULL;
+}
+
+/* A callback that ends the thread that runs it, when there is one more to be run than those behind it. */
+static void end_the_thread(struct rcu_head *head)
+{
+    pthread_t thread;
+
+    (void)head;
+    if (variant & 1)
+        call_rcu(&others[2], count_callback);
+    if (variant & 2) {
+        pthread_create(&thread, NULL, queue_one, &others[3]); /* and the thread goes, and leaves it */
+        pthread_join(thread, NULL);
+    }
+    pthread_exit(NULL);
+}
+
+/* What is behind a callback that ends its thread runs, and so does all that was queued meanwhile. */
+static void callbacks_around_an_end(void **state)
+{
+    (void)state;
+    tdpmmu_set_warn_handler(world_warn, &process_world);
+    rcu_barrier();
+    for (variant = 0; variant < 4; variant++) {
+        atomic_store(&process_world.warnings, 0);
+        atomic_store(&callbacks_run, 0);
+        memset(&the_end, 0, sizeof(the_end));
+        memset(others, 0, sizeof(others));
+        rcu_read_lock();
+        call_rcu(&the_end, end_the_thread);
+        call_rcu(&others[0], count_callback);
+        call_rcu(&others[1], count_callback);
+        rcu_read_unlock();
+        rcu_barrier();
+        rcu_barrier(); /* for what the callback has queued */
+        assert_int_equal(atomic_load(&callbacks_run), 2 + (variant & 1) + (variant >> 1));
+        assert_int_equal(atomic_exchange(&process_world.warnings, 0), 1);
+    }
+    tdpmmu_set_warn_handler(NULL, NULL);
+}
+
 static pthread_key_t last_key;
 static int times_destroyed;
 
@@ -2074,6 +2122,7 @@ int main(void)
         cmocka_unit_test(inside_by_both_indexes),
         cmocka_unit_test(exits_inside_by_either_index),
         cmocka_unit_test(srcu_barrier_waits_for_the_last),
+        cmocka_unit_test(callbacks_around_an_end),
         cmocka_unit_test(lost_callbacks_are_told),
         cmocka_unit_test(stalls_name_the_reader),
         cmocka_unit_test(waits_after_a_stall),
