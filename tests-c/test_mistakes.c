@@ -6,6 +6,7 @@
 #include "test_helpers.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -526,6 +527,47 @@ static void reset_in_smm(void **state)
     tdpmmu_destroy_vm(r.kvm);
 }
 
+/* A mask over the border of two tables, where the work is done by the row: just what it names, in both. */
+static void masks_over_two_tables(void **state)
+{
+    static const unsigned long masks[] = { 1ul << 3 | 1ul << 20, 1ul << 20, 1ul << 11 | 1ul << 12, ~0ul, 0xf0f0f0f0f0f0f0f0 };
+    const gfn_t first = 500;
+
+    (void)state;
+    for_each_machine(m) {
+        struct tdpmmu_vm_config config = m->config;
+        const struct kvm_memory_slot *slot;
+        struct kvm_vcpu *vcpu;
+        struct kvm *kvm;
+
+        config.size = sizeof(config);
+        kvm = tdpmmu_create_vm(&config);
+        assert_non_null(kvm);
+        vcpu = tdpmmu_create_vcpu(kvm, 0);
+        assert_int_equal(add_slot(kvm, 0, 0, 0, 4096, WORLD_HVA), 0);
+        assert_int_equal(kvm_mmu_load(vcpu), 0);
+        rcu_read_lock();
+        slot = tdpmmu_id_to_memslot(kvm, 0, 0);
+        rcu_read_unlock();
+        read_lock(&kvm->mmu_lock);
+        for (gfn_t gfn = first; gfn < first + 70; gfn++)
+            assert_int_equal(kvm_tdp_mmu_map(vcpu, gfn << 12, PFERR_WRITE_MASK, true, PG_LEVEL_4K, host_pfn(gfn), false),
+                             RET_PF_FIXED);
+        read_unlock(&kvm->mmu_lock);
+        for (unsigned i = 0; i < sizeof(masks) / sizeof(masks[0]); i++) {
+            for (gfn_t gfn = first; gfn < first + 70; gfn++)
+                guest_write(vcpu, gfn);
+            write_lock(&kvm->mmu_lock);
+            kvm_tdp_mmu_clear_dirty_pt_masked(kvm, slot, first, masks[i], false);
+            kvm_flush_remote_tlbs(kvm);
+            write_unlock(&kvm->mmu_lock);
+            for (unsigned page = 0; page < 70; page++)
+                assert_int_equal(is_dirty_spte(kvm, spte_at(vcpu, first + page, 1)), page >= 64 || !(masks[i] >> page & 1));
+        }
+        tdpmmu_destroy_vm(kvm);
+    }
+}
+
 /* Of a huge page, a word of the log names only the first page: it is split all the same. */
 static void huge_page_at_the_last_bit_is_split(void **state)
 {
@@ -1014,6 +1056,65 @@ static void tables_are_paid_for_once(void **state)
     }
 }
 
+/* Tables of several blocks of memory, of which some go and as many come, again and again. */
+static void tables_in_many_blocks(void **state)
+{
+    const gfn_t count = 2000;
+    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+
+    (void)state;
+    for (gfn_t stride = 2; stride < 6; stride++) {
+        for (gfn_t i = 0; i < count; i++)
+            if (!mapped(w->vcpu, i * 512))
+                assert_int_equal(map_page(w, i * 512, PG_LEVEL_4K), RET_PF_FIXED);
+        assert_int_equal(stats_of(w->kvm).pages_4k, count);
+        write_lock(&w->kvm->mmu_lock);
+        for (gfn_t i = 0; i < count; i += stride)
+            (void)kvm_tdp_mmu_zap_gfn_range(w->kvm, i * 512, (i + 1) * 512);
+        kvm_flush_remote_tlbs(w->kvm);
+        write_unlock(&w->kvm->mmu_lock);
+        rcu_barrier();
+        assert_int_equal(stats_of(w->kvm).tables_stray, 0);
+    }
+    world_free(w);
+}
+
+/* What begins inside a table and ends inside another is done by the row in both, and in nothing else. */
+static void rows_from_inside_a_table(void **state)
+{
+    static const gfn_t ranges[][2] = { { 500, 600 }, { 511, 513 }, { 1, 1023 }, { 300, 1200 }, { 512, 1024 }, { 767, 768 } };
+
+    (void)state;
+    for_each_machine(m) {
+        struct tdpmmu_vm_config config = m->config;
+        struct kvm_vcpu *vcpu;
+        struct kvm *kvm;
+
+        config.size = sizeof(config);
+        kvm = tdpmmu_create_vm(&config);
+        assert_non_null(kvm);
+        vcpu = tdpmmu_create_vcpu(kvm, 0);
+        assert_int_equal(add_slot(kvm, 0, 0, 0, 4096, WORLD_HVA), 0);
+        assert_int_equal(kvm_mmu_load(vcpu), 0);
+        for (unsigned i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+            for (gfn_t gfn = 0; gfn < 1300; gfn++)
+                if (!mapped(vcpu, gfn)) {
+                    read_lock(&kvm->mmu_lock);
+                    assert_int_equal(kvm_tdp_mmu_map(vcpu, gfn << 12, PFERR_WRITE_MASK, true, 1, host_pfn(gfn), false),
+                                     RET_PF_FIXED);
+                    read_unlock(&kvm->mmu_lock);
+                }
+            write_lock(&kvm->mmu_lock);
+            assert_true(kvm_tdp_mmu_zap_leafs(kvm, ranges[i][0], ranges[i][1], false));
+            kvm_flush_remote_tlbs(kvm);
+            write_unlock(&kvm->mmu_lock);
+            for (gfn_t gfn = 0; gfn < 1300; gfn++)
+                assert_int_equal(mapped(vcpu, gfn), gfn < ranges[i][0] || gfn >= ranges[i][1]);
+        }
+        tdpmmu_destroy_vm(kvm);
+    }
+}
+
 /* A node that was replaced says so, as one that was deleted does. */
 static void replaced_nodes_are_poisoned(void **state)
 {
@@ -1350,6 +1451,15 @@ static void srcu_barrier_waits_for_the_last(void **state)
 
 static char said[512];
 
+/* What a child says at its exit is the library's alone. */
+static void need_silent_exits(void)
+{
+    if (getenv("TDPMMU_TEST_MODE") && !mode_is("plain")) {
+        print_message("sanitizers and valgrind have something of their own to say at a child's exit\n");
+        skip();
+    }
+}
+
 /* What a forked child says at its exit, after `body`. */
 static void let_child_exit(void (*body)(void *), void *argument)
 {
@@ -1403,19 +1513,213 @@ static void leave_callbacks_of_rcu(void *heads)
         call_rcu((struct rcu_head *)heads + i, count_callback);
 }
 
+static struct rcu_head the_end, others[4];
+static int variant;
+
+static void *queue_one(void *head)
+{
+    call_rcu(head, count_callback);
+    return NULL;
+}
+
+/* A callback that ends the thread that runs it, when there is one more to be run than those behind it. */
+static void end_the_thread(struct rcu_head *head)
+{
+    pthread_t thread;
+
+    (void)head;
+    if (variant & 1)
+        call_rcu(&others[2], count_callback);
+    if (variant & 2) {
+        pthread_create(&thread, NULL, queue_one, &others[3]); /* and the thread goes, and leaves it */
+        pthread_join(thread, NULL);
+    }
+    pthread_exit(NULL);
+}
+
+/* What is behind a callback that ends its thread runs, and so does all that was queued meanwhile. */
+static void callbacks_around_an_end(void **state)
+{
+    (void)state;
+    tdpmmu_set_warn_handler(world_warn, &process_world);
+    rcu_barrier();
+    for (variant = 0; variant < 4; variant++) {
+        atomic_store(&process_world.warnings, 0);
+        atomic_store(&callbacks_run, 0);
+        memset(&the_end, 0, sizeof(the_end));
+        memset(others, 0, sizeof(others));
+        rcu_read_lock();
+        call_rcu(&the_end, end_the_thread);
+        call_rcu(&others[0], count_callback);
+        call_rcu(&others[1], count_callback);
+        rcu_read_unlock();
+        rcu_barrier();
+        rcu_barrier(); /* for what the callback has queued */
+        assert_int_equal(atomic_load(&callbacks_run), 2 + (variant & 1) + (variant >> 1));
+        assert_int_equal(atomic_exchange(&process_world.warnings, 0), 1);
+    }
+    tdpmmu_set_warn_handler(NULL, NULL);
+}
+
+static pthread_key_t last_key;
+static int times_destroyed;
+
+/* Of a thread's memory: the last time that it is called, the library's own handler has run. */
+static void call_at_the_very_end(void *head)
+{
+    if (++times_destroyed < PTHREAD_DESTRUCTOR_ITERATIONS)
+        pthread_setspecific(last_key, head);
+    else
+        call_rcu(head, count_callback);
+}
+
+static void *end_with_a_callback(void *head)
+{
+    rcu_read_lock();
+    rcu_read_unlock();
+    pthread_setspecific(last_key, head);
+    return NULL;
+}
+
+/* One callback of a thread that was past its exit handler has run; one of another has not. */
+static void leave_one_beside_a_late_one(void *heads)
+{
+    pthread_t thread;
+
+    times_destroyed = 0;
+    pthread_key_create(&last_key, call_at_the_very_end);
+    pthread_create(&thread, NULL, end_with_a_callback, heads);
+    pthread_join(thread, NULL);
+    rcu_barrier();
+    rcu_read_lock();
+    call_rcu((struct rcu_head *)heads + 1, count_callback);
+}
+
+static atomic_bool stalled;
+static uint64_t stalled_by;
+static atomic_uint other_warnings;
+
+static void hear_of_a_stall(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning)
+{
+    (void)ctx, (void)kvm;
+    if (strstr(warning->text, "reader") || strstr(warning->text, "grace period")) {
+        stalled_by = warning->value[0];
+        atomic_store(&stalled, true);
+    } else {
+        atomic_fetch_add(&other_warnings, 1);
+    }
+}
+
+static atomic_uint waits_done;
+
+static void *wait_once(void *unused)
+{
+    (void)unused;
+    synchronize_rcu();
+    return NULL;
+}
+
+/* What is wrong with what is told of a grace period that this thread holds up, or NULL. */
+static const char *hold_up(void)
+{
+    const char *wrong = NULL;
+    pthread_t thread;
+
+    atomic_store(&stalled, false);
+    tdpmmu_set_warn_handler(hear_of_a_stall, NULL);
+    tdpmmu_rcu_set_stall_timeout_ms(5);
+    rcu_read_lock();
+    pthread_create(&thread, NULL, wait_once, NULL);
+    while (!atomic_load(&stalled))
+        sleep_ms(1);
+    if (stalled_by != (uint64_t)gettid())
+        wrong = "another thread is told";
+    rcu_read_unlock();
+    pthread_join(thread, NULL);
+    tdpmmu_rcu_set_stall_timeout_ms(21000);
+    tdpmmu_set_warn_handler(NULL, NULL);
+    return wrong;
+}
+
+static void hold_up_in_a_child(void *unused)
+{
+    const char *wrong = hold_up();
+
+    (void)unused;
+    if (wrong)
+        fprintf(stderr, "%s", wrong);
+}
+
+/* A stall is told with the thread that is the reader, in a forked child, too. */
+static void stalls_name_the_reader(void **state)
+{
+    (void)state;
+    need_silent_exits();
+    assert_null(hold_up());
+    let_child_exit(hold_up_in_a_child, NULL);
+    assert_string_equal(said, "");
+}
+
+static atomic_bool inside_again;
+
+static void *wait_again(void *unused)
+{
+    (void)unused;
+    synchronize_rcu(); /* is told to stall */
+    while (!atomic_load(&inside_again))
+        sleep_ms(1);
+    synchronize_rcu();
+    atomic_store(&waits_done, 1);
+    return NULL;
+}
+
+/* A thread that has told of a stall waits as before. */
+static void waits_after_a_stall(void **state)
+{
+    pthread_t thread;
+
+    (void)state;
+    atomic_store(&stalled, false);
+    atomic_store(&other_warnings, 0);
+    atomic_store(&waits_done, 0);
+    atomic_store(&inside_again, false);
+    tdpmmu_set_warn_handler(hear_of_a_stall, NULL);
+    tdpmmu_rcu_set_stall_timeout_ms(5);
+    rcu_read_lock();
+    assert_int_equal(pthread_create(&thread, NULL, wait_again, NULL), 0);
+    while (!atomic_load(&stalled))
+        sleep_ms(1);
+    rcu_read_unlock();
+    tdpmmu_rcu_set_stall_timeout_ms(21000);
+    rcu_read_lock();
+    atomic_store(&inside_again, true);
+    sleep_ms(30);
+    assert_int_equal(atomic_load(&waits_done), 0);
+    rcu_read_unlock();
+    pthread_join(thread, NULL);
+    assert_int_equal(atomic_load(&other_warnings), 0);
+    tdpmmu_set_warn_handler(NULL, NULL);
+}
+
 /* Callbacks that are lost at exit are told: SRCU's as well, and a child's own, neither more nor fewer. */
 static void lost_callbacks_are_told(void **state)
 {
     static struct rcu_head heads[6];
-    struct world *w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
+    struct world *w;
     int index;
 
     (void)state;
+    need_silent_exits();
+    w = world_from((struct tdpmmu_vm_config){ .vendor = TDPMMU_EPT });
     let_child_exit(do_nothing, NULL);
     assert_string_equal(said, "");
     let_child_exit(leave_callbacks_of_srcu, heads);
     assert_non_null(strstr(said, "callbacks have not run"));
     assert_non_null(strstr(said, "0x5"));
+    memset(heads, 0, sizeof(heads));
+    let_child_exit(leave_one_beside_a_late_one, heads);
+    assert_non_null(strstr(said, "callbacks have not run"));
+    assert_non_null(strstr(said, "0x1"));
     assert_int_equal(init_srcu_struct(&waited_for), 0);
     index = srcu_read_lock(&waited_for);
     call_srcu(&waited_for, &heads[5], count_callback);
@@ -1806,6 +2110,9 @@ int main(void)
         cmocka_unit_test(stale_mmio_counts_as_dirtied),
         cmocka_unit_test(leaking_bits_of_mmio),
         cmocka_unit_test(zap_slot_only_from_the_beginning),
+        cmocka_unit_test(masks_over_two_tables),
+        cmocka_unit_test(tables_in_many_blocks),
+        cmocka_unit_test(rows_from_inside_a_table),
         cmocka_unit_test(replaced_nodes_are_poisoned),
         cmocka_unit_test(headers_begin_where_they_do),
         cmocka_unit_test(no_wait_under_a_noted_lock),
@@ -1816,7 +2123,10 @@ int main(void)
         cmocka_unit_test(inside_by_both_indexes),
         cmocka_unit_test(exits_inside_by_either_index),
         cmocka_unit_test(srcu_barrier_waits_for_the_last),
+        cmocka_unit_test(callbacks_around_an_end),
         cmocka_unit_test(lost_callbacks_are_told),
+        cmocka_unit_test(stalls_name_the_reader),
+        cmocka_unit_test(waits_after_a_stall),
         cmocka_unit_test(rings_of_todays_size),
         cmocka_unit_test(recordings_end),
         cmocka_unit_test(last_page_of_the_host),
