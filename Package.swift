@@ -20,6 +20,9 @@ let library: [SwiftSetting] = [
                   "-Xfrontend", "-disable-stack-protector"], .when(traits: ["Embedded"])),
 ]
 
+// Written for size: what is cold, and the border, whose few hot functions are marked.
+let small = library + [.unsafeFlags(["-Osize"], .when(traits: ["Embedded"]))]
+
 let products: [Product] = [
     .library(name: "tdpmmu-objects", type: .static, targets: ["ABI"]),
     .library(name: "tdpmmu-kvm-objects", type: .static, targets: ["KVMDevice"]),
@@ -35,9 +38,9 @@ let modules: [Target] = [
     .target(name: "PageTable", dependencies: ["RCU"], swiftSettings: library),
     .target(name: "Tracing", dependencies: ["Sync"], swiftSettings: library),
     .target(name: "MMU", dependencies: ["PageTable", "Tracing"], swiftSettings: library),
-    .target(name: "Rig", dependencies: ["MMU"], swiftSettings: library),
-    .target(name: "Explorer", dependencies: ["CSchedule"], swiftSettings: library),
-    .target(name: "ABI", dependencies: ["Rig", "Explorer"], swiftSettings: library),
+    .target(name: "Rig", dependencies: ["MMU"], swiftSettings: small),
+    .target(name: "Explorer", dependencies: ["CSchedule"], swiftSettings: small),
+    .target(name: "ABI", dependencies: ["Rig", "Explorer"], swiftSettings: small),
 ]
 
 // The command line is a client of the built libtdpmmu.so, like any C program.

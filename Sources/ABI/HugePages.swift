@@ -23,9 +23,11 @@ private func split<Hold: LockHold & CallersProof & ~Copyable>(
           entry.isRange(start, end), let slot = entry.slot(slot) else { return .invalid }
     let vm = entry.vm
     entry.begins(.pays)
-    let isWhole = vm.splitHugePages(
-        addressSpace: Int32(slot.as_id), start: GFN(start), end: GFN(min(end, vm.gfnLimit.raw)),
-        target: Level(target), &entry.proof)
+    let isWhole = entry.proof.eitherWay { hold in
+        vm.splitHugePages(
+            addressSpace: Int32(slot.as_id), start: GFN(start), end: GFN(min(end, vm.gfnLimit.raw)),
+            target: Level(target), &hold)
+    }
     entry.ends(.pays)
     return isWhole ? 0 : -ENOMEM
 }

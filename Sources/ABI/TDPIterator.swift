@@ -152,7 +152,7 @@ extension ContractFor where Proof == TablesKept {
     }
 }
 
-@c @implementation
+@c @implementation @_optimize(speed)
 public func tdp_iter_next(_ iter: UnsafeMutablePointer<tdp_iter>?) {
     let contract = Contract.tdp_iter_next
     guard let iter = contract.enter(begun: iter), iter.pointee.valid, let kept = contract.enter(touching: iter)

@@ -133,7 +133,7 @@ public func kvm_tdp_mmu_map(
     return result
 }
 
-@c @implementation
+@c @implementation @_optimize(speed)
 public func kvm_tdp_mmu_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64) -> Int32 {
     let contract = Contract.kvm_tdp_mmu_page_fault
     guard let vcpu = contract.vcpu(vcpu), contract.enter(vcpu.vm) != nil else { return .invalid }
@@ -227,7 +227,7 @@ public func kvm_tdp_mmu_fast_pf_get_last_sptep(
     return tdp_ptep_t(bitPattern: last.slot.address)
 }
 
-@c @implementation
+@c @implementation @_optimize(speed)
 public func tdpmmu_fast_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64) -> Int32 {
     let contract = Contract.tdpmmu_fast_page_fault
     guard let vcpu = contract.vcpu(vcpu), let entry = contract.enter(vcpu.vm), entry.isAddress(gpa)

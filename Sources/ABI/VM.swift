@@ -15,7 +15,11 @@ private func copyOptions<T>(_ from: UnsafeRawPointer, size: Int, minimum: Int, _
     let known = MemoryLayout<T>.size
     guard size >= minimum, size <= 4096 else { return EINVAL }
     if size > known {
-        for i in known..<size where from.load(fromByteOffset: i, as: UInt8.self) != 0 { return E2BIG }
+        var i = known
+        while i < size {
+            if from.load(fromByteOffset: i, as: UInt8.self) != 0 { return E2BIG }
+            i &+= 1
+        }
     }
     withUnsafeMutableBytes(of: &to) {
         $0.baseAddress.unsafelyUnwrapped.copyMemory(from: from, byteCount: min(size, known))

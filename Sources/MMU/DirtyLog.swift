@@ -99,7 +99,7 @@ extension VM {
             let first = base + UInt64(mask.trailingZeroBitCount)
             let last = base + UInt64(63 - mask.leadingZeroBitCount)
             if switches.eagerSplit {
-                _ = splitHugePages(addressSpace: asID, start: first, end: last + 1, target: .page4K, &hold)
+                _ = hold.eitherWay { splitHugePages(addressSpace: asID, start: first, end: last + 1, target: .page4K, &$0) }
             }
             _ = writeProtect(first, addressSpace: asID, minLevel: .page2M, &hold, owing: &flush)
             // Rounded up, as the kernel does: it sees a border behind a first gfn that is aligned, too.
@@ -124,9 +124,11 @@ extension VM {
         if switches.manualProtect && switches.initiallySet { return }
         if switches.eagerSplit {
             lock.read { hold in
-                _ = splitHugePages(
-                    addressSpace: Int32(slot.as_id), start: GFN(slot.base_gfn),
-                    end: GFN(slot.base_gfn + slot.npages), target: .page4K, &hold)
+                _ = hold.eitherWay {
+                    splitHugePages(
+                        addressSpace: Int32(slot.as_id), start: GFN(slot.base_gfn),
+                        end: GFN(slot.base_gfn + slot.npages), target: .page4K, &$0)
+                }
             }
             rig.yielded()
         }

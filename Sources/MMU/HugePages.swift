@@ -17,10 +17,10 @@ extension VM {
 
     /// Splits down to `target` what lies in [start, end).  False: no memory for a table.
     @inline(never)
-    package func splitHugePages<Hold: LockHold & ~Copyable>(
-        addressSpace: Int32, start: GFN, end: GFN, target: Level, _ hold: inout Hold
+    package func splitHugePages(
+        addressSpace: Int32, start: GFN, end: GFN, target: Level, _ hold: inout HeldEitherWay
     ) -> Bool {
-        traceRange(TDPMMU_TRACE_SPLIT, start, end, target: target, shared: Hold.mode == .shared)
+        traceRange(TDPMMU_TRACE_SPLIT, start, end, target: target, shared: hold.mode == .shared)
         beginRebuilding()
         defer { endRebuilding() }
         let writer = SPTEWriter(self, hold)

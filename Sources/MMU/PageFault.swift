@@ -5,10 +5,10 @@ import RCU
 import Sync
 
 extension VCPU {
-    /// The guest's fault, while nobody looks on; else the same one out of line.
+    /// The guest's fault, while nobody wants to hear of it; else the same one out of line.
     @inline(__always)
     package func guestFault(_ access: FaultAccess) -> FaultResult {
-        vm.isWatched ? watchedFault(access) : pageFault(access, prefetch: false, watched: false)
+        vm.tellsAny ? watchedFault(access) : pageFault(access, prefetch: false, watched: false)
     }
 
     @inline(never)
@@ -25,12 +25,12 @@ extension VCPU {
     }
 
     /// The whole fault path: out of the guest, MMIO, slot, lockless fix, host page, lock, map.  `prefetch`: the guest
-    /// is out already, and the gfn below the limit.
+    /// is out already, and the gfn below the limit.  `watched`: somebody may want to hear of it.
     @inline(__always)
     package func pageFault(_ access: FaultAccess, prefetch: Bool, watched: Bool) -> FaultResult {
         if !prefetch {
             exitGuest()
-            if vm.traces(TDPMMU_TRACE_PAGE_FAULT) { traceFault(access) }
+            if watched && vm.traces(TDPMMU_TRACE_PAGE_FAULT) { traceFault(access) }
             guard access.gfn < vm.gfnLimit else { return .emulate }
         }
         guard hasRoot else { return faultWithoutRoot }
@@ -39,7 +39,7 @@ extension VCPU {
             if result != .invalid { return result }
         }
         let result = mappedFault(access, prefetch: prefetch, watched: watched)
-        vm.traceReturn(TDPMMU_TRACE_PF_RET, result.code)
+        if watched { vm.traceReturn(TDPMMU_TRACE_PF_RET, result.code) }
         return result
     }
 

@@ -37,8 +37,8 @@ package struct SPTEWriter {
     /// An operation on the whole VM.
     @inline(__always)
     package init<Hold: LockHold & ~Copyable>(_ vm: VM, _ hold: borrowing Hold) {
-        let isExclusive = Hold.mode == .exclusive
-        self.init(vm, Hold.mode, isExclusive ? vm.exclusiveCounters : vm.counters, countsAlone: isExclusive)
+        let isExclusive = hold.mode == .exclusive
+        self.init(vm, hold.mode, isExclusive ? vm.exclusiveCounters : vm.counters, countsAlone: isExclusive)
     }
 
     /// The one operation that makes pages and tables go under an invalid root, with mmu_lock held for read: no
@@ -75,10 +75,10 @@ package struct SPTEWriter {
     /// taken at its end, and before it gives way, after one look whether anybody is left inside.
     @inline(__always)
     func batchingRemovals(_ body: (SPTEWriter) -> Void) {
-        guard mode == .shared && worksByRow else { return body(self) }
         var batch = StrayBatch()
         withUnsafeMutablePointer(to: &batch) {
-            let writer = SPTEWriter(self, batching: $0)
+            let writer = mode == .shared && worksByRow ? SPTEWriter(self, batching: $0) : self
+            // Once in the code: it is a whole walk.
             body(writer)
             writer.takeStrays()
         }
@@ -88,11 +88,10 @@ package struct SPTEWriter {
     /// whenever it gives way.  Inside RCU: what waits for a grace period is counted before it is over.
     @inline(__always)
     func summing<T>(_ body: (SPTEWriter) -> T) -> T {
-        if countsAlone { return body(self) }
-        return Counters.withOwn { sums in
-            let writer = SPTEWriter(self, summingIn: sums)
+        Counters.withOwn { sums in
+            let writer = countsAlone ? self : SPTEWriter(self, summingIn: sums)
             let result = body(writer)
-            writer.handInSums()
+            if !countsAlone { writer.handInSums() }
             return result
         }
     }

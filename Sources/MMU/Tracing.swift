@@ -20,6 +20,10 @@ extension VM {
     @inline(__always)
     package var tracesAny: Bool { state.pointee.tracedEvents.load(ordering: .relaxed) &<< 2 != 0 }
 
+    /// Does anybody want to hear of anything: a trace, eyes, the checker, the rig of changes?
+    @inline(__always)
+    var tellsAny: Bool { state.pointee.tracedEvents.load(ordering: .relaxed) != 0 }
+
     @inline(__always)
     static func bit(_ event: tdpmmu_trace_id) -> UInt64 { 1 &<< UInt64(event.rawValue) }
 
@@ -194,6 +198,6 @@ extension VM {
     /// Host-physical address of an entry.
     func address(of slot: SPTESlot) -> UInt64 {
         let here = slot.address
-        return Table(containing: here).address + UInt64(here & UInt(tableBytes - 1))
+        return Table(containing: here).address &+ UInt64(here & UInt(tableBytes - 1))
     }
 }

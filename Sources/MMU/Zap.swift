@@ -39,18 +39,8 @@ extension VM {
         let writer = SPTEWriter(self, hold), table = root.table, byRow = writer.worksByRow
         traceRoot(
             TDPMMU_TRACE_ZAP_LEAFS, table, start: range.start, end: range.end, canYield: canYield, flush: flush.isOwed)
-        if table.role.isInvalid {
-            // Nothing is owed on its account, but what other roots owe is paid before this walk gives way, too.
-            var none = owedFlush(for: table)
-            writer.walk(
-                root, range, &hold, canYield: canYield, owing: &flush, byRow: byRow,
-                rows: { row, _, rcu in empty(row, writer, rcu, owing: &none) }
-            ) { iter, _, rcu in
-                if iter.isAtLeaf { _ = writer.set(&iter, .nonPresent, owing: &none) }
-                return .next
-            }
-            flush.add(none)
-        } else {
+        // Nothing is owed on an invalid one's account, but what other roots owe is paid before its walk gives way, too.
+        flush.addingNothing(if: table.role.isInvalid, because: "no CPU runs on an invalid root") { flush in
             writer.walk(
                 root, range, &hold, canYield: canYield, owing: &flush, byRow: byRow,
                 rows: { row, flush, rcu in empty(row, writer, rcu, owing: &flush) }
@@ -77,7 +67,7 @@ extension VM {
     @inline(never)
     package func zapRoot<Hold: LockHold & ~Copyable>(_ root: borrowing RootReference, _ hold: inout Hold) {
         let table = root.table
-        traceRoot(TDPMMU_TRACE_ZAP_ROOT, table, shared: Hold.mode == .shared)
+        traceRoot(TDPMMU_TRACE_ZAP_ROOT, table, shared: hold.mode == .shared)
         insideRCU { rcu in
             var flush = owedFlush(for: table)
             zapRoot(table, upTo: .page4K, &hold, &rcu, owing: &flush)
@@ -92,10 +82,10 @@ extension VM {
     private func zapRoot<Hold: LockHold & ~Copyable>(
         _ root: Table, upTo level: Level, _ hold: inout Hold, _ rcu: inout InsideRCU, owing flush: inout OwedFlush
     ) {
-        traceRoot(TDPMMU_TRACE_ZAP_ROOT_LEVEL, root, level: level, shared: Hold.mode == .shared)
+        traceRoot(TDPMMU_TRACE_ZAP_ROOT_LEVEL, root, level: level, shared: hold.mode == .shared)
         let writer = SPTEWriter(self, hold)
         let isAlone = root.role.isInvalid && writer.worksByRow && !mayBeRebuilding
-        (isAlone && Hold.mode == .shared ? SPTEWriter(underInvalidRoot: self) : writer).summing {
+        (isAlone && hold.mode == .shared ? SPTEWriter(underInvalidRoot: self) : writer).summing {
             zapRoot(root, upTo: level, $0, &hold, &rcu, owing: &flush)
         }
     }

@@ -10,7 +10,7 @@ package enum LockMode {
 
 /// Proof that the calling thread holds mmu_lock.  Only this file makes one.
 package protocol LockHold: ~Copyable {
-    static var mode: LockMode { get }
+    var mode: LockMode { get }
 
     /// Lets go of the lock, runs `body`, and takes it again.
     mutating func giveWay(_ lock: RWLock, while body: () -> Void)
@@ -21,7 +21,7 @@ package protocol LockHold: ~Copyable {
 package struct HeldForRead: LockHold, ~Copyable {
     @inline(__always) fileprivate init() {}
 
-    @inline(__always) package static var mode: LockMode { .shared }
+    @inline(__always) package var mode: LockMode { .shared }
 
     @inline(__always)
     package mutating func giveWay(_ lock: RWLock, while body: () -> Void) {
@@ -36,13 +36,37 @@ package struct HeldForRead: LockHold, ~Copyable {
 package struct HeldForWrite: LockHold, ~Copyable {
     @inline(__always) fileprivate init() {}
 
-    @inline(__always) package static var mode: LockMode { .exclusive }
+    @inline(__always) package var mode: LockMode { .exclusive }
 
     @inline(__always)
     package mutating func giveWay(_ lock: RWLock, while body: () -> Void) {
         lock.leaveForWrite()
         body()
         lock.takeForWrite()
+    }
+}
+
+/// One of both, for code that is much and need not stand twice.
+@frozen
+package struct HeldEitherWay: LockHold, ~Copyable {
+    package let mode: LockMode
+
+    @inline(__always) fileprivate init(_ mode: LockMode) { self.mode = mode }
+
+    @inline(__always)
+    package mutating func giveWay(_ lock: RWLock, while body: () -> Void) {
+        if mode == .shared { lock.leaveForRead() } else { lock.leaveForWrite() }
+        body()
+        if mode == .shared { lock.takeForRead() } else { lock.takeForWrite() }
+    }
+}
+
+extension LockHold where Self: ~Copyable {
+    /// The proof as one of both, while `body` runs.
+    @inline(__always)
+    package mutating func eitherWay<T: ~Copyable>(_ body: (inout HeldEitherWay) -> T) -> T {
+        var hold = HeldEitherWay(mode)
+        return body(&hold)
     }
 }
 
