@@ -15,7 +15,7 @@ struct VMMemory: ~Copyable {
     var kvm = CTDPMMU.kvm()
     private let afterKVM = Reserved<7>(repeating: 0)
     var state: VMState
-    private let afterState = Reserved<5>(repeating: 0)
+    private let afterState = Reserved<2>(repeating: 0)
     var pages = PagesLock()
     var slots = SlotsLock()
     var retiredSlots = RetiredSlotsLock()
