@@ -11,8 +11,7 @@ extension VM {
     package func age(addressSpace: Int32, start: GFN, end: GFN) -> Bool {
         traceRange(TDPMMU_TRACE_AGE, start, end)
         let range = WalkRange(minLevel: .page4K, start: start, end: min(end, gfnLimit))
-        // In nothing: a walk would look at the huge leaf around it.
-        let young = start < end && insideRCU { rcu in
+        let young = insideRCU { rcu in
             var flush = OwedFlush()
             let young = changeLeaves(
                 of: LeafRange(.all(in: addressSpace), range), SPTEWriter(lockless: self, rcu), owing: &flush,
@@ -33,7 +32,7 @@ extension VM {
         traceRange(TDPMMU_TRACE_TEST_AGE, start, end)
         let range = WalkRange(minLevel: .page4K, start: start, end: min(end, gfnLimit))
         var accessed = false
-        if start < end { insideRCU { rcu in
+        insideRCU { rcu in
             var flush = OwedFlush(neverBecause: "nothing is changed")
             let writer = SPTEWriter(lockless: self, rcu), byRow = masks.accessed != 0 && writer.worksByRow
             writer.walkRoots(
@@ -48,7 +47,7 @@ extension VM {
                 return .stop
             }
             flush.forgo(because: "nothing is changed")
-        } }
+        }
         traceReturn(TDPMMU_TRACE_TEST_AGE_RET, accessed)
         return accessed
     }

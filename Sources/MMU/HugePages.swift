@@ -29,8 +29,7 @@ extension VM {
         var wasAsked = false
         var flush = OwedFlush()
         writer.walkRoots(.valid(in: addressSpace), range, &hold, owing: &flush) { iter, _, rcu in
-            // Of nothing a walk still sees the huge leaf around it.
-            guard iter.isAtLeaf, iter.old.isLarge, start < end else { return .next }
+            guard iter.isAtLeaf, iter.old.isLarge else { return .next }
             // The kernel allocates the table with mmu_lock dropped; here that is for a rig to choose.
             if !wasAsked {
                 wasAsked = true

@@ -5,10 +5,11 @@ import RCU
 import Sync
 
 extension VM {
-    /// What of [start, end) can hold SPTEs; nil if nothing can.
+    /// What of [start, end) can hold SPTEs; nil if nothing can.  An empty range is walked as in Linux: a huge leaf around
+    /// it is in it.
     private func clamped(_ start: GFN, _ end: GFN, minLevel: Level = .page4K) -> WalkRange? {
         let range = WalkRange(minLevel: minLevel, start: start, end: min(end, gfnLimit))
-        return range.start < range.end ? range : nil
+        return start <= range.end && start < gfnLimit ? range : nil
     }
 
     /// Leaves and whole tables inside [start, end).

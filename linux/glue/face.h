@@ -157,6 +157,7 @@ bool face_alloc_log(struct kvm_vcpu *vcpu);
 void face_free_log(struct kvm_vcpu *vcpu);
 int face_exit_guest(struct kvm_vcpu *vcpu);
 void face_exit_all(struct kvm *kvm);
+bool face_log_has(struct kvm_vcpu *vcpu, gfn_t gfn);
 int face_set_bits(struct kvm_vcpu *vcpu, u64 *sptep, u64 spte, u64 marked, gfn_t gfn, bool dirties);
 int face_enable_ring(struct kvm *kvm, u32 size);
 int face_nx_recover(struct kvm *kvm, const unsigned int *ratio);

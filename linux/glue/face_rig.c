@@ -118,29 +118,3 @@ int tdpmmu_cpu_access(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t access, uint64_
         *error_code = code;
     return ret;
 }
-
-/* rig_check.h: the checker knows the library's own tables.  What Linux's have to say is said by its WARN_ONs. */
-
-int tdpmmu_check(struct kvm *kvm)
-{
-    (void)kvm;
-    return -EOPNOTSUPP;
-}
-
-int tdpmmu_check_report(struct kvm *kvm, tdpmmu_check_report_fn report, void *ctx)
-{
-    (void)kvm, (void)report, (void)ctx;
-    return -EOPNOTSUPP;
-}
-
-int tdpmmu_check_always(struct kvm *kvm, unsigned int every_nth)
-{
-    (void)kvm, (void)every_nth;
-    return -EOPNOTSUPP;
-}
-
-int tdpmmu_check_stats(struct kvm *kvm, struct tdpmmu_check_stats *stats, size_t size)
-{
-    (void)kvm, (void)stats, (void)size;
-    return -EOPNOTSUPP;
-}
