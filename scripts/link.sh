@@ -24,7 +24,7 @@ if [ -z "$kind" ]; then
 fi
 set -- -shared -o "$library.new" -Wl,--whole-archive "$archive" -Wl,--no-whole-archive \
     ${LINK_ALSO:-} -fuse-ld=lld -Wl,--error-limit=0 -Wl,--version-script=tdpmmu.map -Wl,-soname,$soname \
-    -Wl,-Bsymbolic-functions -Wl,--gc-sections -Wl,--icf=all -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -lpthread
+    -Wl,-Bsymbolic-functions -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -lpthread
 case $kind in
 thread) "$clang" "$@" -O1 -fPIC "$(dirname "$0")/tsan-inout.c" ;;
 address) "$clang" "$@" ;;

@@ -204,7 +204,12 @@ extension SPTEWriter {
     /// Changes the entry that a walk stands on, as the lock demands.
     @inline(__always)
     package func set(_ iter: inout some StandsOnEntry, _ new: SPTE, owing flush: inout OwedFlush) -> SetResult {
-        note(iter.slot.change(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
+        iter.withPlace { set(at: &$0, new, &flush) }
+    }
+
+    @inline(never)
+    private func set(at place: inout EntryPlace, _ new: SPTE, _ flush: inout OwedFlush) -> SetResult {
+        note(place.slot.change(SPTEChange(place, to: new), in: self, owing: &flush), &place)
     }
 
     /// The same of who knows that others are there: a fault holds the lock for read.
@@ -222,8 +227,13 @@ extension SPTEWriter {
 
     /// Empties an entry under the read lock: frozen keeps faults off until the CPUs
     /// have forgotten what it mapped.  Pays its flush itself.
-    @inline(never)
+    @inline(__always)
     func zapAtomically(_ iter: inout some StandsOnEntry, _ rcu: borrowing InsideRCU) -> SetResult {
+        iter.withPlace { zapAtomically(at: &$0) }
+    }
+
+    @inline(never)
+    private func zapAtomically(at iter: inout EntryPlace) -> SetResult {
         let gfn = iter.atGFN, level = iter.atLevel
         let result = note(
             iter.slot.emptyThroughFrozen(SPTEChange(iter, to: .nonPresent), in: self) {
