@@ -293,7 +293,7 @@ static void nothing(struct rcu_head *unused)
     ROW(tdpmmu_page_is_dirty, "Any lock", tdpmmu_page_is_dirty(kvm, 0, 0), EI) \
     /* rig_fail.h */ \
     ROW(tdpmmu_fail_nth, "Any lock", tdpmmu_fail_nth(TDPMMU_FAIL_ANY, 0), EI) \
-    ROW(tdpmmu_fail_count, "Any lock", (int)tdpmmu_fail_count(TDPMMU_FAIL_ANY), 0)
+    ROW(tdpmmu_fail_count, "Any lock", (int)tdpmmu_fail_count(TDPMMU_FAIL_ANY), 0) \
     /* rig_cpu.h */ \
     ROW(tdpmmu_cpus_attach, "No lock, not in RCU", attach_cpus(kvm), EI) \
     ROW(tdpmmu_cpus_detach, "No lock, not in RCU", tdpmmu_cpus_detach(kvm), EI) \

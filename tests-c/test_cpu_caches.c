@@ -724,6 +724,102 @@ static void filled_ahead(void **state)
     world_free(w);
 }
 
+/* vCPUs in threads of their own, and one that takes all away from them again and again. */
+enum { RACERS = 3, RACED = 2048, RACES = 120 };
+
+struct racer {
+    struct kvm_vcpu *vcpu;
+    atomic_bool *stops;
+    unsigned wrong;
+};
+
+static void race_warning(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning)
+{
+    (void)kvm;
+    if (atomic_fetch_add((atomic_uint *)ctx, 1) == 0)
+        fprintf(stderr, "%s: %s 0x%llx 0x%llx\n", warning->function, warning->text, (unsigned long long)warning->value[0],
+                (unsigned long long)warning->value[1]);
+}
+
+static void *race(void *arg)
+{
+    struct racer *racer = arg;
+    uint64_t random = (uintptr_t)racer >> 4;
+
+    while (!atomic_load(racer->stops)) {
+        uint64_t error = 0, access = random & 1 << 20 ? PFERR_WRITE_MASK : 0;
+        gpa_t gpa = ((random = random * 6364136223846793005u + 1442695040888963407u) >> 40) % RACED << 12;
+        int level;
+
+        if (kvm_mmu_load(racer->vcpu)) {
+            racer->wrong++;
+            continue;
+        }
+        if (random & 1 << 21)
+            rcu_read_lock();
+        level = tdpmmu_cpu_access(racer->vcpu, gpa, access, &error);
+        if (random & 1 << 21)
+            rcu_read_unlock();
+        racer->wrong += level < 0 || (!level && kvm_tdp_mmu_page_fault(racer->vcpu, gpa, error) < 0);
+    }
+    return NULL;
+}
+
+static void threads_and_an_updater(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 4; kind++) {
+        static unsigned long bitmap[RACED / 64];
+        atomic_uint warned = 0;
+        atomic_bool stops = false;
+        const struct tdpmmu_ops ops = { .size = sizeof(ops), .warn = race_warning };
+        struct tdpmmu_vm_config config = { .size = sizeof(config), .vendor = kind & 1 ? TDPMMU_NPT : TDPMMU_EPT, .ops = &ops, .ops_ctx = &warned };
+        struct tdpmmu_cpus_config cpus = { .size = sizeof(cpus), .flags = kind & 2 ? TDPMMU_CPUS_FILL_ALWAYS : 0, .check_every = kind & 2 };
+        struct kvm *kvm = tdpmmu_create_vm(&config);
+        struct kvm_dirty_log log = { .slot = 0, .dirty_bitmap = bitmap };
+        struct racer racer[RACERS] = { 0 };
+        pthread_t thread[RACERS];
+
+        assert_int_equal(add_slot(kvm, 0, 0, 0, RACED, WORLD_HVA), 0);
+        assert_int_equal(tdpmmu_cpus_attach(kvm, &cpus), 0);
+        for (int i = 0; i < RACERS; i++) {
+            racer[i] = (struct racer){ tdpmmu_create_vcpu(kvm, i), &stops, 0 };
+            assert_int_equal(pthread_create(&thread[i], NULL, race, &racer[i]), 0);
+        }
+        for (int i = 0; i < RACES; i++) {
+            gfn_t start = (gfn_t)i * 37 % RACED, end = start + 1 + (gfn_t)i % 40;
+
+            switch (i % 6) {
+            case 0: /* huge pages, which this host has everywhere, as a whole */
+                start &= ~UINT64_C(511);
+                end = start + 512;
+                kvm_mmu_notifier_invalidate_range_start(kvm, WORLD_HVA + (start << 12), WORLD_HVA + (end << 12), true);
+                kvm_mmu_notifier_invalidate_range_end(kvm, WORLD_HVA + (start << 12), WORLD_HVA + (end << 12));
+                break;
+            case 1:
+                write_lock(&kvm->mmu_lock);
+                if (kvm_tdp_mmu_zap_leafs(kvm, start, end, true))
+                    kvm_flush_remote_tlbs(kvm);
+                write_unlock(&kvm->mmu_lock);
+                break;
+            case 2: assert_int_equal(add_slot(kvm, 0, i & 8 ? KVM_MEM_LOG_DIRTY_PAGES : 0, 0, RACED, WORLD_HVA), 0); break;
+            case 3: kvm_vm_ioctl_get_dirty_log(kvm, &log); break;
+            case 4: kvm_mmu_notifier_clear_young(kvm, WORLD_HVA, WORLD_HVA + (RACED << 12)); break;
+            case 5: kvm_mmu_zap_all_fast(kvm); break;
+            }
+        }
+        atomic_store(&stops, true);
+        for (int i = 0; i < RACERS; i++) {
+            pthread_join(thread[i], NULL);
+            assert_int_equal(racer[i].wrong, 0);
+        }
+        assert_int_equal(tdpmmu_cpus_check(kvm), 0);
+        assert_int_equal(tdpmmu_cpus_detach(kvm), 0);
+        assert_int_equal(warned, 0);
+        tdpmmu_destroy_vm(kvm);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -748,6 +844,7 @@ int main(void)
         cmocka_unit_test(full_log_exits),
         cmocka_unit_test(attached_and_gone),
         cmocka_unit_test(filled_ahead),
+        cmocka_unit_test(threads_and_an_updater),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

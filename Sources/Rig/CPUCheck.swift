@@ -76,7 +76,10 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
                 tell("a CPU has what it should have been told to forget", vcpu, gfn, cached, present, level)
                 return true
             }
-            if logs, vm.isDirty(gfn, addressSpace: space) == false {
+            // Who has seen that the slot is logged since sees the operation, too, which cannot end without mmu_lock.
+            // And a fast fault may have given W back, and mark the page at once.
+            if logs, vm.isDirty(gfn, addressSpace: space) == false, isQuiet, LedgerWatch.of(vm)?.ledger.hasFaults != true,
+               vm.isDirty(gfn, addressSpace: space) == false {
                 tell("a CPU may write a page that is dirty in no log", vcpu, gfn, cached)
                 return true
             }

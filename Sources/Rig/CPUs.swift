@@ -338,8 +338,12 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
         let isTracked = masks.tracksAccess && masks.isAccessTracked(walk.spte)
         guard isTracked || { if case .leaf = end { true } else { false } }() else { return (walk.spte, walk.level) }
         var rights = isTracked ? Rights.all : walk.rights
-        // And W that a fast fault may give back at any time, as long as nobody logs.
-        if masks.isMMUWritable(walk.spte) && !vm.isLogged(gfn, root.role.addressSpace, rcu) { rights.insert(.write) }
+        // And W that a fast fault may give back at any time, as long as nobody logs.  Where aging takes it, a fault may bring back the rest
+        // without: it is gone from a logged page, too, and the CPU may write on as long as the log has the page, until a harvest flushes.
+        if masks.isMMUWritable(walk.spte), !rights.contains(.write), !vm.isLogged(gfn, root.role.addressSpace, rcu)
+            || masks.tracksAccess && (vm.isDirty(gfn, addressSpace: root.role.addressSpace) ?? true || !isQuiet) {
+            rights.insert(.write)
+        }
         let isSame = cached.pfn &+ (gfn.raw &- cached.gfn.raw) == walk.pfn
         return isSame && rights.isSuperset(of: cached.rights) ? nil : (walk.spte, walk.level)
     }

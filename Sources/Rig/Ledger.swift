@@ -212,6 +212,9 @@ package struct Ledger {
         }
     }
 
+    /// Are page faults under way?  Acquire: as in timeAlone().
+    package var hasFaults: Bool { head.pointee.faults.load(ordering: .acquiring) != 0 }
+
     /// Does anybody owe anything?
     package var isAnyOwed: Bool { count != 0 }
 
