@@ -53,9 +53,9 @@ struct tdpmmu_cpus_config {
  * themselves, with a root loaded, after each change of an SPTE, around flushes, in gfn_to_pfn, slot_committing, and
  * where walks give way; Accessed is set before anything is cached, Dirty only by a write.  They forget what a flush
  * says and what a fault of their own is about; a root that is loaded begins without anything; nothing else is dropped.
- * tdpmmu_cpu_access() goes by them.  A CPU that uses what the tables no longer have, when no operation is under way
- * and no caller has been told that a flush is owed, is reported, and so is one that has a table which is freed: a
- * warning of kind TDPMMU_WARN_SPTE, and the report.
+ * tdpmmu_cpu_access() goes by them.  A CPU that uses what the tables no longer have, or has it when an operation ends, and
+ * no flush of it is owed by the ledger (rig_ledger.h), which comes with the CPUs, is reported; so is one that uses a page
+ * that the host has taken back, and one that has a table which is freed: a warning of kind TDPMMU_WARN_SPTE, and the report.
  *
  * No other thread may be in a call on this VM.  Returns 0; -EINVAL (NULL, a bad size, flags that contradict each other
  * or are unknown, a number out of its range), -EBUSY (attached already), each with a warning; or -ENOMEM.
