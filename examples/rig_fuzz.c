@@ -18,8 +18,8 @@ static void report(void *ctx, struct kvm *kvm, const struct tdpmmu_cpu_report *r
 {
     (void)ctx, (void)kvm;
     reports++;
-    fprintf(stderr, "%s: gfn %#llx, SPTE %#llx\n", report->text, (unsigned long long)report->gfn,
-           (unsigned long long)report->cached_spte);
+    fprintf(stderr, "%s: gfn %#llx, SPTE %#llx, %s\n", report->text, (unsigned long long)report->gfn,
+            (unsigned long long)report->cached_spte, report->operation ? report->operation : "");
 }
 
 static void step(struct kvm *kvm, struct kvm_vcpu *vcpu, const uint8_t *bytes)

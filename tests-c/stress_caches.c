@@ -824,7 +824,7 @@ static void make_vm(uint64_t seed)
     if (!kvm)
         fail("tdpmmu_create_vm");
     tdpmmu_check_always(kvm, 4099);
-    open_eyes(kvm, false);
+    open_eyes(kvm, true);
     printf("%s, %u levels%s%s%s%s:", names[kind], config.root_level, nx ? ", NX" : "",
            config.zap_slot_only ? ", slots alone" : "", manual ? ", manual" : "",
            config.dirty_log & KVM_DIRTY_LOG_INITIALLY_SET ? ", all set" : "");

@@ -12,14 +12,14 @@
 enum { SMALL = 64, HUGE = 1024, HUGE_END = HUGE + 3 * 512, SIDE_PAGES = 1024, SMM_SLOT = 1 << 16 };
 #define GIANT GIB_PAGES
 
-static int most_level;       /* at which the host maps anything */
+static int most_level;       /* at which the host maps what is on the side */
 static uint64_t host_offset; /* of pages that the host has moved */
 
 static int host_level(gfn_t gfn)
 {
     int level = gfn >= GIANT && gfn < SIDE_BASE ? 3 : gfn >= HUGE ? 2 : 1;
 
-    return level < most_level ? level : most_level;
+    return gfn < SIDE_BASE || level < most_level ? level : most_level;
 }
 
 static kvm_pfn_t host_page(void *ctx, struct kvm *kvm, const struct kvm_memory_slot *slot, gfn_t gfn, bool write,

@@ -254,7 +254,8 @@ static void a_look_takes_no_page_out_of_the_log(void **state)
 
 static struct world *cached_world(const struct machine *m)
 {
-    static const struct tdpmmu_cpus_config cpus = { .size = sizeof(cpus), .flags = TDPMMU_CPUS_FILL_NEVER };
+    static const struct tdpmmu_cpus_config cpus = {
+        .size = sizeof(cpus), .flags = TDPMMU_CPUS_FILL_NEVER, .check_every = UINT32_MAX };
     struct world *w = ledger_world(m);
 
     assert_int_equal(tdpmmu_cpus_check(w->kvm), -ENOENT);

@@ -7,10 +7,10 @@ import PageTable
 import Rig
 
 private let presentError: UInt64 = 1 << 0
-private let writeError: UInt64 = 1 << 1
+let writeError: UInt64 = 1 << 1
 private let userError: UInt64 = 1 << 2
 private let reservedError: UInt64 = 1 << 3
-private let fetchError: UInt64 = 1 << 4
+let fetchError: UInt64 = 1 << 4
 private let tablesError: UInt64 = 1 << 33
 
 extension AccessResult {
@@ -56,7 +56,7 @@ extension AccessResult {
 }
 
 /// The vCPU that is named, which has a root, with an address that may be `.max` if `all`.
-@inline(never)
+@inline(never) @_optimize(size)
 private func checked(_ contract: ContractFor<NothingAsked>, _ vcpu: OpaquePointer?, _ gpa: gpa_t, all: Bool) -> VCPU? {
     guard let vcpu = contract.vcpu(vcpu), let entry = contract.enter(vcpu.vm), all && gpa == .max || entry.isAddress(gpa)
     else { return nil }
@@ -66,7 +66,7 @@ private func checked(_ contract: ContractFor<NothingAsked>, _ vcpu: OpaquePointe
 }
 
 /// What a caller passes of an access.
-@inline(never)
+@inline(never) @_optimize(size)
 func checkedAccess(
     _ contract: ContractFor<NothingAsked>, _ vcpu: OpaquePointer?, _ gpa: gpa_t, _ access: UInt64
 ) -> (VCPU, Access)? {
@@ -96,6 +96,7 @@ public func tdpmmu_cpu_access_full(
 // The CPUs -----------------------------------------------------------------
 
 /// What is wrong with a configuration, or nil.
+@_optimize(size)
 private func refusal(_ config: tdpmmu_cpus_config) -> (StaticString, UInt64)? {
     let flags = config.flags
     if config.size != MemoryLayout<tdpmmu_cpus_config>.size {
@@ -108,7 +109,7 @@ private func refusal(_ config: tdpmmu_cpus_config) -> (StaticString, UInt64)? {
     if config.translations != 0 && !(16...65536).contains(config.translations) {
         return ("translations is not 16 to 65536 (translations)", UInt64(config.translations))
     }
-    return config.reserved == 0 ? nil : ("reserved is not 0 (reserved)", UInt64(config.reserved))
+    return nil
 }
 
 @c @implementation
@@ -127,8 +128,8 @@ public func tdpmmu_cpus_attach(
     let function = config.report.map { unsafeBitCast($0, to: UInt.self) } ?? 0
     guard let set = CPUSet.make(
         entry.vm, CPUBehaviour(rawValue: config.flags), count: config.cpus == 0 ? 8 : Int(config.cpus),
-        translations: config.translations == 0 ? 2048 : Int(config.translations), seed: config.seed, sendReport, function,
-        config.ctx) else { return -ENOMEM }
+        translations: config.translations == 0 ? 2048 : Int(config.translations), seed: config.seed, checkEvery: config.check_every, sendReport,
+        function, config.ctx) else { return -ENOMEM }
     let attached = CPUSet.attach(set, to: entry.vm)
     if attached == .done { return 0 }
     cp_free_zeroed(set)
@@ -159,14 +160,14 @@ private let sendReport: ReportCPU = { memory, report in
         size: MemoryLayout<tdpmmu_cpu_report>.size,
         text: name(told.text.address), vcpu: vcpu, gfn: told.gfn.raw,
         npages: told.cached?.pages ?? 0, level: told.cached?.level.raw ?? told.level.raw, present_level: told.level.raw,
-        cached_spte: told.cached?.spte.raw ?? 0, present_spte: told.present.raw, operation: name(set.operation),
+        cached_spte: told.cached?.spte.raw ?? 0, present_spte: told.present.raw, operation: name(told.operation),
         filled_by: name(told.cached?.filledBy ?? 0), filled_at: told.cached?.filledAt ?? 0)
     unsafeBitCast(set.pointee.reportFunction, to: Report.self)(set.pointee.reportContext, VCPU(vcpu).vm.kvm, &sent)
 }
 
 extension ContractFor where Proof == NothingAsked {
     /// The CPU of a vCPU that has a root, and CPUs.
-    @inline(never)
+    @inline(never) @_optimize(size)
     fileprivate func cpu(_ vcpu: OpaquePointer?, _ gpa: gpa_t) -> (UnsafeMutablePointer<CPUSet>, CPU, VCPU)? {
         guard let vcpu = checked(self, vcpu, gpa, all: true) else { return nil }
         guard let set = CPUSet.of(vcpu.vm), let cpu = set.cpuWithRoot(vcpu) else {

@@ -56,6 +56,14 @@ extension VM {
     /// Is anything taken back by the host at this moment?
     package var hasTakenRanges: Bool { memory.pointee.taken.count != 0 }
 
+    /// Has the host taken back the page that gfn's slot has there?  Under mmu_lock.
+    @inline(never) @_optimize(size)
+    package func isTakenBack(_ gfn: GFN, _ space: Int32, _ rcu: borrowing InsideRCU) -> Bool {
+        guard hasTakenRanges, let slot = slot(holding: gfn, addressSpace: space, rcu)?.pointee else { return false }
+        let start = slot.userspace_addr &+ (gfn.raw &- slot.base_gfn) &<< 12
+        return memory.pointee.taken.touches(start, start &+ 4096)
+    }
+
     /// Is this the only VM of the process?
     package var isAlone: Bool { VM.alive.load(ordering: .relaxed) == 1 }
 }

@@ -38,6 +38,23 @@ package struct AccessResult {
     package var pfn: UInt64 = 0
     /// The AND over the levels.
     package var rights: Rights = []
+
+    /// The rest is told by nobody.
+    package init(end: AccessEnd, isPresent: Bool) {
+        self.end = end
+        self.isPresent = isPresent
+    }
+
+    init(
+        end: AccessEnd, isHit: Bool = false, level: Level = Level(0), spte: SPTE = SPTE(0), pfn: UInt64 = 0, rights: Rights = []
+    ) {
+        self.end = end
+        self.isHit = isHit
+        self.level = level
+        self.spte = spte
+        self.pfn = pfn
+        self.rights = rights
+    }
 }
 
 /// What one try came to.
@@ -57,7 +74,64 @@ extension VM {
     }
 }
 
+/// The same of a CPU without caches, which goes by what the library means by an entry.
+package struct PlainResult {
+    package var end: AccessEnd
+    package var isPresent = false
+    package var level = Level(0)
+}
+
 extension VCPU {
+    /// One access while nobody looks on, in tables that are the library's own and right: a walk, and nothing told of it
+    /// but what KVM hears.
+    @inline(__always)
+    package func plainAccess(_ gfn: GFN, write: Bool, fetch: Bool) -> PlainResult {
+        while true {
+            let result = insideRCU { rcu in
+                inGuest(rcu) { root in plainWalk(gfn, write: write, fetch: fetch, from: root, rcu) }
+            }
+            guard let (end, came) = result else { return PlainResult(end: .mustLoad) }
+            switch end {
+            case .made: return came
+            case .lost: continue
+            case .logFull: guard exitWithFullLog() else { return PlainResult(end: .ringFull) }
+            case .ringFull: return PlainResult(end: .ringFull)
+            }
+        }
+    }
+
+    @inline(__always)
+    private func plainWalk(
+        _ gfn: GFN, write: Bool, fetch: Bool, from root: Table, _ rcu: borrowing InsideRCU
+    ) -> (BitsResult, PlainResult) {
+        let masks = vm.masks
+        var table = root, level = root.level
+        while true {
+            let slot = table[gfn.index(at: level)], spte = slot.load(rcu)
+            guard spte.isPresent, masks.isReadable(spte) else {
+                return (.made, PlainResult(end: masks.isMMIO(spte) ? .misconfigured : .faults, level: level))
+            }
+            let isLast = spte.isLast(at: level)
+            guard (!write || spte.isWritable) && (!fetch || masks.isExecutable(spte)) else {
+                return (.made, PlainResult(end: .faults, isPresent: true, level: level))
+            }
+            let marked = SPTE(spte.raw | masks.accessed | (isLast && write ? masks.dirty : 0))
+            if marked != spte {
+                let result = mark(slot, spte, marked, gfn, level)
+                if case .made = result {} else { return (result, PlainResult(end: .ringFull)) }
+            }
+            if isLast { return (.made, PlainResult(end: .done, level: level)) }
+            table = Table(child: spte, rcu)
+            level = level.below
+        }
+    }
+
+    /// The CPU sets Accessed, and Dirty, which it logs.
+    func mark(_ slot: SPTESlot, _ old: SPTE, _ new: SPTE, _ gfn: GFN, _ level: Level) -> BitsResult {
+        let change = SPTEChange(addressSpace: addressSpace, gfn: gfn.rounded(to: level), level: level, old: old, new: new)
+        return setBits(dirtying: (new.raw ^ old.raw) & vm.masks.dirty != 0 ? gfn : nil) { HardwareWalk.set(slot, change, vm) }
+    }
+
     /// One access as the CPU makes it: with its caches, if it has any, and else by a walk.
     @inline(never)
     package func access(_ gfn: GFN, _ access: Access) -> AccessResult {
@@ -76,7 +150,7 @@ extension VCPU {
                     return walk(gfn, wish, from: root, bits, rcu)
                 } ?? .ended(AccessResult(end: .mustLoad))
             }
-            if let suspect, let set { set.judge(suspect, self) }
+            if let suspect, let set { set.judge(suspect, gfn, self) }
             switch result {
             case .ended(let result): return result
             case .disturbed: continue

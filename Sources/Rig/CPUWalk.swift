@@ -26,6 +26,11 @@ private struct HardwareBook: ChangeBook {
     }
 }
 
+extension SPTE {
+    /// All entries of a table that was freed while CPUs that cache look on.  Nobody takes it for anything.
+    static var poison: SPTE { SPTE(0xdead_dead_dead_0000) }
+}
+
 /// How one level of a walk ended.
 package enum StepEnd {
     /// It stands in front of the next table.
@@ -33,7 +38,7 @@ package enum StepEnd {
     /// At a leaf that allows what is wanted.
     case leaf
     case notPresent, reserved, denied
-    /// The address is no table's: a CPU would read whatever is there.
+    /// The address is no table's, or no more: a CPU would read whatever is there.
     case outside
     /// The entry changed under the walker, who starts again.
     case lost
@@ -72,7 +77,7 @@ package struct HardwareWalk {
         switch bits.read(spte, at: level) {
         case .notPresent:
             rights = []
-            return .notPresent
+            return spte == .poison ? .outside : .notPresent
         case .reserved:
             rights = []
             return .reserved
@@ -87,10 +92,7 @@ package struct HardwareWalk {
         let dirties = isLeaf && !isSpeculative && wish.contains(.write)
         let marked = SPTE(spte.raw | bits.accessed | (dirties ? bits.dirty : 0))
         if marked != spte {
-            let change = SPTEChange(
-                addressSpace: vcpu.addressSpace, gfn: gfn.rounded(to: level), level: level, old: spte, new: marked)
-            let logs = (marked.raw ^ spte.raw) & bits.dirty != 0
-            switch vcpu.setBits(dirtying: logs ? gfn : nil, { set(slot, change, vcpu.vm) }) {
+            switch vcpu.mark(slot, spte, marked, gfn, level) {
             case .made: spte = marked
             case .lost: return .lost
             case .logFull: return .logFull
@@ -104,7 +106,7 @@ package struct HardwareWalk {
     }
 
     /// False if the entry is no longer what the walker saw.
-    private func set(_ slot: SPTESlot, _ change: SPTEChange, _ vm: VM) -> Bool {
+    static func set(_ slot: SPTESlot, _ change: SPTEChange, _ vm: VM) -> Bool {
         var flush = OwedFlush()
         let result = slot.changeAmongOthers(change, in: HardwareBook(vm: vm), owing: &flush)
         flush.forgo(because: "a CPU takes nothing away")

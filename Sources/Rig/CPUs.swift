@@ -36,6 +36,8 @@ package struct CPUReport {
     package var cached: CachedTranslation?
     package var present = SPTE(0)
     package var level = Level(0)
+    /// Address of the name of the operation that changed it, or of the one that began last; 0: none.
+    package var operation: UInt = 0
 }
 
 package typealias ReportCPU = @convention(c) (UnsafeMutableRawPointer, UnsafeRawPointer) -> Void
@@ -60,18 +62,23 @@ package struct CPUSet: ~Copyable {
     /// gfns that changed lately, and where the next goes.
     fileprivate let recent = Atomic<UInt64>(0)
     fileprivate let older = Atomic<UInt64>(0)
-    /// Operations under way, and one whose caller owes a flush.
+    /// Operations under way.
     fileprivate let operations = Atomic<Int64>(0)
-    fileprivate let callerOwes = Atomic<Bool>(false)
+    /// After how many operations all that is cached is looked at; 0: by how much there is.  How many of them are left, and
+    /// whether anything was taken away since.  Relaxed: one more or less does no harm.
+    let checkEvery: UInt32
+    let untilCheck: Atomic<UInt32>
+    let tookAway = Atomic<Bool>(false)
     /// Address of its name; 0: none yet.
     fileprivate let operation = Atomic<UInt>(0)
     fileprivate let reports = Atomic<Int32>(0)
 
     private init(
-        _ vm: VM, _ behaviour: CPUBehaviour, count: Int, _ cpus: CPU, seed: UInt64, _ report: ReportCPU, _ function: UInt,
-        _ context: UnsafeMutableRawPointer?
+        _ vm: VM, _ behaviour: CPUBehaviour, count: Int, _ cpus: CPU, seed: UInt64, checkEvery: UInt32, _ report: ReportCPU,
+        _ function: UInt, _ context: UnsafeMutableRawPointer?
     ) {
         self.behaviour = behaviour
+        self.checkEvery = checkEvery
         self.cpus = cpus
         end = Self.end(cpus, count)
         bits = vm.hardwareBits
@@ -80,6 +87,7 @@ package struct CPUSet: ~Copyable {
         reportFunction = function
         reportContext = context
         self.seed = Atomic<UInt64>(seed | 1)
+        untilCheck = Atomic<UInt32>(checkEvery)
     }
 
     private static func end(_ cpus: CPU, _ count: Int) -> CPU {
@@ -88,8 +96,8 @@ package struct CPUSet: ~Copyable {
 
     /// nil: no memory.
     package static func make(
-        _ vm: VM, _ behaviour: CPUBehaviour, count: Int, translations: Int, seed: UInt64, _ report: ReportCPU,
-        _ function: UInt, _ context: UnsafeMutableRawPointer?
+        _ vm: VM, _ behaviour: CPUBehaviour, count: Int, translations: Int, seed: UInt64, checkEvery: UInt32,
+        _ report: ReportCPU, _ function: UInt, _ context: UnsafeMutableRawPointer?
     ) -> UnsafeMutablePointer<CPUSet>? {
         let first = (MemoryLayout<CPUSet>.size &+ 63) & ~63, each = (CPUCache.bytes(translations) &+ 63) & ~63
         let headers = first &+ count &* MemoryLayout<CPUCache>.stride
@@ -102,7 +110,8 @@ package struct CPUSet: ~Copyable {
             cpu += 1
         }
         let set = memory.assumingMemoryBound(to: CPUSet.self)
-        set.initialize(to: CPUSet(vm, behaviour, count: count, cpus, seed: seed, report, function, context))
+        set.initialize(to: CPUSet(
+            vm, behaviour, count: count, cpus, seed: seed, checkEvery: checkEvery, report, function, context))
         return set
     }
 
@@ -110,8 +119,9 @@ package struct CPUSet: ~Copyable {
         EyesTable.context(of: .cpus, in: vm)?.assumingMemoryBound(to: CPUSet.self)
     }
 
-    /// CPUs begin to look.
+    /// CPUs begin to look, with a ledger that tells them what may still be used.
     package static func attach(_ set: UnsafeMutablePointer<CPUSet>, to vm: VM) -> EyesTable.Attachment {
+        if LedgerWatch.attach(to: vm, nil, nil, isAsked: false) == .noMemory { return .noMemory }
         let attachment = EyesTable.attach(.cpus, to: vm, set, seeForCPUs)
         if attachment == .done { vm.forEachVCPU { _ = set.cpuWithRoot($0) } }
         return attachment
@@ -119,6 +129,7 @@ package struct CPUSet: ~Copyable {
 
     package static func detach(from vm: VM) -> Bool {
         guard let set = EyesTable.detach(.cpus, from: vm) else { return false }
+        LedgerWatch.detach(from: vm, isAsked: false)
         cp_free_zeroed(set)
         return true
     }
@@ -167,7 +178,7 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
     }
 
     /// The same, or one that is free.  Each vCPU's thread does that for itself.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private func cpuToBe(of vcpu: OpaquePointer) -> CPU? {
         if let cpu = cpu(of: vcpu) { return cpu }
         var next = pointee.cpus
@@ -185,7 +196,7 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
     }
 
     /// It walks this root from here on, and by a new tag.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private func enter(_ root: Table, _ vcpu: OpaquePointer) -> CPU? {
         guard let cpu = cpuToBe(of: vcpu) else { return nil }
         let tag = pointee.isEPT ? root.address : pointee.tags.wrappingAdd(1, ordering: .relaxed).newValue
@@ -243,7 +254,7 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
             var result = AccessResult(hit: cached, gfn)
             let allows = cached.rights.isSuperset(of: wish)
             if allows && (cached.isDirty || !wish.contains(.write)) {
-                if excess(cached, gfn, root, vcpu, rcu) != nil { suspect = cached }
+                if excess(cached, gfn, root, vcpu, rcu) != nil || vcpu.vm.isInvalidating { suspect = cached }
                 return .ended(result)
             }
             if !allows && pointee.choose(.walksStale, .faultsStale) {
@@ -327,47 +338,34 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
         let isTracked = masks.tracksAccess && masks.isAccessTracked(walk.spte)
         guard isTracked || { if case .leaf = end { true } else { false } }() else { return (walk.spte, walk.level) }
         var rights = isTracked ? Rights.all : walk.rights
-        // And W that a fast fault may give back at any time, as long as nobody logs.
-        if masks.isMMUWritable(walk.spte) && !vm.isLogged(gfn, root.role.addressSpace, rcu) { rights.insert(.write) }
+        // And W that a fast fault may give back at any time, as long as nobody logs.  Where aging takes it, a fault may bring back the rest
+        // without: it is gone from a logged page, too, and the CPU may write on as long as the log has the page, until a harvest flushes.
+        if masks.isMMUWritable(walk.spte), !rights.contains(.write), !vm.isLogged(gfn, root.role.addressSpace, rcu)
+            || masks.tracksAccess && (vm.isDirty(gfn, addressSpace: root.role.addressSpace) ?? true || !isQuiet) {
+            rights.insert(.write)
+        }
         let isSame = cached.pfn &+ (gfn.raw &- cached.gfn.raw) == walk.pfn
         return isSame && rights.isSuperset(of: cached.rights) ? nil : (walk.spte, walk.level)
-    }
-
-    /// A hit went beyond the tables.  Is its flush still to come?  Looked at with mmu_lock for write, where nothing changes:
-    /// so by a thread that has it or may take it, and no other.
-    @inline(never)
-    func judge(_ suspect: CachedTranslation, _ vcpu: VCPU) {
-        let vm = vcpu.vm
-        if vm.lock.isHeldForWrite { return judgeLocked(suspect, vcpu) }
-        guard LockHolds.isEmpty, !rcuReadLockHeld(), !vm.rig.isRunning else { return }
-        vm.lock.write { _ in judgeLocked(suspect, vcpu) }
-    }
-
-    @inline(never)
-    private func judgeLocked(_ suspect: CachedTranslation, _ vcpu: VCPU) {
-        guard let cpu = cpu(of: vcpu.pointer), pointee.operations.load(ordering: .relaxed) == 0,
-              !pointee.callerOwes.load(ordering: .relaxed),
-              let now = cpu.translation(suspect.tag, suspect.gfn, largestFirst: suspect.pages > 1), now.pages == suspect.pages,
-              suspect.tag == cpu.pointee.tag.load(ordering: .relaxed) else { return }
-        let excess = insideRCU { rcu in
-            Table(checkedAddress: Table.entries(of: cpu.pointee.root.load(ordering: .relaxed))).flatMap {
-                $0.role.isInvalid ? nil : self.excess(now, now.gfn, $0, vcpu, rcu)
-            }
-        }
-        if let excess { tell("a CPU uses what it should have been told to forget", vcpu.pointer, now.gfn, now, excess.0, excess.1) }
     }
 
     /// How often something was told.
     package var reports: Int32 { pointee.reports.load(ordering: .relaxed) & .max }
 
-    @inline(never)
+    @inline(never) @_optimize(size)
     func tell(
         _ text: StaticString, _ vcpu: OpaquePointer?, _ gfn: GFN, _ cached: CachedTranslation?, _ present: SPTE = SPTE(0),
         _ level: Level = Level(0)
     ) {
         pointee.reports.wrappingAdd(1, ordering: .relaxed)
-        if let vcpu { VCPU(vcpu).vm.warn(.spte, "tdpmmu_cpus", text, cached?.spte.raw ?? gfn.raw, present.raw) }
-        let report = CPUReport(text: text, vcpu: vcpu, gfn: gfn, cached: cached, present: present, level: level)
+        var report = CPUReport(
+            text: text, vcpu: vcpu, gfn: gfn, cached: cached, present: present, level: level, operation: operation)
+        if let vcpu {
+            let vcpu = VCPU(vcpu), end = gfn.raw &+ (cached?.pages ?? 1)
+            if let changer = LedgerWatch.of(vcpu.vm)?.ledger.changer(vcpu.addressSpace, gfn.raw, end) {
+                report.operation = UInt(bitPattern: changer)
+            }
+            vcpu.vm.warn(.spte, "tdpmmu_cpus", text, cached?.spte.raw ?? gfn.raw, present.raw)
+        }
         withUnsafePointer(to: report) { pointee.report(self, $0) }
     }
 
@@ -387,6 +385,7 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
         switch seen.pointee.sight {
         case .changed:
             if seen.pointee.byCPU { return }
+            if seen.pointee.old.isPresent { pointee.tookAway.store(true, ordering: .relaxed) }
             let inside = seen.pointee.pages > 1 ? pointee.random() & (seen.pointee.pages &- 1) : 0
             let gfn = seen.pointee.gfn + inside
             pointee.older.store(pointee.recent.load(ordering: .relaxed), ordering: .relaxed)
@@ -401,25 +400,27 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
             forEachCPU {
                 $0.drop(isWeak ? GFN(0) : start, isWeak || isBeyond ? GFN(.max) : GFN(end), asked: true)
             }
-            pointee.callerOwes.store(false, ordering: .relaxed)
         case .loads: if let root = seen.pointee.table, let vcpu = seen.pointee.vcpu { _ = enter(root, vcpu) }
         // What it knows stays, and cannot be used.
         case .leaves, .mustLeave: cpu(of: seen.pointee.vcpu)?.leave()
-        case .freed: if seen.pointee.flag, let table = seen.pointee.table { lookForTable(table.address) }
+        case .freed:
+            if seen.pointee.flag, let table = seen.pointee.table {
+                lookForTable(table.address)
+                UnsafeMutablePointer<UInt64>(bitPattern: table.entries)?.update(repeating: SPTE.poison.raw, count: entriesPerTable)
+            }
         case .begins:
             pointee.operation.store(seen.pointee.name.address, ordering: .relaxed)
             // A fault is over when mmu_lock can be taken for write.
             if seen.pointee.vcpu == nil { pointee.operations.wrappingAdd(1, ordering: .relaxed) }
         case .ends:
-            if seen.pointee.flag { pointee.callerOwes.store(true, ordering: .relaxed) }
             if seen.pointee.vcpu == nil { pointee.operations.wrappingSubtract(1, ordering: .relaxed) }
-        // What is owed by who has it for write is due; who has it for read may flush afterwards.
-        case .unlocks: if seen.pointee.mode == .exclusive { pointee.callerOwes.store(false, ordering: .relaxed) }
+            if pointee.tookAway.load(ordering: .relaxed) { checkAfterOperation(seen.pointee.vm) }
+        case .unlocked: if pointee.tookAway.load(ordering: .relaxed) { checkAfterOperation(seen.pointee.vm) }
         case .flushEnds, .asksHost, .slotCommitting, .givesWay, .isBack, .dirtied:
             fillAll(GFN(pointee.random() & 1 == 0 ? pointee.recent.load(ordering: .relaxed) : pointee.older.load(ordering: .relaxed)),
                     oneIn: seen.pointee.sight == .asksHost ? 64 : 2)
         case .destroyed: cp_free_zeroed(UnsafeMutableRawPointer(self))
-        case .handedToRCU, .unlocked: break
+        case .handedToRCU, .unlocks: break
         }
     }
 
@@ -447,7 +448,7 @@ extension UnsafeMutablePointer where Pointee == CPUSet {
     }
 
     /// A table's page is about to be free.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private func lookForTable(_ address: UInt64) {
         forEachCPU { cpu in
             guard let held = cpu.holds(address) else { return }

@@ -56,14 +56,19 @@ extension VM {
             skipped: checks.pointee.skipped.load(ordering: .relaxed), faults: checks.pointee.faults.load(ordering: .relaxed))
     }
 
+    /// Is the thread where it may not take mmu_lock for write: under a lock, a reader, in a callback?
+    @inline(never) @_optimize(size)
+    var isThreadInside: Bool {
+        !LockHolds.isEmpty || LockOrder.heldLocks != LockSet() || rcuReadLockHeld() || srcu.isReadLockHeld || rig.isRunning
+    }
+
     /// An operation has ended, or the thread has let go of mmu_lock.
     @inline(never) @_optimize(size)
     fileprivate func checkAfterOperation() {
         let every = UInt64(checks.pointee.every.load(ordering: .relaxed))
         let count = checks.pointee.operations.wrappingAdd(1, ordering: .relaxed).newValue
         guard every != 0, count % every == 0 else { return }
-        let isInside = !LockHolds.isEmpty || LockOrder.heldLocks != LockSet() || rcuReadLockHeld() || srcu.isReadLockHeld || rig.isRunning
-        if isInside || checkLocked(waiting: false) == nil {
+        if isThreadInside || checkLocked(waiting: false) == nil {
             checks.pointee.skipped.wrappingAdd(1, ordering: .relaxed)
         }
     }

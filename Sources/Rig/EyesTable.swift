@@ -49,7 +49,7 @@ package struct EyesTable: ~Copyable {
     }
 
     /// From here on `see` is called with `context` and each Seen.
-    @inline(never)
+    @inline(never) @_optimize(size)
     package static func attach(_ watcher: Watcher, to vm: VM, _ context: UnsafeMutableRawPointer, _ see: See) -> Attachment {
         guard let table = table(of: vm) else { return .noMemory }
         let place = place(watcher, table)
@@ -63,7 +63,7 @@ package struct EyesTable: ~Copyable {
 
     /// The watcher's context, which it gets back; nil: it was not there.  A thread that is in a call on the VM may still
     /// be telling it.
-    @inline(never)
+    @inline(never) @_optimize(size)
     package static func detach(_ watcher: Watcher, from vm: VM) -> UnsafeMutableRawPointer? {
         guard let eyes = vm.eyes else { return nil }
         let table = UnsafeMutableRawPointer(eyes)

@@ -2,6 +2,7 @@
 import CPlatform
 import MMU
 import Sync
+import Synchronization
 
 /// How much a change took away, and so how long its flush may wait; a later one waits less.
 package enum DebtKind: UInt8 {
@@ -55,12 +56,17 @@ package struct Actor {
 }
 
 /// What stands before the debts.
-private struct LedgerHead {
+private struct LedgerHead: ~Copyable {
     var mutex = cp_mutex()
-    var count: UInt32 = 0
+    /// Written under the mutex.  A thread that asks for its own debts may look at it before: what it owes is counted.
+    let count = Atomic<UInt32>(0)
     var actors: UInt32 = 0
-    /// Counts changes and flushes.
-    var time: UInt64 = 0
+    /// Debts ever noted as past.
+    var noted: UInt32 = 0
+    /// Counts changes and flushes.  Written under the mutex.
+    let time = Atomic<UInt64>(0)
+    /// Page faults under way: so many that they are kept by their threads, and only counted here.
+    let faults = Atomic<Int64>(0)
     /// Debts that were merged with what lies between them, for want of room.
     var merged: UInt64 = 0
 }
@@ -76,12 +82,14 @@ package struct Ledger {
 
     private static var capacity: UInt32 { 1000 }
     private static var mostActors: UInt32 { 64 }
-    private static var headBytes: Int { 64 }
+    private static var headBytes: Int { 128 }
+    private static var mostPast: UInt32 { 64 }
     private static var debtBytes: Int { Int(capacity) &* MemoryLayout<Debt>.stride }
+    private static var pastBytes: Int { Int(mostPast) &* MemoryLayout<Debt>.stride }
 
     /// nil without memory.
     package init?() {
-        let bytes = Self.headBytes &+ Self.debtBytes &+ Int(Self.mostActors) &* MemoryLayout<Actor>.stride
+        let bytes = Self.headBytes &+ Self.debtBytes &+ Self.pastBytes &+ Int(Self.mostActors) &* MemoryLayout<Actor>.stride
         guard let memory = cp_alloc_zeroed(bytes) else { return nil }
         head = memory.assumingMemoryBound(to: LedgerHead.self)
     }
@@ -92,8 +100,16 @@ package struct Ledger {
         (UnsafeMutableRawPointer(head) + Self.headBytes).assumingMemoryBound(to: Debt.self)
     }
 
+    /// What was owed last, paid or not.
+    private var past: UnsafeMutablePointer<Debt> { debts + Int(Self.capacity) }
+
     private var actors: UnsafeMutablePointer<Actor> {
-        (UnsafeMutableRawPointer(head) + (Self.headBytes &+ Self.debtBytes)).assumingMemoryBound(to: Actor.self)
+        (UnsafeMutableRawPointer(past) + Self.pastBytes).assumingMemoryBound(to: Actor.self)
+    }
+
+    private var count: UInt32 {
+        get { head.pointee.count.load(ordering: .relaxed) }
+        nonmutating set { head.pointee.count.store(newValue, ordering: .relaxed) }
     }
 
     /// The innermost of all locks: nothing is called under it.
@@ -104,7 +120,7 @@ package struct Ledger {
     /// Under the lock: the newest of those that are meant.
     @inline(__always)
     private func find(_ isMeant: (Debt) -> Bool) -> UnsafeMutablePointer<Debt>? {
-        var index = head.pointee.count
+        var index = count
         while index > 0 {
             index &-= 1
             let debt = debts + Int(index)
@@ -114,34 +130,36 @@ package struct Ledger {
     }
 
     /// Under the lock.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private func strike(_ debt: UnsafeMutablePointer<Debt>) {
-        head.pointee.count &-= 1
-        debt.pointee = debts[Int(head.pointee.count)]
+        count &-= 1
+        debt.pointee = debts[Int(count)]
     }
 
     /// Under the lock.
     private func tick() -> UInt64 {
-        head.pointee.time &+= 1
-        return head.pointee.time
+        let now = head.pointee.time.load(ordering: .relaxed) &+ 1
+        head.pointee.time.store(now, ordering: .relaxed)
+        return now
     }
 
     /// Under the lock.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private func append(_ debt: Debt) -> Bool {
-        guard head.pointee.count < Self.capacity else { return false }
-        debts[Int(head.pointee.count)] = debt
-        head.pointee.count &+= 1
+        guard count < Self.capacity else { return false }
+        debts[Int(count)] = debt
+        count &+= 1
         return true
     }
 
     // Making and paying debts -----------------------------------------------
 
-    @inline(never)
+    @inline(never) @_optimize(size)
     package func owe(_ new: Debt) {
         locked {
             var debt = new
             debt.time = tick()
+            note(debt)
             // One that it continues or lies in; else, without room, the thread's last.
             let near = find {
                 $0.thread == debt.thread && $0.space == debt.space && $0.kind == debt.kind
@@ -157,14 +175,57 @@ package struct Ledger {
         }
     }
 
+    /// Under the lock: for who asks later what took something away.
+    private func note(_ debt: Debt) {
+        let last = past + Int((head.pointee.noted &- 1) & (Self.mostPast &- 1))
+        if last.pointee.operation == debt.operation, last.pointee.space == debt.space,
+           debt.start <= last.pointee.end, last.pointee.start <= debt.end {
+            last.pointee.start = min(last.pointee.start, debt.start)
+            last.pointee.end = max(last.pointee.end, debt.end)
+        } else {
+            past[Int(head.pointee.noted & (Self.mostPast &- 1))] = debt
+            head.pointee.noted &+= 1
+        }
+    }
+
+    /// The operation that took something away there last, as far back as is known.
+    @inline(never) @_optimize(size)
+    package func changer(_ space: Int32, _ start: UInt64, _ end: UInt64) -> UnsafePointer<CChar>? {
+        locked {
+            for step in 1...Self.mostPast {
+                let debt = past + Int((head.pointee.noted &- step) & (Self.mostPast &- 1))
+                if debt.pointee.touches(space, start, end) { return debt.pointee.operation }
+            }
+            return nil
+        }
+    }
+
+    /// The ledger's time, if no thread but this one is in an operation or a flush: as long as it is the same then, nobody changed anything.
+    @inline(never) @_optimize(size)
+    package func timeAlone(_ thread: UInt64) -> UInt64? {
+        locked {
+            for index in 0..<Int(head.pointee.actors) where actors[index].thread != thread { return nil }
+            // Acquire: pairs with the release in beginFault(); who sees what a fault has changed sees that it is there, or what it owes.
+            guard head.pointee.actors < Self.mostActors,
+                  head.pointee.faults.load(ordering: .acquiring) == (isInFault ? 1 : 0) else { return nil }
+            return head.pointee.time.load(ordering: .relaxed)
+        }
+    }
+
+    /// Are page faults under way?  Acquire: as in timeAlone().
+    package var hasFaults: Bool { head.pointee.faults.load(ordering: .acquiring) != 0 }
+
+    /// Does anybody owe anything?
+    package var isAnyOwed: Bool { count != 0 }
+
     /// The thread's flush begins now.
-    @inline(never)
+    @inline(never) @_optimize(size)
     package func beginFlush(_ thread: UInt64) {
         locked { (actor(thread) ?? enter(thread, depth: 0))?.pointee.flushBegun = tick() }
     }
 
     /// It is over: every CPU has forgotten gfns [start, end), in all address spaces.
-    @inline(never)
+    @inline(never) @_optimize(size)
     package func endFlush(_ thread: UInt64, _ start: UInt64, _ end: UInt64) {
         locked {
             // Of a thread that there was no room for it is not known.
@@ -174,7 +235,7 @@ package struct Ledger {
                 known.pointee.flushBegun = 0
                 if known.pointee.depth == 0 { leave(known) }
             }
-            var index = head.pointee.count
+            var index = count
             while index > 0 {
                 index &-= 1
                 let debt = debts + Int(index)
@@ -186,7 +247,7 @@ package struct Ledger {
     }
 
     /// Under the lock: a part of it, which may be its middle.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private func pay(_ debt: UnsafeMutablePointer<Debt>, _ start: UInt64, _ end: UInt64) {
         if start <= debt.pointee.start {
             if end >= debt.pointee.end { return strike(debt) }
@@ -204,7 +265,7 @@ package struct Ledger {
     // Who does what -------------------------------------------------------------
 
     /// Under the lock: what the thread is in, the innermost.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private func actor(_ thread: UInt64) -> UnsafeMutablePointer<Actor>? {
         var found: UnsafeMutablePointer<Actor>?
         for index in 0..<Int(head.pointee.actors) where actors[index].thread == thread {
@@ -214,7 +275,7 @@ package struct Ledger {
     }
 
     /// Under the lock.  nil: there is no room.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private func enter(_ thread: UInt64, depth: UInt32) -> UnsafeMutablePointer<Actor>? {
         guard head.pointee.actors < Self.mostActors else { return nil }
         let new = actors + Int(head.pointee.actors)
@@ -226,7 +287,7 @@ package struct Ledger {
     }
 
     /// Under the lock.
-    @inline(never)
+    @inline(never) @_optimize(size)
     private func leave(_ known: UnsafeMutablePointer<Actor>) {
         head.pointee.actors &-= 1
         known.pointee = actors[Int(head.pointee.actors)]
@@ -234,10 +295,10 @@ package struct Ledger {
 
     /// An operation begins, in a callback of another or by itself.  More at once than there is room for are taken
     /// for none.
-    @inline(never)
+    @inline(never) @_optimize(size)
     package func begin(_ thread: UInt64, _ operation: UnsafePointer<CChar>?, _ duty: Duty) {
         locked {
-            let outer = actor(thread).map { $0.pointee.depth } ?? 0
+            let outer = actor(thread).map { $0.pointee.depth } ?? (isInFault ? 1 : 0)
             guard let actor = enter(thread, depth: outer &+ 1) else { return }
             actor.pointee.operation = operation
             actor.pointee.duty = duty
@@ -246,7 +307,7 @@ package struct Ledger {
     }
 
     /// It ends.  nil: it is not known.
-    @inline(never)
+    @inline(never) @_optimize(size)
     package func end(_ thread: UInt64) -> Actor? {
         locked {
             guard let known = actor(thread), known.pointee.depth != 0 else { return nil }
@@ -256,23 +317,56 @@ package struct Ledger {
         }
     }
 
-    @inline(never)
-    package func whatDoes(_ thread: UInt64) -> Actor? { locked { actor(thread).flatMap { $0.pointee.depth != 0 ? $0.pointee : nil } } }
+    @inline(never) @_optimize(size)
+    package func whatDoes(_ thread: UInt64) -> Actor? {
+        if let known = locked({ actor(thread).flatMap { $0.pointee.depth != 0 ? $0.pointee : nil } }) { return known }
+        guard isInFault else { return nil }
+        var fault = Actor()
+        fault.duty = .faults
+        fault.depth = 1
+        fault.begun = cp_self().pointee.fault_begun
+        let name: StaticString = "kvm_tdp_mmu_page_fault"
+        fault.operation = UnsafePointer(bitPattern: name.address)
+        return fault
+    }
+
+    /// Is this thread in a page fault of the VM?
+    private var isInFault: Bool { cp_self().pointee.fault_book == UnsafeRawPointer(head) }
+
+    /// This thread's page fault begins.  False: it is in one already, and this is an operation like any other.
+    package func beginFault() -> Bool {
+        guard cp_self().pointee.fault_book == nil else { return false }
+        cp_self().pointee.fault_book = UnsafeRawPointer(head)
+        cp_self().pointee.fault_begun = head.pointee.time.load(ordering: .relaxed) &+ 1
+        // Release: pairs with timeAlone().
+        head.pointee.faults.wrappingAdd(1, ordering: .acquiringAndReleasing)
+        return true
+    }
+
+    /// It ends.  When it began; nil: it is not known.
+    package func endFault() -> UInt64? {
+        guard isInFault else { return nil }
+        cp_self().pointee.fault_book = nil
+        // Release: as above.
+        head.pointee.faults.wrappingSubtract(1, ordering: .acquiringAndReleasing)
+        return cp_self().pointee.fault_begun
+    }
 
     // Questions ---------------------------------------------------------------
 
     /// Is anything in the range owed, by anybody?
-    @inline(never)
+    @inline(never) @_optimize(size)
     package func isOwed(_ space: Int32, _ start: UInt64, _ end: UInt64) -> Bool {
         locked { find { $0.touches(space, start, end) } != nil }
     }
 
     /// A debt of the thread's there, of a kind or worse: it is struck off, for a report.
-    @inline(never)
+    @inline(never) @_optimize(size)
     package func take(
         _ thread: UInt64, _ space: Int32, _ start: UInt64, _ end: UInt64, from kind: DebtKind
     ) -> Debt? {
-        locked {
+        if count == 0 { return nil }
+        return locked {
             guard let debt = find({
                 $0.thread == thread && $0.touches(space, start, end) && $0.kind.rawValue >= kind.rawValue
             }) else { return nil }
@@ -284,9 +378,10 @@ package struct Ledger {
 
     /// What the thread owes of this kind or worse, since a time, is due now: it is struck off, and the oldest of it
     /// returned, so that it is told once.  `thread` nil: of all threads.
-    @inline(never)
+    @inline(never) @_optimize(size)
     package func collect(_ thread: UInt64?, from kind: DebtKind, since time: UInt64 = 0) -> Debt? {
-        locked {
+        if count == 0 { return nil }
+        return locked {
             var oldest: Debt?
             while let debt = find({
                 (thread == nil || $0.thread == thread) && $0.kind.rawValue >= kind.rawValue && $0.time >= time

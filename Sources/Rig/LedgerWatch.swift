@@ -9,20 +9,28 @@ import Sync
 /// A VM's ledger at work: what eyes see becomes debts and payments, and what is due and was not paid is reported.
 package struct LedgerWatch {
     package let ledger: Ledger
-    private let report: tdpmmu_ledger_report_fn?
-    private let context: UnsafeMutableRawPointer?
+    private var report: tdpmmu_ledger_report_fn?
+    private var context: UnsafeMutableRawPointer?
+    /// A rig has asked for it; else it is there for the caching CPUs only.
+    private var isAsked: Bool
 
-    @inline(never)
+    /// A rig that asks gets the one that the CPUs have.
+    @inline(never) @_optimize(size)
     package static func attach(
-        to vm: VM, _ report: tdpmmu_ledger_report_fn?, _ context: UnsafeMutableRawPointer?
+        to vm: VM, _ report: tdpmmu_ledger_report_fn?, _ context: UnsafeMutableRawPointer?, isAsked: Bool = true
     ) -> EyesTable.Attachment {
+        if let old = pointer(of: vm) {
+            guard isAsked, !old.pointee.isAsked else { return .exists }
+            old.pointee.serve(report, context, isAsked: true)
+            return .done
+        }
         guard let ledger = Ledger() else { return .noMemory }
         guard let memory = cp_alloc_zeroed(MemoryLayout<LedgerWatch>.size) else {
             ledger.free()
             return .noMemory
         }
         let watch = memory.assumingMemoryBound(to: LedgerWatch.self)
-        watch.initialize(to: LedgerWatch(ledger: ledger, report: report, context: context))
+        watch.initialize(to: LedgerWatch(ledger: ledger, report: report, context: context, isAsked: isAsked))
         let result = EyesTable.attach(.ledger, to: vm, memory) { context, seen in
             let watch = context.assumingMemoryBound(to: LedgerWatch.self)
             watch.pointee.see(seen.assumingMemoryBound(to: Seen.self))
@@ -31,19 +39,32 @@ package struct LedgerWatch {
         return result
     }
 
-    /// False: there is none.
-    @inline(never)
-    package static func detach(from vm: VM) -> Bool {
-        guard let memory = EyesTable.detach(.ledger, from: vm) else { return false }
-        let watch = memory.assumingMemoryBound(to: LedgerWatch.self)
-        watch.pointee.free(watch)
+    private mutating func serve(_ report: tdpmmu_ledger_report_fn?, _ context: UnsafeMutableRawPointer?, isAsked: Bool) {
+        self.report = report
+        self.context = context
+        self.isAsked = isAsked
+    }
+
+    /// By the rig that asked for it, or by the CPUs.  False: there is none, or none of theirs.  Where there are CPUs, it stays for them.
+    @inline(never) @_optimize(size) @discardableResult
+    package static func detach(from vm: VM, isAsked: Bool = true) -> Bool {
+        guard let watch = pointer(of: vm), watch.pointee.isAsked == isAsked else { return false }
+        if CPUSet.of(vm) != nil { watch.pointee.serve(nil, nil, isAsked: false) } else { end(vm) }
         return true
     }
 
-    /// The VM's, if it has one.
-    package static func of(_ vm: VM) -> LedgerWatch? {
-        EyesTable.context(of: .ledger, in: vm)?.assumingMemoryBound(to: LedgerWatch.self).pointee
+    private static func end(_ vm: VM) {
+        guard let memory = EyesTable.detach(.ledger, from: vm) else { return }
+        let watch = memory.assumingMemoryBound(to: LedgerWatch.self)
+        watch.pointee.free(watch)
     }
+
+    private static func pointer(of vm: VM) -> UnsafeMutablePointer<LedgerWatch>? {
+        EyesTable.context(of: .ledger, in: vm)?.assumingMemoryBound(to: LedgerWatch.self)
+    }
+
+    /// The VM's, if it has one.
+    package static func of(_ vm: VM) -> LedgerWatch? { pointer(of: vm)?.pointee }
 
     private func free(_ memory: UnsafeMutablePointer<LedgerWatch>) {
         ledger.free()
@@ -69,19 +90,21 @@ package struct LedgerWatch {
         case .unlocks:
             if ledger.whatDoes(thread) == nil { demand(.rights, of: thread, TDPMMU_DUE_UNLOCK, vm) }
         case .begins:
+            if seen.pointee.vcpu != nil, ledger.beginFault() { return }
             if seen.pointee.duty == .harvests { demand(.bits, of: thread, TDPMMU_DUE_HARVEST, vm) }
             ledger.begin(thread, makeWarning(.flush, seen.pointee.name, "").function, seen.pointee.duty)
         case .ends:
-            guard let ended = ledger.end(thread) else { return }
+            let fault = seen.pointee.vcpu != nil ? ledger.endFault() : nil
+            guard let begun = fault ?? ledger.end(thread)?.begun else { return }
             switch seen.pointee.duty {
-            case .pays, .faults, .invalidates, .harvests: demand(.bits, of: thread, since: ended.begun, TDPMMU_DUE_RETURN, vm)
-            case .tells where !seen.pointee.flag: demand(.bits, of: thread, since: ended.begun, TDPMMU_DUE_TOLD_FALSE, vm)
+            case .pays, .faults, .invalidates, .harvests: demand(.bits, of: thread, since: begun, TDPMMU_DUE_RETURN, vm)
+            case .tells where !seen.pointee.flag: demand(.bits, of: thread, since: begun, TDPMMU_DUE_TOLD_FALSE, vm)
             default: break
             }
         case .freed:
             // By who cut it off, and is not done: there was no grace period.
             if seen.pointee.flag { demand(.table, of: thread, TDPMMU_DUE_FREE, vm) }
-        case .destroyed: _ = Self.detach(from: vm)
+        case .destroyed: Self.end(vm)
         default: break
         }
     }
@@ -111,12 +134,12 @@ package struct LedgerWatch {
         ledger.owe(debt)
     }
 
-    @inline(never)
+    @inline(never) @_optimize(size)
     private func demand(_ kind: DebtKind, of thread: UInt64, since time: UInt64 = 0, _ due: tdpmmu_ledger_due, _ vm: VM) {
         if let debt = ledger.collect(thread, from: kind, since: time) { tell(debt, due, vm) }
     }
 
-    @inline(never)
+    @inline(never) @_optimize(size)
     private func tell(_ debt: Debt, _ due: tdpmmu_ledger_due, _ vm: VM) {
         var warning = makeWarning(.flush, "spte_change", due.text, debt.old, debt.start)
         if let operation = debt.operation { warning.function = operation }

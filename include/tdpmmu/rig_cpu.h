@@ -30,8 +30,8 @@ struct tdpmmu_cpu_report {
     int present_level;
     uint64_t cached_spte;  /* what it was filled from */
     uint64_t present_spte; /* what the tables have now */
-    const char *operation; /* the operation that began last */
-    const char *filled_by; /* the same when it was filled */
+    const char *operation; /* that took something away there last, as far as is known; else the one that began last */
+    const char *filled_by; /* the one that had begun last when it was filled */
     uint64_t filled_at;    /* how many things the CPUs had seen by then */
 };
 
@@ -40,7 +40,7 @@ struct tdpmmu_cpus_config {
     uint32_t flags;        /* TDPMMU_CPUS_* */
     uint32_t cpus;         /* vCPUs that can have a root at a time, 1 to 256; 0: 8 */
     uint32_t translations; /* that each CPU holds, 16 to 65536; 0: 2048 */
-    uint32_t reserved;     /* 0 */
+    uint32_t check_every;  /* after so many operations all that is cached is looked at; 0: each, or if much is cached each nth */
     uint64_t seed;         /* of what is done at random; 0 is a seed like any other */
     /* Called, beside a warning, by the thread that finds it, under the locks that it has; NULL: only the warning. */
     void (*report)(void *ctx, struct kvm *kvm, const struct tdpmmu_cpu_report *report);
@@ -53,9 +53,9 @@ struct tdpmmu_cpus_config {
  * themselves, with a root loaded, after each change of an SPTE, around flushes, in gfn_to_pfn, slot_committing, and
  * where walks give way; Accessed is set before anything is cached, Dirty only by a write.  They forget what a flush
  * says and what a fault of their own is about; a root that is loaded begins without anything; nothing else is dropped.
- * tdpmmu_cpu_access() goes by them.  A CPU that uses what the tables no longer have, when no operation is under way
- * and no caller has been told that a flush is owed, is reported, and so is one that has a table which is freed: a
- * warning of kind TDPMMU_WARN_SPTE, and the report.
+ * tdpmmu_cpu_access() goes by them.  A CPU that uses what the tables no longer have, or has it when an operation ends, and
+ * no flush of it is owed by the ledger (rig_ledger.h), which comes with the CPUs, is reported; so is one that uses a page
+ * that the host has taken back, and one that has a table which is freed: a warning of kind TDPMMU_WARN_SPTE, and the report.
  *
  * No other thread may be in a call on this VM.  Returns 0; -EINVAL (NULL, a bad size, flags that contradict each other
  * or are unknown, a number out of its range), -EBUSY (attached already), each with a warning; or -ENOMEM.
