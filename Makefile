@@ -76,7 +76,7 @@ help:
 	@echo 'make kvm          /dev/kvm in userspace: build/tdpmmu-kvm PROGRAM ARGS; fetches the engine, Unicorn, 16 MB (docs/KVM.md)'
 	@echo "make check-kvm-selftests  KVM's own selftests of memory in it: Debian's source, or KSELFTESTS=TREE, MODES=\"...\""
 	@echo 'make check-kvm-mutants  bugs put into the library: which of the selftests find each?  (about half an hour)'
-	@echo 'make rig          the library that explores schedules, build/rig (docs/rigs-explore.md); explore: all scenarios of tests-rig/'
+	@echo 'make rig          the library that explores schedules, build/rig (docs/RIGS.md); explore: all scenarios of tests-rig/'
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo "make bench-mmu    the MMU beside Linux's own code, goals and ratios: docs/SPEED.md.  REPETITIONS=N, ROWS=regex,"
 	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
