@@ -164,7 +164,7 @@ check-explore: rig
 explore: rig
 	@python3 scripts/explore.py all
 
-# Bugs that take the one interleaving, put in one by one; tests-rig/mutants.txt.  Some minutes each.
+# Bugs that take the one interleaving, put in behind switches; tests-rig/mutants.txt.  Some minutes.
 check-explore-mutants:
 	@python3 scripts/explore_mutants.py $(MUTANTS)
 

@@ -14,6 +14,9 @@ import sys
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RIG = os.path.join(TOP, "build", "rig")
 LIMIT = 800
+# Where a search that leaves nothing out takes seconds: the same ends have to be reached.
+COMPARED = [("explore_rcu", "lock_two"), ("explore_rcu", "lock_three"), ("explore_rcu", "rcu_synchronize"),
+            ("explore_faults", "fault_zap"), ("explore_faults", "fault_notifier")]
 BAD = [["--scenario", "nobody"], ["--shard", "0/2"], ["--shard", "3/2"], ["--shard", "1"], ["--preemptions", "17"],
        ["--preemptions"], ["--random", "1,2"], ["--random", "1,0,3"], ["--what"], ["--limit", "-1"],
        ["--schedule", "a1.b"], ["--scenario", "lock_two", "--schedule", "z3"], ["--scenario", "lock_two", "--schedule", "a"],
@@ -70,6 +73,25 @@ def shards_are_the_whole(program):
     return 1, 0
 
 
+def ends(program, name, preemptions, *arguments):
+    """How the schedules of a scenario end, in its own words, and how many there are."""
+    done = run([program, "--scenario", name, "--preemptions", str(preemptions), "--ends", *arguments], 120)
+    found = re.search(r" (\d+) schedules \(.*\n.* ends: (.*)", done.stdout)
+    return (set(found[2].split()), int(found[1])) if found and done.returncode == 0 else (set(), 0)
+
+
+def nothing_is_lost(program, name):
+    """What a search leaves out leads to no end that it does not reach itself."""
+    passed = failed = 0
+    for preemptions in (1, 2):
+        (reduced, fewer), (whole, more) = ends(program, name, preemptions), ends(program, name, preemptions, "--whole")
+        good = len(whole) > 1 and reduced == whole and fewer < more
+        passed, failed = passed + good, failed + (not good)
+        print("%-28s %d preemptions: %d of %d ends by %d of %d schedules: %s" % (
+            name, preemptions, len(reduced & whole), len(whole), fewer, more, "ok" if good else "FAILED"), flush=True)
+    return passed, failed
+
+
 def refused(done):
     return done.returncode == 2 and done.stderr.startswith("explore: ")
 
@@ -81,6 +103,7 @@ def main():
     for source in sorted(glob.glob(os.path.join(TOP, "tests-rig", "explore_*.c"))):
         program = build(source, RIG, os.path.basename(source)[:-2])
         counts.append(explore(program, sys.argv[1] == "short"))
+        counts += [nothing_is_lost(program, name) for of, name in COMPARED if os.path.basename(program) == of]
         if "explore_rcu" in source:
             counts += [bad_input(program), shards_are_the_whole(program)]
     failing = os.path.join(TOP, "tests-rig", "failing.c")

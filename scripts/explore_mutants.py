@@ -21,18 +21,52 @@ def build_rig():
                           capture_output=True).returncode == 0
 
 
-def outcome(mutant):
-    """The exit status of its scenario with the rig library of the copy, or None: it does not end."""
+def outcome(mutant, number=0):
+    """The exit status of its scenario with the rig library of the copy, or None: it does not end.  `number`: of the
+    mutant, where several are in the library."""
     source = os.path.join(mutants.TOP, "tests-rig", mutant.program + ".c")
     program = explore.build(source, RIG, mutant.program)
     try:
         return subprocess.run([program, "--scenario", mutant.test], stdin=subprocess.DEVNULL, capture_output=True,
-                              timeout=mutants.LIMIT_SECONDS).returncode
+                              env=dict(os.environ, TDPMMU_MUTANT=str(number)), timeout=mutants.LIMIT_SECONDS).returncode
     except subprocess.TimeoutExpired:
         return None
 
 
-def judge(mutant):
+def verdict(status):
+    return status == 1, "found" if status == 1 else "not found (%s)" % status
+
+
+def judge_together(chosen):
+    """Yields (mutant, found?, what happened) of those that share a library; none if that does not build."""
+    texts, numbered, rest = mutants.side_by_side(chosen)
+    before = {}
+    for file, text in texts.items():
+        if os.path.exists(os.path.join(mutants.TOP, file)):
+            with open(os.path.join(mutants.TOP, file), "rb") as source:
+                before[file] = source.read()
+        mutants.write_if_new(os.path.join(mutants.COPY, file), text.encode())
+    if build_rig():
+        for number, mutant in numbered.items():
+            yield (mutant, *verdict(outcome(mutant, number)))
+    for file in texts:
+        if file in before:
+            mutants.write_if_new(os.path.join(mutants.COPY, file), before[file])
+        else:
+            os.remove(os.path.join(mutants.COPY, file))
+
+
+def judge_all(chosen):
+    judged = set()
+    for mutant, found, text in judge_together([mutant for mutant in chosen if mutant.together]):
+        judged.add(mutant.name)
+        yield mutant, found, text
+    for mutant in chosen:
+        if mutant.name not in judged:
+            yield (mutant, *judge_alone(mutant))
+
+
+def judge_alone(mutant):
     texts = mutant.mutated()
     for file, (_, text) in texts.items():
         mutants.write_if_new(os.path.join(mutants.COPY, file), text.encode())
@@ -40,7 +74,7 @@ def judge(mutant):
     status = outcome(mutant) if built else None
     for file, (before, _) in texts.items():
         mutants.write_if_new(os.path.join(mutants.COPY, file), before.encode())
-    return status == 1, "found" if status == 1 else "not found (%s)" % status if built else "does not build"
+    return verdict(status) if built else (False, "does not build")
 
 
 def fits(mutant):
@@ -60,8 +94,7 @@ def main():
         mutants.COPIED.append("tests-rig")
         mutants.copy_tree()
         good = 0
-        for mutant in chosen:
-            found, text = judge(mutant)
+        for mutant, found, text in judge_all(chosen):
             good += found
             print("%-34s %s" % (mutant.name, text), flush=True)
     print("explore mutants: %d passed, %d failed" % (good, len(chosen) - good))

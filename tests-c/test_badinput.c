@@ -747,6 +747,7 @@ static void nothing(struct rcu_head *unused)
     FINE(tdpmmu_explore_failed(NULL, NULL, 0)) \
     FINE(tdpmmu_schedule_point(NULL, true)) \
     FINE(tdpmmu_explore_name(NULL, SIZE_MAX, NULL)) \
+    FINE(tdpmmu_explore_pass_time(UINT64_MAX)) \
     FINE(tdpmmu_explore_ignore(NULL, SIZE_MAX)) \
     QUIET(!tdpmmu_explore_alloc(SIZE_MAX))
 

@@ -306,6 +306,7 @@ static void nothing(struct rcu_head *unused)
     ROW(tdpmmu_explore_failed, "Any lock", VOID(tdpmmu_explore_failed(NULL, NULL, 0)), 0) \
     ROW(tdpmmu_schedule_point, "Any lock", VOID(tdpmmu_schedule_point(&spte, true)), 0) \
     ROW(tdpmmu_explore_name, "Any lock", VOID(tdpmmu_explore_name(&spte, 8, "spte")), 0) \
+    ROW(tdpmmu_explore_pass_time, "Any lock", VOID(tdpmmu_explore_pass_time(1)), 0) \
     ROW(tdpmmu_explore_ignore, "Any lock", VOID(tdpmmu_explore_ignore(&spte, 8)), 0) \
     ROW(tdpmmu_explore_alloc, "Any lock", tdpmmu_explore_alloc(8), 0)
 

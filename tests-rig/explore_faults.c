@@ -165,7 +165,42 @@ static void a_protected_page(void)
 }
 
 #define SCENARIO(n, what, up, ...) \
-    {.name = n, .about = what, .set_up = up, .prepare = warm_up, .thread = {__VA_ARGS__}, .check = guest_is_sound}
+    {.name = n, .about = what, .set_up = up, .prepare = warm_up, .thread = {__VA_ARGS__}, .check = guest_is_sound, \
+     .end = guest_end}
+
+static struct kvm_mmu_page *table;
+
+static void a_table(void)
+{
+    one_page();
+    fault_in(0, GFN, PFERR_WRITE_MASK);
+    table = table_of(0, GFN);
+}
+
+static void look_at_table(void)
+{
+    (void)tdpmmu_fast_page_fault(guest.vcpu[1], GFN << 12, PFERR_WRITE_MASK | PFERR_PRESENT_MASK);
+}
+
+static void zap_table(void)
+{
+    write_lock(&guest.kvm->mmu_lock);
+    tdpmmu_explore_assert(kvm_tdp_mmu_zap_sp(guest.kvm, table));
+    kvm_flush_remote_tlbs(guest.kvm);
+    write_unlock(&guest.kvm->mmu_lock);
+}
+
+/* What a CPU's faults remember is not a table that is gone: all is at rest, and a fault ends well at once. */
+static bool a_fault_ends_well(void)
+{
+    int level, ret;
+
+    tdpmmu_explore_assert(kvm_mmu_load(guest.vcpu[1]) == 0);
+    ret = fault(1, GFN, PFERR_WRITE_MASK);
+    tdpmmu_explore_assert(ret == RET_PF_FIXED || ret == RET_PF_SPURIOUS);
+    tdpmmu_explore_assert(leaf_of(1, GFN, &level) != 0);
+    return guest_is_sound();
+}
 
 static const struct tdpmmu_scenario scenarios[] = {
     SCENARIO("fault_zap", "a fault and an access beside a zap of the page", one_page, fault_a, zap),
@@ -188,6 +223,8 @@ static const struct tdpmmu_scenario scenarios[] = {
     SCENARIO("fast_fault_protect", "the same beside write-protection", a_mapped_page, fast_fault, write_protect),
     {.name = "age_use", .about = "a page is aged that a CPU writes to", .set_up = a_clean_page, .prepare = warm_up,
      .thread = {write_b, age}, .check = look_at_age},
+    {.name = "memory_zap", .about = "what a fault remembers of a table that is zapped", .set_up = a_table,
+     .prepare = warm_up, .thread = {look_at_table, zap_table}, .check = a_fault_ends_well, .end = guest_end},
     SCENARIO("fault_fault_zap", "two faults and a zap", one_page, fault_a, fault_b, zap),
     SCENARIO("use_fault_notifier", "a CPU uses and another faults what the host takes back", a_mapped_page, use_a, fault_b,
              host_takes_back),

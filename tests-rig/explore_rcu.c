@@ -3,6 +3,8 @@
 #include <stddef.h>
 #include <tdpmmu.h>
 
+#define BIASED (1u << 29) /* of a lock's state: readers need not count themselves in */
+
 struct element {
     struct rcu_head head;
     int is_gone;
@@ -13,6 +15,7 @@ static struct element *published;
 static struct srcu_struct domain;
 static rwlock_t lock;
 static int readers_in, writers_in, called;
+static unsigned saw_one, saw_other, order; /* for --ends */
 
 static void warm_up(int thread)
 {
@@ -50,6 +53,8 @@ static void look(void)
 
     tdpmmu_schedule_point(&published, false);
     seen = published;
+    saw_one += seen == &one;
+    saw_other += seen == &other;
     tdpmmu_schedule_point(&seen->is_gone, false);
     tdpmmu_explore_assert(!seen->is_gone);
 }
@@ -137,6 +142,13 @@ static void srcu_synchronize_alone(void)
     synchronize_srcu(&domain);
 }
 
+/* A reader that comes in by the index of before the first one belongs to the second. */
+static void srcu_synchronize_twice(void)
+{
+    synchronize_srcu(&domain);
+    srcu_synchronize();
+}
+
 static void srcu_call(void)
 {
     call_srcu(&domain, &replace()->head, goes);
@@ -149,9 +161,11 @@ static void lock_reader(void)
     read_lock(&lock);
     tdpmmu_schedule_point(&readers_in, true);
     readers_in++;
+    order = order * 4 + 1;
     tdpmmu_explore_assert(writers_in == 0);
     tdpmmu_schedule_point(&readers_in, true);
     readers_in--;
+    order = order * 4 + 2;
     read_unlock(&lock);
 }
 
@@ -160,15 +174,32 @@ static void lock_writer(void)
     write_lock(&lock);
     tdpmmu_schedule_point(&readers_in, true);
     writers_in++;
+    order = order * 4 + 3;
     tdpmmu_explore_assert(writers_in == 1 && readers_in == 0);
     tdpmmu_schedule_point(&readers_in, true);
     writers_in--;
     write_unlock(&lock);
 }
 
+static uint64_t how_it_ended(void)
+{
+    return (uint64_t)order << 32 | saw_one << 8 | saw_other << 4 | (unsigned)called;
+}
+
+/* Thread a has read so often that readers need not count themselves in the lock. */
+static void warm_up_biased(int thread)
+{
+    warm_up(thread);
+    for (int i = 0; thread == 0 && i < 10000 && !(lock.state & BIASED); i++) {
+        read_lock(&lock);
+        read_unlock(&lock);
+    }
+    tdpmmu_explore_assert(thread != 0 || (lock.state & BIASED));
+}
+
 static bool is_free(void)
 {
-    tdpmmu_explore_assert(lock.state == 0 && lock.sleepers == 0 && lock.owner == 0);
+    tdpmmu_explore_assert((lock.state & ~BIASED) == 0 && lock.sleepers == 0 && lock.owner == 0);
     return true;
 }
 
@@ -179,7 +210,8 @@ static bool all_called(void)
 }
 
 #define SCENARIO(n, what, see, ...) \
-    {.name = n, .about = what, .set_up = two_elements, .prepare = warm_up, .thread = {__VA_ARGS__}, .check = see}
+    {.name = n, .about = what, .set_up = two_elements, .prepare = warm_up, .thread = {__VA_ARGS__}, .check = see, \
+     .end = how_it_ended}
 
 static const struct tdpmmu_scenario scenarios[] = {
     SCENARIO("rcu_synchronize", "a reader beside synchronize_rcu()", NULL, read_side, synchronize),
@@ -189,6 +221,8 @@ static const struct tdpmmu_scenario scenarios[] = {
     SCENARIO("rcu_poll", "a reader beside a polled grace period", NULL, read_side, poll),
     SCENARIO("rcu_readers", "two readers and synchronize_rcu()", NULL, read_side, nested_read_side, synchronize),
     SCENARIO("srcu_synchronize", "readers beside synchronize_srcu()", NULL, two_srcu_read_sides, srcu_synchronize),
+    SCENARIO("srcu_straggler", "a reader beside one grace period after the other", NULL, srcu_read_side,
+             srcu_synchronize_twice),
     SCENARIO("srcu_flip", "two grace periods of one domain, and a reader", NULL, srcu_read_side, srcu_synchronize,
              srcu_synchronize_alone),
     SCENARIO("srcu_call", "a reader beside call_srcu() and srcu_barrier()", NULL, srcu_read_side, srcu_call),
@@ -196,6 +230,8 @@ static const struct tdpmmu_scenario scenarios[] = {
     SCENARIO("lock_writers", "two writers", is_free, lock_writer, lock_writer),
     SCENARIO("lock_three", "two readers and a writer", is_free, lock_reader, lock_reader, lock_writer),
     SCENARIO("lock_queue", "two writers and a reader", is_free, lock_writer, lock_writer, lock_reader),
+    {.name = "lock_bias", .about = "a reader that does not count itself in, and a writer", .set_up = two_elements,
+     .prepare = warm_up_biased, .thread = {lock_reader, lock_writer}, .check = is_free, .end = how_it_ended},
     {.name = "rcu_exit", .about = "a reader's thread ends beside a grace period", .set_up = two_elements, .prepare = warm_up,
      .thread = {read_side, synchronize}, .flags = TDPMMU_SCENARIO_EXITS},
 };

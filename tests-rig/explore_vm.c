@@ -92,6 +92,19 @@ static void unload_a(void)
     kvm_mmu_unload(guest.vcpu[0]);
 }
 
+/* A root that is invalid and zapped, and that one CPU still has. */
+static void last_reference(void)
+{
+    plain();
+    kvm_mmu_zap_all_fast(guest.kvm);
+    kvm_mmu_unload(guest.vcpu[1]);
+}
+
+static void visit_roots(void)
+{
+    kvm_tdp_mmu_zap_invalidated_roots(guest.kvm);
+}
+
 static void nx_guest(void)
 {
     guest.level = 2;
@@ -159,6 +172,21 @@ static void reap(void)
     tdpmmu_explore_assert(kvm_vm_ioctl_reset_dirty_pages(guest.kvm) >= 0);
 }
 
+/* From here on what is written has to be in the ring anew. */
+static void reap_and_forget(void)
+{
+    reap();
+    tdpmmu_schedule_point(&was_written, true);
+    was_written = in_log = false;
+}
+
+static void write_twice(void)
+{
+    write_page();
+    if (use(0, GFN, true)) /* by what the CPU remembers, if it may */
+        was_written = true;
+}
+
 static bool ring_has_it(void)
 {
     tdpmmu_cpu_exit(guest.vcpu[0]);
@@ -180,10 +208,13 @@ static const struct tdpmmu_scenario scenarios[] = {
     SCENARIO("log_two_harvests", "two read the dirty log", logged_npt, nothing_is_lost, write_page, harvest, harvest),
     SCENARIO("log_switch", "dirty logging is switched on beside a fault", plain, guest_is_sound, write_page, switch_logging),
     SCENARIO("ring_reset", "a page goes into a ring that is read and reset", ring_guest, ring_has_it, write_page, reap),
+    SCENARIO("ring_again", "a page is written again beside a reset", ring_guest, ring_has_it, write_twice, reap_and_forget),
     RANDOM("slot_delete", "a slot goes away beside a fault in it", plain, guest_is_sound, fault_once, delete_slot),
     RANDOM("root_zap_all", "all roots are invalidated beside a load and a fault", plain, guest_is_sound, load_and_fault, zap_all),
     RANDOM("root_two_zaps", "two invalidate all roots", plain, guest_is_sound, zap_all, zap_all),
     SCENARIO("root_unload", "the last two references to a root are dropped", plain, guest_is_sound, unload_a, reload_b),
+    SCENARIO("root_last", "the last reference is dropped while a walk comes to the root", last_reference, guest_is_sound,
+             unload_a, visit_roots),
     SCENARIO("nx_recovery_fetch", "a split is recovered beside a fetch through it", nx_guest, guest_is_sound, fetch, nx_recovery),
     RANDOM("nx_switch_fetch", "NX is switched off beside a fetch", nx_guest, guest_is_sound, fetch, nx_off),
     RANDOM("root_three", "a load, an unload and an invalidation", plain, guest_is_sound, reload_b, unload_a, zap_all),

@@ -35,11 +35,17 @@ struct guest {
     uint64_t freed_until; /* frames of moves before this one are others' by now */
     int level;           /* at which the host maps */
     bool is_writable;
-    uint64_t need_resched;
+    uint64_t seen[CPUS]; /* what their faults and accesses came to, for --ends */
     int64_t leaves[4];
 };
 
 static struct guest guest;
+static struct tdpmmu_ops guest_ops; /* what a scenario has in it before make_guest() stays */
+
+static inline uint64_t mixed(uint64_t sum, uint64_t value)
+{
+    return (sum ^ value) * UINT64_C(0xff51afd7ed558ccd) + (sum >> 29);
+}
 
 static inline kvm_pfn_t frame_of(gfn_t gfn)
 {
@@ -114,14 +120,14 @@ static inline const struct kvm_memory_slot *the_slot(void)
 
 static inline void make_guest_with(struct tdpmmu_vm_config config, int cpus, uint32_t slot_flags)
 {
-    static struct tdpmmu_ops ops;
     struct kvm_userspace_memory_region region = {.flags = slot_flags, .memory_size = SLOT_PAGES << 12, .userspace_addr = HVA};
 
-    ops = (struct tdpmmu_ops){.size = sizeof(ops), .gfn_to_pfn = guest_pfn, .flush_tlb = guest_flush,
-                              .spte_changed = guest_changed, .mapping_level = guest_mapping_level,
-                              .vcpu_request = guest_request};
+    guest_ops = (struct tdpmmu_ops){.size = sizeof(guest_ops), .gfn_to_pfn = guest_pfn, .flush_tlb = guest_flush,
+                                    .spte_changed = guest_ops.spte_changed ? guest_ops.spte_changed : guest_changed,
+                                    .mapping_level = guest_mapping_level, .vcpu_request = guest_request,
+                                    .trace = guest_ops.trace};
     config.size = sizeof(config);
-    config.ops = &ops;
+    config.ops = &guest_ops;
     guest.level = guest.level ? guest.level : 1;
     guest.is_writable = true;
     guest.kvm = tdpmmu_create_vm(&config);
@@ -167,6 +173,7 @@ static inline void fault_in(int cpu, gfn_t gfn, uint64_t access)
 
         tdpmmu_explore_assert(ret == 0);
         ret = fault(cpu, gfn, access);
+        guest.seen[cpu] = mixed(guest.seen[cpu], (uint64_t)ret);
         if (ret != RET_PF_RETRY) {
             tdpmmu_explore_assert(ret == RET_PF_FIXED || ret == RET_PF_SPURIOUS);
             return;
@@ -188,8 +195,20 @@ static inline uint64_t leaf_of(int cpu, gfn_t gfn, int *level)
     return sptes[*level];
 }
 
+/* The table that holds the page's leaf. */
+static inline struct kvm_mmu_page *table_of(int cpu, gfn_t gfn)
+{
+    uint64_t sptes[6] = {0};
+    int root_level;
+
+    rcu_read_lock();
+    kvm_tdp_mmu_get_walk(guest.vcpu[cpu], gfn << 12, sptes, &root_level);
+    rcu_read_unlock();
+    return to_shadow_page(spte_to_pfn(sptes[2]) << 12);
+}
+
 /* The guest uses a page once, if its CPU can: what it remembers, or what the tables say, which it remembers then. */
-static inline bool use(int cpu, gfn_t gfn, bool write)
+static inline bool try_to_use(int cpu, gfn_t gfn, bool write)
 {
     struct translation *t = &guest.cached[cpu];
     uint64_t flushes, spte;
@@ -212,6 +231,14 @@ static inline bool use(int cpu, gfn_t gfn, bool write)
     }
     tdpmmu_explore_assert(!is_freed(t->pfn + (gfn - t->gfn)));
     return true;
+}
+
+static inline bool use(int cpu, gfn_t gfn, bool write)
+{
+    bool used = try_to_use(cpu, gfn, write);
+
+    guest.seen[cpu] = mixed(guest.seen[cpu], used);
+    return used;
 }
 
 /* The host takes back the pages from GFN on, and has others in their place. */
@@ -253,6 +280,24 @@ static inline bool guest_is_sound(void)
     tdpmmu_explore_assert((int64_t)stats.pages_4k == guest.leaves[1] && (int64_t)stats.pages_2m == guest.leaves[2]);
     tdpmmu_explore_assert(!root || root->role.invalid || (found[1] == guest.leaves[1] && found[2] == guest.leaves[2]));
     return true;
+}
+
+/* For --ends: the page, what CPUs remember of it and what came of their faults, the counts. */
+static inline uint64_t guest_end(void)
+{
+    struct tdpmmu_stats stats;
+    int level;
+    uint64_t leaf = leaf_of(0, GFN, &level), sum = mixed(guest.moves, guest.flushes);
+
+    tdpmmu_get_stats(guest.kvm, &stats, sizeof(stats));
+    sum = mixed(mixed(sum, leaf), (uint64_t)level);
+    sum = mixed(mixed(sum, stats.pages_4k), stats.pages_2m);
+    for (int i = 0; i < CPUS; i++) {
+        const struct translation *t = &guest.cached[i];
+
+        sum = mixed(mixed(sum, guest.seen[i]), t->is_there ? t->pfn << 1 | t->may_write : 0);
+    }
+    return sum;
 }
 
 static inline void free_guest(void)

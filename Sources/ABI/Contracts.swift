@@ -155,6 +155,7 @@ extension Contract {
     static var tdpmmu_explore_failed: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var tdpmmu_schedule_point: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var tdpmmu_explore_name: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_explore_pass_time: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var tdpmmu_explore_ignore: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var tdpmmu_explore_alloc: ContractFor<NothingAsked> { ContractFor(.anyLock) }
 

@@ -51,6 +51,13 @@ public func tdpmmu_explore_ignore(_ address: UnsafeRawPointer?, _ bytes: Int) {
 }
 
 @c @implementation
+public func tdpmmu_explore_pass_time(_ ns: UInt64) {
+    #if SCHEDULE_POINTS
+    if cs_is_scheduled() { cs_pass_time(ns) }
+    #endif
+}
+
+@c @implementation
 public func tdpmmu_explore_alloc(_ bytes: Int) -> UnsafeMutableRawPointer? {
     #if SCHEDULE_POINTS
     return cs_is_scheduled() && bytes > 0 ? cs_alloc(bytes, 16) : nil

@@ -36,6 +36,7 @@ static void *run_check(void *argument)
     (void)argument;
     if (the_scenario->check && !the_scenario->check())
         cs_fail("check: not as it should be");
+    cs_the_engine->end = the_scenario->end ? the_scenario->end() : 0;
     if (the_scenario->tear_down)
         the_scenario->tear_down();
     return NULL;
@@ -93,6 +94,19 @@ enum cs_outcome cs_try(const struct tdpmmu_scenario *scenario)
     }
     e->steps = steps;
     return outcome;
+}
+
+void cs_note_end(struct cs_result *result)
+{
+    uint64_t end = cs_the_engine->end;
+
+    for (uint32_t i = 0; i < result->end_count && i < CS_ENDS; i++)
+        if (result->ends[i] == end)
+            return;
+    if (result->end_count < CS_ENDS)
+        result->ends[result->end_count] = end;
+    if (result->end_count <= CS_ENDS)
+        result->end_count++;
 }
 
 double cs_seconds(void)

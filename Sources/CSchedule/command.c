@@ -174,6 +174,8 @@ static int read_options(struct command *command, int argc, char **argv)
             command->lists = true;
         else if (strcmp(argv[i], "--progress") == 0)
             command->options.progress = true;
+        else if (strcmp(argv[i], "--ends") == 0)
+            command->options.shows_ends = true;
         else if (strcmp(argv[i], "--whole") == 0)
             command->options.is_whole = true;
         else if (i + 1 == argc)
@@ -277,6 +279,24 @@ static void print_result(const struct tdpmmu_scenario *scenario, const struct cs
            result->failed ? "FAILED" : "ok");
 }
 
+static int compare_ends(const void *a, const void *b)
+{
+    uint64_t one = *(const uint64_t *)a, other = *(const uint64_t *)b;
+
+    return (one > other) - (one < other);
+}
+
+static void print_ends(const struct tdpmmu_scenario *scenario, struct cs_result *result)
+{
+    uint32_t count = result->end_count < CS_ENDS ? result->end_count : CS_ENDS;
+
+    qsort(result->ends, count, sizeof(result->ends[0]), compare_ends);
+    printf("%s: %u%s ends:", scenario->name, count, result->end_count > CS_ENDS ? " and more" : "");
+    for (uint32_t i = 0; i < count; i++)
+        printf(" %llx", (unsigned long long)result->ends[i]);
+    printf("\n");
+}
+
 /* In a process of its own: once more, with a note of each step. */
 static void print_failure(const struct tdpmmu_scenario *scenario, const struct cs_result *result)
 {
@@ -321,6 +341,8 @@ static int explore(const struct tdpmmu_scenario *scenario, struct command *comma
         return result->failed ? FAILED : PASSED;
     }
     print_result(scenario, &options, result);
+    if (options.shows_ends)
+        print_ends(scenario, result);
     if (result->failed)
         print_failure(scenario, result);
     if (command->result_path && write_result(command->result_path, scenario, &options, result))

@@ -240,6 +240,19 @@ void cs_sleep_ns(uint64_t ns)
     wait_for(&cs_the_engine->threads[cs_the_engine->current].deadline, ns ? ns : 1);
 }
 
+void cs_pass_time(uint64_t ns)
+{
+    struct cs_engine *e = cs_the_engine;
+
+    step(CS_POINT, &e->clock_ns, true, ns, __builtin_return_address(0));
+    e->clock_ns += ns;
+    for (int i = 0; i < CS_THREADS; i++)
+        if (e->threads[i].state == CS_WAITS && e->threads[i].is_timed && e->threads[i].deadline <= e->clock_ns) {
+            e->threads[i].timed_out = true;
+            cs_make_ready(i);
+        }
+}
+
 uint64_t cs_clock_ns(void)
 {
     return cs_the_engine->clock_ns += 10;

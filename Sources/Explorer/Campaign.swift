@@ -52,6 +52,12 @@ private struct Campaign {
         return outcome
     }
 
+    /// A schedule that ended.
+    private func countSchedule() {
+        result.pointee.schedules += 1
+        if options.shows_ends { cs_note_end(result) }
+    }
+
     private mutating func tellProgress(_ depth: Int) {
         let now = cs_seconds()
         result.pointee.seconds = now - begun
@@ -76,7 +82,7 @@ private struct Campaign {
             // Of another shard: the priorities are drawn, and that is all.
             if counts && number % UInt64(options.shards) != UInt64(options.shard) % UInt64(options.shards) { continue }
             if tryOnce() == CS_FAILED { return false }
-            if counts { result.pointee.schedules += 1 }
+            if counts { countSchedule() }
             if number % 64 == 0 { tellProgress(0) }
         }
         tellProgress(0)
@@ -89,7 +95,7 @@ private struct Campaign {
         while true {
             let outcome = tryOnce()
             if outcome == CS_FAILED { break }
-            if outcome == CS_DONE && decider.pointee.search.counts { result.pointee.schedules += 1 }
+            if outcome == CS_DONE && decider.pointee.search.counts { countSchedule() }
             if outcome == CS_ABANDONED { result.pointee.left += 1 }
             if (result.pointee.schedules + result.pointee.left) % 64 == 0 { tellProgress(decider.pointee.search.deepest) }
             if options.limit != 0 && result.pointee.schedules >= options.limit {
@@ -101,6 +107,7 @@ private struct Campaign {
                 cs_now().pointee.found_shared = false
                 result.pointee.restarts += 1
                 result.pointee.schedules = 0
+                result.pointee.end_count = 0
                 result.pointee.left = 0
                 decider.pointee.search.startAgain()
                 continue

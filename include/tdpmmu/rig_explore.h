@@ -37,6 +37,7 @@ struct tdpmmu_scenario {
     uint32_t max_steps;       /* a schedule that has more does not end; 0: 100000 */
     uint32_t preemptions;     /* where no option says otherwise; 0: 3 for two threads, 2 for more */
     uint32_t flags;           /* TDPMMU_SCENARIO_* */
+    uint64_t (*end)(void);    /* after check: a number for how it ended, for --ends; may be NULL */
 };
 
 /*
@@ -45,6 +46,7 @@ struct tdpmmu_scenario {
  *     --scenario NAME           this one only (once or more)
  *     --preemptions N           all schedules with at most N preemptions, 0 to 16
  *     --whole                   nothing left out that leads to what is known, for counting
+ *     --ends                    the numbers that the scenario's end() gave, each once
  *     --limit N                 no more than N schedules of each
  *     --random SEED,COUNT,DEPTH schedules by random priorities that change DEPTH - 1 times
  *     --schedule STRING         the schedule that a failure printed, with its table; of one scenario
@@ -78,6 +80,13 @@ void tdpmmu_explore_name(const void *address, size_t bytes, const char *name);
 
 /* That threads share these bytes is of no interest: a counter, say.  In set_up.  NULL: nothing.  Any lock. */
 void tdpmmu_explore_ignore(const void *address, size_t bytes);
+
+/*
+ * Clocks go on by ns nanoseconds, and whoever waits no longer than until then can go on: a timer of the library's, say.  By
+ * themselves they do so only when no thread can go on.  What a thread that is not waiting makes of the time is one of several
+ * orders that is not tried.  Outside of a scenario: nothing.  Any lock.
+ */
+void tdpmmu_explore_pass_time(uint64_t ns);
 
 /*
  * Memory that is put back, filled with 0xa5; never freed.  In set_up or a scenario's thread.  NULL: there is none, or

@@ -13,7 +13,7 @@ enum cs_mode { CS_ALL, CS_RANDOM, CS_REPLAY };
 
 struct cs_options {
     enum cs_mode mode;
-    bool progress, is_whole;  /* is_whole: no reduction, no states remembered */
+    bool progress, shows_ends, is_whole; /* is_whole: no reduction, no states remembered */
     uint32_t preemptions;
     uint64_t seed, count, limit; /* of random schedules; the most of all, 0: no limit */
     uint32_t depth;           /* of PCT */
@@ -23,6 +23,8 @@ struct cs_options {
     uint32_t stretch_count;
 };
 
+#define CS_ENDS 1024
+
 struct cs_result {
     uint64_t schedules, left, states, restarts; /* run to their end; left before it, as nothing new; */
     uint32_t longest;         /* steps of a schedule */
@@ -30,6 +32,8 @@ struct cs_result {
     bool failed, misfit;      /* misfit: the schedule string does not fit */
     bool is_cut;              /* by the limit */
     double seconds;
+    uint64_t ends[CS_ENDS];   /* different ones; */
+    uint32_t end_count;       /* more than CS_ENDS: there were more */
     char failure[512];
     char schedule[8192];
 };
@@ -39,6 +43,8 @@ enum cs_outcome cs_set_up(const struct tdpmmu_scenario *scenario);
 enum cs_outcome cs_try(const struct tdpmmu_scenario *scenario);
 void cs_tell_progress(const struct tdpmmu_scenario *scenario, const struct cs_result *result, uint32_t depth);
 void cs_take_failure(struct cs_result *result);
+/* The schedule that was made counts: how it ended. */
+void cs_note_end(struct cs_result *result);
 double cs_seconds(void);
 uint32_t cs_count_shared(void);
 

@@ -106,6 +106,7 @@ struct cs_engine {
     uint32_t stretch_count;
     uint32_t released;         /* threads that yielded and went on without a write since the last one */
     uint64_t clock_ns;
+    uint64_t end;              /* what the scenario calls the state in which the schedule ended */
     enum cs_outcome outcome;
     cs_decide _Nullable decide;
     void *_Nullable context;
@@ -155,6 +156,8 @@ void cs_futex_wake(void *word, int count);
 void cs_yield(void);
 void cs_sleep_ns(uint64_t ns);
 uint64_t cs_clock_ns(void);
+/* From a thread of a scenario: later, for all that wait for a time. */
+void cs_pass_time(uint64_t ns);
 void cs_fence(void);
 int cs_thread_start(uint64_t *thread, void *_Nullable (*_Nonnull body)(void *_Nullable), void *_Nullable argument);
 bool cs_thread_join(uint64_t thread, uint64_t ns);
