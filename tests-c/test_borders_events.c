@@ -227,7 +227,7 @@ static void a_fault(void **state)
         TOLD(SPTE_CHANGED, 3, F(spte_changed.gfn, gfn) F(spte_changed.old_spte, SHADOW_NONPRESENT_VALUE)
              F(spte_changed.new_spte, spte) F(spte_changed.level, 1) F(spte_changed.as_id, AS));
         TOLD(SET_SPTE, 0, F(set_spte.gfn, gfn) F(set_spte.spte, spte) F(set_spte.sptep, address_of(gfn, 1))
-             F(set_spte.level, 1) F(set_spte.r, true) F(set_spte.x, true) F(set_spte.u, v ? 1 : -1));
+             F(set_spte.level, 1) F(set_spte.r, true) F(set_spte.x, true) F(set_spte.u, 1));
         TOLD_RET(MAP_RET, RET_PF_FIXED);
         /* A read, a fetch, a present entry, in advance; what is there already. */
         begin();
@@ -277,11 +277,13 @@ static void mmio(void **state)
         spte = spte_at(vcpu, gfn, 1);
         TOLD(MARK_MMIO_SPTE, 0, F(mmio.sptep, address_of(gfn, 1)) F(mmio.gfn, gfn) F(mmio.access, (uint32_t)(spte & 7))
              F(mmio.gen, (uint32_t)generation));
+        /* Linux remembers one address, and would not look at the entry. */
+        assert_int_equal(kvm_tdp_mmu_page_fault(vcpu, (gfn + 1) << 12, 0), RET_PF_EMULATE);
         begin();
         assert_int_equal(kvm_tdp_mmu_page_fault(vcpu, (gfn << 12) + 8, PFERR_RSVD_MASK | PFERR_PRESENT_MASK), RET_PF_EMULATE);
         TOLD(CHECK_MMIO_SPTE, 0, F(mmio_check.spte, spte) F(mmio_check.kvm_gen, (uint32_t)generation)
              F(mmio_check.spte_gen, (uint32_t)generation));
-        TOLD(HANDLE_MMIO, 0, F(mmio.gfn, gfn) F(mmio.access, 6));
+        TOLD(HANDLE_MMIO, 0, F(mmio.gfn, gfn) F(mmio.access, v ? 6 : 0));
         assert_int_equal(add_slot(kvm, AS << 16 | 77, 0, 0x40000, 1, WORLD_HVA), 0);
         begin();
         assert_int_equal(kvm_tdp_mmu_page_fault(vcpu, gfn << 12, PFERR_RSVD_MASK | PFERR_PRESENT_MASK), RET_PF_EMULATE);

@@ -567,6 +567,14 @@ static void enter(unsigned has)
         rcu_read_lock();
 }
 
+#define NO_SUCH_CPUS 77 /* with Linux's own code */
+
+static bool is_about_caches(const char *name)
+{
+    return strcmp(name, "tdpmmu_cpus_detach") == 0 || strcmp(name, "tdpmmu_cpu_fill") == 0 ||
+           strcmp(name, "tdpmmu_cpu_drop") == 0 || strcmp(name, "tdpmmu_cpu_cached") == 0;
+}
+
 /* One call in one context, in a child: 0, or not. */
 static int in_child(void)
 {
@@ -578,8 +586,13 @@ static int in_child(void)
     if (child == 0) {
         alarm(60);
         make_world();
-        if (strncmp(asked->name, "tdpmmu_cpu", 10) == 0 && strcmp(asked->name, "tdpmmu_cpus_attach") != 0)
-            assert_int_equal(attach_cpus(kvm), 0);
+        if (strncmp(asked->name, "tdpmmu_cpu", 10) == 0 && strcmp(asked->name, "tdpmmu_cpus_attach") != 0) {
+            int error = attach_cpus(kvm);
+
+            if (error == -EOPNOTSUPP && is_about_caches(asked->name))
+                _exit(NO_SUCH_CPUS);
+            assert_true(error == 0 || error == -EOPNOTSUPP);
+        }
         armed = true;
         switch (where->place) {
         case ON_ITS_OWN:
@@ -618,7 +631,9 @@ static void each_function_in(const struct context *context)
             continue;
         calls++;
         status = in_child();
-        if (status) {
+        if (WIFEXITED(status) && WEXITSTATUS(status) == NO_SUCH_CPUS) {
+            print_message("%s is left out: no CPUs with caches here\n", asked->name);
+        } else if (status) {
             failures++;
             print_error("%s in %s: %s %d\n", asked->name, context->name,
                         WIFSIGNALED(status) ? "signal" : "status",

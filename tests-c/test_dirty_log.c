@@ -1030,7 +1030,7 @@ static void split_while_logging_is_switched_on(void **state)
 
     (void)state;
     world_forges(log.w); /* the checker says it at the end: Linux's own mistake */
-    map_pages(log.w, SIDE_BASE, 512, 2);
+    assert_int_equal(guest_write(vcpu, SIDE_BASE), 2);
     assert_int_equal(set_side_flags(log.w, LOG), 0);
     assert_int_equal(spte_at(vcpu, SIDE_BASE + 7, 1) & 0xfff, 0xb77); /* W, A and D */
     assert_int_equal(get_log(&log), 0);

@@ -72,7 +72,8 @@ extension VCPU {
         guard spte.mmioGeneration == generation else { return .invalid }
         vm.trace(TDPMMU_TRACE_HANDLE_MMIO) {
             $0.mmio.gfn = vm.masks.mmioGFN(spte).raw
-            $0.mmio.access = UInt32(spte.raw & 6)
+            // EPT's MMIO SPTEs keep no access: what looks like it makes them misconfigured.
+            $0.mmio.access = UInt32(spte.raw & vm.masks.mmioAccess)
         }
         return .emulate
     }

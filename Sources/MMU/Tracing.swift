@@ -159,14 +159,14 @@ extension VM {
         }
     }
 
-    /// What a fault left in the entry it came for.
+    /// What a fault left in the entry it came for.  To the kernel all is readable where present entries have a bit that says so.
     @inline(never)
     func traceSet(_ gfn: GFN, _ level: Level, _ slot: SPTESlot, _ rcu: borrowing InsideRCU) {
         let spte = slot.load(rcu)
         trace(TDPMMU_TRACE_SET_SPTE) {
             $0.set_spte = tdpmmu_trace_set_spte(
                 gfn: gfn.raw, spte: spte.raw, sptep: address(of: slot), level: UInt8(truncatingIfNeeded: level.raw),
-                r: spte.raw & 5 != 0, x: masks.isExecutable(spte), u: masks.userBit(spte))
+                r: true, x: masks.isExecutable(spte), u: masks.userBit(spte))
         }
     }
 

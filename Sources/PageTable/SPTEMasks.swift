@@ -61,7 +61,7 @@ package struct SPTEMasks {
     private let accessTrack: UInt64
     private let mmioMask: UInt64
     private let mmioValue: UInt64
-    private let mmioAccess: UInt64
+    package let mmioAccess: UInt64
     /// Address bits that stand inverted in an MMIO SPTE, so that what a leaky CPU
     /// would fetch is not cached; the gfn's own bits move up by `l1tfShift`.
     private let l1tfMask: UInt64
@@ -231,8 +231,8 @@ package struct SPTEMasks {
         spte.isPresent && spte.raw & 1 != 0
     }
 
-    /// NPT's U, as a trace shows it; -1: EPT has no such bit.
-    package func userBit(_ spte: SPTE) -> Int8 { noExecute != 0 ? (spte.raw & 4 != 0 ? 1 : 0) : -1 }
+    /// U, as the kernel's traces show it: under EPT, which has no such bit, R stands for it.
+    package func userBit(_ spte: SPTE) -> Int8 { spte.raw & (noExecute != 0 ? 4 : 1) != 0 ? 1 : 0 }
 
     /// Could a CPU or a fast fault change it without mmu_lock?  Then it is to be read and
     /// written in one atomic step, or a bit set in between is lost.
