@@ -11,7 +11,7 @@ import tempfile
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MOST_LINES = 80
 SECONDS = 120
-STALE = r"a CPU uses what it should have been told to forget: gfn 0x"
+STALE = r"should have been told to forget: gfn 0x[0-9a-f]+, SPTE 0x[0-9a-f]+, kvm_tdp_mmu_zap_leafs$"
 # rig, arguments, the library's folder in build/, exit status or None for a signal's, what it prints
 RUNS = [
     ("rig_fuzz", ["1"], "", 0, r"^no report$"),
