@@ -25,28 +25,3 @@ extension VM {
         }
     }
 }
-
-extension VCPU {
-    fileprivate func ringHas(slot: UInt32, offset: UInt64) -> Bool {
-        guard let ring else { return false }
-        let end = state.pointee.dirtyIndex.load(ordering: .relaxed)
-        var index = state.pointee.resetIndex.load(ordering: .relaxed)
-        while index != end {
-            let entry = ring.entry(index)
-            if entry.pointee.slot == slot && entry.pointee.offset == offset { return true }
-            index &+= 1
-        }
-        return false
-    }
-
-    fileprivate func logHas(_ gfn: GFN) -> Bool {
-        guard let entries = memory.pointee.log.entries else { return false }
-        // Above 511, by wrapping, if the log is full.
-        var index = memory.pointee.log.index.load(ordering: .relaxed) &+ 1
-        while index <= 511 {
-            if entries[Int(index)] == gfn.raw &<< 12 { return true }
-            index &+= 1
-        }
-        return false
-    }
-}

@@ -117,22 +117,8 @@ extension VCPU {
     /// May its CPU's log, or its ring, have this page of a slot, and the log not yet?
     @inline(never) @_optimize(size)
     func mayHaveLogged(_ gfn: GFN, _ slot: kvm_memory_slot) -> Bool {
-        if let log = memory.pointee.log.entries, addressSpace == Int32(slot.as_id) {
-            var index = Int(memory.pointee.log.index.load(ordering: .relaxed) &+ 1)
-            while index < 512 {
-                if log[index] == gfn.raw &<< 12 { return true }
-                index &+= 1
-            }
-        }
-        guard let ring else { return false }
-        let id = UInt32(slot.as_id) << 16 | UInt32(slot.id), end = state.pointee.dirtyIndex.load(ordering: .acquiring)
-        var index = state.pointee.resetIndex.load(ordering: .acquiring)
-        while index != end {
-            let entry = ring.entry(index).pointee
-            if entry.slot == id, entry.offset == gfn.raw &- slot.base_gfn { return true }
-            index &+= 1
-        }
-        return false
+        addressSpace == Int32(slot.as_id) && logHas(gfn)
+            || ringHas(slot: UInt32(slot.as_id) << 16 | UInt32(slot.id), offset: gfn.raw &- slot.base_gfn)
     }
 }
 
