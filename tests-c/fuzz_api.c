@@ -248,7 +248,8 @@ static bool on_resched(void *ctx, struct kvm *kvm)
 /* What calls in any order may bring about: pages outside slots, a host that contradicts itself, logs that are not kept. */
 static bool may_be_found(const char *text)
 {
-    static const char *const found[] = { "in no slot", "log has it not", "wider than the host", "has taken back" };
+    static const char *const found[] = { "in no slot", "reaches out of its slot", "of a read-only slot", /* mapped before it was there */
+                                         "log has it not", "wider than the host", "has taken back" };
 
     for (size_t i = 0; i < sizeof(found) / sizeof(found[0]); i++)
         if (strstr(text, found[i]))
