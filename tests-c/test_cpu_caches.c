@@ -569,6 +569,9 @@ static void one_ledger(void **state)
     (void)state;
     struct world *w = quiet(TDPMMU_EPT, 0);
 
+    if (w->is_watched) /* the world's own */
+        assert_int_equal(tdpmmu_ledger_detach(w->kvm), 0);
+    w->is_watched = false;
     assert_int_equal(tdpmmu_ledger_detach(w->kvm), -ENOENT);
     assert_int_equal(tdpmmu_ledger_attach(w->kvm, NULL, NULL), 0);
     assert_int_equal(tdpmmu_ledger_attach(w->kvm, NULL, NULL), -EBUSY);

@@ -355,6 +355,33 @@ static void a_look_at_rings(void **state)
     }
 }
 
+static void use_meanwhile(void *ctx, struct kvm *kvm)
+{
+    struct world *w = ctx;
+
+    (void)kvm;
+    guest_access(w->vcpu, SIDE_BASE + 5, PFERR_WRITE_MASK);
+    guest_access(w->vcpu, SIDE_BASE + 6, PFERR_FETCH_MASK); /* splits: no execution through huge pages */
+}
+
+/* A fault in a callback of an operation goes by a fault's rules, and leaves the operation's debts to it. */
+static void a_fault_in_a_callback_is_a_fault(void **state)
+{
+    struct tdpmmu_ops ops = { .yielded = use_meanwhile };
+    struct world *w = world_from((struct tdpmmu_vm_config){ .nx_huge_pages = 1, .no_eager_split = 1, .ops = &ops });
+
+    (void)state;
+    world_forges(w); /* Linux's own lost writes, docs/KERNELS.md */
+    keep_ledger(w);
+    assert_int_equal(add_slot(w->kvm, 1, 0, SIDE_BASE, 512, SIDE_HVA), 0);
+    assert_int_equal(guest_access(w->vcpu, SIDE_BASE, PFERR_WRITE_MASK), 2);
+    assert_int_equal(add_slot(w->kvm, 1, KVM_MEM_LOG_DIRTY_PAGES, SIDE_BASE, 512, SIDE_HVA), 0);
+    assert_int_not_equal(spte_at(w->vcpu, SIDE_BASE + 7, 1), NO_SPTE);
+    assert_no_report();
+    w->fault = "the log has it not";
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +398,7 @@ int main(void)
         cmocka_unit_test(what_cpus_keep_is_found),
         cmocka_unit_test(writes_that_no_log_sees_are_found),
         cmocka_unit_test(a_look_at_rings),
+        cmocka_unit_test(a_fault_in_a_callback_is_a_fault),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,6 @@
 import CTDPMMU
 import PageTable
 import RCU
-import Synchronization
 
 /// A look at the dirty log, which takes nothing out of it.
 extension VM {

@@ -319,12 +319,14 @@ package struct Ledger {
 
     @inline(never) @_optimize(size)
     package func whatDoes(_ thread: UInt64) -> Actor? {
-        if let known = locked({ actor(thread).flatMap { $0.pointee.depth != 0 ? $0.pointee : nil } }) { return known }
-        guard isInFault else { return nil }
+        let known = locked { actor(thread).flatMap { $0.pointee.depth != 0 ? $0.pointee : nil } }
+        // A fault in a callback of an operation is what the thread does, and so is an operation in a callback of a fault.
+        let begun = cp_self().pointee.fault_begun
+        guard isInFault, known.map({ $0.begun < begun }) ?? true else { return known }
         var fault = Actor()
         fault.duty = .faults
-        fault.depth = 1
-        fault.begun = cp_self().pointee.fault_begun
+        fault.depth = (known?.depth ?? 0) &+ 1
+        fault.begun = begun
         let name: StaticString = "kvm_tdp_mmu_page_fault"
         fault.operation = UnsafePointer(bitPattern: name.address)
         return fault
