@@ -43,12 +43,13 @@ EMBEDDED_BUILD := $(SWIFT_BUILD) --traits Embedded
 # No path of the building machine belongs into what is shipped.
 PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
 
-.PHONY: all demo check lib tools install uninstall symbols torture bench-rcu bench-mmu clean help \
-	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors check-where \
-	check-c check-swift check-lists check-traces check-readme check-install check-torture check-tsan check-asan check-valgrind \
-	check-mutants check-mutants-fit check-models check-models-short check-kernel-suites check-bench \
-	fuzz fuzz-clang check-fuzz linux check-linux check-linux-bugs check-kernel-bodies check-examples kvm kvm-library check-kvm check-kvm-selftests \
-	check-kvm-mutants
+.PHONY: all demo check lib rig tools install uninstall symbols torture bench-rcu bench-mmu clean help \
+	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors \
+	check-where check-sptes check-examples check-c check-swift check-lists check-traces check-readme \
+	check-install check-torture check-tsan check-asan check-valgrind check-eyes check-mutants check-mutants-fit \
+	check-models check-models-short check-kernel-suites check-bench fuzz fuzz-clang check-fuzz linux check-linux \
+	check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests check-kvm-mutants explore check-explore \
+	check-explore-mutants check-kernel-bodies
 
 all: lib tools
 
@@ -56,14 +57,15 @@ help:
 	@echo 'make              libtdpmmu.so.1 and tdpmmuctl, in build/'
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; installs missing test packages'
-	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c fuzz torture'
+	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c explore fuzz torture'
 	@echo '                  bench kvm swift lists traces readme install'
 	@echo '                  examples kernel-bodies'
+	@echo 'make check-eyes   C tests and torture while a ledger of owed flushes looks on'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
 	@echo 'make check-valgrind  C tests under memcheck'
-	@echo 'make check-mutants  bugs put in one by one: is each found?  (about half an hour;'
-	@echo '                  check-mutants-fit only sees whether each can be put in)'
+	@echo 'make check-mutants  bugs put in one by one: is each found?  (about half an hour; SHARD=K/N: one in N of them, in a'
+	@echo '                  folder of its own; check-mutants-fit only sees whether each can be put in)'
 	@echo 'make check-models the models of RCU, models/, by spin: all of them, and each broken variant must fail'
 	@echo '                  (check-models-short: those that take seconds; part of make check)'
 	@echo "make check-kernel-suites  the kernel's own tests of xarray, IDR and maple tree over this RCU and over"
@@ -78,6 +80,7 @@ help:
 	@echo 'make kvm          /dev/kvm in userspace: build/tdpmmu-kvm PROGRAM ARGS; fetches the engine, Unicorn, 16 MB (docs/KVM.md)'
 	@echo "make check-kvm-selftests  KVM's own selftests of memory in it: Debian's source, or KSELFTESTS=TREE, MODES=\"...\""
 	@echo 'make check-kvm-mutants  bugs put into the library: which of the selftests find each?  (about half an hour)'
+	@echo 'make rig          the library that explores schedules, build/rig (docs/RIGS.md); explore: all scenarios of tests-rig/'
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo "make bench-mmu    the MMU beside Linux's own code, goals and ratios: docs/SPEED.md.  REPETITIONS=N, ROWS=regex,"
 	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
@@ -94,6 +97,21 @@ $(LIBRARY): $(LIBRARY_SOURCES) tdpmmu.map Makefile scripts/link.sh scripts/toolc
 	@rm -f .build-embedded/release/libtdpmmu-objects.a
 	$(EMBEDDED_BUILD) --product tdpmmu-objects --scratch-path .build-embedded $(PREFIX_MAP)
 	sh scripts/link.sh .build-embedded/release/libtdpmmu-objects.a $@
+
+# The same with a point at each atomic operation, where another thread may go on: every interleaving of a scenario.
+# Only the atomics are left of what a thread sanitizer is told of, and its functions are the library's own.
+RIG_LIBRARY := $(B)/rig/$(SONAME)
+ONLY_ATOMICS := -tsan-instrument-memory-accesses=0 -tsan-instrument-func-entry-exit=0 -tsan-instrument-memintrinsics=0
+RIG_FLAGS := -Xcc -DTDPMMU_SCHEDULE_POINTS -Xswiftc -DSCHEDULE_POINTS \
+	$(foreach flag,$(ONLY_ATOMICS),-Xcc -mllvm -Xcc $(flag) -Xswiftc -Xllvm -Xswiftc $(flag))
+
+rig: $(RIG_LIBRARY)
+
+$(RIG_LIBRARY): $(LIBRARY_SOURCES) tdpmmu.map Makefile scripts/link.sh scripts/toolchain.sh
+	@sh scripts/need.sh build
+	@rm -f .build-rig/release/libtdpmmu-objects.a
+	$(EMBEDDED_BUILD) --sanitize=thread $(RIG_FLAGS) --product tdpmmu-objects --scratch-path .build-rig $(PREFIX_MAP)
+	sh scripts/link.sh .build-rig/release/libtdpmmu-objects.a $@ rig
 
 $(B)/libtdpmmu.so: | $(LIBRARY)
 	ln -sf $(SONAME) $@
@@ -137,11 +155,29 @@ check-traps: lib
 check-library: lib
 	@sh scripts/check-library.sh $(LIBRARY) $(CURDIR)
 
+check-examples: lib rig
+	@python3 scripts/examples.py
+
 check-locks:
 	@python3 scripts/check-locks.py
 
+# Scenarios of tests-rig/ in every interleaving, as far as that takes seconds; explore: all of it, some hours.
+check-explore: rig
+	@python3 scripts/explore.py short
+
+explore: rig
+	@python3 scripts/explore.py all
+
+# Bugs that take the one interleaving, put in behind switches; tests-rig/mutants.txt.  Some minutes.
+check-explore-mutants:
+	@python3 scripts/explore_mutants.py $(MUTANTS)
+
 check-c: lib
 	@python3 scripts/ctests.py plain
+
+# The same tests while a ledger of owed flushes looks on.
+check-eyes: lib
+	@TDPMMU_TEST_EYES=1 python3 scripts/ctests.py plain --and-torture 3
 
 check-torture: lib
 	@python3 scripts/ctests.py plain --torture 3
@@ -244,15 +280,15 @@ check-lists: all
 check-readme: lib
 	@sh scripts/check-readme.sh
 
-# The examples in C, Python and Swift.
-check-examples: lib
-	@python3 scripts/check-examples.py
-
 check-floors:
 	@python3 scripts/floors.py
 
 check-where:
 	@python3 scripts/where.py
+
+# The table of docs/SPTES.md is the code's; scripts/sptes.py without --check writes it.
+check-sptes:
+	@python3 scripts/sptes.py --check
 
 check-install: all
 	@sh scripts/check-install.sh
@@ -278,10 +314,11 @@ check-valgrind:
 # Bugs that the kernel had, put in one by one; tests-c/mutants.txt.
 check-mutants:
 	@sh scripts/need.sh check
-	@python3 scripts/mutants.py $(MUTANTS)
+	@python3 scripts/mutants.py $(if $(SHARD),--shard "$(SHARD)",$(MUTANTS))
 
 check-mutants-fit:
 	@python3 scripts/mutants.py --fit
+	@python3 scripts/explore_mutants.py --fit > /dev/null
 
 # Models -----------------------------------------------------------------------
 
@@ -314,4 +351,4 @@ uninstall:
 	python3 scripts/install.py uninstall
 
 clean:
-	rm -rf $(B) .build .build-embedded .build-tsan .build-asan
+	rm -rf $(B) .build .build-embedded .build-rig .build-tsan .build-asan

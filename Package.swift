@@ -20,6 +20,9 @@ let library: [SwiftSetting] = [
                   "-Xfrontend", "-disable-stack-protector"], .when(traits: ["Embedded"])),
 ]
 
+// Written for size: what is cold, and the border, whose few hot functions are marked.
+let small = library + [.unsafeFlags(["-Osize"], .when(traits: ["Embedded"]))]
+
 let products: [Product] = [
     .library(name: "tdpmmu-objects", type: .static, targets: ["ABI"]),
     .library(name: "tdpmmu-kvm-objects", type: .static, targets: ["KVMDevice"]),
@@ -27,15 +30,17 @@ let products: [Product] = [
 
 let modules: [Target] = [
     .systemLibrary(name: "CTDPMMU", path: "include"),
-    .target(name: "CPlatform", dependencies: ["CTDPMMU"],
+    .target(name: "CSchedule", dependencies: ["CTDPMMU"]),
+    .target(name: "CPlatform", dependencies: ["CTDPMMU", "CSchedule"],
             cSettings: [.define("TDPMMU_SHARED_LIBRARY", .when(traits: ["Embedded"]))]),
     .target(name: "Sync", dependencies: ["CTDPMMU", "CPlatform"], swiftSettings: library),
     .target(name: "RCU", dependencies: ["Sync"], swiftSettings: library),
     .target(name: "PageTable", dependencies: ["RCU"], swiftSettings: library),
     .target(name: "Tracing", dependencies: ["Sync"], swiftSettings: library),
     .target(name: "MMU", dependencies: ["PageTable", "Tracing"], swiftSettings: library),
-    .target(name: "Rig", dependencies: ["MMU"], swiftSettings: library),
-    .target(name: "ABI", dependencies: ["Rig"], swiftSettings: library),
+    .target(name: "Rig", dependencies: ["MMU"], swiftSettings: small),
+    .target(name: "Explorer", dependencies: ["CSchedule"], swiftSettings: small),
+    .target(name: "ABI", dependencies: ["Rig", "Explorer"], swiftSettings: small),
 ]
 
 // The command line is a client of the built libtdpmmu.so, like any C program.

@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.join(TOP, "scripts"))
 import ctests  # noqa: E402
 
 EXPECTED = os.path.join(HERE, "expected.txt")
-SECONDS = 60
+SECONDS = 300
 
 
 def expected():

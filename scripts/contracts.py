@@ -36,6 +36,7 @@ VOCABULARY = {
     "noLockNotRCUNotDomain": "No lock, not in RCU, not in a reader of ssp",
     "noLockNotRCUNotDomainNotCallback": "No lock, not in RCU, not in a reader of ssp, not in an RCU callback",
     "notLockW": "Not under Lock W",
+    "noLockOrLockW": "No lock or Lock W",
     "domain": "In a reader of ssp",
     "notDomain": "Not in a reader of ssp",
 }

@@ -17,6 +17,7 @@ REASONS = {
     "MMU/DirtyRingReset.swift": "masks that are not 0",
     "MMU/HostNotifier.swift": "hva below UINT64_MAX, looked at by the border",
     "MMU/HostRanges.swift": "host addresses of slots, which end at 2^56 at most; counts of slots",
+    "MMU/Inspection.swift": "an order's number, below 4",
     "MMU/LeafUpdate.swift": "gfns of a slot, below 2^41",
     "MMU/MemslotUpdate.swift": "gfns of a slot, below 2^41; counts of slots and generations",
     "MMU/NXHugePages.swift": "counts of tables; a ratio that is not 0",

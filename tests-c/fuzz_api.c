@@ -245,6 +245,18 @@ static bool on_resched(void *ctx, struct kvm *kvm)
     return one_in(16);
 }
 
+/* What calls in any order may bring about: pages outside slots, a host that contradicts itself, logs that are not kept. */
+static bool may_be_found(const char *text)
+{
+    static const char *const found[] = { "in no slot", "reaches out of its slot", "of a read-only slot", /* mapped before it was there */
+                                         "log has it not", "wider than the host", "has taken back" };
+
+    for (size_t i = 0; i < sizeof(found) / sizeof(found[0]); i++)
+        if (strstr(text, found[i]))
+            return true;
+    return false;
+}
+
 static void on_warn(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning)
 {
     (void)ctx, (void)kvm;
@@ -253,6 +265,8 @@ static void on_warn(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *war
     if (verbose)
         printf("    warning %d: %s: %s (0x%llx, 0x%llx)\n", (int)warning->kind, warning->function, warning->text,
                (unsigned long long)warning->value[0], (unsigned long long)warning->value[1]);
+    if (warning->kind == TDPMMU_WARN_CHECK && !may_be_found(warning->text))
+        fail(warning->text);
     if (warning->kind == TDPMMU_WARN_LEAK) {
         leaks++;
         snprintf(last_leak, sizeof(last_leak), "%s: %s", warning->function, warning->text);
@@ -692,7 +706,7 @@ static void faults(struct machine *m)
     struct kvm_pre_fault_memory range = { .gpa = any_gfn() << 12, .size = (uint64_t)byte() << 12 };
     int level;
 
-    switch (byte() % 12) {
+    switch (byte() % 16) {
     case 0: case 1: case 2: kvm_tdp_mmu_page_fault(vcpu_at(m, 'n'), any_gpa(), any_error_code()); break;
     case 3: case 4: {
         gpa_t gpa = any_gpa();
@@ -713,6 +727,16 @@ static void faults(struct machine *m)
     case 6: kvm_tdp_mmu_get_walk(vcpu_at(m, 'c'), any_gpa(), one_in(40) ? NULL : sptes, one_in(40) ? NULL : &level); break;
     case 7: kvm_tdp_mmu_fast_pf_get_last_sptep(vcpu_at(m, 'c'), any_gfn(), one_in(40) ? NULL : &spte); break;
     case 9: tdpmmu_cpu_exit(one_in(40) ? NULL : any_vcpu(m)); break;
+    case 10: {
+        struct tdpmmu_cpu_result result;
+
+        tdpmmu_cpu_access_full(any_vcpu(m), any_gpa(), one_in(16) ? any64() : any_error_code() & 0x16, one_in(40) ? NULL : &result);
+        tdpmmu_cpu_cached(any_vcpu(m), any_gpa(), &result);
+        break;
+    }
+    case 11: tdpmmu_cpu_fill(any_vcpu(m), any_gpa()); break;
+    case 12: tdpmmu_cpu_drop(any_vcpu(m), one_in(4) ? UINT64_MAX : any_gpa()); break;
+    case 13: tdpmmu_page_is_dirty(one_in(40) ? NULL : m->kvm, (int)byte() - 1, any_gfn()); break;
     case 8: tdpmmu_fast_page_fault(any_vcpu(m), any_gpa(), any_error_code()); break;
     default: tdpmmu_cpu_access(any_vcpu(m), any_gpa(), one_in(16) ? any64() : any_error_code() & 0x16, one_in(4) ? NULL : &spte); break;
     }
@@ -898,9 +922,10 @@ static void tracing(struct machine *m)
     static struct tdpmmu_trace_event events[64];
     static char text[300];
     struct tdpmmu_stats stats;
+    struct tdpmmu_check_stats checks;
     uint64_t lost = 0;
 
-    switch (byte() % 8) {
+    switch (byte() % 12) {
     case 0: tdpmmu_trace_enable(kvm_of(m), one_in(4) ? any64() : one_in(2) ? TDPMMU_TRACE_ALL : 0); break;
     case 1: tdpmmu_trace_read(one_in(8) ? NULL : events, byte() % 65, one_in(2) ? NULL : &lost); break;
     case 2: tdpmmu_trace_ring_size(one_in(2) ? any64() : 64u << byte() % 4); break;
@@ -911,6 +936,10 @@ static void tracing(struct machine *m)
         break;
     case 4: tdpmmu_trace_name(any_int()); break;
     case 5: tdpmmu_trace_write(-1 - (int)byte()); break;
+    case 6:
+    case 7: tdpmmu_check(kvm_of(m)); break;
+    case 8: tdpmmu_check_always(kvm_of(m), one_in(2) ? 0 : 1 + byte()); break;
+    case 9: tdpmmu_check_stats(kvm_of(m), one_in(8) ? NULL : &checks, one_in(2) ? sizeof(checks) : any64()); break;
     default: tdpmmu_get_stats(kvm_of(m), one_in(8) ? NULL : &stats, one_in(2) ? sizeof(stats) : any64()); break;
     }
 }

@@ -32,6 +32,8 @@
 
 #include <tdpmmu.h>
 
+#include "eyes.h"
+
 enum { VCPUS = 4, VIEWS = 3, PAGES = 1024, CHUNK = 512, CHUNKS = 512, GIB = CHUNK * CHUNKS, WORDS = GIB / 64 };
 /* A vCPU sees page o of the host's memory at view_base[view] + o; the last view is SMM's. */
 static const gfn_t view_base[VIEWS] = { 0x100000, 0x200200, 0x100000 };
@@ -597,7 +599,7 @@ static void change_tables(void)
         write_lock(&kvm->mmu_lock);
         if (one_in(2) ? kvm_tdp_mmu_write_protect_gfn(kvm, slot, gfn, 1)
                       : kvm_tdp_mmu_zap_leafs(kvm, gfn, gfn + 600, false))
-            kvm_flush_remote_tlbs_range(kvm, gfn, 600);
+            kvm_flush_remote_tlbs(kvm); /* huge pages may reach out of the range */
         write_unlock(&kvm->mmu_lock);
     }
     srcu_read_unlock(&kvm->srcu, token);
@@ -821,6 +823,8 @@ static void make_vm(uint64_t seed)
     kvm = tdpmmu_create_vm(&config);
     if (!kvm)
         fail("tdpmmu_create_vm");
+    tdpmmu_check_always(kvm, 4099);
+    open_eyes(kvm, true);
     printf("%s, %u levels%s%s%s%s:", names[kind], config.root_level, nx ? ", NX" : "",
            config.zap_slot_only ? ", slots alone" : "", manual ? ", manual" : "",
            config.dirty_log & KVM_DIRTY_LOG_INITIALLY_SET ? ", all set" : "");
@@ -866,6 +870,8 @@ static void run(uint64_t seed, unsigned seconds)
     for (int i = 0; i < VCPUS + 2; i++)
         pthread_join(threads[i], NULL);
     atomic_store(&stop, false);
+    if (tdpmmu_check(kvm) > 0)
+        atomic_fetch_add(&wrong_count, 1);
     tdpmmu_destroy_vm(kvm); /* warns of what is left */
     for (int i = 0; i < DONE; i++) {
         unsigned long long n = atomic_exchange(&done[i], 0);

@@ -29,6 +29,8 @@
 
 #include <tdpmmu.h>
 
+#include "eyes.h"
+
 #define GIB UINT64_C(0x40000) /* in pages */
 #define LOG KVM_MEM_LOG_DIRTY_PAGES
 #define HOST_FRAME (16 * GIB)        /* slot memory in the host: frame = gfn + this */
@@ -368,15 +370,15 @@ static void *dirty_log_thread(void *arg)
         else
             harvest(vm, 0, LOGGED_WORDS);
         read_lock(&vm->kvm->mmu_lock); /* more to be seen can only help */
-        if (r & 4)
-            kvm_tdp_mmu_wrprot_slot(vm->kvm, vm->logged, 1 + (int)((r >> 34) % 3));
-        else if ((r & 24) == 8)
-            kvm_tdp_mmu_clear_dirty_slot(vm->kvm, vm->logged);
+        if (r & 4 ? kvm_tdp_mmu_wrprot_slot(vm->kvm, vm->logged, 1 + (int)((r >> 34) % 3))
+                  : (r & 24) == 8 && kvm_tdp_mmu_clear_dirty_slot(vm->kvm, vm->logged))
+            kvm_flush_remote_tlbs(vm->kvm);
         read_unlock(&vm->kvm->mmu_lock);
         if ((r >> 40 & 7) == 0) {
             write_lock(&vm->kvm->mmu_lock);
             kvm_tdp_mmu_clear_dirty_pt_masked(vm->kvm, vm->logged, first * 64, r, r >> 45 & 1);
             kvm_tdp_mmu_write_protect_gfn(vm->kvm, vm->logged, (r >> 16) % LOGGED_PAGES, 1);
+            kvm_flush_remote_tlbs(vm->kvm);
             write_unlock(&vm->kvm->mmu_lock);
         }
         tdpmmu_mark_page_dirty(vm->kvm, 0, (r >> 20) % LOGGED_PAGES);
@@ -426,7 +428,7 @@ static void *notifier_thread(void *arg)
         if (r & 8 && gfn < LOGGED_PAGES)
             kvm_tdp_mmu_set_spte_hva(vm->kvm, hva, (is_moved(vm, gfn) ? ALT_FRAME : HOST_FRAME) + gfn, r & 16);
         else if (kvm_tdp_mmu_zap_hva_range(vm->kvm, hva, hva + (npages << 12)))
-            kvm_flush_remote_tlbs_range(vm->kvm, gfn, npages);
+            kvm_flush_remote_tlbs(vm->kvm); /* huge pages may reach out of the range */
         write_unlock(&vm->kvm->mmu_lock);
         if (r & 32)
             short_pause(); /* faults meet a running one */
@@ -633,6 +635,8 @@ static void make_vm(struct vm *vm, uint64_t seed, bool is_told)
     vm->kvm = tdpmmu_create_vm(&config);
     if (!vm->kvm)
         fail("tdpmmu_create_vm");
+    tdpmmu_check_always(vm->kvm, 4099);
+    open_eyes(vm->kvm, true);
     set_slot(vm, 0, LOG, 0, LOGGED_PAGES);
     set_slot(vm, SMM_SLOT, 0, 0, 4096);
     set_slot(vm, 1, 0, MOVING_BASE, MOVING_PAGES);
@@ -746,6 +750,8 @@ static bool finish_vm(struct vm *vm)
         printf("%s %llu %s", i ? "," : "", atomic_load(&vm->done[i]), done_names[i]);
     printf("\n%s: %llu warnings, %llu wrong\n", vm->name, atomic_load(&vm->warnings),
            atomic_load(&vm->wrong));
+    if (tdpmmu_check(vm->kvm) > 0)
+        atomic_fetch_add(&vm->wrong, 1);
     tdpmmu_destroy_vm(vm->kvm);
     return !atomic_load(&vm->warnings) && !atomic_load(&vm->wrong);
 }

@@ -205,6 +205,7 @@ static void frozen_and_mmio_untouched(void **state)
         mmio = spte_at(w->vcpu, gfn, 1);
         assert_true(is_mmio_spte(w->kvm, mmio));
         assert_int_equal(add_slot(w->kvm, 9, 0, gfn, 64, WORLD_HVA + (gfn << 12)), 0);
+        world_forges(w);
         frozen = entry_of(w->vcpu, gfn + 2, 1);
         __atomic_store_n(frozen, FROZEN_SPTE, __ATOMIC_RELEASE);
         world_forget(w);

@@ -21,6 +21,7 @@ static struct tdp_iter iter, never_begun;
 static uint64_t sptes[6], spte;
 static int root_level;
 static uint32_t entries;
+static struct tdpmmu_check_stats check_stats;
 static struct tdpmmu_stats stats;
 static struct rcu_head head;
 
@@ -500,7 +501,7 @@ static void nothing(struct rcu_head *unused)
     BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .l1tf_cache_bits = 35 })) \
     BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .l1tf_cache_bits = 47 })) \
     BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .pml_oldest_first = 2 })) \
-    BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .reserved = 1 })) \
+    BAD(!create((struct tdpmmu_vm_config){ .size = sizeof(struct tdpmmu_vm_config), .slots_generation = 1 })) \
     /* vm.h: switches */ \
     BAD(enable(NULL, 0, 0, 0) == -EINVAL) \
     BAD(kvm_vm_ioctl_enable_cap(a->kvm, NULL) == -EINVAL) \
@@ -736,12 +737,58 @@ static void nothing(struct rcu_head *unused)
     BAD(tdpmmu_trace_mark(a->kvm, "\xc3\xa4") == -EINVAL) \
     FINE(tdpmmu_trace_mark(a->kvm, "nobody wants it")) \
     /* rig.h */ \
+    BAD(tdpmmu_fail_nth(0, 1) == -EINVAL) \
+    BAD(tdpmmu_fail_nth(TDPMMU_FAIL_HERE, 1) == -EINVAL) \
+    BAD(tdpmmu_fail_nth(TDPMMU_FAIL_ANY + 1, 1) == -EINVAL) \
+    QUIET(tdpmmu_fail_count(~TDPMMU_FAIL_ANY) == 0) \
     BAD(tdpmmu_cpu_access(NULL, 0, 0, NULL) == -EINVAL) \
     BAD(tdpmmu_cpu_access(bare, 0, 0, NULL) == -EINVAL) \
     BAD(tdpmmu_cpu_access(a->vcpu, BEYOND << 12, 0, NULL) == -EINVAL) \
     BAD(tdpmmu_cpu_access(a->vcpu, UINT64_MAX, 0, NULL) == -EINVAL) \
+    BAD(tdpmmu_check(NULL) == -EINVAL) \
+    BAD(tdpmmu_check_report(NULL, NULL, NULL) == -EINVAL) \
+    BAD(tdpmmu_check_always(NULL, 1) == -EINVAL) \
+    BAD(tdpmmu_check_stats(NULL, &check_stats, sizeof(check_stats)) == -EINVAL) \
+    BAD(tdpmmu_check_stats(a->kvm, NULL, sizeof(check_stats)) == -EINVAL) \
+    BAD(tdpmmu_check_stats(a->kvm, &check_stats, 0) == -EINVAL) \
+    BAD(tdpmmu_check_stats(a->kvm, &check_stats, SIZE_MAX) == -EINVAL) \
+    FINE(tdpmmu_check(a->kvm)) \
     BAD(tdpmmu_cpu_exit(NULL) == -EINVAL) \
-    FINE(tdpmmu_cpu_exit(bare))
+    FINE(tdpmmu_cpu_exit(bare)) \
+    /* rig_ledger.h */ \
+    BAD(tdpmmu_ledger_attach(NULL, NULL, NULL) == -EINVAL) \
+    BAD(tdpmmu_ledger_detach(NULL) == -EINVAL) \
+    BAD(tdpmmu_ledger_owes(NULL, 0, 0, 1) == false) \
+    BAD(tdpmmu_ledger_owes(a->kvm, 2, 0, 1) == false) \
+    FINE(tdpmmu_ledger_owes(a->kvm, 0, 5, 1)) \
+    BAD(tdpmmu_cpus_check(NULL) == -EINVAL) \
+    QUIET(tdpmmu_cpus_check(a->kvm) == -ENOENT) \
+    BAD(tdpmmu_page_is_dirty(NULL, 0, 0) == -EINVAL) \
+    BAD(tdpmmu_page_is_dirty(a->kvm, -1, 0) == -EINVAL) \
+    BAD(tdpmmu_page_is_dirty(a->kvm, 0, BEYOND) == -EINVAL) \
+    QUIET(tdpmmu_page_is_dirty(a->kvm, 1, 0) == -ENOENT) \
+    /* rig_cpu.h; more in test_cpu_caches.c */ \
+    BAD(tdpmmu_cpus_attach(NULL, NULL) == -EINVAL) \
+    BAD(tdpmmu_cpus_attach(a->kvm, NULL) == -EINVAL) \
+    BAD(tdpmmu_cpus_detach(NULL) == -EINVAL) \
+    BAD(tdpmmu_cpus_detach(a->kvm) == -EINVAL) \
+    BAD(tdpmmu_cpu_access_full(NULL, 0, 0, NULL) == -EINVAL) \
+    BAD(tdpmmu_cpu_access_full(a->vcpu, 0, 0, NULL) == -EINVAL) \
+    BAD(tdpmmu_cpu_fill(NULL, 0) == -EINVAL) \
+    BAD(tdpmmu_cpu_fill(a->vcpu, BEYOND << 12) == -EINVAL) \
+    BAD(tdpmmu_cpu_drop(NULL, 0) == -EINVAL) \
+    BAD(tdpmmu_cpu_drop(a->vcpu, 0) == -EINVAL) \
+    BAD(tdpmmu_cpu_cached(NULL, 0, NULL) == -EINVAL) \
+    BAD(tdpmmu_cpu_cached(a->vcpu, 0, NULL) == -EINVAL) \
+    /* rig_explore.h: not the library that explores */ \
+    QUIET(tdpmmu_explore_main(0, NULL, NULL, 0) == 3) \
+    QUIET(tdpmmu_explore_main(-1, NULL, NULL, -1) == 3) \
+    FINE(tdpmmu_explore_failed(NULL, NULL, 0)) \
+    FINE(tdpmmu_schedule_point(NULL, true)) \
+    FINE(tdpmmu_explore_name(NULL, SIZE_MAX, NULL)) \
+    FINE(tdpmmu_explore_pass_time(UINT64_MAX)) \
+    FINE(tdpmmu_explore_ignore(NULL, SIZE_MAX)) \
+    QUIET(!tdpmmu_explore_alloc(SIZE_MAX))
 
 enum { FIRST = __COUNTER__ };
 

@@ -202,6 +202,7 @@ static void frozen_is_refused(void **state)
 
         map_pages(w, 5, 1, 1);
         wrprot(w, 0, 1);
+        world_forges(w);
         entry = entry_of(w->vcpu, 5, 1);
         saved = __atomic_exchange_n(entry, FROZEN_SPTE, __ATOMIC_ACQ_REL);
         assert_int_equal(fast(w, 5, PRESENT | WRITE), RET_PF_INVALID);

@@ -32,6 +32,10 @@
 #define WORLD_SLOT_PAGES (8ull * GIB_PAGES)
 #define WORLD_HVA 0x10000000000ull /* 1 GiB aligned, so huge pages fit */
 #define NO_SPTE 0xdeadull
+/* After how many operations the checker looks at a world; a file with long loops may say so before. */
+#ifndef CHECK_EVERY
+#define CHECK_EVERY 7
+#endif
 
 struct change {
     int as_id, level;
@@ -49,12 +53,14 @@ struct flush {
 
 struct world {
     struct kvm *kvm;
+    const char *fault; /* what the checker is to say at its end, and says it; NULL: nothing */
     struct kvm_vcpu *vcpu;
     uint32_t vendor;
     int root_level;
     struct tdpmmu_ops ops;
     atomic_uint warnings;
     struct tdpmmu_warning last_warning;
+    bool is_watched; /* TDPMMU_TEST_EYES */
     atomic_uint change_count; /* change[] is for tests with one thread */
     struct change change[MAX_RECORDS];
     atomic_uint flush_count;
@@ -66,12 +72,38 @@ struct world {
     void (*on_flush)(struct world *w);
 };
 
+/* The hardware that a test is at. */
+static const char *machine_at = "";
+
 static inline void world_warn(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning)
 {
     struct world *w = ctx;
 
     (void)kvm;
+    if (warning->kind == TDPMMU_WARN_FLUSH && w->is_watched)
+        return; /* world_report() has it as well */
     w->last_warning = *warning;
+    if (warning->kind == TDPMMU_WARN_CHECK && w->fault && strstr(warning->text, w->fault))
+        return;
+    if (warning->kind == TDPMMU_WARN_CHECK)
+        print_error("%s: %s (0x%llx, 0x%llx)\n", machine_at, warning->text,
+                    (unsigned long long)warning->value[0], (unsigned long long)warning->value[1]);
+    atomic_fetch_add(&w->warnings, 1);
+}
+
+/*
+ * TDPMMU_TEST_EYES=1: each world keeps a ledger of owed flushes, and what it reports fails the test, but for what
+ * callers are told to flush: most tests have no CPUs that would need it.
+ */
+static inline void world_report(void *ctx, struct kvm *kvm, const struct tdpmmu_ledger_report *report)
+{
+    struct world *w = ctx;
+
+    (void)kvm;
+    if (report->due == TDPMMU_DUE_UNLOCK || report->due == TDPMMU_DUE_HARVEST)
+        return;
+    w->last_warning = (struct tdpmmu_warning){
+        TDPMMU_WARN_FLUSH, report->operation, "a flush is due (due, gfn)", { report->due, report->start } };
     atomic_fetch_add(&w->warnings, 1);
 }
 
@@ -158,6 +190,8 @@ static inline struct world *world_from(struct tdpmmu_vm_config config)
     tdpmmu_set_warn_handler(world_warn, &process_world);
     w->kvm = tdpmmu_create_vm(&config);
     assert_non_null(w->kvm);
+    tdpmmu_check_always(w->kvm, CHECK_EVERY);
+    w->is_watched = getenv("TDPMMU_TEST_EYES") && tdpmmu_ledger_attach(w->kvm, world_report, w) == 0;
     w->vcpu = tdpmmu_create_vcpu(w->kvm, 0);
     assert_non_null(w->vcpu);
     assert_int_equal(add_slot(w->kvm, 0, 0, 0, WORLD_SLOT_PAGES, WORLD_HVA), 0);
@@ -210,12 +244,28 @@ static inline void assert_no_warning_at(struct world *w, const char *file, int l
 }
 #define assert_no_warning(w) assert_no_warning_at(w, __FILE__, __LINE__)
 
+/* Nothing of the VM is wrong.  (Linux's own code has no such checker.) */
+static inline void assert_check_silent_at(struct kvm *kvm, const char *file, int line)
+{
+    int found = tdpmmu_check(kvm);
+
+    if (found && found != -EOPNOTSUPP) {
+        print_error("%s: the checker finds %d faults\n", machine_at, found);
+        _fail(file, line);
+    }
+}
+#define assert_check_silent(kvm) assert_check_silent_at(kvm, __FILE__, __LINE__)
+
 /* Take the VM down: nothing may be left and nobody may have complained. */
 static inline void world_free(struct world *w)
 {
     struct tdpmmu_stats stats;
 
     assert_no_warning(w);
+    if (w->fault)
+        assert_int_not_equal(tdpmmu_check(w->kvm), 0);
+    else
+        assert_check_silent(w->kvm);
     kvm_mmu_uninit_tdp_mmu(w->kvm);
     stats = stats_of(w->kvm);
     assert_int_equal(stats.tables, 0);
@@ -228,6 +278,12 @@ static inline void world_free(struct world *w)
     assert_no_warning(w);
     tdpmmu_set_warn_handler(NULL, NULL);
     free(w);
+}
+
+/* The test forges entries, or plays a host that contradicts itself: the checker looks at the end only. */
+static inline void world_forges(struct world *w)
+{
+    tdpmmu_check_always(w->kvm, 0);
 }
 
 /* One fault under the read lock. */
@@ -435,8 +491,6 @@ enum { MACHINES = sizeof(machines) / sizeof(machines[0]) };
 /* Every test that runs on each of them names the one it is at, if it fails. */
 #define for_each_machine(m) \
     for (const struct machine *m = machines; m < machines + MACHINES && print_machine(m); m++)
-
-static const char *machine_at = "";
 
 static inline bool print_machine(const struct machine *m)
 {

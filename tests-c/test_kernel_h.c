@@ -46,7 +46,8 @@ static void drop(struct world *w, enum held held)
 }
 
 static const enum held wanted[] = {
-    [TDPMMU_SET_ALONE] = WRITE, [TDPMMU_SET_SHARED] = READ, [TDPMMU_SET_ZAP] = READ, [TDPMMU_SET_BITS] = READ };
+    [TDPMMU_SET_ALONE] = WRITE, [TDPMMU_SET_SHARED] = READ, [TDPMMU_SET_ZAP] = READ, [TDPMMU_SET_BITS] = READ,
+    [TDPMMU_SET_BITS_AT] = READ };
 
 /* One change refused: -EINVAL, one warning, nothing is different. */
 static void refuse_iter(struct world *w, struct tdp_iter iter, uint64_t spte, enum tdpmmu_set how, enum held held, int line)
@@ -261,10 +262,11 @@ static void without_its_lock_nothing_changes(void **state)
 {
     static const uint64_t allowed[] = {
         [TDPMMU_SET_ALONE] = 1 << WRITE, [TDPMMU_SET_SHARED] = 1 << READ, [TDPMMU_SET_ZAP] = 1 << READ,
-        [TDPMMU_SET_BITS] = 1 << NONE | 1 << READ | 1 << WRITE };
+        [TDPMMU_SET_BITS] = 1 << NONE | 1 << READ | 1 << WRITE,
+        [TDPMMU_SET_BITS_AT] = 1 << NONE | 1 << READ | 1 << WRITE };
 
     (void)state;
-    for (int how = TDPMMU_SET_ALONE; how <= TDPMMU_SET_BITS + 1; how++) {
+    for (int how = TDPMMU_SET_ALONE; how <= TDPMMU_SET_BITS_AT + 1; how++) {
         struct world *w = machine_world(&machines[1]);
         struct tdp_iter iter;
 
@@ -274,7 +276,7 @@ static void without_its_lock_nothing_changes(void **state)
         rcu_read_unlock();
         const uint64_t new_spte = how == TDPMMU_SET_ZAP ? SHADOW_NONPRESENT_VALUE : iter.old_spte & ~machines[1].dirty;
         for (enum held held = NONE; held < HELD; held++)
-            if (how > TDPMMU_SET_BITS || !(allowed[how] & 1u << held))
+            if (how > TDPMMU_SET_BITS_AT || !(allowed[how] & 1u << held))
                 REFUSED(w, iter, new_spte, (enum tdpmmu_set)how, held);
 
         /* Neither RCU nor Lock W. */
@@ -826,6 +828,9 @@ static void a_table_that_is_forgotten_is_told(void **state)
     free(w);
     tdpmmu_set_warn_handler(NULL, NULL);
     world_forget(&process_world);
+    /* It is not the next VM's that comes to be where this one was. */
+    for (int i = 0; i < 3; i++)
+        world_free(machine_world(&machines[0]));
 }
 
 static void the_limit_of_tables_holds(void **state)

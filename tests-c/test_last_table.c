@@ -228,6 +228,8 @@ static void page_above_is_used_again(void **state)
     struct kvm_vcpu *other = tdpmmu_create_vcpu(w->kvm, 1);
 
     (void)state;
+    assert_int_equal(add_slot(w->kvm, 2, 0, WORLD_SLOT_PAGES, 3 * WORLD_SLOT_PAGES, WORLD_HVA + (WORLD_SLOT_PAGES << 12)), 0);
+    assert_int_equal(kvm_mmu_load(w->vcpu), 0);
     assert_int_equal(kvm_mmu_load(other), 0);
     for (int i = 0; i < 50; i++) {
         assert_maps(w, 1024);

@@ -468,6 +468,7 @@ static void frozen_entry_is_left(void **state)
             uint64_t *entry;
 
             map_pages(w, 0, 1, 1); /* so that there is a table at each level */
+            world_forges(w);
             entry = entry_of(w->vcpu, gfn, level);
             __atomic_store_n(entry, FROZEN_SPTE, __ATOMIC_RELEASE);
             world_forget(w);

@@ -240,6 +240,7 @@ static void capability_switched_while_logged(void **state)
         .dirty_log = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET });
 
     (void)state;
+    world_forges(w); /* the checker says it at the end: Linux's own mistake */
     assert_int_equal(add_slot(w->kvm, 1, 0, WORLD_SLOT_PAGES, 1024, WORLD_HVA), 0);
     assert_int_equal(guest_write(w->vcpu, WORLD_SLOT_PAGES), PG_LEVEL_2M);
     assert_int_equal(add_slot(w->kvm, 1, KVM_MEM_LOG_DIRTY_PAGES, WORLD_SLOT_PAGES, 1024, WORLD_HVA), 0);
@@ -248,6 +249,7 @@ static void capability_switched_while_logged(void **state)
     assert_int_equal(pages_logged(w, 1), 0);
     assert_int_equal(guest_write(w->vcpu, WORLD_SLOT_PAGES + 5), PG_LEVEL_2M);
     assert_int_equal(pages_logged(w, 1), 0); /* lost */
+    w->fault = "the log has it not";
     assert_no_warning(w);
     world_free(w);
 }
@@ -265,6 +267,7 @@ static void huge_page_at_the_masks_last_page(void **state)
         uint64_t all = UINT64_MAX;
         struct kvm_clear_dirty_log clear = { .slot = 1, .num_pages = 64, .dirty_bitmap = &all };
 
+        world_forges(w); /* the checker says it at the end: Linux's own mistake */
         assert_int_equal(add_slot(w->kvm, 1, 0, at, 0x800, WORLD_HVA + (base << 12)), 0);
         guest_write(w->vcpu, at);
         assert_int_equal(guest_write(w->vcpu, huge), PG_LEVEL_2M);
@@ -274,6 +277,7 @@ static void huge_page_at_the_masks_last_page(void **state)
         assert_int_equal(is_writable_pte(spte_at(w->vcpu, huge, PG_LEVEL_2M)), base == 0x1c1);
         assert_int_equal(tdpmmu_cpu_access(w->vcpu, (huge + 1) << 12, PFERR_WRITE_MASK, NULL),
                          base == 0x1c1 ? PG_LEVEL_2M : 0);
+        w->fault = base == 0x1c1 ? "the log has it not" : NULL;
         world_free(w);
     }
 }
@@ -446,6 +450,7 @@ static void as_many_slots_as_there_may_be(void **state)
     struct world *w = world_from((struct tdpmmu_vm_config){ .maxphyaddr = 46, .zap_slot_only = 1 });
 
     (void)state;
+    tdpmmu_check_always(w->kvm, 997); /* each look is at all slots */
     assert_int_equal(delete_slot(w->kvm, 0), 0);
     slots_wanted = rounds(MOST_SLOTS);
     if (slots_wanted < MOST_SLOTS)

@@ -17,6 +17,17 @@ extension UInt64 {
     init(signed value: Int32) { self = UInt64(bitPattern: Int64(value)) }
 }
 
+extension Entry where Proof: ~Copyable {
+    /// Eyes see that the operation begins, or ends, returning whether a flush is owed.
+    func begins(_ duty: Duty = .none) { vm.see(.begins, contract.function, duty) }
+
+    @discardableResult
+    func ends(_ duty: Duty = .none, owing isOwed: Bool = false) -> Bool {
+        vm.see(.ends, contract.function, duty, flag: isOwed)
+        return isOwed
+    }
+}
+
 extension Table {
     func isOwned(by vm: VM) -> Bool { ownerAddress == UInt(bitPattern: vm.kvm) }
 }
@@ -29,6 +40,18 @@ extension Entry where Proof: ~Copyable {
     /// The same where there is no value to be told.
     @inline(__always)
     func refuse(_ text: StaticString) { contract.refuse(text, in: vm.kvm) }
+
+    /// What a caller gets of some counters who knows them shorter or longer.
+    @inline(never)
+    func copy(_ counters: UnsafeRawBufferPointer, to stats: UnsafeMutableRawPointer?, _ size: Int) -> Int32 {
+        // Swift has size_t as Int: a size that cannot be is a negative one.
+        guard let stats, size > 0 else {
+            refuse(stats == nil ? "stats is NULL" : "size is 0 or cannot be (size)", UInt64(bitPattern: Int64(size)))
+            return .invalid
+        }
+        stats.copyMemory(from: counters.baseAddress.unsafelyUnwrapped, byteCount: min(size, counters.count))
+        return 0
+    }
 
     /// start <= end, and start inside what the VM can map.
     @inline(never)

@@ -97,6 +97,8 @@ struct Rule<Proof: CallersProof & ~Copyable> {
 
 extension Rule where Proof == NothingAsked {
     @inline(__always) static var anyLock: Rule { Rule() }
+    /// Takes mmu_lock for write, if need be.
+    @inline(__always) static var noLockOrLockW: Rule { Rule(forbids: .read) }
     @inline(__always) static var noLock: Rule { Rule(forbids: [.read, .write]) }
     /// Takes mmu_lock, or waits in another way.
     @inline(__always) static var noLockNotRCU: Rule { Rule(forbids: [.read, .write, .rcu]) }

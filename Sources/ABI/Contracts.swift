@@ -142,6 +142,37 @@ extension Contract {
     static var tdpmmu_cpu_access: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var tdpmmu_cpu_exit: ContractFor<NothingAsked> { ContractFor(.anyLock) }
 
+    // rig_check.h
+    static var tdpmmu_check: ContractFor<NothingAsked> { ContractFor(.noLockOrLockW) }
+    static var tdpmmu_check_report: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_check_always: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_check_stats: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    // rig_ledger.h
+    static var tdpmmu_ledger_attach: ContractFor<NothingAsked> { ContractFor(.noLockNotRCU) }
+    static var tdpmmu_ledger_detach: ContractFor<NothingAsked> { ContractFor(.noLockNotRCU) }
+    static var tdpmmu_ledger_owes: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_cpus_check: ContractFor<NothingAsked> { ContractFor(.noLockNotRCU) }
+    static var tdpmmu_page_is_dirty: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    // rig_fail.h
+    static var tdpmmu_fail_nth: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_fail_count: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+
+    // rig_cpu.h
+    static var tdpmmu_cpus_attach: ContractFor<NothingAsked> { ContractFor(.noLockNotRCU) }
+    static var tdpmmu_cpus_detach: ContractFor<NothingAsked> { ContractFor(.noLockNotRCU) }
+    static var tdpmmu_cpu_access_full: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_cpu_fill: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_cpu_drop: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_cpu_cached: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    // rig_explore.h
+    static var tdpmmu_explore_main: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_explore_failed: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_schedule_point: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_explore_name: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_explore_pass_time: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_explore_ignore: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var tdpmmu_explore_alloc: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+
     // lock.h; the lock is the one that they are given, and Sync.RWLock looks at who holds it
     static var tdpmmu_rwlock_init: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var tdpmmu_read_lock: ContractFor<NothingAsked> { ContractFor(.notLockW, "read_lock") }

@@ -13,8 +13,11 @@ public func kvm_tdp_mmu_wrprot_slot(
           entry.isLevel(min_level, upTo: 3, "min_level is not 1 to 3 (min_level)"),
           let slot = entry.slot(slot) else { return false }
     var flush = OwedFlush()
+    entry.begins(.tells)
     let changed = entry.vm.writeProtect(slot, minLevel: Level(min_level), &entry.proof, owing: &flush)
-    return flush.handOver() || changed
+    let isOwed = flush.handOver()
+    entry.ends(.tells, owing: isOwed || changed)
+    return isOwed || changed
 }
 
 @c @implementation
@@ -24,8 +27,11 @@ public func kvm_tdp_mmu_clear_dirty_slot(
     guard var entry = Contract.kvm_tdp_mmu_clear_dirty_slot.enter(kvm), let slot = entry.slot(slot)
     else { return false }
     var flush = OwedFlush()
+    entry.begins(.tells)
     let changed = entry.vm.clearDirty(slot, &entry.proof, owing: &flush)
-    return flush.handOver() || changed
+    let isOwed = flush.handOver()
+    entry.ends(.tells, owing: isOwed || changed)
+    return isOwed || changed
 }
 
 @c @implementation
@@ -38,10 +44,12 @@ public func kvm_tdp_mmu_clear_dirty_pt_masked(
     let pages = slot.npages &- (gfn &- slot.base_gfn)
     let inSlot: UInt64 = pages >= 64 ? .max : (1 &<< pages) &- 1
     var flush = OwedFlush()
+    entry.begins(.leaves)
     entry.vm.clearDirty(
         GFN(gfn), mask: UInt64(mask) & inSlot, addressSpace: Int32(slot.as_id), writeProtect: wrprot, entry.proof,
         owing: &flush)
     flush.forgo(because: "the caller flushes, as the header says")
+    entry.ends(.leaves, owing: true)
 }
 
 @c @implementation
@@ -51,8 +59,11 @@ public func kvm_tdp_mmu_slot_set_dirty(
     guard var entry = Contract.kvm_tdp_mmu_slot_set_dirty.enter(kvm), let slot = entry.slot(slot)
     else { return false }
     var flush = OwedFlush()
+    entry.begins(.tells)
     let changed = entry.vm.setDirty(slot, &entry.proof, owing: &flush)
-    return flush.handOver() || changed
+    let isOwed = flush.handOver()
+    entry.ends(.tells, owing: isOwed || changed)
+    return isOwed || changed
 }
 
 @c @implementation
@@ -63,9 +74,12 @@ public func kvm_tdp_mmu_write_protect_gfn(
           entry.isLevel(min_level, upTo: 3, "min_level is not 1 to 3 (min_level)"),
           let slot = entry.slot(slot, holding: gfn) else { return false }
     var flush = OwedFlush()
+    entry.begins(.tells)
     let changed = entry.vm.writeProtect(
         GFN(gfn), addressSpace: Int32(slot.as_id), minLevel: Level(min_level), &entry.proof, owing: &flush)
-    return flush.handOver() || changed
+    let isOwed = flush.handOver()
+    entry.ends(.tells, owing: isOwed || changed)
+    return isOwed || changed
 }
 
 // The ioctls: bad values are answered by the errno alone, as the kernel does ---
@@ -90,7 +104,10 @@ public func kvm_vm_ioctl_get_dirty_log(
         entry.refuse("log or its dirty_bitmap is NULL")
         return .invalid
     }
-    return entry.vm.getDirtyLog(log.slot, out.assumingMemoryBound(to: UInt64.self)).code
+    entry.begins(.harvests)
+    let result = entry.vm.getDirtyLog(log.slot, out.assumingMemoryBound(to: UInt64.self)).code
+    entry.ends(.harvests)
+    return result
 }
 
 @c @implementation
@@ -102,8 +119,11 @@ public func kvm_vm_ioctl_clear_dirty_log(
         entry.refuse("log or its dirty_bitmap is NULL")
         return .invalid
     }
-    return entry.vm.clearDirtyLog(
+    entry.begins(.harvests)
+    let result = entry.vm.clearDirtyLog(
         log.slot, first: log.first_page, pages: UInt64(log.num_pages), bits.assumingMemoryBound(to: UInt64.self)).code
+    entry.ends(.harvests)
+    return result
 }
 
 @c @implementation
@@ -121,7 +141,10 @@ public func tdpmmu_vcpu_dirty_ring(
 public func kvm_vm_ioctl_reset_dirty_pages(_ kvm: UnsafeMutablePointer<kvm>?) -> Int32 {
     guard let entry = Contract.kvm_vm_ioctl_reset_dirty_pages.enter(kvm), entry.vm.hasDirtyRings
     else { return .invalid }
-    return entry.vm.resetDirtyRings()
+    entry.begins(.harvests)
+    let count = entry.vm.resetDirtyRings()
+    entry.ends(.harvests)
+    return count
 }
 
 @c @implementation

@@ -22,9 +22,14 @@ private func split<Hold: LockHold & CallersProof & ~Copyable>(
     guard var entry, entry.isLevel(target, upTo: 2, "target_level is not 1 or 2 (target_level)"),
           entry.isRange(start, end), let slot = entry.slot(slot) else { return .invalid }
     let vm = entry.vm
-    return vm.splitHugePages(
-        addressSpace: Int32(slot.as_id), start: GFN(start), end: GFN(min(end, vm.gfnLimit.raw)),
-        target: Level(target), &entry.proof) ? 0 : -ENOMEM
+    entry.begins(.pays)
+    let isWhole = entry.proof.eitherWay { hold in
+        vm.splitHugePages(
+            addressSpace: Int32(slot.as_id), start: GFN(start), end: GFN(min(end, vm.gfnLimit.raw)),
+            target: Level(target), &hold)
+    }
+    entry.ends(.pays)
+    return isWhole ? 0 : -ENOMEM
 }
 
 @c @implementation
@@ -33,7 +38,9 @@ public func kvm_tdp_mmu_zap_collapsible_sptes(
 ) {
     guard var entry = Contract.kvm_tdp_mmu_zap_collapsible_sptes.enter(kvm), let slot = entry.slot(slot)
     else { return }
-    entry.vm.zapCollapsible(slot, &entry.proof)
+    entry.begins(.pays)
+    entry.proof.eitherWay { entry.vm.zapCollapsible(slot, &$0) }
+    entry.ends(.pays)
 }
 
 @c @implementation
@@ -42,7 +49,9 @@ public func kvm_tdp_mmu_recover_huge_pages(
 ) {
     guard var entry = Contract.kvm_tdp_mmu_recover_huge_pages.enter(kvm), let slot = entry.slot(slot)
     else { return }
-    entry.vm.recoverHugePages(slot, &entry.proof)
+    entry.begins(.pays)
+    entry.proof.eitherWay { entry.vm.recoverHugePages(slot, &$0) }
+    entry.ends(.pays)
 }
 
 @c @implementation
@@ -54,13 +63,18 @@ public func kvm_tdp_mmu_zap_sp(
         entry.refuse("sp is no table of this VM, or a root (sp)", UInt64(sp))
         return false
     }
-    return entry.vm.zapTableAndFlush(table, entry.proof)
+    entry.begins(.pays)
+    let isZapped = entry.vm.zapTableAndFlush(table, entry.proof)
+    entry.ends(.pays)
+    return isZapped
 }
 
 @c @implementation
 public func tdpmmu_set_nx_huge_pages(_ kvm: UnsafeMutablePointer<kvm>?, _ on: Bool) -> Int32 {
     guard let entry = Contract.tdpmmu_set_nx_huge_pages.enter(kvm) else { return .invalid }
+    entry.begins(.pays)
     entry.vm.setNXHugePages(on)
+    entry.ends(.pays)
     return 0
 }
 
@@ -71,7 +85,10 @@ public func tdpmmu_nx_recover(_ kvm: UnsafeMutablePointer<kvm>?, _ ratio: UInt32
         entry.refuse("ratio is 0")
         return .invalid
     }
-    return entry.vm.recoverNXSplits(oneIn: Int64(ratio))
+    entry.begins(.pays)
+    let zapped = entry.vm.recoverNXSplits(oneIn: Int64(ratio))
+    entry.ends(.pays)
+    return zapped
 }
 
 @c @implementation

@@ -10,7 +10,10 @@ public func kvm_tdp_mmu_age_gfn_range(
 ) -> Bool {
     guard let entry = Contract.kvm_tdp_mmu_age_gfn_range.enter(kvm), let (range, space) = entry.range(range)
     else { return false }
-    return entry.vm.age(addressSpace: space, start: GFN(range.start), end: GFN(range.end))
+    entry.begins()
+    let young = entry.vm.age(addressSpace: space, start: GFN(range.start), end: GFN(range.end))
+    entry.ends()
+    return young
 }
 
 @c @implementation
@@ -28,17 +31,21 @@ public func kvm_tdp_mmu_zap_hva_range(_ kvm: UnsafeMutablePointer<kvm>?, _ start
     else { return false }
     var flush = OwedFlush()
     let vm = entry.vm
+    entry.begins(.tells)
     vm.forEachGFNRange(hostStart: start, hostEnd: end) { space, first, last in
         vm.unmapRange(addressSpace: space, start: first, end: last, mayBlock: true, &entry.proof, owing: &flush)
     }
-    return flush.handOver()
+    return entry.ends(.tells, owing: flush.handOver())
 }
 
 @c @implementation
 public func kvm_tdp_mmu_age_hva_range(_ kvm: UnsafeMutablePointer<kvm>?, _ start: UInt64, _ end: UInt64) -> Bool {
     guard let entry = Contract.kvm_tdp_mmu_age_hva_range.enter(kvm), entry.isHostRange(start, end)
     else { return false }
-    return entry.vm.ageHostRange(start, end)
+    entry.begins()
+    let young = entry.vm.ageHostRange(start, end)
+    entry.ends()
+    return young
 }
 
 @c @implementation
@@ -54,11 +61,13 @@ public func kvm_tdp_mmu_set_spte_hva(
     guard let entry = Contract.kvm_tdp_mmu_set_spte_hva.enter(kvm), entry.isHostAddress(hva),
           entry.isHostPage(pfn) else { return false }
     var changed = false
+    entry.begins(.pays)
     entry.vm.forEachGFNRange(hostStart: hva, hostEnd: hva &+ 1) { space, first, last in
         if entry.vm.setPage(addressSpace: space, start: first, end: last, PFN(pfn), writable: writable, entry.proof) {
             changed = true
         }
     }
+    entry.ends(.pays)
     return changed
 }
 
@@ -91,14 +100,16 @@ public func kvm_mmu_notifier_invalidate_range_start(
 ) {
     guard let entry = Contract.kvm_mmu_notifier_invalidate_range_start.enter(kvm), entry.isHostRange(start, end)
     else { return }
+    entry.begins(.invalidates)
     entry.vm.invalidateHostRange(start, end, mayBlock: may_block)
+    entry.ends(.invalidates)
 }
 
 @c @implementation
 public func kvm_mmu_notifier_invalidate_range_end(_ kvm: UnsafeMutablePointer<kvm>?, _ start: UInt64, _ end: UInt64) {
     guard let entry = Contract.kvm_mmu_notifier_invalidate_range_end.enter(kvm), entry.isHostRange(start, end)
     else { return }
-    if !entry.vm.endHostInvalidation() { entry.refuse("no invalidation is under way (start, end)", start, end) }
+    if !entry.vm.endHostInvalidation(start, end) { entry.refuse("no invalidation is under way (start, end)", start, end) }
 }
 
 @c @implementation
@@ -107,8 +118,10 @@ public func kvm_mmu_notifier_clear_flush_young(
 ) -> Bool {
     guard let entry = Contract.kvm_mmu_notifier_clear_flush_young.enter(kvm), entry.isHostRange(start, end)
     else { return false }
+    entry.begins()
     let young = entry.vm.ageHostRange(start, end)
     if young { entry.vm.flushAll() }
+    entry.ends()
     return young
 }
 
@@ -116,7 +129,10 @@ public func kvm_mmu_notifier_clear_flush_young(
 public func kvm_mmu_notifier_clear_young(_ kvm: UnsafeMutablePointer<kvm>?, _ start: UInt64, _ end: UInt64) -> Bool {
     guard let entry = Contract.kvm_mmu_notifier_clear_young.enter(kvm), entry.isHostRange(start, end)
     else { return false }
-    return entry.vm.ageHostRange(start, end)
+    entry.begins()
+    let young = entry.vm.ageHostRange(start, end)
+    entry.ends()
+    return young
 }
 
 @c @implementation

@@ -18,7 +18,20 @@ private func status(_ result: SetResult, _ iter: UnsafeMutablePointer<tdp_iter>)
     }
 }
 
-@c @implementation
+/// The VM that an entry is of; the iterator gets what else is known of the entry.  nil: it is no table's.
+@inline(__always)
+private func owner(of iter: UnsafeMutablePointer<tdp_iter>) -> KVMPointer? {
+    let address = UInt(bitPattern: iter.pointee.sptep)
+    guard address & 7 == 0, let table = Table.found(at: address) else { return nil }
+    let role = table.role
+    guard iter.pointee.level == role.level.raw else { return nil }
+    iter.pointee.gfn = table.gfn.raw &+ UInt64((address & 4095) &>> 3) &* role.level.pages
+    iter.pointee.as_id = role.addressSpace
+    iter.pointee.yielded = false
+    return KVMPointer(bitPattern: table.ownerAddress)
+}
+
+@c @implementation @_optimize(speed)
 public func tdpmmu_set_spte(
     _ kvm: UnsafeMutablePointer<kvm>?, _ iter: UnsafeMutablePointer<tdp_iter>?, _ new_spte: UInt64, _ how: tdpmmu_set
 ) -> Int32 {
@@ -27,10 +40,22 @@ public func tdpmmu_set_spte(
         contract.refuse("iter is NULL", in: kvm)
         return .invalid
     }
-    guard let entry = contract.enter(kvm), let writer = SPTEWriter(forCaller: entry.vm, how, contract.function) else {
+    if how == TDPMMU_SET_BITS_AT { return setBits(iter, SPTE(new_spte), contract) }
+    guard let entry = contract.enter(kvm) else { return status(.refused, iter) }
+    return status(entry.vm.setForCaller(iter, SPTE(new_spte), how, entry.proof, contract.function), iter)
+}
+
+/// TDPMMU_SET_BITS_AT.
+@inline(__always)
+private func setBits(
+    _ iter: UnsafeMutablePointer<tdp_iter>, _ new: SPTE, _ contract: ContractFor<TablesKept>
+) -> Int32 {
+    guard let kvm = owner(of: iter) else {
+        contract.refuse("iter stands on no entry of a table, or not at its level (sptep)", nil, UInt64(iter.pointee.sptep))
         return status(.refused, iter)
     }
-    return status(writer.setForCaller(&iter.pointee, SPTE(new_spte), how, entry.proof, contract.function), iter)
+    guard let entry = contract.enter(kvm) else { return status(.refused, iter) }
+    return status(entry.vm.setBitsForCaller(at: iter, new, entry.proof, contract.function), iter)
 }
 
 /// Who changes SPTEs by the lock that a function wants: Lock R if shared, else W.  By the function's name alone, so

@@ -26,12 +26,12 @@ public func cleanup_srcu_struct(_ ssp: UnsafeMutablePointer<srcu_struct>!) {
     Contract.cleanup_srcu_struct.enter(domain: ssp)?.cleanUp()
 }
 
-@c @implementation
+@c @implementation @_optimize(speed)
 public func srcu_read_lock(_ ssp: UnsafeMutablePointer<srcu_struct>!) -> Int32 {
     Contract.srcu_read_lock.enter(domain: ssp)?.readLock() ?? .invalid
 }
 
-@c @implementation
+@c @implementation @_optimize(speed)
 public func srcu_read_unlock(_ ssp: UnsafeMutablePointer<srcu_struct>!, _ idx: Int32) {
     Contract.srcu_read_unlock.enter(domain: ssp)?.readUnlock(idx)
 }

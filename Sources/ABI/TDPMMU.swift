@@ -16,7 +16,9 @@ public func kvm_mmu_init_tdp_mmu(_ kvm: UnsafeMutablePointer<kvm>?) -> Int32 {
 @c @implementation
 public func kvm_mmu_uninit_tdp_mmu(_ kvm: UnsafeMutablePointer<kvm>?) {
     guard let entry = Contract.kvm_mmu_uninit_tdp_mmu.enter(kvm) else { return }
+    entry.begins(.pays)
     entry.vm.tearDown()
+    entry.ends(.pays)
 }
 
 // Roots -------------------------------------------------------------------
@@ -77,25 +79,33 @@ public func tdpmmu_vcpu_root(_ vcpu: OpaquePointer?) -> UnsafeMutablePointer<kvm
 @c @implementation
 public func kvm_tdp_mmu_invalidate_all_roots(_ kvm: UnsafeMutablePointer<kvm>?) {
     guard let entry = Contract.kvm_tdp_mmu_invalidate_all_roots.enter(kvm) else { return }
+    entry.begins()
     entry.vm.invalidateAllRoots(entry.proof)
+    entry.ends()
 }
 
 @c @implementation
 public func kvm_tdp_mmu_zap_invalidated_roots(_ kvm: UnsafeMutablePointer<kvm>?) {
     guard let entry = Contract.kvm_tdp_mmu_zap_invalidated_roots.enter(kvm) else { return }
+    entry.begins(.pays)
     entry.vm.zapInvalidatedRoots()
+    entry.ends(.pays)
 }
 
 @c @implementation
 public func kvm_mmu_zap_all_fast(_ kvm: UnsafeMutablePointer<kvm>?) {
     guard let entry = Contract.kvm_mmu_zap_all_fast.enter(kvm) else { return }
+    entry.begins(.pays)
     entry.vm.zapAllFast()
+    entry.ends(.pays)
 }
 
 @c @implementation
 public func kvm_tdp_mmu_zap_all(_ kvm: UnsafeMutablePointer<kvm>?) {
     guard var entry = Contract.kvm_tdp_mmu_zap_all.enter(kvm) else { return }
+    entry.begins(.pays)
     entry.vm.zapAll(&entry.proof)
+    entry.ends(.pays)
 }
 
 // Faults --------------------------------------------------------------------
@@ -114,16 +124,20 @@ public func kvm_tdp_mmu_map(
         if page.isError { return FaultResult(answer: page).code }
         guard entry.isHostPage(pfn) else { return .invalid }
     }
-    return Fault(
+    let fault = Fault(
         vcpu: vcpu, FaultAccess(gpa, errorCode: error_code), pfn: page, hostWritable: map_writable,
-        hostLevel: Level(max_level), prefetch: prefault).handle(entry.proof).code
+        hostLevel: Level(max_level), prefetch: prefault)
+    entry.begins(.faults)
+    let result = fault.handle(entry.proof).code
+    entry.ends(.faults)
+    return result
 }
 
-@c @implementation
+@c @implementation @_optimize(speed)
 public func kvm_tdp_mmu_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64) -> Int32 {
     let contract = Contract.kvm_tdp_mmu_page_fault
     guard let vcpu = contract.vcpu(vcpu), contract.enter(vcpu.vm) != nil else { return .invalid }
-    return vcpu.pageFault(FaultAccess(gpa, errorCode: error_code), prefetch: false).code
+    return vcpu.guestFault(FaultAccess(gpa, errorCode: error_code)).code
 }
 
 /// What is wrong with a range in itself.
@@ -144,9 +158,16 @@ public func kvm_vcpu_pre_fault_memory(
     }
     vcpu.exitGuest()
     guard isPrefaultRange(range.pointee) else { return .invalid }
+    entry.begins(.faults)
+    let result = prefault(vcpu, range)
+    entry.ends(.faults)
+    return result
+}
+
+private func prefault(_ vcpu: VCPU, _ range: UnsafeMutablePointer<kvm_pre_fault_memory>) -> Int32 {
     var done = false
     while range.pointee.size > 0 {
-        guard range.pointee.gpa >> 12 < entry.vm.gfnLimit.raw else { return done ? 0 : -ENOENT }
+        guard range.pointee.gpa >> 12 < vcpu.vm.gfnLimit.raw else { return done ? 0 : -ENOENT }
         switch vcpu.prefault(range.pointee.gpa) {
         case .mapped(let end):
             let step = min(range.pointee.size, end.raw &<< 12 &- range.pointee.gpa)
@@ -206,7 +227,7 @@ public func kvm_tdp_mmu_fast_pf_get_last_sptep(
     return tdp_ptep_t(bitPattern: last.slot.address)
 }
 
-@c @implementation
+@c @implementation @_optimize(speed)
 public func tdpmmu_fast_page_fault(_ vcpu: OpaquePointer?, _ gpa: gpa_t, _ error_code: UInt64) -> Int32 {
     let contract = Contract.tdpmmu_fast_page_fault
     guard let vcpu = contract.vcpu(vcpu), let entry = contract.enter(vcpu.vm), entry.isAddress(gpa)
@@ -235,16 +256,19 @@ public func zap_gfn_range(
     }
     let vm = entry.vm
     var flush = OwedFlush()
+    entry.begins(.tells)
     vm.zapRange(reference, start: GFN(start), end: GFN(end), canYield: can_yield, &entry.proof, owing: &flush)
     reference.put(vm)
-    return flush.handOver()
+    return entry.ends(.tells, owing: flush.handOver())
 }
 
 @c @implementation
 public func kvm_tdp_mmu_zap_gfn_range(_ kvm: UnsafeMutablePointer<kvm>?, _ start: gfn_t, _ end: gfn_t) -> Bool {
     guard var entry = Contract.kvm_tdp_mmu_zap_gfn_range.enter(kvm), entry.isRange(start, end)
     else { return false }
-    return entry.vm.zapRange(start: GFN(start), end: GFN(end), &entry.proof).handOver()
+    entry.begins(.tells)
+    let isOwed = entry.vm.zapRange(start: GFN(start), end: GFN(end), &entry.proof).handOver()
+    return entry.ends(.tells, owing: isOwed)
 }
 
 @c @implementation
@@ -254,8 +278,9 @@ public func kvm_tdp_mmu_zap_leafs(
     guard var entry = Contract.kvm_tdp_mmu_zap_leafs.enter(kvm), entry.isRange(start, end)
     else { return flush }
     var owed = OwedFlush(handedOver: flush)
+    entry.begins(.tells)
     entry.vm.zapLeafs(start: GFN(start), end: GFN(end), &entry.proof, owing: &owed)
-    return owed.handOver()
+    return entry.ends(.tells, owing: owed.handOver())
 }
 
 @c @implementation
@@ -265,8 +290,9 @@ public func kvm_tdp_mmu_unmap_gfn_range(
     guard var entry = Contract.kvm_tdp_mmu_unmap_gfn_range.enter(kvm), let (range, space) = entry.range(range)
     else { return flush }
     var owed = OwedFlush(handedOver: flush)
+    entry.begins(.tells)
     entry.vm.unmapRange(
         addressSpace: space, start: GFN(range.start), end: GFN(range.end),
         mayBlock: range.may_block, &entry.proof, owing: &owed)
-    return owed.handOver()
+    return entry.ends(.tells, owing: owed.handOver())
 }

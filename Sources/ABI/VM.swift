@@ -15,7 +15,11 @@ private func copyOptions<T>(_ from: UnsafeRawPointer, size: Int, minimum: Int, _
     let known = MemoryLayout<T>.size
     guard size >= minimum, size <= 4096 else { return EINVAL }
     if size > known {
-        for i in known..<size where from.load(fromByteOffset: i, as: UInt8.self) != 0 { return E2BIG }
+        var i = known
+        while i < size {
+            if from.load(fromByteOffset: i, as: UInt8.self) != 0 { return E2BIG }
+            i &+= 1
+        }
     }
     withUnsafeMutableBytes(of: &to) {
         $0.baseAddress.unsafelyUnwrapped.copyMemory(from: from, byteCount: min(size, known))
@@ -80,8 +84,8 @@ private struct Options {
         guard raw.l1tf_cache_bits == 0 || (36...46).contains(raw.l1tf_cache_bits) else {
             return Refusal("l1tf_cache_bits is not 36 to 46 (l1tf_cache_bits)", UInt64(raw.l1tf_cache_bits))
         }
-        guard raw.reserved == 0 else {
-            return Refusal("reserved is not 0 (reserved)", UInt64(raw.reserved), E2BIG)
+        guard raw.slots_generation & 1 == 0 else {
+            return Refusal("slots_generation is odd (slots_generation)", raw.slots_generation)
         }
         return nil
     }
@@ -99,6 +103,9 @@ private struct Options {
         config.switches.initiallySet = raw.dirty_log & initiallySetFlag != 0
         config.switches.zapSlotOnly = raw.zap_slot_only == 1
         config.l1tfCacheBits = Int(raw.l1tf_cache_bits)
+        config.starts.ringIndex = raw.ring_index
+        config.starts.slotGeneration = raw.slots_generation
+        config.starts.invalidateSequence = raw.invalidate_seq
         return config
     }
 }
@@ -212,7 +219,10 @@ public func kvm_set_memory_region(
         return .invalid
     }
     guard let request = readRegion(region.pointee) else { return .invalid }
-    switch entry.vm.setSlot(request) {
+    entry.begins(.pays)
+    let error = entry.vm.setSlot(request)
+    entry.ends(.pays)
+    switch error {
     case .none: return 0
     case .noMemory: return -ENOMEM
     case .overlap: return -EEXIST
@@ -338,17 +348,7 @@ public func tdpmmu_get_stats(
     _ kvm: UnsafeMutablePointer<kvm>?, _ stats: UnsafeMutablePointer<tdpmmu_stats>?, _ size: Int
 ) -> Int32 {
     guard let entry = Contract.tdpmmu_get_stats.enter(kvm) else { return .invalid }
-    // Swift has size_t as Int: a size that cannot be is a negative one.
-    guard let stats, size > 0 else {
-        entry.refuse(
-            stats == nil ? "stats is NULL" : "size is 0 or cannot be (size)", UInt64(bitPattern: Int64(size)))
-        return .invalid
-    }
-    withUnsafeBytes(of: entry.vm.stats) {
-        UnsafeMutableRawPointer(stats).copyMemory(
-            from: $0.baseAddress.unsafelyUnwrapped, byteCount: min(size, $0.count))
-    }
-    return 0
+    return withUnsafeBytes(of: entry.vm.stats) { entry.copy($0, to: stats, size) }
 }
 
 @c @implementation

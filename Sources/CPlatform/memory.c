@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #define _GNU_SOURCE
 #include "cp_memory.h"
+#include "cp_fail.h"
+#ifdef TDPMMU_SCHEDULE_POINTS
+#include "cschedule.h"
+#endif
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -27,7 +31,12 @@ void *cp_reserve_region(size_t size, size_t align)
 {
     /* mmap knows no alignment: take more, give the ragged ends back. */
     size_t total = size + align;
-    long mapped = syscall(SYS_mmap, NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
+    void *hint = NULL;
+#ifdef TDPMMU_SCHEDULE_POINTS
+    hint = (void *)0x6b0000000000; /* the same in each process, so that a schedule finds the same buckets */
+#endif
+    long mapped = cp_fails(TDPMMU_FAIL_MMAP)
+        ? -1 : syscall(SYS_mmap, hint, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
     if (mapped == -1)
         return NULL;
     char *raw = (char *)mapped;
@@ -42,8 +51,12 @@ void *cp_reserve_region(size_t size, size_t align)
 
 bool cp_commit_region(void *address, size_t size, bool huge)
 {
-    if (syscall(SYS_mprotect, address, size, PROT_READ | PROT_WRITE) != 0)
+    if (cp_fails(TDPMMU_FAIL_MMAP) || syscall(SYS_mprotect, address, size, PROT_READ | PROT_WRITE) != 0)
         return false;
+#ifdef TDPMMU_SCHEDULE_POINTS
+    cs_region_is_used(address, size);
+    huge = false;
+#endif
     /* Advice only: page tables work in small pages as well, and who always has huge ones loses nothing. */
     advise(address, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     return true;
@@ -51,6 +64,12 @@ bool cp_commit_region(void *address, size_t size, bool huge)
 
 void cp_discard_region(void *address, size_t size)
 {
+#ifdef TDPMMU_SCHEDULE_POINTS
+    if (cs_is_scheduled()) {
+        memset(address, 0, size); /* which the explorer sees */
+        return;
+    }
+#endif
     /* Advice only: memory that stays is used again as it is. */
     advise(address, size, MADV_DONTNEED);
 }
@@ -58,7 +77,7 @@ void cp_discard_region(void *address, size_t size)
 void *cp_alloc_zeroed(size_t size)
 {
     void *memory = NULL;
-    if (posix_memalign(&memory, 64, size) != 0)
+    if (cp_fails(TDPMMU_FAIL_ALLOCATION) || posix_memalign(&memory, 64, size) != 0)
         return NULL;
     return memset(memory, 0, size);
 }

@@ -2,6 +2,9 @@
 /* Thin wrappers of system calls and pthreads. */
 #define _GNU_SOURCE
 #include "cplatform.h"
+#ifdef TDPMMU_SCHEDULE_POINTS
+#include "cschedule.h"
+#endif
 
 #include <errno.h>
 #include <limits.h>
@@ -18,9 +21,16 @@
 #include <unistd.h>
 
 #if defined(__has_feature)
-#if __has_feature(thread_sanitizer) && !defined(CP_TSAN)
+#if __has_feature(thread_sanitizer) && !defined(CP_TSAN) && !defined(TDPMMU_SCHEDULE_POINTS)
 #error "a build for the thread sanitizer has -DCP_TSAN: Swift's view of the headers does not know otherwise"
 #endif
+#endif
+
+/* In the library that explores (make rig), a thread of a scenario that would call the system does something else. */
+#ifdef TDPMMU_SCHEDULE_POINTS
+#define IF_SCHEDULED(action) if (cs_is_scheduled()) { action; }
+#else
+#define IF_SCHEDULED(action)
 #endif
 
 #ifdef CP_TSAN
@@ -65,7 +75,7 @@ static bool has_membarrier;
 
 static bool membarrier_register(void)
 {
-    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+    return !cp_fails(TDPMMU_FAIL_MEMBARRIER) && syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
 void cp_membarrier_renew(void)
@@ -87,10 +97,13 @@ bool cp_has_membarrier(void)
 
 void cp_membarrier(void)
 {
+    IF_SCHEDULED(cs_fence(); return)
     int saved = errno;
+    bool fails = cp_fails(TDPMMU_FAIL_MEMBARRIER); /* once: the next attempt is the kernel's */
 
-    while (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0) {
-        if (errno == ENOMEM) { /* some kernels allocate a mask of CPUs for it */
+    while (fails || syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0) {
+        if (fails || errno == ENOMEM) { /* some kernels allocate a mask of CPUs for it */
+            fails = false;
             sched_yield();
             continue;
         }
@@ -110,6 +123,9 @@ void cp_futex_wait(void *word, uint32_t expected, uint64_t timeout_ns)
     struct timespec limit = {(time_t)(timeout_ns / 1000000000), (long)(timeout_ns % 1000000000)};
     int saved = errno;
 
+    if (cp_fails(TDPMMU_FAIL_FUTEX))
+        return;
+    IF_SCHEDULED(cs_futex_wait(word, expected, timeout_ns); return)
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ns ? &limit : NULL, NULL, 0);
     errno = saved;
 }
@@ -118,6 +134,7 @@ void cp_futex_wake(void *word, int count)
 {
     int saved = errno;
 
+    IF_SCHEDULED(cs_futex_wake(word, count); return)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
     errno = saved;
 }
@@ -126,6 +143,7 @@ void cp_futex_wake(void *word, int count)
 
 int32_t cp_gettid(void)
 {
+    IF_SCHEDULED(return 1000 + cs_now()->current)
     return (int32_t)syscall(SYS_gettid);
 }
 
@@ -133,6 +151,7 @@ uint64_t cp_monotonic_ns(void)
 {
     struct timespec now;
 
+    IF_SCHEDULED(return cs_clock_ns())
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
@@ -142,14 +161,23 @@ void cp_sleep_ns(uint64_t ns)
     struct timespec length = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
     int saved = errno;
 
+    IF_SCHEDULED(cs_sleep_ns(ns); return)
     syscall(SYS_nanosleep, &length, NULL); /* the function of that name is a cancellation point */
     errno = saved;
 }
 
 void cp_yield(void)
 {
+    IF_SCHEDULED(cs_yield(); return)
     sched_yield();
 }
+
+#ifdef TDPMMU_SCHEDULE_POINTS
+void cp_warned(const struct tdpmmu_warning *warning)
+{
+    IF_SCHEDULED(cs_fail_with_warning(warning->function, warning->text, warning->value[0]))
+}
+#endif
 
 /* Threads ----------------------------------------------------------------- */
 
@@ -160,12 +188,14 @@ struct cp_signals cp_signals_block(void)
     struct cp_signals before = {0};
     uint64_t all = ~UINT64_C(0);
 
+    IF_SCHEDULED(return before) /* one real thread, and no signals but those of its faults */
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before.bits, sizeof(all));
     return before;
 }
 
 void cp_signals_restore(struct cp_signals before)
 {
+    IF_SCHEDULED(return)
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before.bits, NULL, sizeof(before.bits));
 }
 
@@ -225,8 +255,9 @@ int cp_thread_start(uint64_t *thread, cp_thread_body body, void *argument)
     pthread_t made;
     int error;
 
-    if (threads_refused)
+    if (threads_refused || cp_fails(TDPMMU_FAIL_THREAD))
         return EAGAIN;
+    IF_SCHEDULED(return cs_thread_start(thread, body, argument))
     error = pthread_attr_init(&attributes);
     if (error)
         return error;
@@ -244,12 +275,14 @@ void cp_thread_waits_its_turn(void)
 {
     const struct sched_param no_priority = { 0 };
 
+    IF_SCHEDULED(return)
     if (sched_getscheduler(0) == SCHED_OTHER)
         (void)sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &no_priority);
 }
 
 void cp_thread_join(uint64_t thread)
 {
+    IF_SCHEDULED(cs_thread_join(thread, 0); return)
     pthread_join((pthread_t)thread, NULL);
 }
 
@@ -257,6 +290,7 @@ bool cp_thread_join_within(uint64_t thread, uint64_t ns)
 {
     struct timespec end;
 
+    IF_SCHEDULED(return cs_thread_join(thread, ns))
     clock_gettime(CLOCK_REALTIME, &end);
     ns += (uint64_t)end.tv_nsec;
     end.tv_sec += (time_t)(ns / 1000000000);
@@ -266,11 +300,13 @@ bool cp_thread_join_within(uint64_t thread, uint64_t ns)
 
 void cp_thread_detach(uint64_t thread)
 {
+    IF_SCHEDULED(return)
     pthread_detach((pthread_t)thread);
 }
 
 void cp_thread_detach_self(void)
 {
+    IF_SCHEDULED(return)
     pthread_detach(pthread_self());
 }
 
@@ -298,9 +334,10 @@ bool cp_thread_at_exit(enum cp_exit_kind kind, void (*hook)(void))
 {
     uintptr_t kinds;
 
-    if (!exit_key_valid)
+    if (!exit_key_valid || cp_fails(TDPMMU_FAIL_ALLOCATION))
         return false;
     __atomic_store_n(&thread_exit_hooks[kind], hook, __ATOMIC_RELAXED);
+    IF_SCHEDULED(cs_thread_exits_with(1u << kind, run_thread_exit_hooks); return true)
     kinds = (uintptr_t)pthread_getspecific(exit_key) | (uintptr_t)1 << kind;
     return pthread_setspecific(exit_key, (void *)kinds) == 0;
 }
@@ -337,7 +374,8 @@ void cp_set_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child
 
 int cp_at_process_exit(void (*hook)(void))
 {
-    return atexit(hook);
+    IF_SCHEDULED((void)hook; return 0)
+    return cp_fails(TDPMMU_FAIL_ALLOCATION) ? -1 : atexit(hook);
 }
 
 static void (*end_hook)(void);
@@ -355,7 +393,7 @@ __attribute__((destructor)) static void at_end(void)
 
 void *cp_malloc(size_t bytes)
 {
-    return malloc(bytes);
+    return cp_fails(TDPMMU_FAIL_ALLOCATION) ? NULL : malloc(bytes);
 }
 
 void cp_free(void *address)
@@ -392,6 +430,11 @@ uint64_t cp_memory_bytes(void)
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
 
     return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+}
+
+void cp_say(const char *text)
+{
+    (void)!write(STDERR_FILENO, text, strlen(text));
 }
 
 void cp_set_errno(int value)

@@ -30,7 +30,7 @@ static void make_key(void)
 bool cp_ring_adopt(struct cp_trace_ring *ring)
 {
     pthread_once(&ring_once, make_key);
-    if (!ring_key_valid || pthread_setspecific(ring_key, ring) != 0)
+    if (!ring_key_valid || cp_fails(TDPMMU_FAIL_ALLOCATION) || pthread_setspecific(ring_key, ring) != 0)
         return false;
     cp_self()->trace_ring = ring;
     return true;
@@ -58,9 +58,12 @@ int cp_write_all(int fd, const void *bytes, size_t count, ptrdiff_t *written)
 
     *written = 0;
     while ((size_t)*written < count && !error) {
-        ssize_t done = write(fd, (const char *)bytes + *written, count - (size_t)*written);
+        bool fails = cp_fails(TDPMMU_FAIL_WRITE);
+        ssize_t done = fails ? -1 : write(fd, (const char *)bytes + *written, count - (size_t)*written);
 
-        if (done > 0)
+        if (fails)
+            error = ENOSPC;
+        else if (done > 0)
             *written += done;
         else if (done == 0)
             error = EIO; /* a file that takes nothing, and does not say why */

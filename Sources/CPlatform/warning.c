@@ -16,6 +16,8 @@ static const char *kind_name(enum tdpmmu_warning_kind kind)
     case TDPMMU_WARN_SPTE: return "spte";
     case TDPMMU_WARN_LEAK: return "leak";
     case TDPMMU_WARN_RCU: return "rcu";
+    case TDPMMU_WARN_CHECK: return "check";
+    case TDPMMU_WARN_FLUSH: return "flush";
     }
     return "unknown";
 }

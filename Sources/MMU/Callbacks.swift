@@ -16,6 +16,9 @@ package struct RigTable {
 
     /// Does every event go to the rig?
     var traces: Bool { ops.trace != nil }
+
+    /// In the word of events.
+    var bitOfChanges: UInt64 { ops.spte_changed != nil ? rigBit : 0 }
 }
 
 /// What the host says of a guest page.
@@ -66,7 +69,8 @@ package struct RigCallbacks {
 
     /// The host's page for a fault.  Inside kvm->srcu; may sleep.
     @inline(__always)
-    func hostPage(of gfn: GFN, in slot: SlotPointer, isWrite: Bool) -> HostPage {
+    func hostPage(of gfn: GFN, in slot: SlotPointer, isWrite: Bool, watched: Bool) -> HostPage {
+        if watched { vm.see(.asksHost, gfn: gfn, pages: 1, slot: slot) }
         guard let callback = ops.gfn_to_pfn else { return frame(of: gfn, in: slot) }
         let mayWrite = !slot.isReadOnly
         var writable = mayWrite, level = Level.maxHuge.raw
@@ -122,7 +126,6 @@ package struct RigCallbacks {
     /// Is the rig asked where a walk may yield?
     var areAskedToYield: Bool { ops.need_resched != nil || ops.yield_at != nil }
 
-    /// Is the rig told of each change of an SPTE?
     var isToldOfChanges: Bool { ops.spte_changed != nil }
 
     /// Not inline, and of a copy: else the iterator would live in memory in every walk.
@@ -150,14 +153,7 @@ package struct RigCallbacks {
         if let callback = ops.vcpu_request { inCallback { callback(context, vm.kvm, vcpu, request) } }
     }
 
-    @inline(__always)
-    func changed(_ change: SPTEChange, shared: Bool) {
-        guard ops.spte_changed != nil else { return }
-        tellChanged(change.addressSpace, change.gfn, change.level, change.old, change.new, shared: shared)
-    }
-
-    @inline(never)
-    private func tellChanged(
+    func changed(
         _ addressSpace: Int32, _ gfn: GFN, _ level: Level, _ old: SPTE, _ new: SPTE, shared: Bool
     ) {
         guard let callback = ops.spte_changed else { return }
@@ -171,6 +167,7 @@ package struct RigCallbacks {
 
     /// Under VMLock.slots.
     func committing(_ slot: SlotPointer?) {
+        vm.see(.slotCommitting, slot: slot)
         if let callback = ops.slot_committing { inCallback { callback(context, vm.kvm, slot) } }
     }
 

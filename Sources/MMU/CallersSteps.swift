@@ -10,31 +10,36 @@ import Synchronization
 
 /// Where a caller's walk stands.
 extension VM {
-    /// Why it stands on no entry of this VM's, or nil.
-    private func wrongPlace(_ iter: inout tdp_iter) -> StaticString? {
-        if iter.yielded { return "iter has yielded (sptep)" }
-        let address = UInt(bitPattern: iter.sptep)
-        guard address & 7 == 0, let table = Table(checkedAddress: address), table.ownerAddress == UInt(bitPattern: kvm)
-        else { return "iter stands on no entry of a table of this VM (sptep)" }
+    /// The table that it stands in, on an entry of which it says the truth; else nil.
+    @inline(__always)
+    private func tableOf(_ iter: UnsafeMutablePointer<tdp_iter>) -> Table? {
+        let iter = iter.pointee, address = UInt(bitPattern: iter.sptep)
+        guard !iter.yielded, address & 7 == 0, let table = Table.found(at: address),
+              table.ownerAddress == UInt(bitPattern: kvm) else { return nil }
         let role = table.role, index = UInt64(truncatingIfNeeded: (address & 4095) &>> 3)
+        // No walk of the MMU's own would ever come to what is beyond MAXPHYADDR.
         guard iter.level == role.level.raw, iter.as_id == role.addressSpace,
-              iter.gfn == table.gfn.raw &+ index &* role.level.pages
-        else { return "iter has another gfn, level or as_id than the entry (sptep, gfn)" }
-        // No walk of the MMU's own would ever come there.
-        return iter.gfn < gfnLimit.raw ? nil : "iter stands beyond MAXPHYADDR (sptep, gfn)"
+              iter.gfn == table.gfn.raw &+ index &* role.level.pages, iter.gfn < gfnLimit.raw else { return nil }
+        return table
     }
 
     /// False, with a warning, if it stands on none.
     @inline(__always)
-    fileprivate func isPlace(_ iter: inout tdp_iter, _ function: StaticString) -> Bool {
-        guard let reason = wrongPlace(&iter) else { return true }
-        refusePlace(function, reason, iter.sptep, iter.gfn)
+    fileprivate func isPlace(_ iter: UnsafeMutablePointer<tdp_iter>, _ function: StaticString) -> Bool {
+        if tableOf(iter) != nil { return true }
+        refusePlace(function, iter.pointee.yielded, UInt64(UInt(bitPattern: iter.pointee.sptep)), iter.pointee.gfn)
         return false
     }
 
     @inline(never)
-    private func refusePlace(_ function: StaticString, _ reason: StaticString, _ sptep: tdp_ptep_t?, _ gfn: UInt64) {
-        warn(.argument, function, reason, UInt64(UInt(bitPattern: sptep)), gfn)
+    private func refusePlace(_ function: StaticString, _ yielded: Bool, _ sptep: UInt64, _ gfn: UInt64) {
+        let address = UInt(truncatingIfNeeded: sptep), table = address & 7 == 0 ? Table(checkedAddress: address) : nil
+        let reason: StaticString =
+            if yielded { "iter has yielded (sptep, gfn)" }
+            else if table?.ownerAddress != UInt(bitPattern: kvm) { "iter stands on no entry of a table of this VM (sptep, gfn)" }
+            else if gfn >= gfnLimit.raw { "iter stands beyond MAXPHYADDR (sptep, gfn)" }
+            else { "iter has another gfn, level or as_id than the entry (sptep, gfn)" }
+        warn(.argument, function, reason, sptep, gfn)
     }
 }
 
@@ -88,6 +93,94 @@ extension VM {
 }
 
 /// One entry.
+extension VM {
+    /// The change that tdpmmu_set_spte() makes, by the lock that the calling thread has.  Two that operations make by the
+    /// million, and that are always legal, have short ways: nothing but Accessed, Dirty or W of a leaf that stays, and
+    /// a leaf that goes.  Each is a function, since the compiler inlines nothing more into one that has become large.
+    @inline(never)
+    package func setForCaller(
+        _ iter: UnsafeMutablePointer<tdp_iter>, _ new: SPTE, _ how: tdpmmu_set, _ kept: borrowing TablesKept,
+        _ function: StaticString
+    ) -> SetResult {
+        guard isPlace(iter, function) else { return .refused }
+        let old = iter.pointee.old
+        if old.isLeaf(at: iter.pointee.atLevel) {
+            if new == .nonPresent && mayEmpty(iter.pointee.slot, old, how, kept) {
+                return emptyForCaller(iter, how, function)
+            }
+            if how == TDPMMU_SET_BITS || how == TDPMMU_SET_SHARED, new != old,
+               SPTEChange(iter.pointee, to: new).isOfBits(masks) {
+                return setBitsOutOfLine(iter, new, how, kept, function)
+            }
+        }
+        return setAtLength(iter, new, how, kept, function)
+    }
+
+    /// The same of bits of a leaf, for who has looked where the iterator stands.
+    @inline(__always)
+    package func setBitsForCaller(
+        at iter: UnsafeMutablePointer<tdp_iter>, _ new: SPTE, _ kept: borrowing TablesKept, _ function: StaticString
+    ) -> SetResult {
+        guard iter.pointee.isAtLeaf, new != iter.pointee.old, SPTEChange(iter.pointee, to: new).isOfBits(masks) else {
+            return setAtLength(iter, new, TDPMMU_SET_BITS, kept, function)
+        }
+        return setBitsForCaller(iter, new, TDPMMU_SET_BITS, kept, function)
+    }
+
+    @inline(never)
+    private func setAtLength(
+        _ iter: UnsafeMutablePointer<tdp_iter>, _ new: SPTE, _ how: tdpmmu_set, _ kept: borrowing TablesKept,
+        _ function: StaticString
+    ) -> SetResult {
+        guard let writer = SPTEWriter(forCaller: self, how, function) else { return .refused }
+        return writer.setOtherForCaller(&iter.pointee, new, how, kept, function)
+    }
+
+    @inline(__always)
+    private func mayEmpty(_ slot: SPTESlot, _ leaf: SPTE, _ how: tdpmmu_set, _ kept: borrowing TablesKept) -> Bool {
+        how == TDPMMU_SET_ALONE ? slot.load(kept) == leaf : how == TDPMMU_SET_SHARED && !isSomebodyAlone
+    }
+
+    @inline(never)
+    private func setBitsOutOfLine(
+        _ iter: UnsafeMutablePointer<tdp_iter>, _ new: SPTE, _ how: tdpmmu_set, _ kept: borrowing TablesKept,
+        _ function: StaticString
+    ) -> SetResult {
+        setBitsForCaller(iter, new, how, kept, function)
+    }
+
+    @inline(__always)
+    private func setBitsForCaller(
+        _ iter: UnsafeMutablePointer<tdp_iter>, _ new: SPTE, _ how: tdpmmu_set, _ kept: borrowing TablesKept,
+        _ function: StaticString
+    ) -> SetResult {
+        guard let writer = SPTEWriter(forCaller: self, how, function) else { return .refused }
+        // Alone no comparison comes with the write.
+        if writer.mode == .exclusive {
+            let seen = iter.pointee.slot.load(kept)
+            if seen != iter.pointee.old {
+                iter.pointee.old = seen
+                return .lost
+            }
+        }
+        var flush = OwedFlush()
+        let result = writer.setOnlyBits(&iter.pointee, new, owing: &flush)
+        flush.forgo(because: "the caller knows what it takes away, and owes the flush")
+        return result
+    }
+
+    @inline(never)
+    private func emptyForCaller(
+        _ iter: UnsafeMutablePointer<tdp_iter>, _ how: tdpmmu_set, _ function: StaticString
+    ) -> SetResult {
+        guard let writer = SPTEWriter(forCaller: self, how, function) else { return .refused }
+        var flush = OwedFlush()
+        let result = writer.empty(&iter.pointee, owing: &flush)
+        flush.forgo(because: "the caller knows what it takes away, and owes the flush")
+        return result
+    }
+}
+
 extension SPTEWriter {
     /// Who makes a change for the calling thread; nil, with a warning: it has not the lock.  Inline: what comes back in
     /// memory is loaded in wider pieces than it was stored in, and waits for the stores.
@@ -105,24 +198,9 @@ extension SPTEWriter {
         }
     }
 
-    /// The change that tdpmmu_set_spte() makes.
-    @inline(__always)
-    package func setForCaller(
-        _ iter: inout tdp_iter, _ new: SPTE, _ how: tdpmmu_set, _ kept: borrowing TablesKept, _ function: StaticString
-    ) -> SetResult {
-        guard vm.isPlace(&iter, function) else { return .refused }
-        // Nothing but Accessed, Dirty or W of a leaf that stays: by the million, and always legal.
-        if how == TDPMMU_SET_SHARED || how == TDPMMU_SET_BITS, iter.isAtLeaf, new != iter.old, SPTEChange(iter, to: new).isOfBits(vm.masks) {
-            var flush = OwedFlush()
-            let result = setBits(&iter, new, owing: &flush)
-            flush.forgo(because: "the caller knows what it takes away, and owes the flush")
-            return result
-        }
-        return setOtherForCaller(&iter, new, how, kept, function)
-    }
-
+    /// A change that has no short way.
     @inline(never)
-    private func setOtherForCaller(
+    fileprivate func setOtherForCaller(
         _ iter: inout tdp_iter, _ new: SPTE, _ how: tdpmmu_set, _ kept: borrowing TablesKept, _ function: StaticString
     ) -> SetResult {
         if mode == .shared && iter.old.isFrozen {
@@ -177,10 +255,19 @@ extension SPTEWriter {
 extension VM {
     /// One that is linked nowhere.
     package func handOutTable() -> Table? {
-        takeTable(nil, role: Role(raw: 0), gfn: GFN(0), parent: nil)?.handOut()
+        tableMoves()
+        defer { tableMoved() }
+        guard let table = takeTable(nil, role: Role(raw: 0), gfn: GFN(0), parent: nil) else { return nil }
+        memory.pointee.tables.handedOut.wrappingAdd(1, ordering: .relaxed)
+        return table.handOut()
     }
 
-    package func takeBackTable(_ table: Table) { returnTable(nil, UnlinkedTable(handedOut: table)) }
+    package func takeBackTable(_ table: Table) {
+        tableMoves()
+        memory.pointee.tables.handedOut.wrappingSubtract(1, ordering: .relaxed)
+        returnTable(nil, UnlinkedTable(handedOut: table))
+        tableMoved()
+    }
 }
 
 extension SPTEWriter {
@@ -207,6 +294,7 @@ extension SPTEWriter {
             return result
         }
         _ = new.linked()
+        vm.memory.pointee.tables.handedOut.wrappingSubtract(1, ordering: .relaxed)
         countLeaves(at: iter.atLevel.below, leaves)
         if huge.isPresent {
             if vm.traces(TDPMMU_TRACE_SPLIT_HUGE_PAGE) { vm.traceSplit(iter.atGFN, iter.atLevel, huge) }
@@ -226,7 +314,9 @@ extension SPTEWriter {
         if mode == .exclusive && !vm.masks.differInBitsOnly(huge, slot.load(rcu)) {
             return "iter->old_spte is not what the entry holds"
         }
-        for index in 0..<entriesPerTable {
+        // Of a huge leaf's pieces, which are alike but for their pfns, one says what all are.
+        let count = huge.isPresent && table.isOneLeafInPieces(at: level) ? 1 : entriesPerTable
+        for index in 0..<count {
             let child = table[index].load(rcu)
             if child == .nonPresent { continue }
             guard child.isPresent else {
@@ -238,6 +328,7 @@ extension SPTEWriter {
             else { return "sp has an entry that may not be there (old_spte, sp)" }
             leaves &+= 1
         }
+        if count == 1 { leaves = Int64(entriesPerTable) }
         return nil
     }
 }

@@ -22,6 +22,10 @@ struct DirtyBitmap {
 
     @inline(__always) func word(_ index: Int) -> UnsafeMutablePointer<Atomic<UInt64>> { words + index }
 
+    func contains(_ page: UInt64) -> Bool {
+        word(Int(truncatingIfNeeded: page &>> 6)).pointee.load(ordering: .relaxed) &>> (page & 63) & 1 != 0
+    }
+
     /// Relaxed: the bit says that a page was written, not what was; getDirtyLog() and
     /// clearDirtyLog() protect the page after they took the bit, before their caller reads the page.
     @inline(__always) func set(_ page: UInt64) {

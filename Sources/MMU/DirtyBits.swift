@@ -13,12 +13,12 @@ extension VM {
         traceSlot(TDPMMU_TRACE_CLEAR_DIRTY_SLOT, slot)
         var named = LeafRange(of: slot, minLevel: .page4K)
         named.range.yieldsAtLeavesOnly = true
-        return changeBits(of: named, &hold, owing: &flush, clear: dirtyingBit)
+        return hold.eitherWay { changeBits(of: named, &$0, owing: &flush, clear: dirtyingBit) }
     }
 
     /// Sets Dirty.
     package func setDirty(_ slot: kvm_memory_slot, _ hold: inout HeldForWrite, owing flush: inout OwedFlush) -> Bool {
-        changeBits(of: LeafRange(of: slot, minLevel: .page4K), &hold, owing: &flush, set: masks.dirty)
+        hold.eitherWay { changeBits(of: LeafRange(of: slot, minLevel: .page4K), &$0, owing: &flush, set: masks.dirty) }
     }
 
     /// Clears Dirty (or W) on the 4K leaves that `mask` names, counted from gfn.

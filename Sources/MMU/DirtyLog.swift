@@ -99,7 +99,7 @@ extension VM {
             let first = base + UInt64(mask.trailingZeroBitCount)
             let last = base + UInt64(63 - mask.leadingZeroBitCount)
             if switches.eagerSplit {
-                _ = splitHugePages(addressSpace: asID, start: first, end: last + 1, target: .page4K, &hold)
+                _ = hold.eitherWay { splitHugePages(addressSpace: asID, start: first, end: last + 1, target: .page4K, &$0) }
             }
             _ = writeProtect(first, addressSpace: asID, minLevel: .page2M, &hold, owing: &flush)
             // Rounded up, as the kernel does: it sees a border behind a first gfn that is aligned, too.
@@ -116,7 +116,7 @@ extension VM {
     @inline(never)
     func applyLogging(_ slot: kvm_memory_slot, on: Bool) {
         guard on else {
-            lock.read { hold in zapCollapsible(slot, &hold) }
+            lock.read { hold in hold.eitherWay { zapCollapsible(slot, &$0) } }
             return
         }
         // All pages count as dirty until they are cleared: nothing to protect yet.
@@ -124,9 +124,11 @@ extension VM {
         if switches.manualProtect && switches.initiallySet { return }
         if switches.eagerSplit {
             lock.read { hold in
-                _ = splitHugePages(
-                    addressSpace: Int32(slot.as_id), start: GFN(slot.base_gfn),
-                    end: GFN(slot.base_gfn + slot.npages), target: .page4K, &hold)
+                _ = hold.eitherWay {
+                    splitHugePages(
+                        addressSpace: Int32(slot.as_id), start: GFN(slot.base_gfn),
+                        end: GFN(slot.base_gfn + slot.npages), target: .page4K, &$0)
+                }
             }
             rig.yielded()
         }
@@ -150,6 +152,7 @@ extension VM {
             if hasDirtyRings {
                 warn(.argument, "tdpmmu_mark_page_dirty", "rings belong to vCPUs: the page is in no log (gfn)", gfn.raw)
             }
+            see(.dirtied, gfn: gfn, pages: 1, slot: slot)
             slot.markDirty(gfn, by: nil)
         }
     }

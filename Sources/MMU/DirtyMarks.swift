@@ -9,6 +9,7 @@ extension UnsafePointer where Pointee == kvm_memory_slot {
     @inline(__always)
     func markDirty(_ gfn: GFN, by vcpu: VCPU?) {
         guard isDirtyLogged else { return }
+        if let vcpu, vcpu.vm.hasEyes { vcpu.vm.see(.dirtied, gfn: gfn, pages: 1, slot: self) }
         if let vcpu, let ring = vcpu.ring {
             _ = vcpu.withLog { owned in vcpu.pushDirty(self, gfn, ring, owned) }
             return

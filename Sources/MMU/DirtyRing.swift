@@ -26,9 +26,20 @@ struct DirtyRing {
         atomic32(place(of: &entry(index).pointee.flags))
     }
 
+    private func slotWord(_ index: UInt32) -> AtomicWord32 { atomic32(place(of: &entry(index).pointee.slot)) }
+
+    private func offsetWord(_ index: UInt32) -> AtomicWord64 {
+        UnsafeMutableRawPointer(place(of: &entry(index).pointee.offset)).assumingMemoryBound(to: Atomic<UInt64>.self)
+    }
+
+    /// Is it about this page?  Of who only looks, while others push.
+    func isAbout(_ index: UInt32, slot: UInt32, offset: UInt64) -> Bool {
+        slotWord(index).pointee.load(ordering: .relaxed) == slot && offsetWord(index).pointee.load(ordering: .relaxed) == offset
+    }
+
     func publish(_ index: UInt32, slot: UInt32, offset: UInt64) {
-        entry(index).pointee.slot = slot
-        entry(index).pointee.offset = offset
+        slotWord(index).pointee.store(slot, ordering: .relaxed)
+        offsetWord(index).pointee.store(offset, ordering: .relaxed)
         // Release: pairs with the rig's acquiring look at the flags.
         flags(index).pointee.store(Self.dirtyFlag, ordering: .releasing)
     }
@@ -72,8 +83,22 @@ extension VCPU {
         }
         let id = UInt32(slot.pointee.as_id) << 16 | UInt32(slot.pointee.id), offset = gfn.raw - slot.pointee.base_gfn
         ring.publish(index, slot: id, offset: offset)
-        state.pointee.dirtyIndex.store(index &+ 1, ordering: .relaxed)
+        // Release: pairs with the acquire in ringHas().
+        state.pointee.dirtyIndex.store(index &+ 1, ordering: .releasing)
         traceRing(TDPMMU_TRACE_RING_PUSH, slot: id, offset: offset)
+    }
+
+    /// Was the page pushed, and not reset yet?  By any thread; what is pushed meanwhile may be missed.
+    func ringHas(slot: UInt32, offset: UInt64) -> Bool {
+        guard let ring else { return false }
+        // Acquire: pairs with the release in pushDirty().
+        let end = state.pointee.dirtyIndex.load(ordering: .acquiring)
+        var index = state.pointee.resetIndex.load(ordering: .relaxed)
+        while index != end {
+            if ring.isAbout(index, slot: slot, offset: offset) { return true }
+            index &+= 1
+        }
+        return false
     }
 
     /// The ring's memory, for the rig.

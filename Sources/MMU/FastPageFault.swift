@@ -81,15 +81,15 @@ extension VCPU {
         if access.isWrite && vm.masks.isMMUWritable(old) {
             new = SPTE(new.raw | SPTE.writable)
             // A logged slot counts single pages: a huge one must be split first.
-            if last.level > .page4K && isLogged(access.gfn, rcu) { return nil }
+            if last.level > .page4K && vm.isLogged(access.gfn, addressSpace, rcu) { return nil }
         }
         return new != old && access.isAllowed(by: new, vm.masks) ? new : nil
     }
 }
 
-extension VCPU {
-    private func isLogged(_ gfn: GFN, _ rcu: borrowing InsideRCU) -> Bool {
-        vm.slot(holding: gfn, addressSpace: addressSpace, rcu)?.isDirtyLogged ?? false
+extension VM {
+    package func isLogged(_ gfn: GFN, _ addressSpace: Int32, _ rcu: borrowing InsideRCU) -> Bool {
+        slot(holding: gfn, addressSpace: addressSpace, rcu)?.isDirtyLogged ?? false
     }
 }
 
@@ -103,8 +103,10 @@ private struct FastFaultBook: FillBook {
     @inline(__always) func hasVolatileBits(_ spte: SPTE) -> Bool { vm.masks.hasVolatileBits(spte) }
     @inline(__always) func isPlainLeaf(_ wish: SPTEChange) -> Bool { vm.masks.isPlainLeaf(wish.new, at: wish.level) }
     @inline(__always) func takesAway(_ change: SPTEChange) -> Bool { false }
-    @inline(__always) func tell(_ change: SPTEChange) {}
-    @inline(__always) func tellBits(_ change: SPTEChange) {}
+    @inline(__always) func showFrozen(_ change: SPTEChange, at slot: SPTESlot) {}
+    @inline(__always)
+    func tell(_ change: SPTEChange, at slot: SPTESlot, wasFrozen: Bool) { vm.seeChange(change, at: slot, .shared) }
+    @inline(__always) func tellBits(_ change: SPTEChange, at slot: SPTESlot) { vm.seeChange(change, at: slot, .shared) }
     @inline(__always) func isOfBits(_ wish: SPTEChange) -> Bool { false }
     @inline(__always) func tableIsCutOff() {}
     @inline(__always) func removeTable(_ change: SPTEChange) {}

@@ -21,13 +21,17 @@ extension VM {
                 flush.add(own)
             }
             flush.pay { flushAll() }
+            memory.pointee.taken.add(start, end)
         }
     }
 
     /// False: no invalidation was under way.
     @inline(never)
-    package func endHostInvalidation() -> Bool {
-        lock.write { hold in endInvalidation(hold) != .noneUnderWay } ?? false
+    package func endHostInvalidation(_ start: UInt64, _ end: UInt64) -> Bool {
+        lock.write { hold in
+            memory.pointee.taken.remove(start, end)
+            return endInvalidation(hold) != .noneUnderWay
+        } ?? false
     }
 
     /// Was any page of [start, end) used?  None looks so from here on.

@@ -30,8 +30,8 @@ extension SPTEWriter {
 extension VM {
     /// Gives way, under mmu_lock.  Each change is one compare-and-exchange, whatever the lock.
     @inline(never)
-    func changeBits<Hold: LockHold & ~Copyable>(
-        of leaves: LeafRange, _ hold: inout Hold, owing flush: inout OwedFlush, clear: UInt64 = 0, set: UInt64 = 0
+    func changeBits(
+        of leaves: LeafRange, _ hold: inout HeldEitherWay, owing flush: inout OwedFlush, clear: UInt64 = 0, set: UInt64 = 0
     ) -> Bool {
         let writer = SPTEWriter(self, hold)
         var changed = false, range = leaves.range

@@ -81,8 +81,9 @@ extension VM {
 
     func makeSlotTables() -> Bool {
         // As in the kernel the address spaces count apart: even and odd generations.
-        guard let normal = SlotTable.make(count: 0, room: 0, generation: 0) else { return false }
-        guard let smm = SlotTable.make(count: 0, room: 0, generation: 1) else {
+        let first = state.pointee.config.starts.slotGeneration
+        guard let normal = SlotTable.make(count: 0, room: 0, generation: first) else { return false }
+        guard let smm = SlotTable.make(count: 0, room: 0, generation: first | 1) else {
             normal.discard()
             return false
         }

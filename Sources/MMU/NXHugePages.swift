@@ -28,7 +28,11 @@ extension VM {
                 }
                 if lock.needBreak {
                     flush.payNow(rcu) { flushAll() }
-                    rcu.leave { hold.giveWay(lock) { rig.yielded() } }
+                    rcu.leave {
+                        see(.givesWay, "mmu_lock")
+                        hold.giveWay(lock) { rig.yielded() }
+                        see(.isBack, "mmu_lock")
+                    }
                 }
             }
             flush.pay { flushAll() }

@@ -93,11 +93,13 @@ extension VM {
     private func takeNXRecoveryStep() {
         ForkGate.enter()
         defer { ForkGate.leave() }
+        see(.begins, "nx_recovery", .pays)
         lock.write { hold in
             // Again, under the lock: a caller of tdpmmu_set_nx_recovery() who has had the lock since
             // relies on the new values.
             if let settings = activeNXRecovery { _ = zapNXSplits(oneIn: Int64(settings.ratio), &hold) }
         }
+        see(.ends, "nx_recovery", .pays)
     }
 }
 

@@ -5,13 +5,32 @@ import RCU
 import Sync
 
 extension VCPU {
-    /// The whole fault path: out of the guest, MMIO, slot, lockless fix, host page, lock, map.  `prefetch`: the guest
-    /// is out already, and the gfn below the limit.
+    /// The guest's fault, while nobody wants to hear of it; else the same one out of line.
     @inline(__always)
-    package func pageFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
+    package func guestFault(_ access: FaultAccess) -> FaultResult {
+        vm.tellsAny ? watchedFault(access) : pageFault(access, prefetch: false, watched: false)
+    }
+
+    @inline(never)
+    private func watchedFault(_ access: FaultAccess) -> FaultResult {
+        vm.see(.begins, "kvm_tdp_mmu_page_fault", .faults, by: pointer)
+        let result = pageFaultAtLength(access, prefetch: false)
+        vm.see(.ends, "kvm_tdp_mmu_page_fault", .faults, by: pointer)
+        return result
+    }
+
+    @inline(never)
+    func pageFaultAtLength(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
+        pageFault(access, prefetch: prefetch, watched: true)
+    }
+
+    /// The whole fault path: out of the guest, MMIO, slot, lockless fix, host page, lock, map.  `prefetch`: the guest
+    /// is out already, and the gfn below the limit.  `watched`: somebody may want to hear of it.
+    @inline(__always)
+    package func pageFault(_ access: FaultAccess, prefetch: Bool, watched: Bool) -> FaultResult {
         if !prefetch {
             exitGuest()
-            if vm.traces(TDPMMU_TRACE_PAGE_FAULT) { traceFault(access) }
+            if watched && vm.traces(TDPMMU_TRACE_PAGE_FAULT) { traceFault(access) }
             guard access.gfn < vm.gfnLimit else { return .emulate }
         }
         guard hasRoot else { return faultWithoutRoot }
@@ -19,8 +38,8 @@ extension VCPU {
             let result = repairedFault(access)
             if result != .invalid { return result }
         }
-        let result = mappedFault(access, prefetch: prefetch)
-        vm.traceReturn(TDPMMU_TRACE_PF_RET, result.code)
+        let result = mappedFault(access, prefetch: prefetch, watched: watched)
+        if watched { vm.traceReturn(TDPMMU_TRACE_PF_RET, result.code) }
         return result
     }
 
@@ -53,7 +72,8 @@ extension VCPU {
         guard spte.mmioGeneration == generation else { return .invalid }
         vm.trace(TDPMMU_TRACE_HANDLE_MMIO) {
             $0.mmio.gfn = vm.masks.mmioGFN(spte).raw
-            $0.mmio.access = UInt32(spte.raw & 6)
+            // EPT's MMIO SPTEs keep no access: what looks like it makes them misconfigured.
+            $0.mmio.access = UInt32(spte.raw & vm.masks.mmioAccess)
         }
         return .emulate
     }
@@ -61,7 +81,7 @@ extension VCPU {
     /// In this order the kernel looks: what needs no root is answered whatever root there is, and
     /// whether it is obsolete is only asked under mmu_lock, in way() or Fault.handleAtLength().
     @inline(__always)
-    private func mappedFault(_ access: FaultAccess, prefetch: Bool) -> FaultResult {
+    private func mappedFault(_ access: FaultAccess, prefetch: Bool, watched: Bool) -> FaultResult {
         let sequence = vm.invalidateSequence
         // The host may sleep over its answer, and the slot must outlive that.
         return vm.srcu.inside { srcu in
@@ -72,7 +92,7 @@ extension VCPU {
                 if slot.isInvalid { return .retry }
                 if access.isWrite { return .emulate }
             }
-            let page = vm.rig.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite)
+            let page = vm.rig.hostPage(of: access.gfn, in: slot, isWrite: access.isWrite, watched: watched)
             if !page.isPage, page.pfn.isError { return FaultResult(answer: page.pfn) }
             // Linux looks for invalidations here as well, to spare mmu_lock a reader; here that disturbs nobody.
             return vm.lock.read { hold in
@@ -83,8 +103,8 @@ extension VCPU {
                     ? insideRCU { rcu in fillAtOnce(access.gfn, page, in: slot, hold, rcu) } : .invalid
                 if result != .invalid { return result }
                 return Fault(vcpu: self, access, page, prefetch: prefetch, seen: seen).handleAtLength(hold)
-            } ?? .refused
-        } ?? .refused
+            } ?? .noMemory
+        } ?? .noMemory
     }
 
     @inline(never)
@@ -92,6 +112,6 @@ extension VCPU {
         guard vm.masks.cachesMMIO else { return .emulate }
         return vm.lock.read { hold in
             Fault(vcpu: self, access, .none, prefetch: prefetch, seen: seen).handleAtLength(hold)
-        } ?? .refused
+        } ?? .noMemory
     }
 }

@@ -64,15 +64,32 @@ extension VCPU {
             // What the log holds was logged with room for 512 in the ring, so that all of it fits.
             if ringIsNearlyFull { return .ringFull }
             let index = logIndex
-            entries[Int(index)] = gfn.raw &<< 12
+            Self.entry(entries, index).pointee.store(gfn.raw &<< 12, ordering: .relaxed)
             // The entry comes first and the bit releases it (SPTESlot.replace()): who has seen the bit, also in
             // the SPTE that it zapped, finds the log not empty in exitGuest(), and waits for this hold.
-            memory.pointee.log.index.store(index &- 1, ordering: .relaxed)
+            // Release: pairs with the acquire in logHas().
+            memory.pointee.log.index.store(index &- 1, ordering: .releasing)
             if set() { return .made }
             // Release: pairs with the acquire in exitGuest(), as in emptyLog(), whose marks this thread has seen.
             memory.pointee.log.index.store(index, ordering: .releasing)
             return .lost
         } ?? .ringFull
+    }
+
+    private static func entry(_ entries: UnsafeMutablePointer<UInt64>, _ index: UInt16) -> AtomicWord64 {
+        UnsafeMutableRawPointer(entries + Int(index)).assumingMemoryBound(to: Atomic<UInt64>.self)
+    }
+
+    /// Does the CPU's log have the page?  By any thread; what is logged or emptied meanwhile may be missed.
+    func logHas(_ gfn: GFN) -> Bool {
+        guard let entries = memory.pointee.log.entries else { return false }
+        // Above the last, by wrapping, if the log is full.  Acquire: pairs with the release in setAndLog().
+        var index = memory.pointee.log.index.load(ordering: .acquiring) &+ 1
+        while index <= Self.lastIndex {
+            if Self.entry(entries, index).pointee.load(ordering: .relaxed) == gfn.raw &<< 12 { return true }
+            index &+= 1
+        }
+        return false
     }
 
     // Emptied as the vCPU exits -------------------------------------------------
@@ -119,6 +136,7 @@ extension VCPU {
         guard let entries = memory.pointee.log.entries else { return }
         let gfn = GFN(entries[Int(index)] &>> 12)
         guard let slot = vm.slot(holding: gfn, addressSpace: addressSpace, rcu), slot.isDirtyLogged else { return }
+        vm.see(.dirtied, gfn: gfn, pages: 1, slot: slot)
         if let ring { pushDirty(slot, gfn, ring, owned) } else { slot.markDirty(gfn, by: nil) }
     }
 

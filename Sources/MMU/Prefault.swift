@@ -22,7 +22,7 @@ extension VCPU {
             case .noMemory: return .failed(.noMemory)
             case .notSetUp: return .failed(.refused)
             }
-            let result = pageFault(access, prefetch: true)
+            let result = pageFaultAtLength(access, prefetch: true)
             switch result {
             case .retry: cp_yield()
             case .fixed, .spurious:

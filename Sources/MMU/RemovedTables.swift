@@ -39,7 +39,7 @@ extension SPTEWriter {
         }
         flush.forgo(because: "the removal of the table above owes it for the whole range")
         count(.strays)
-        callRCU(table.rcuHead, freeTable)
+        vm.handToRCU(table)
     }
 
     private func freezeLeaves(of row: SPTERow, _ rcu: borrowing InsideRCU, owing flush: inout OwedFlush) {
@@ -102,6 +102,6 @@ extension SPTEWriter {
             }
         }
         // All at once: who frees them would run a grace period for every few, and each interrupts this thread.
-        batch.forEach { callRCU($0.rcuHead, freeTable) }
+        batch.forEach { vm.handToRCU($0) }
     }
 }

@@ -66,7 +66,7 @@ package struct RootFilter {
 extension VM {
     /// First root of the list.  RCU or VMLock.pages.
     /// Acquire: pairs with the release that listed the root.
-    private var firstRoot: Table? { Table(word: state.pointee.firstRoot.load(ordering: .acquiring)) }
+    package var firstRoot: Table? { Table(word: state.pointee.firstRoot.load(ordering: .acquiring)) }
 
     /// The next root to visit, with a reference; drops the one of `previous`.
     /// `previous` is still listed because of that reference, so its link is good
@@ -135,14 +135,20 @@ extension VM {
     @discardableResult
     package func putRoot(_ root: Table) -> Bool {
         traceRoot(TDPMMU_TRACE_PUT_ROOT, root)
-        switch root.dropReference() {
-        case .stillUsed: return true
-        case .refused: return false
-        case .last:
-            locked(.pages) { unlist(root) }
-            counters.add(.strays, 1, exclusive: false)
-            callRCU(root.rcuHead, freeTable)
-            return true
+        // In a reader: who looks at the list finds no root that is dying for longer than a grace period.
+        return insideRCU { _ in
+            switch root.dropReference() {
+            case .stillUsed: return true
+            case .refused: return false
+            case .last:
+                // Both at once, for who counts tables under the lock.
+                locked(.pages) {
+                    unlist(root)
+                    counters.add(.strays, 1, exclusive: false)
+                }
+                handToRCU(root)
+                return true
+            }
         }
     }
 
@@ -229,10 +235,14 @@ extension VCPU {
             // Release: pairs with takeRoot() and root() in another thread.  Under mmu_lock still,
             // so that tearDown() finds the root here.
             state.pointee.root.store(new.word, ordering: .releasing)
+            state.pointee.leftRoot.store(0, ordering: .relaxed)
             traceVCPU(TDPMMU_TRACE_LOAD_PGD, new)
             return .done
         }
-        if result == .done { flushForNewRoot() }
+        if result == .done {
+            flushForNewRoot()
+            if vm.hasEyes { insideRCU { rcu in vm.see(.loads, root(rcu), pointer) } }
+        }
         return result ?? .noMemory
     }
 
@@ -249,6 +259,7 @@ extension VCPU {
         // Acquire: pairs with the release in load().
         let word = state.pointee.root.exchange(0, ordering: .acquiring)
         guard let root = Table(word: word) else { return nil }
+        vm.see(.leaves, root, pointer)
         return RootReference(kept: root)
     }
 }

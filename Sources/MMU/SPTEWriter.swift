@@ -37,8 +37,8 @@ package struct SPTEWriter {
     /// An operation on the whole VM.
     @inline(__always)
     package init<Hold: LockHold & ~Copyable>(_ vm: VM, _ hold: borrowing Hold) {
-        let isExclusive = Hold.mode == .exclusive
-        self.init(vm, Hold.mode, isExclusive ? vm.exclusiveCounters : vm.counters, countsAlone: isExclusive)
+        let isExclusive = hold.mode == .exclusive
+        self.init(vm, hold.mode, isExclusive ? vm.exclusiveCounters : vm.counters, countsAlone: isExclusive)
     }
 
     /// The one operation that makes pages and tables go under an invalid root, with mmu_lock held for read: no
@@ -75,10 +75,10 @@ package struct SPTEWriter {
     /// taken at its end, and before it gives way, after one look whether anybody is left inside.
     @inline(__always)
     func batchingRemovals(_ body: (SPTEWriter) -> Void) {
-        guard mode == .shared && worksByRow else { return body(self) }
         var batch = StrayBatch()
         withUnsafeMutablePointer(to: &batch) {
-            let writer = SPTEWriter(self, batching: $0)
+            let writer = mode == .shared && worksByRow ? SPTEWriter(self, batching: $0) : self
+            // Once in the code: it is a whole walk.
             body(writer)
             writer.takeStrays()
         }
@@ -88,11 +88,10 @@ package struct SPTEWriter {
     /// whenever it gives way.  Inside RCU: what waits for a grace period is counted before it is over.
     @inline(__always)
     func summing<T>(_ body: (SPTEWriter) -> T) -> T {
-        if countsAlone { return body(self) }
-        return Counters.withOwn { sums in
-            let writer = SPTEWriter(self, summingIn: sums)
+        Counters.withOwn { sums in
+            let writer = countsAlone ? self : SPTEWriter(self, summingIn: sums)
             let result = body(writer)
-            writer.handInSums()
+            if !countsAlone { writer.handInSums() }
             return result
         }
     }
@@ -127,16 +126,24 @@ extension SPTEWriter: ChangeBook {
     package func takesAway(_ change: SPTEChange) -> Bool { change.takesAway(vm.masks) }
 
     @inline(__always)
-    package func tell(_ change: SPTEChange) {
-        tellBits(change)
+    package func showFrozen(_ change: SPTEChange, at slot: SPTESlot) { vm.seeFreezing(change, at: slot, mode) }
+
+    @inline(__always)
+    package func tell(_ change: SPTEChange, at slot: SPTESlot, wasFrozen: Bool) {
+        tell(change, slot, wasFrozen)
         let wasLeaf = change.old.isLeaf(at: change.level), isLeaf = change.new.isLeaf(at: change.level)
         if wasLeaf != isLeaf { countLeaves(at: change.level, isLeaf ? 1 : -1) }
     }
 
     @inline(__always)
-    package func tellBits(_ change: SPTEChange) {
-        vm.rig.changed(change, shared: mode == .shared)
-        if vm.traces(TDPMMU_TRACE_SPTE_CHANGED) { vm.traceChange(change.addressSpace, change.gfn, change.level, change.old, change.new) }
+    package func tellBits(_ change: SPTEChange, at slot: SPTESlot) { tell(change, slot, false) }
+
+    @inline(__always)
+    private func tell(_ change: SPTEChange, _ slot: SPTESlot, _ wasFrozen: Bool) {
+        if vm.tellsChanges {
+            vm.tellChange(change.addressSpace, change.gfn, change.level, change.old, change.new, slot,
+                          mode == .shared ? wasFrozen ? .sharedFromFrozen : .shared : wasFrozen ? .frozen : .exclusive)
+        }
         count(.spteChanges)
     }
 
@@ -197,13 +204,25 @@ extension SPTEWriter {
     /// Changes the entry that a walk stands on, as the lock demands.
     @inline(__always)
     package func set(_ iter: inout some StandsOnEntry, _ new: SPTE, owing flush: inout OwedFlush) -> SetResult {
-        note(iter.slot.change(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
+        iter.withPlace { set(at: &$0, new, &flush) }
+    }
+
+    @inline(never)
+    private func set(at place: inout EntryPlace, _ new: SPTE, _ flush: inout OwedFlush) -> SetResult {
+        note(place.slot.change(SPTEChange(place, to: new), in: self, owing: &flush), &place)
     }
 
     /// The same of who knows that others are there: a fault holds the lock for read.
     @inline(__always)
     func setAmongOthers(_ iter: inout some StandsOnEntry, _ new: SPTE, owing flush: inout OwedFlush) -> SetResult {
         note(iter.slot.changeAmongOthers(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
+    }
+
+    /// Empties the entry of the leaf that a walk stands on.
+    @inline(__always)
+    func empty(_ iter: inout some StandsOnEntry, owing flush: inout OwedFlush) -> SetResult {
+        note(iter.slot.empty(
+            leaf: iter.old, (iter.addressSpace, iter.atGFN, iter.atLevel), in: self, owing: &flush), &iter)
     }
 
     /// Changes bits of the leaf that a walk stands on.  Whatever the lock, CPUs, fast faults and
@@ -213,10 +232,21 @@ extension SPTEWriter {
         note(iter.slot.changeBits(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
     }
 
+    /// The same where nothing but bits is known to change.
+    @inline(__always)
+    func setOnlyBits(_ iter: inout some StandsOnEntry, _ new: SPTE, owing flush: inout OwedFlush) -> SetResult {
+        note(iter.slot.changeOnlyBits(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
+    }
+
     /// Empties an entry under the read lock: frozen keeps faults off until the CPUs
     /// have forgotten what it mapped.  Pays its flush itself.
-    @inline(never)
+    @inline(__always)
     func zapAtomically(_ iter: inout some StandsOnEntry, _ rcu: borrowing InsideRCU) -> SetResult {
+        iter.withPlace { zapAtomically(at: &$0) }
+    }
+
+    @inline(never)
+    private func zapAtomically(at iter: inout EntryPlace) -> SetResult {
         let gfn = iter.atGFN, level = iter.atLevel
         let result = note(
             iter.slot.emptyThroughFrozen(SPTEChange(iter, to: .nonPresent), in: self) {

@@ -25,6 +25,14 @@ extension VM {
     }
 }
 
+extension VM {
+    /// The same where the lock is free; nil if it is not, in whosever hands.
+    @inline(__always)
+    package func trySlotsLocked<T>(_ body: (borrowing SlotsLocked) -> T) -> T? {
+        tryLocked(.slots) { body(SlotsLocked()) }
+    }
+}
+
 /// Any of them, where it does not matter which.
 @frozen
 package struct SlotsKept: KeepsSlots, ~Copyable {

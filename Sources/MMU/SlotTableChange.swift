@@ -19,7 +19,7 @@ extension SlotTable {
         let count = count - (removed == nil ? 0 : 1) + (added == nil ? 0 : 1), willBeSmall = count <= Self.mostOfSmall
         // One slot makes two chunks of one at most.
         let room = willBeSmall ? count : 1 + SlotOrder.allCases.reduce(0) { max($0, runs($1)) }
-        guard let next = SlotTable.make(count: count, room: room, generation: generation + 2) else { return nil }
+        guard let next = SlotTable.make(count: count, room: room, generation: generation &+ 2) else { return nil }
         for order in SlotOrder.allCases {
             if willBeSmall {
                 next.fill(order, from: self, without: removed, adding: added)
@@ -29,6 +29,10 @@ extension SlotTable {
             }
         }
         return next
+    }
+
+    func forEach(_ order: SlotOrder, _ body: (Keyed<SlotRecord>) -> Void) {
+        forEach(order, 0..<runs(order), without: nil, adding: nil, body)
     }
 
     func forEach(_ body: (UnsafeMutablePointer<SlotRecord>) -> Void) {

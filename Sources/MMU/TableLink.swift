@@ -25,8 +25,13 @@ enum LinkResult {
 
 extension SPTEWriter {
     /// Puts a table where nothing or a huge leaf stands.
-    @inline(never)
+    @inline(__always)
     func linkTable(_ link: TableLink, _ iter: inout some StandsOnEntry, _ rcu: borrowing InsideRCU) -> LinkResult {
+        iter.withPlace { linkTable(link, at: &$0, rcu) }
+    }
+
+    @inline(never)
+    private func linkTable(_ link: TableLink, at iter: inout EntryPlace, _ rcu: borrowing InsideRCU) -> LinkResult {
         let role = Table(of: iter.slot).role.child, huge = iter.old
         let first = huge.isPresent ? vm.masks.splitChild(of: huge, at: iter.atLevel, executable: vm.nxHugePages) : nil
         guard let new = vm.takeTable(link.vcpu, role: role, gfn: iter.atGFN, parent: iter.slot, first: first)

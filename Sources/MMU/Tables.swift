@@ -27,9 +27,16 @@ extension VM {
         return nil
     }
 
+    /// No way down leads to a table any more: it is freed after a grace period.
+    func handToRCU(_ table: Table) {
+        see(.handedToRCU, table)
+        callRCU(table.rcuHead, freeTable)
+    }
+
     /// A table that was not linked goes back to where it came from.
     func returnTable(_ vcpu: VCPU?, _ table: consuming UnlinkedTable) {
         let page = table.retired()
+        see(.freed, page)
         if let vcpu { vcpu.cache.putBack(page) } else { TableArena.give(page) }
         memory.pointee.tables.taken.wrappingSubtract(1, ordering: .relaxed)
     }
@@ -39,6 +46,19 @@ extension VM {
         table.retire()
         TableArena.give(table)
         memory.pointee.tables.taken.wrappingSubtract(1, ordering: .relaxed)
+        tableMoved()
+    }
+
+    /// A grace period is over, and a table goes back, or a caller takes or gives one: until that is done the counts
+    /// do not agree.
+    func tableMoves() {
+        // Acquire and release: pairs with whileNoTableMoves(); what is counted below comes after it.
+        memory.pointee.tables.moves.wrappingAdd(1 &<< 32 | 1, ordering: .acquiringAndReleasing)
+    }
+
+    func tableMoved() {
+        // Release: pairs with whileNoTableMoves(); who sees it sees all that was counted before.
+        memory.pointee.tables.moves.wrappingSubtract(1, ordering: .releasing)
     }
 }
 
@@ -46,7 +66,9 @@ extension VM {
 let freeTable: @convention(c) (UnsafeMutablePointer<rcu_head>?) -> Void = { head in
     let table = Table(rcuHead: head.unsafelyUnwrapped)
     let vm = VM(UnsafeMutablePointer<kvm>(bitPattern: table.ownerAddress).unsafelyUnwrapped)
+    vm.tableMoves()
     vm.counters.add(.strays, -1, exclusive: false)
     vm.trace(TDPMMU_TRACE_FREE_SP_RCU) { $0.sp.sp = UInt64(UInt(bitPattern: head)) }
+    vm.see(.freed, table, flag: true)
     vm.releaseTable(table)
 }

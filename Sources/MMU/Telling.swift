@@ -12,16 +12,32 @@ extension VM {
         _ kind: WarningKind, _ function: StaticString, _ text: StaticString,
         _ value0: UInt64 = 0, _ value1: UInt64 = 0
     ) {
-        counters.add(.warnings, 1, exclusive: false)
         var warning = makeWarning(kind, function, text, value0, value1)
-        if !rig.warned(&warning) { Sync.warn(kind, function, text, value0, value1, kvm: kvm) }
+        tell(&warning)
+    }
+
+    @inline(never)
+    package func tell(_ warning: inout tdpmmu_warning) {
+        counters.add(.warnings, 1, exclusive: false)
+        noteWarning(&warning)
+        if !rig.warned(&warning) { giveWarning(&warning, kvm) }
+    }
+
+    /// The same of the checker, whose texts are C's and stay.
+    @inline(never)
+    package func warnOfCheck(_ text: UnsafePointer<CChar>, _ value0: UInt64, _ value1: UInt64) {
+        var warning = makeWarning(.check, "tdpmmu_check", "", value0, value1)
+        warning.text = text
+        tell(&warning)
     }
 
     /// Every CPU forgets gfns [start, start + pages).
     package func flush(_ start: GFN, pages: UInt64) {
         counters.add(.flushes, 1, exclusive: false)
         if traces(TDPMMU_TRACE_FLUSH) || traces(TDPMMU_TRACE_FLUSH_RANGE) { traceFlush(start, pages: pages) }
+        see(.flushBegins, gfn: start, pages: pages)
         rig.flush(start, pages: pages)
+        see(.flushEnds, gfn: start, pages: pages)
     }
 
     /// Every CPU forgets everything.
@@ -33,4 +49,9 @@ extension VM {
         warn(.lock, function, other.inTheWay, UInt64(other.rawValue))
         return false
     }
+}
+
+extension StaticString {
+    /// Of its text, which ends with a zero, for a rig.
+    package var address: UInt { UInt(bitPattern: utf8Start) }
 }

@@ -16,17 +16,21 @@ extension VM {
         state.pointee.tracedEvents.load(ordering: .relaxed) & Self.bit(event) != 0
     }
 
-    /// Does anybody want any?
+    /// Does anybody want any, or look on?  (The upper two bits are no events: VMState.swift.)
     @inline(__always)
-    package var tracesAny: Bool { state.pointee.tracedEvents.load(ordering: .relaxed) != 0 }
+    package var tracesAny: Bool { state.pointee.tracedEvents.load(ordering: .relaxed) &<< 2 != 0 }
+
+    /// Does anybody want to hear of anything: a trace, eyes, the checker, the rig of changes?
+    @inline(__always)
+    var tellsAny: Bool { state.pointee.tracedEvents.load(ordering: .relaxed) != 0 }
 
     @inline(__always)
-    private static func bit(_ event: tdpmmu_trace_id) -> UInt64 { 1 &<< UInt64(event.rawValue) }
+    static func bit(_ event: tdpmmu_trace_id) -> UInt64 { 1 &<< UInt64(event.rawValue) }
 
     /// Sends these events to rings from now on; a callback gets all.
     package func traceToRings(_ events: UInt64) {
         state.pointee.ringEvents.store(events, ordering: .relaxed)
-        state.pointee.tracedEvents.store(state.pointee.config.rig.traces ? .max : events, ordering: .relaxed)
+        setTracedEvents(state.pointee.config.rig.traces ? allEvents : events)
     }
 
     /// Notes an event, if it is wanted.  `fill` fills in its fields.
@@ -155,14 +159,14 @@ extension VM {
         }
     }
 
-    /// What a fault left in the entry it came for.
+    /// What a fault left in the entry it came for.  To the kernel all is readable where present entries have a bit that says so.
     @inline(never)
     func traceSet(_ gfn: GFN, _ level: Level, _ slot: SPTESlot, _ rcu: borrowing InsideRCU) {
         let spte = slot.load(rcu)
         trace(TDPMMU_TRACE_SET_SPTE) {
             $0.set_spte = tdpmmu_trace_set_spte(
                 gfn: gfn.raw, spte: spte.raw, sptep: address(of: slot), level: UInt8(truncatingIfNeeded: level.raw),
-                r: spte.raw & 5 != 0, x: masks.isExecutable(spte), u: masks.userBit(spte))
+                r: true, x: masks.isExecutable(spte), u: masks.userBit(spte))
         }
     }
 
@@ -194,6 +198,6 @@ extension VM {
     /// Host-physical address of an entry.
     func address(of slot: SPTESlot) -> UInt64 {
         let here = slot.address
-        return Table(containing: here).address + UInt64(here & UInt(tableBytes - 1))
+        return Table(containing: here).address &+ UInt64(here & UInt(tableBytes - 1))
     }
 }

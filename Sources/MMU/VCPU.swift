@@ -50,7 +50,7 @@ package struct VCPU: Equatable {
 extension VM {
     /// Under VMLock.vcpus.
     @inline(__always)
-    func forEachListedVCPU(_ body: (VCPU) -> Void) {
+    package func forEachListedVCPU(_ body: (VCPU) -> Void) {
         var vcpu = firstListedVCPU
         while let here = vcpu {
             vcpu = here.nextListed
@@ -66,7 +66,8 @@ extension VM {
 
     /// Visits each vCPU in the order in which they were made, without the list's lock: `body`
     /// may take others and call the rig.  One that is destroyed meanwhile outlives its visit.
-    func forEachVCPU(_ body: (VCPU) -> Void) {
+    @inline(never)
+    package func forEachVCPU(_ body: (VCPU) -> Void) {
         var vcpu = pinVCPU(after: nil)
         while let here = vcpu {
             body(here)

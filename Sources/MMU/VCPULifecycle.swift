@@ -33,6 +33,9 @@ extension VCPU {
         }
         vcpu.memory.initialize(
             to: VCPUMemory(VCPUState(kvm: vm.kvm, id: id, ring: ring, ringSize: ringSize), log: log))
+        let firstEntry = vm.state.pointee.config.starts.ringIndex
+        vcpu.state.pointee.dirtyIndex.store(firstEntry, ordering: .relaxed)
+        vcpu.state.pointee.resetIndex.store(firstEntry, ordering: .relaxed)
         let addition = vm.locked(.vcpus) { () -> Addition in
             var taken = false
             vm.forEachListedVCPU { taken = taken || $0.state.pointee.id == id }
@@ -64,6 +67,8 @@ extension VCPU {
         let vm = vm
         vm.locked(.vcpus) {
             vm.counters.absorb(counters)
+            // With it in the list, for who counts pages under the lock.
+            cache.drain()
             state.pointee.isListed = false
             if vm.firstListedVCPU == self {
                 vm.firstListedVCPU = nextListed
@@ -74,7 +79,6 @@ extension VCPU {
             }
         }
         while isPinned { cp_yield() }
-        cache.drain()
         cp_free_zeroed(memory.pointee.log.entries)
         cp_free_zeroed(state.pointee.ringEntries)
         cp_free_zeroed(memory)

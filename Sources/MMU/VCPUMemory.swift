@@ -7,7 +7,7 @@ import Synchronization
 /// Each part begins on a line of its own, and none has an end of its own.
 struct VCPUMemory: ~Copyable {
     var state: VCPUState
-    private let afterState = Reserved<7>(repeating: 0)
+    private let afterState = Reserved<6>(repeating: 0)
     var cache = TableCache.Storage()
     private let afterCache = Reserved<6>(repeating: 0)
     var link = VCPULink()
@@ -90,6 +90,8 @@ package struct VCPUState: ~Copyable {
     let resetIndex = Atomic<UInt32>(0)
     /// Asked to leave its root: kvm_mmu_load() before it walks again.
     let mustLoad = Atomic<Bool>(false)
+    /// The root that it was asked to leave last, or 0.
+    let leftRoot = Atomic<UInt>(0)
     /// Odd while the CPU model is in the guest; ForkGate.forks when it last went in.
     let guestEntries = Atomic<UInt32>(0)
     let guestForks = Atomic<UInt32>(0)

@@ -20,10 +20,12 @@ extension VCPU {
         if request == TDPMMU_REQ_FREE_OBSOLETE_ROOTS {
             // Sequentially consistent, with inGuest(): at least one sees the other.
             state.pointee.mustLoad.store(true, ordering: .sequentiallyConsistent)
+            state.pointee.leftRoot.store(state.pointee.root.load(ordering: .relaxed), ordering: .relaxed)
         }
         vm.rig.request(request, of: pointer)
         waitUntilOutOfGuest()
         exitGuest()
+        if request == TDPMMU_REQ_FREE_OBSOLETE_ROOTS { vm.see(.mustLeave, nil, pointer) }
     }
 
     /// Its next entry goes by a root that it did not walk before.  By its own thread.
@@ -76,6 +78,16 @@ extension VCPU {
 }
 
 extension VM {
+    /// Has a vCPU the root that nobody has asked to leave it?
+    package func isLoaded(_ root: Table) -> Bool {
+        var found = false
+        forEachVCPU { vcpu in
+            if vcpu.state.pointee.root.load(ordering: .relaxed) == root.word,
+               vcpu.state.pointee.leftRoot.load(ordering: .relaxed) != root.word { found = true }
+        }
+        return found
+    }
+
     /// Asks every vCPU, and returns when all are out of the guest.  No small lock.
     @inline(never)
     func askVCPUs(_ request: tdpmmu_request) { forEachVCPU { $0.ask(request) } }

@@ -84,4 +84,14 @@ package struct VM: Equatable {
     func locked<T: ~Copyable>(_ lock: VMLock, _ body: () -> T) -> T {
         mutex(lock).locked(body)
     }
+
+    /// The same where it is free.
+    func tryLocked<T>(_ lock: VMLock, _ body: () -> T) -> T? {
+        guard mutex(lock).tryLock() else { return nil }
+        defer { mutex(lock).unlock() }
+        return body()
+    }
+
+    /// VMs of the process.
+    static let alive = Atomic<Int>(0)
 }

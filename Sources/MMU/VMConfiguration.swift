@@ -18,6 +18,15 @@ package struct VMSwitches {
     package init() {}
 }
 
+/// Numbers of the next entry of each dirty ring, of the slots' generation, and of invalidations that have ended.
+package struct CounterStarts {
+    package var ringIndex: UInt32 = 0
+    package var slotGeneration: UInt64 = 0
+    package var invalidateSequence: UInt64 = 0
+
+    package init() {}
+}
+
 /// What a VM is made from, checked by the caller.
 package struct VMConfiguration {
     package var vendor: Vendor
@@ -35,6 +44,11 @@ package struct VMConfiguration {
     package var switches = VMSwitches()
     /// Cached physical address bits of a CPU that leaks through them; 0: it does not.
     package var l1tfCacheBits = 0
+    /// Where counters begin that wrap.
+    package var starts = CounterStarts()
+
+    /// The word of events, at the beginning.
+    var events: UInt64 { (rig.traces ? allEvents : 0) | rig.bitOfChanges }
 
     package init(
         vendor: Vendor, rootLevel: Level, maxPhysicalBits: Int, adDisabled: Bool,

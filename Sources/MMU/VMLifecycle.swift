@@ -23,6 +23,7 @@ extension VM {
             cp_free_zeroed(memory)
             return nil
         }
+        VM.alive.wrappingAdd(1, ordering: .relaxed)
         return vm
     }
 
@@ -41,10 +42,20 @@ extension VM {
 
     /// After the last vCPU, root and callback are gone.
     package func free() {
+        seeDestruction()
         guard srcu.cleanUp() else {
             return warn(.leak, "tdpmmu_destroy_vm", "kvm->srcu has readers: the VM's memory is not freed")
         }
         freeSlotTables()
+        takeBackForgotten()
+        VM.alive.wrappingSubtract(1, ordering: .relaxed)
         cp_free_zeroed(memory)
+    }
+
+    /// Tables that callers have, and forgot, go with their VM (RootLifecycle.swift told of them): else they were
+    /// another's that comes to be where it was.
+    private func takeBackForgotten() {
+        guard memory.pointee.tables.handedOut.load(ordering: .relaxed) != 0 else { return }
+        while let table = TableArena.handedOut(by: UInt(bitPattern: kvm)) { takeBackTable(table) }
     }
 }

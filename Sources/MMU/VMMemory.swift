@@ -15,7 +15,7 @@ struct VMMemory: ~Copyable {
     var kvm = CTDPMMU.kvm()
     private let afterKVM = Reserved<6>(repeating: 0)
     var state: VMState
-    private let afterState = Reserved<6>(repeating: 0)
+    private let afterState = Reserved<2>(repeating: 0)
     var facts = Facts()
     var pages = PagesLock()
     var slots = SlotsLock()
@@ -23,6 +23,8 @@ struct VMMemory: ~Copyable {
     var vcpus = VCPUsLock()
     var recovery = RecoveryLock()
     var tables = TableCount()
+    var taken = TakenRanges()
+    package var checks = CheckState()
     /// What anybody counts at any time.
     var counters = CounterBlock()
     /// What holders of mmu_lock for write count, who are alone with it.
@@ -47,9 +49,13 @@ struct TableCount: ~Copyable {
     let cutOff = Atomic<UInt64>(0)
     /// Operations under way that put tables for leaves or leaves for tables, perhaps among others.
     let rebuilding = Atomic<UInt64>(0)
+    /// Tables on their way to or from the arena without mmu_lock, and how often there were any, in the upper half.
+    let moves = Atomic<UInt64>(0)
     /// Passes under way that have all below an invalid root to themselves.
     let alone = Atomic<UInt64>(0)
     /// Not 0: callers make tables and pages come and go by steps of their own, or did once.
     let callersChange = Atomic<UInt64>(0)
-    private let reserved = Reserved<3>(repeating: 0)
+    /// Of those taken, the callers' of the library, who have not linked them yet.
+    let handedOut = Atomic<UInt64>(0)
+    private let reserved = Reserved<1>(repeating: 0)
 }

@@ -4,6 +4,12 @@ import PageTable
 import Sync
 import Synchronization
 
+/// What goes to a callback that gets all events.
+let allEvents: UInt64 = 1 &<< 61 &- 1
+/// Of the word of events, and no events (VM.tracesAny): the rig has spte_changed; the checker looks after operations.
+let rigBit: UInt64 = 1 &<< 63
+let checkBit: UInt64 = 1 &<< 62
+
 /// The private part of a VM, behind struct kvm.  Who writes what under which
 /// lock: docs/LOCKING.md.
 package struct VMState: ~Copyable {
@@ -40,6 +46,8 @@ package struct VMState: ~Copyable {
     /// Events, by bit, that go to rings; and those that go anywhere.
     let ringEvents = Atomic<UInt64>(0)
     let tracedEvents = Atomic<UInt64>(0)
+    /// Address of the VM's Eyes, or 0.
+    let eyes = Atomic<UInt>(0)
 
     init(_ config: VMConfiguration) {
         self.config = config
@@ -55,6 +63,7 @@ package struct VMState: ~Copyable {
         manualProtect.store(config.switches.manualProtect, ordering: .relaxed)
         initiallySet.store(config.switches.initiallySet, ordering: .relaxed)
         zapSlotOnly.store(config.switches.zapSlotOnly, ordering: .relaxed)
-        tracedEvents.store(config.rig.traces ? .max : 0, ordering: .relaxed)
+        invalidateSequence.store(config.starts.invalidateSequence, ordering: .relaxed)
+        tracedEvents.store(config.events, ordering: .relaxed)
     }
 }

@@ -54,11 +54,7 @@ extension SPTEWriter {
         var iter = tdp_iter()
         begin(&iter, root, range, rcu)
         while iter.valid && iter.atGFN < range.end {
-            if byRow && iter.level == 1 {
-                if takeRow(&iter, range, &flush, rcu, rows) == .stop { break }
-                continue
-            }
-            let visited = visit(&iter, &flush, rcu)
+            let visited = byRow && iter.level == 1 ? takeRow(&iter, range, &flush, rcu, rows) : visit(&iter, &flush, rcu)
             if visited == .stop { break }
             if visited != .again { iter.next(rcu) }
         }
@@ -98,22 +94,21 @@ extension SPTEWriter {
         // Looked up once in a walk, not at each entry.
         let asksRig = vm.rig.areAskedToYield
         while iter.valid && iter.atGFN < range.end {
+            // One place where the walk comes forward, which is much code.
+            var visited = Visit.next
             if canYield && (!range.yieldsAtLeavesOnly || iter.isAtLeaf || byRow)
                 && yieldIfWanted(&iter, range, &flush, asksRig, &hold, &rcu) {
                 vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
-                iter.next(rcu)
-                continue
+            } else if byRow && iter.level == 1 {
+                visited = takeRow(&iter, range, &flush, rcu, rows)
+            } else {
+                visited = visit(&iter, &flush, rcu)
+                if visited == .giveWay {
+                    yield(&iter, range, &flush, &hold, &rcu)
+                    vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
+                }
             }
-            if byRow && iter.level == 1 {
-                if takeRow(&iter, range, &flush, rcu, rows) == .stop { break }
-                continue
-            }
-            let visited = visit(&iter, &flush, rcu)
             if visited == .stop { break }
-            if visited == .giveWay {
-                yield(&iter, range, &flush, &hold, &rcu)
-                vm.traceRestart(GFN(iter.next_last_level_gfn), yielded: GFN(iter.yielded_gfn))
-            }
             if visited != .again { iter.next(rcu) }
         }
         return !(iter.valid && iter.atGFN < range.end)
@@ -125,17 +120,14 @@ extension SPTEWriter {
         flush.payForTables(rcu) { vm.flush(range.start, pages: range.end.raw &- range.start.raw) }
     }
 
-    /// What is left of a table of 4K leaves, at once.
+    /// What is left of a table of 4K leaves, at once: the walk stands on its last entry then.
     @inline(__always)
     private func takeRow(
         _ iter: inout tdp_iter, _ range: WalkRange, _ flush: inout OwedFlush, _ rcu: borrowing InsideRCU,
         _ rows: (SPTERow, inout OwedFlush, borrowing InsideRCU) -> Visit
     ) -> Visit {
         let visited = rows(iter.row(until: range.end), &flush, rcu)
-        if visited != .stop {
-            iter.passRow(until: range.end)
-            iter.next(rcu)
-        }
+        if visited != .stop { iter.passRow(until: range.end) }
         return visited
     }
 
@@ -212,7 +204,9 @@ extension SPTEWriter {
         handInSums()
         rcu.leave {
             takeStrays()
+            vm.see(.givesWay, "mmu_lock")
             hold.giveWay(vm.lock) { vm.rig.yielded() }
+            vm.see(.isBack, "mmu_lock")
         }
     }
 }

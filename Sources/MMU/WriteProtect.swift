@@ -10,8 +10,9 @@ extension VM {
         _ slot: kvm_memory_slot, minLevel: Level, _ hold: inout HeldForRead, owing flush: inout OwedFlush
     ) -> Bool {
         traceSlot(TDPMMU_TRACE_WRPROT_SLOT, slot, from: minLevel)
-        let changed = changeBits(
-            of: LeafRange(of: slot, minLevel: minLevel), &hold, owing: &flush, clear: SPTE.writable)
+        let changed = hold.eitherWay {
+            changeBits(of: LeafRange(of: slot, minLevel: minLevel), &$0, owing: &flush, clear: SPTE.writable)
+        }
         traceReturn(TDPMMU_TRACE_WRPROT_SLOT_RET, changed)
         return changed
     }

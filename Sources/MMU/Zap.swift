@@ -6,10 +6,11 @@ import Sync
 import Synchronization
 
 extension VM {
-    /// What of [start, end) can hold SPTEs; nil if nothing can.
+    /// What of [start, end) can hold SPTEs; nil if nothing can.  An empty range is walked as in Linux: a huge leaf around
+    /// it is in it.
     private func clamped(_ start: GFN, _ end: GFN, minLevel: Level = .page4K) -> WalkRange? {
         let range = WalkRange(minLevel: minLevel, start: start, end: min(end, gfnLimit))
-        return range.start < range.end ? range : nil
+        return start <= range.end && start < gfnLimit ? range : nil
     }
 
     /// Leaves and whole tables inside [start, end).
@@ -40,18 +41,8 @@ extension VM {
         let writer = SPTEWriter(self, hold), table = root.table, byRow = writer.worksByRow
         traceRoot(
             TDPMMU_TRACE_ZAP_LEAFS, table, start: range.start, end: range.end, canYield: canYield, flush: flush.isOwed)
-        if table.role.isInvalid {
-            // Nothing is owed on its account, but what other roots owe is paid before this walk gives way, too.
-            var none = owedFlush(for: table)
-            writer.walk(
-                root, range, &hold, canYield: canYield, owing: &flush, byRow: byRow,
-                rows: { row, _, rcu in empty(row, writer, rcu, owing: &none) }
-            ) { iter, _, rcu in
-                if iter.isAtLeaf { _ = writer.set(&iter, .nonPresent, owing: &none) }
-                return .next
-            }
-            flush.add(none)
-        } else {
+        // Nothing is owed on an invalid one's account, but what other roots owe is paid before its walk gives way, too.
+        flush.addingNothing(if: table.role.isInvalid, because: "no CPU runs on an invalid root") { flush in
             writer.walk(
                 root, range, &hold, canYield: canYield, owing: &flush, byRow: byRow,
                 rows: { row, flush, rcu in empty(row, writer, rcu, owing: &flush) }
@@ -78,7 +69,7 @@ extension VM {
     @inline(never)
     package func zapRoot<Hold: LockHold & ~Copyable>(_ root: borrowing RootReference, _ hold: inout Hold) {
         let table = root.table
-        traceRoot(TDPMMU_TRACE_ZAP_ROOT, table, shared: Hold.mode == .shared)
+        traceRoot(TDPMMU_TRACE_ZAP_ROOT, table, shared: hold.mode == .shared)
         insideRCU { rcu in
             var flush = owedFlush(for: table)
             zapRoot(table, upTo: .page4K, &hold, &rcu, owing: &flush)
@@ -93,9 +84,9 @@ extension VM {
     private func zapRoot<Hold: LockHold & ~Copyable>(
         _ root: Table, upTo level: Level, _ hold: inout Hold, _ rcu: inout InsideRCU, owing flush: inout OwedFlush
     ) {
-        traceRoot(TDPMMU_TRACE_ZAP_ROOT_LEVEL, root, level: level, shared: Hold.mode == .shared)
+        traceRoot(TDPMMU_TRACE_ZAP_ROOT_LEVEL, root, level: level, shared: hold.mode == .shared)
         let writer = SPTEWriter(self, hold)
-        let isAlone = Hold.mode == .shared && root.role.isInvalid && writer.worksByRow && beginAlone()
+        let isAlone = hold.mode == .shared && root.role.isInvalid && writer.worksByRow && beginAlone()
         (isAlone ? SPTEWriter(underInvalidRoot: self) : writer).summing {
             zapRoot(root, upTo: level, $0, &hold, &rcu, owing: &flush)
         }

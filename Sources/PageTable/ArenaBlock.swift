@@ -74,5 +74,49 @@ struct ArenaBlock: Equatable {
     }
 
     /// The system may have it; it reads as zero afterwards.
-    func discard() { cp_discard_region(start, Int(TableArena.blockBytes)) }
+    func discard() {
+        links.pointee.freeCount = .max
+        cp_discard_region(start, Int(TableArena.blockBytes))
+    }
+
+    private var isDiscarded: Bool { freeCount == .max }
+
+    @inline(__always)
+    private func forEachPage(_ body: (Table) -> Void) {
+        var page = TableArena.headerPages
+        let end = isFirst ? page &+ Self.firstBlockPages : TableArena.pagesPerBlock
+        while page != end {
+            body(Table((start + Int(bitPattern: page &* TableHeader.stride)).assumingMemoryBound(to: TableHeader.self)))
+            page &+= 1
+        }
+    }
+
+    /// One of its pages that this VM has handed out, or nil.  Under the arena's mutex.
+    @_optimize(size)
+    func handedOut(by owner: UInt) -> Table? {
+        guard !isDiscarded else { return nil }
+        var found: Table?
+        forEachPage { if $0.ownerAddress == owner && !$0.header.pointee.isTable { found = $0 } }
+        return found
+    }
+
+    /// Adds its pages to those of `count`; false if its list of free ones is wrong.  Under the arena's mutex.
+    @inline(never) @_optimize(size)
+    func add(to count: inout TableArena.Count) -> Bool {
+        guard !isDiscarded else { return true }
+        forEachPage {
+            switch $0.ownerAddress {
+            case 0: count.unowned &+= 1
+            case count.owner: count.owned &+= 1
+            default: break
+            }
+        }
+        var left = freeCount, free = links.pointee.firstFree
+        while let table = free, left > 0, ArenaBlock(holding: table.word) == self, !table.isInUse {
+            free = table.nextStray
+            left &-= 1
+        }
+        count.free &+= Int(bitPattern: freeCount)
+        return left == 0 && free == nil
+    }
 }

@@ -12,7 +12,7 @@ package struct OwedFlush: ~Copyable {
     /// For a table that was unlinked: it must be paid before RCU is left.
     package private(set) var isForTable = false
     /// No CPU can have a translation: there will never be a debt.
-    private let isNeeded: Bool
+    private var isNeeded: Bool
 
     /// Nothing yet.
     @inline(__always) package init() { isNeeded = true }
@@ -34,6 +34,15 @@ package struct OwedFlush: ~Copyable {
     package mutating func oweForTable() {
         owe()
         isForTable = isOwed
+    }
+
+    /// Runs `body`, during which there will be no debt but what is owed already: for tables that no CPU uses.
+    @inline(__always)
+    package mutating func addingNothing(if isExempt: Bool, because reason: StaticString, _ body: (inout OwedFlush) -> Void) {
+        let wasNeeded = isNeeded
+        if isExempt { isNeeded = false }
+        body(&self)
+        isNeeded = wasNeeded
     }
 
     /// What another walk owes is owed here.

@@ -36,6 +36,11 @@ package struct LeafRequest {
     }
 }
 
+/// What may be wrong with a leaf.
+package enum LeafFlaw: UInt8 {
+    case size, writable, tracking, reserved, execution
+}
+
 package struct SPTEMasks {
     /// Set in every present leaf.
     private let leafBits: UInt64
@@ -57,7 +62,7 @@ package struct SPTEMasks {
     private let accessTrack: UInt64
     private let mmioMask: UInt64
     private let mmioValue: UInt64
-    private let mmioAccess: UInt64
+    package let mmioAccess: UInt64
     /// Address bits that stand inverted in an MMIO SPTE, so that what a leaky CPU
     /// would fetch is not cached; the gfn's own bits move up by `l1tfShift`.
     private let l1tfMask: UInt64
@@ -244,8 +249,8 @@ package struct SPTEMasks {
         spte.isPresent && spte.raw & 1 != 0
     }
 
-    /// NPT's U, as a trace shows it; -1: EPT has no such bit.
-    package func userBit(_ spte: SPTE) -> Int8 { noExecute != 0 ? (spte.raw & 4 != 0 ? 1 : 0) : -1 }
+    /// U, as the kernel's traces show it: under EPT, which has no such bit, R stands for it.
+    package func userBit(_ spte: SPTE) -> Int8 { spte.raw & (noExecute != 0 ? 4 : 1) != 0 ? 1 : 0 }
 
     /// Could a CPU or a fast fault change it without mmu_lock?  Then it is to be read and
     /// written in one atomic step, or a bit set in between is lost.
@@ -300,6 +305,22 @@ package struct SPTEMasks {
         return changed == 0
             || one.isPresent && changed & ~(logBits | accessTrack | SPTE.savedMask &<< SPTE.savedShift) == 0
     }
+
+    /// What is wrong with the bits of a leaf that stands at a level, or nil.  Its address is not looked at.
+    @inline(never)
+    package func flaw(ofLeaf spte: SPTE, at level: Level, noExecuteHuge: Bool) -> LeafFlaw? {
+        let isHuge = level > .page4K
+        guard level <= .maxHuge, spte.isLarge == isHuge else { return .size }
+        guard writableBitsAgree(spte) else { return .writable }
+        let isTracked = isAccessTracked(spte), used = isTracked ? restoreAccessTrack(spte) : spte
+        guard isReadable(used) else { return .tracking }
+        let variable = SPTE.addressMask | accessed | dirty | writableBits | SPTE.pageSize | execute | noExecute
+        guard (used.raw ^ leafBits) & ~variable == 0 else { return .reserved }
+        return isExecutable(used) == (noExecuteHuge && isHuge) ? .execution : nil
+    }
+
+    /// Is it the entry of the table that it points to, but for Accessed?
+    package func isTableEntry(_ spte: SPTE) -> Bool { spte.raw | accessed == table(at: spte.address).raw }
 
     /// Host-writable, MMU-writable, writable must be 111, 110, 100 or 000.
     @inline(__always) package func writableBitsAgree(_ spte: SPTE) -> Bool {

@@ -73,9 +73,12 @@ package protocol ChangeBook {
     /// May a CPU remember what the change takes away?
     func takesAway(_ change: SPTEChange) -> Bool
 
-    func tell(_ change: SPTEChange)
+    /// Eyes see the first step of a change that is made in two, which nobody else is told of.
+    func showFrozen(_ change: SPTEChange, at slot: SPTESlot)
+    /// wasFrozen: it was made in two steps, and this is the second.
+    func tell(_ change: SPTEChange, at slot: SPTESlot, wasFrozen: Bool)
     /// The same of a change of bits (SPTEChange.isOfBits()): no page appears or vanishes.
-    func tellBits(_ change: SPTEChange)
+    func tellBits(_ change: SPTEChange, at slot: SPTESlot)
     /// A table is cut off, and no way down leads into it from here on.  Before anybody is told of it.
     func tableIsCutOff()
     /// The table below is cut off for good: freeze its entries, free it after a grace period.
@@ -94,18 +97,25 @@ package protocol FillBook: ChangeBook {
 @frozen
 package struct UnsettledChange: ~Copyable {
     private let change: SPTEChange
+    private let slot: SPTESlot
+    /// It is the second step of two, and was seen to be frozen.
+    private let wasFrozen: Bool
 
     @inline(__always)
-    fileprivate init(_ change: SPTEChange) { self.change = change }
+    fileprivate init(_ change: SPTEChange, at slot: SPTESlot, wasFrozen: Bool = false) {
+        self.change = change
+        self.slot = slot
+        self.wasFrozen = wasFrozen
+    }
 
     /// The book tells and counts it, the subtree that it cut off is removed, and a
     /// flush is owed if a CPU may remember what is gone.
     @inline(__always)
     fileprivate consuming func settle(with book: some ChangeBook, owing flush: inout OwedFlush) -> ChangeResult {
-        let change = change
+        let change = change, slot = slot, wasFrozen = wasFrozen
         discard self
         if change.removesTable { book.tableIsCutOff() }
-        book.tell(change)
+        book.tell(change, at: slot, wasFrozen: wasFrozen)
         if change.removesTable {
             book.removeTable(change)
             flush.oweForTable()
@@ -118,9 +128,9 @@ package struct UnsettledChange: ~Copyable {
     /// The same for a change of bits, about which there is less to say.
     @inline(__always)
     fileprivate consuming func settleBits(with book: some ChangeBook, owing flush: inout OwedFlush) -> ChangeResult {
-        let change = change
+        let change = change, slot = slot
         discard self
-        book.tellBits(change)
+        book.tellBits(change, at: slot)
         if book.takesAway(change) { flush.owe() }
         return .made(from: change.old)
     }
@@ -151,6 +161,19 @@ extension SPTESlot {
         return writeAlone(wish, in: book).settle(with: book, owing: &flush)
     }
 
+    /// The same of a leaf that goes, which is always legal.
+    @inline(__always)
+    package func empty(
+        leaf: SPTE, _ place: (addressSpace: Int32, gfn: GFN, level: Level), in book: some ChangeBook,
+        owing flush: inout OwedFlush
+    ) -> ChangeResult {
+        let wish = SPTEChange(
+            addressSpace: place.addressSpace, gfn: place.gfn, level: place.level, old: leaf, new: .nonPresent)
+        guard book.mode != .exclusive else { return writeAlone(wish, in: book).settle(with: book, owing: &flush) }
+        if let seen = replace(leaf, with: .nonPresent) { return .lost(seen) }
+        return UnsettledChange(wish, at: self).settle(with: book, owing: &flush)
+    }
+
     /// The same under any lock or none, where a fault, a fast fault, aging or a CPU may be
     /// changing the entry at this moment.
     @inline(__always)
@@ -161,7 +184,7 @@ extension SPTESlot {
         // A frozen entry belongs to the thread that froze it.
         guard !wish.old.isFrozen else { return .lost(wish.old) }
         if let seen = replace(wish.old, with: wish.new) { return .lost(seen) }
-        return UnsettledChange(wish).settle(with: book, owing: &flush)
+        return UnsettledChange(wish, at: self).settle(with: book, owing: &flush)
     }
 
     /// The same of a plain leaf where nothing is: nothing is cut off, no CPU remembers anything.  nil: it is no
@@ -191,7 +214,7 @@ extension SPTESlot {
     private func addAmongOthers(_ wish: SPTEChange, in book: some FillBook) -> ChangeResult {
         if let seen = replace(wish.old, with: wish.new) { return .lost(seen) }
         var flush = OwedFlush(neverBecause: "nothing is taken away")
-        let result = UnsettledChange(wish).settle(with: book, owing: &flush)
+        let result = UnsettledChange(wish, at: self).settle(with: book, owing: &flush)
         flush.forgo(because: "nothing is taken away")
         return result
     }
@@ -204,12 +227,20 @@ extension SPTESlot {
         _ wish: SPTEChange, in book: some ChangeBook, owing flush: inout OwedFlush
     ) -> ChangeResult {
         guard book.isOfBits(wish) else { return changeAmongOthersOutOfLine(wish, in: book, &flush) }
+        return changeOnlyBits(wish, in: book, owing: &flush)
+    }
+
+    /// The same where that is known: isOfBits().
+    @inline(__always)
+    package func changeOnlyBits(
+        _ wish: SPTEChange, in book: some ChangeBook, owing flush: inout OwedFlush
+    ) -> ChangeResult {
         if book.mode == .exclusive && !book.hasVolatileBits(wish.old) {
             store(wish.new)
-            return UnsettledChange(wish).settleBits(with: book, owing: &flush)
+            return UnsettledChange(wish, at: self).settleBits(with: book, owing: &flush)
         }
         if let seen = replace(wish.old, with: wish.new) { return .lost(seen) }
-        return UnsettledChange(wish).settleBits(with: book, owing: &flush)
+        return UnsettledChange(wish, at: self).settleBits(with: book, owing: &flush)
     }
 
     @inline(never)
@@ -228,11 +259,12 @@ extension SPTESlot {
         guard isLegal(wish, in: book) else { return .refused }
         guard !wish.old.isFrozen else { return .lost(wish.old) }
         if let seen = replace(wish.old, with: .frozen) { return .lost(seen) }
+        book.showFrozen(wish, at: self)
         if wish.removesTable { book.tableIsCutOff() }
         forget()
         store(wish.new)
         var flush = OwedFlush()
-        let result = UnsettledChange(wish).settle(with: book, owing: &flush)
+        let result = UnsettledChange(wish, at: self, wasFrozen: true).settle(with: book, owing: &flush)
         flush.forgo(because: "the CPUs forgot it while it was frozen")
         return result
     }
@@ -246,7 +278,7 @@ extension SPTESlot {
         let old = book.mode == .shared ? takeFromOthers() : load(protection)
         let wish = SPTEChange(
             addressSpace: place.addressSpace, gfn: place.gfn, level: place.level, old: old, new: .frozen)
-        let change = book.mode == .shared ? UnsettledChange(wish) : writeAlone(wish, in: book)
+        let change = book.mode == .shared ? UnsettledChange(wish, at: self) : writeAlone(wish, in: book)
         _ = change.settle(with: book, owing: &flush)
     }
 
@@ -262,11 +294,11 @@ extension SPTESlot {
     private func writeAlone(_ wish: SPTEChange, in book: some ChangeBook) -> UnsettledChange {
         guard wish.old.isLeaf(at: wish.level) && book.hasVolatileBits(wish.old) else {
             store(wish.new)
-            return UnsettledChange(wish)
+            return UnsettledChange(wish, at: self)
         }
         let old = exchange(wish.new)
         return UnsettledChange(SPTEChange(
-            addressSpace: wish.addressSpace, gfn: wish.gfn, level: wish.level, old: old, new: wish.new))
+            addressSpace: wish.addressSpace, gfn: wish.gfn, level: wish.level, old: old, new: wish.new), at: self)
     }
 
     /// Nobody else makes a page or a table come or go here, and bits are of no interest any more.

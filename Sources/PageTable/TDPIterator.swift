@@ -15,6 +15,24 @@ package protocol StandsOnEntry {
 extension StandsOnEntry {
     @inline(__always) package var isAtLeaf: Bool { old.isLeaf(at: atLevel) }
     @inline(__always) package var isAtTable: Bool { old.isTable(at: atLevel) }
+
+    /// Runs `body` on where this stands: for code that is much, and need not stand once for each who stands on entries.
+    @inline(__always)
+    package mutating func withPlace<T>(_ body: (inout EntryPlace) -> T) -> T {
+        var place = EntryPlace(slot: slot, old: old, atGFN: atGFN, atLevel: atLevel, addressSpace: addressSpace)
+        let result = body(&place)
+        old = place.old
+        return result
+    }
+}
+
+/// An entry and its place, and nothing more.
+package struct EntryPlace: StandsOnEntry {
+    package let slot: SPTESlot
+    package var old: SPTE
+    package let atGFN: GFN
+    package let atLevel: Level
+    package let addressSpace: Int32
 }
 
 /// The pre-order walk over a paging structure, on the C struct itself: what a C

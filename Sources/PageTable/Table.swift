@@ -45,9 +45,16 @@ package struct Table: Equatable {
 
     /// For addresses that a caller made up: nil unless a page of the arena is in use there.
     package init?(checkedAddress address: UInt) {
+        guard let table = Self.found(at: address) else { return nil }
+        self = table
+    }
+
+    /// The same for who has to look at every change of an entry.
+    @inline(__always)
+    package static func found(at address: UInt) -> Table? {
         guard TableArena.covers(address) else { return nil }
-        self.init(containing: address)
-        guard isTable else { return nil }
+        let table = Table(containing: address)
+        return table.isTable ? table : nil
     }
 
     /// For a header that a caller made up.
@@ -102,11 +109,22 @@ package struct Table: Equatable {
 
     /// Address of the struct kvm that owns it; 0 while the page is free.
     /// Acquire: pairs with the release in becomeTable().
-    package var ownerAddress: UInt { header.pointee.owner.load(ordering: .acquiring) }
-    package var isInUse: Bool { ownerAddress != 0 }
+    @inline(__always) package var ownerAddress: UInt { header.pointee.owner.load(ordering: .acquiring) }
+    @inline(__always) package var isInUse: Bool { ownerAddress != 0 }
 
     /// Neither free nor handed out.
-    private var isTable: Bool { isInUse && header.pointee.isTable }
+    @inline(__always) private var isTable: Bool { isInUse && header.pointee.isTable }
+
+    /// Is each entry the one before it, with the next pfn of this level?  Of a table that only its maker reads and writes.
+    package func isOneLeafInPieces(at level: Level) -> Bool {
+        let entries = UnsafePointer(entryPointer), step = level.pages &<< 12
+        var next = entries[0], difference: UInt64 = 0
+        for index in 0..<entriesPerTable {
+            difference |= entries[index] ^ next
+            next &+= step
+        }
+        return difference == 0 && entries[0] & SPTE.mmuPresent != 0
+    }
 
     // MARK: Life
 

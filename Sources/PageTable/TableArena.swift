@@ -147,8 +147,46 @@ package enum TableArena {
         return true
     }
 
+    /// Pages by what they are used for.
+    package struct Count {
+        let owner: UInt
+        package var owned = 0
+        /// Of no VM: free, or in the cache of a vCPU.
+        package var unowned = 0
+        package var free = 0
+
+        package init(owner: UInt) { self.owner = owner }
+    }
+
+    /// Counts all pages; nil if a list of free ones is wrong.
+    @inline(never)
+    package static func count(ownedBy owner: UInt) -> Count? {
+        locked {
+            var count = Count(owner: owner), isSound = true, distance: UInt = 0
+            while distance < committed.load(ordering: .relaxed) {
+                if !ArenaBlock(holding: offset &+ firstAddress &+ distance).add(to: &count) { isSound = false }
+                distance &+= blockBytes
+            }
+            return isSound ? count : nil
+        }
+    }
+
+    /// A page that this VM has handed out, or nil.
+    @inline(never)
+    package static func handedOut(by owner: UInt) -> Table? {
+        locked {
+            var distance: UInt = 0
+            while distance < committed.load(ordering: .relaxed) {
+                if let table = ArenaBlock(holding: offset &+ firstAddress &+ distance).handedOut(by: owner) { return table }
+                distance &+= blockBytes
+            }
+            return nil
+        }
+    }
+
     /// Is this virtual address inside a usable block, beyond its headers?
     /// Acquire: both pair with grow() and reserve(); `offset` and the headers are in place.
+    @inline(__always)
     package static func covers(_ address: UInt) -> Bool {
         guard reserved.load(ordering: .acquiring) != 0 else { return false }
         let distance = address &- (offset &+ firstAddress)

@@ -55,6 +55,9 @@ package struct TableCache {
         storage.pointee.count &+= 1
     }
 
+    /// Pages in it.  Where no thread takes or gives any.
+    package var freeCount: Int { Int(storage.pointee.count) }
+
     /// Gives everything back to the arena.
     package func drain() {
         while let table = storage.pointee.first {

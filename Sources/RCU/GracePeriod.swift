@@ -127,7 +127,7 @@ enum GracePeriod {
     }
 
     /// Pauses at one reader with the registry mutex held.
-    private static var spinLimit: Int { 100 }
+    private static var spinLimit: Int { pauses(100) }
 
     private static func spin(_ word: AtomicWord64, until number: UInt64) -> Bool {
         for _ in 0..<spinLimit {

@@ -58,3 +58,13 @@ private func newThreadID() -> UInt64 {
     cp_self().pointee.id = id
     return id
 }
+
+/// How often a thread looks before it sleeps.  Where all schedules are explored to look once shows all there is.
+@inline(__always)
+package func pauses(_ count: Int) -> Int {
+    #if SCHEDULE_POINTS
+    1
+    #else
+    count
+    #endif
+}

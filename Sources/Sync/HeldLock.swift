@@ -10,7 +10,7 @@ package enum LockMode {
 
 /// Proof that the calling thread holds mmu_lock.  Only this file makes one.
 package protocol LockHold: ~Copyable {
-    static var mode: LockMode { get }
+    var mode: LockMode { get }
 
     /// Lets go of the lock, runs `body`, and takes it again.
     mutating func giveWay(_ lock: RWLock, while body: () -> Void)
@@ -21,13 +21,13 @@ package protocol LockHold: ~Copyable {
 package struct HeldForRead: LockHold, ~Copyable {
     @inline(__always) fileprivate init() {}
 
-    @inline(__always) package static var mode: LockMode { .shared }
+    @inline(__always) package var mode: LockMode { .shared }
 
     @inline(__always)
     package mutating func giveWay(_ lock: RWLock, while body: () -> Void) {
-        lock.readUnlock()
+        lock.leaveForRead()
         body()
-        lock.readLock()
+        lock.takeForRead()
     }
 }
 
@@ -36,17 +36,52 @@ package struct HeldForRead: LockHold, ~Copyable {
 package struct HeldForWrite: LockHold, ~Copyable {
     @inline(__always) fileprivate init() {}
 
-    @inline(__always) package static var mode: LockMode { .exclusive }
+    @inline(__always) package var mode: LockMode { .exclusive }
 
     @inline(__always)
     package mutating func giveWay(_ lock: RWLock, while body: () -> Void) {
-        lock.writeUnlock()
+        lock.leaveForWrite()
         body()
-        lock.writeLock()
+        lock.takeForWrite()
+    }
+}
+
+/// One of both, for code that is much and need not stand twice.
+@frozen
+package struct HeldEitherWay: LockHold, ~Copyable {
+    package let mode: LockMode
+
+    @inline(__always) fileprivate init(_ mode: LockMode) { self.mode = mode }
+
+    @inline(__always)
+    package mutating func giveWay(_ lock: RWLock, while body: () -> Void) {
+        if mode == .shared { lock.leaveForRead() } else { lock.leaveForWrite() }
+        body()
+        if mode == .shared { lock.takeForRead() } else { lock.takeForWrite() }
+    }
+}
+
+extension LockHold where Self: ~Copyable {
+    /// The proof as one of both, while `body` runs.
+    @inline(__always)
+    package mutating func eitherWay<T: ~Copyable>(_ body: (inout HeldEitherWay) -> T) -> T {
+        var hold = HeldEitherWay(mode)
+        return body(&hold)
     }
 }
 
 extension RWLock {
+    // Out of line, for who has more to do than that: each is some hundred bytes.
+
+    @inline(never) @discardableResult
+    fileprivate func takeForWrite() -> Bool { writeLock() }
+    @inline(never)
+    fileprivate func leaveForWrite() { writeUnlock() }
+    @inline(never)
+    fileprivate func takeForRead() { readLock() }
+    @inline(never)
+    fileprivate func leaveForRead() { readUnlock() }
+
     /// Runs `body` with the lock held for read; nil, with a warning, if it cannot be taken.
     @inline(__always)
     package func read<T: ~Copyable>(_ body: (inout HeldForRead) -> T) -> T? {
@@ -60,10 +95,10 @@ extension RWLock {
     /// Runs `body` with the lock held for write; nil, with a warning, if it cannot be taken.
     @inline(__always)
     package func write<T: ~Copyable>(_ body: (inout HeldForWrite) -> T) -> T? {
-        guard writeLock() else { return nil }
+        guard takeForWrite() else { return nil }
         var hold = HeldForWrite()
         let result = body(&hold)
-        writeUnlock()
+        leaveForWrite()
         return result
     }
 

@@ -72,11 +72,11 @@ package enum LockHolds {
         return false
     }
 
-    /// Make room for one more entry; false if there is no memory.
+    /// Make room for so many more entries, two at most; false if there is no memory.
     @inline(__always)
-    static func reserve() -> Bool {
+    static func reserve(_ room: UInt32) -> Bool {
         let thread = cp_self()
-        return thread.pointee.hold_count < thread.pointee.hold_capacity || reserveSlow()
+        return thread.pointee.hold_count &+ room <= thread.pointee.hold_capacity || reserveSlow()
     }
 
     @inline(never)
@@ -110,13 +110,13 @@ package enum LockHolds {
     /// For read, of a lock that is not held; with room reserved.
     @inline(__always)
     static func addFirstRead(_ lock: Lock) {
-        append(cp_hold(lock: lock, reads: 1, writes: 0, rank: UInt16(lock.pointee.rank)))
+        append(cp_hold(lock: lock, reads: 1, writes: 0, rank: UInt16(lock.pointee.rank & ~watchedBit)))
     }
 
     /// With room reserved.
     @inline(__always)
     static func addWrite(_ lock: Lock) {
-        append(cp_hold(lock: lock, reads: 0, writes: 1, rank: UInt16(lock.pointee.rank)))
+        append(cp_hold(lock: lock, reads: 0, writes: 1, rank: UInt16(lock.pointee.rank & ~watchedBit)))
     }
 
     @inline(__always)

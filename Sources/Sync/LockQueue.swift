@@ -15,7 +15,7 @@ enum LockQueue {
     private typealias Waiter = UnsafeMutablePointer<cp_waiter>
 
     /// Pauses before a waiter sleeps.
-    private static var spinLimit: Int { 200 }
+    private static var spinLimit: Int { pauses(200) }
 
     private static var waiting: UInt32 { 0 }
     private static var asleep: UInt32 { 1 }

@@ -39,6 +39,8 @@ package enum LockRank: UInt32 {
     case bucket
     /// The mutex of trace rings.
     case trace
+    /// The mutex of a ledger of owed flushes.
+    case ledger
 
     /// May a thread that holds it wait for a grace period, or for all callbacks?  No,
     /// where those that are waited for may be waiting for the lock.
@@ -70,6 +72,7 @@ package enum LockRank: UInt32 {
         case .notes: "the mutex of the list of readers' notes is held: out of the order of locks"
         case .bucket: "a bucket's mutex is held: out of the order of locks"
         case .trace: "the trace mutex is held: out of the order of locks"
+        case .ledger: "the mutex of a ledger is held: out of the order of locks"
         }
     }
 }

@@ -12,7 +12,7 @@ package struct FutexMutex {
     /// Held, and threads may sleep on the word.
     private static var contended: UInt32 { 2 }
     /// Pauses before sleeping: longer than the short sections, shorter than a wake-up.
-    private static var spinLimit: Int { 64 }
+    private static var spinLimit: Int { pauses(64) }
 
     @inline(__always)
     package init(_ mutex: UnsafeMutablePointer<cp_mutex>) {

@@ -12,6 +12,9 @@ import CPlatform
 import CTDPMMU
 import Synchronization
 
+/// Of a lock's rank.
+let watchedBit: UInt8 = 0x80
+
 package struct RWLock {
     private let word: RWLockWord
 
@@ -40,6 +43,13 @@ package struct RWLock {
     /// Before its first use: its place in the order of locks.
     package func setRank(_ rank: LockRank) { lock.pointee.rank = UInt8(rank.rawValue) }
 
+    /// Its VM has eyes: they are told when a caller lets go of it.
+    @inline(__always) package var isWatched: Bool { lock.pointee.rank & watchedBit != 0 }
+
+    package func setWatched(_ on: Bool) {
+        lock.pointee.rank = lock.pointee.rank & ~watchedBit | (on ? watchedBit : 0)
+    }
+
     // MARK: Questions
 
     /// Does a thread wait for it?  One relaxed load: a hint for loops.
@@ -47,6 +57,9 @@ package struct RWLock {
     package var needBreak: Bool {
         RWLockWord.isWaitedFor(word.state.pointee.load(ordering: .relaxed))
     }
+
+    /// How often this thread holds it for read.
+    package var readDepth: UInt32 { LockHolds.reads(lock) }
 
     @inline(__always)
     package var isHeldForRead: Bool { LockHolds.reads(lock) != 0 }
@@ -59,10 +72,14 @@ package struct RWLock {
 
     // MARK: Read side
 
+    /// Who takes a lock from outside leaves room for one more: what the library takes for itself then does not fail for
+    /// want of memory, in the middle of something.
+    package static var roomFromOutside: UInt32 { 2 }
+
     /// False, with a warning, if this thread holds it for write.
     @inline(__always)
     @discardableResult
-    package func readLock() -> Bool { enterByNote() || readLockSlow() }
+    package func readLock(room: UInt32 = 1) -> Bool { enterByNote() || readLockSlow(room) }
 
     /// The short way in, of a thread that holds nothing yet.  False: nothing was done.
     @inline(__always)
@@ -73,12 +90,12 @@ package struct RWLock {
     }
 
     @inline(never)
-    private func readLockSlow() -> Bool {
+    private func readLockSlow(_ room: UInt32) -> Bool {
         checkOrder("read_lock")
         let seen = word.state.pointee.load(ordering: .relaxed)
         // A lock without a bias is in nobody's note.
         if seen & RWLockWord.biasBit != 0, readByNote(seen) { return true }
-        return readByCount(seen)
+        return readByCount(seen, room)
     }
 
     // In both: a second hold lives in this thread's own memory only: the first one keeps
@@ -106,9 +123,9 @@ package struct RWLock {
         return false
     }
 
-    private func readByCount(_ seen: UInt32) -> Bool {
+    private func readByCount(_ seen: UInt32, _ room: UInt32) -> Bool {
         if LockHolds.addRead(lock) { return true }
-        guard mayReadLock() else { return false }
+        guard mayReadLock(room) else { return false }
         if word.tryRead(seen) {
             LockHolds.addFirstRead(lock)
             ReaderBias.countedIn(word)
@@ -129,24 +146,24 @@ package struct RWLock {
     }
 
     @inline(__always)
-    private func mayReadLock() -> Bool {
+    private func mayReadLock(_ room: UInt32) -> Bool {
         if isHeldForWrite {
             warn(.lock, "read_lock", "this thread holds the lock for write", address)
             return false
         }
-        return mayRemember("read_lock")
+        return mayRemember(room, "read_lock")
     }
 
     /// A warning if a lock is held that comes after this one.
     @inline(__always)
     private func checkOrder(_ function: StaticString) {
-        LockOrder.check(rankNumber: UInt16(lock.pointee.rank), function)
+        LockOrder.check(rankNumber: UInt16(lock.pointee.rank & ~watchedBit), function)
     }
 
     /// Room for the hold.
     @inline(__always)
-    private func mayRemember(_ function: StaticString) -> Bool {
-        if LockHolds.reserve() { return true }
+    private func mayRemember(_ room: UInt32, _ function: StaticString) -> Bool {
+        if LockHolds.reserve(room) { return true }
         warn(.lock, function, "no memory to remember the lock", address)
         return false
     }
@@ -199,14 +216,27 @@ package struct RWLock {
     /// False, with a warning, if this thread already holds it.
     @inline(__always)
     @discardableResult
-    package func writeLock() -> Bool {
+    package func writeLock(room: UInt32 = 1) -> Bool {
         if LockHolds.contains(lock) {
             warn(.lock, "write_lock", "this thread already holds the lock", address)
             return false
         }
         checkOrder("write_lock")
-        guard mayRemember("write_lock") else { return false }
+        guard mayRemember(room, "write_lock") else { return false }
         if word.tryWriteAlone() { becomeOwner() } else { waitToWrite() }
+        return true
+    }
+
+    /// The same where nobody has it or waits for it, and without waiting; false, and no warning, else.
+    @inline(never)
+    package func tryWriteLock() -> Bool {
+        guard !LockHolds.contains(lock), LockHolds.reserve(1), word.tryWrite() else { return false }
+        if word.state.pointee.load(ordering: .relaxed) & RWLockWord.biasBit != 0, !ReaderBias.tryTakeAway(word) {
+            // The bias stays; who has seen the lock closed is let in.
+            LockQueue.leaveWrite(word)
+            return false
+        }
+        becomeOwner()
         return true
     }
 

@@ -70,7 +70,7 @@ struct RWLockWord {
     }
 
     /// Pauses before a thread queues: the sections of a fault and of a short zap.
-    private static var patience: Int { 64 }
+    private static var patience: Int { pauses(64) }
 
     /// For a moment, while nobody is first.  To queue costs both sides more than most sections take.
     func tryAWhile(forWrite: Bool) -> Bool {

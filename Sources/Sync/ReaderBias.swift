@@ -50,6 +50,13 @@ enum ReaderBias {
         word.state.pointee.bitwiseAnd(~RWLockWord.biasBit, ordering: .relaxed)
     }
 
+    /// The same if nobody reads; false, and nothing was done, else.
+    static func tryTakeAway(_ word: RWLockWord) -> Bool {
+        guard ReaderNotes.isUnread(UInt(bitPattern: word.lock)) else { return false }
+        word.state.pointee.bitwiseAnd(~RWLockWord.biasBit, ordering: .relaxed)
+        return true
+    }
+
     /// A writer leaves.  Relaxed: a hint.
     @inline(__always)
     static func writerLeaves(_ word: RWLockWord) {

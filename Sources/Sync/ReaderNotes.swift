@@ -142,7 +142,7 @@ package enum ReaderNotes {
     package static func isInside(srcu what: UInt) -> Bool { isThere(what, .srcu) }
 
     /// Pauses before a writer sleeps.
-    private static var patience: Int { 64 }
+    private static var patience: Int { pauses(64) }
 
     /// The caller has written that nobody may make this note any more.
     @inline(never)
@@ -162,6 +162,12 @@ package enum ReaderNotes {
             // In a forked child without membarrier a note of before may go unheard.
             cp_futex_wait(cp_reader_list_event(), seen, cp_has_membarrier() ? 0 : 1_000_000)
         }
+    }
+
+    /// As waitUntilUnread(), but for the waiting: does nobody have the note?
+    static func isUnread(_ lock: UInt) -> Bool {
+        heavyFence()
+        return !isThere(lock, .lock)
     }
 
     // MARK: The list

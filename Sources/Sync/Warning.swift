@@ -11,6 +11,8 @@ package enum WarningKind: UInt32 {
     case spte
     case leak
     case rcu
+    case check
+    case flush
 }
 
 /// The C form of a warning, valid for ever: its strings are static.
@@ -61,6 +63,7 @@ package func warnAbout(
 
 /// To the process-wide handler, or to stderr.
 package func giveWarning(_ warning: inout tdpmmu_warning, _ kvm: UnsafeMutablePointer<kvm>?) {
+    noteWarning(&warning)
     // Acquire: pairs with the release in setWarnHandler, for the context.
     let raw = shared(cp_warn_handler()).pointee.load(ordering: .acquiring)
     let handler = unsafeBitCast(raw, to: tdpmmu_warn_fn?.self)
@@ -79,4 +82,12 @@ package func setWarnHandler(_ function: tdpmmu_warn_fn?, _ context: UnsafeMutabl
     // Release: pairs with the acquire in warn.
     shared(cp_warn_handler()).pointee.store(
         unsafeBitCast(function, to: UInt.self), ordering: .releasing)
+}
+
+/// A warning ends a schedule that is explored, whoever is told of it.
+@inline(__always)
+package func noteWarning(_ warning: inout tdpmmu_warning) {
+    #if SCHEDULE_POINTS
+    cp_warned(&warning)
+    #endif
 }

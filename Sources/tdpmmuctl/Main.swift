@@ -14,7 +14,8 @@ struct TDPMMUCtl: ParsableCommand {
             VM from its creation to its end, with the real page tables dumped at chosen points.
             """,
         version: "tdpmmuctl, with libtdpmmu \(LoadedLibrary.version)",
-        subcommands: [ReplayCommand.self, DumpCommand.self, TraceCommand.self, CompareCommand.self, PerformListsCommand.self])
+        subcommands: [ReplayCommand.self, DumpCommand.self, TraceCommand.self, CompareCommand.self, ExploreCommand.self,
+                      PerformListsCommand.self])
 
     static func main() {
         do {

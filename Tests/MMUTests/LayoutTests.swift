@@ -33,6 +33,7 @@ final class LayoutTests: XCTestCase {
                 ("pages", raw(&memory.pointee.pages)), ("slots", raw(&memory.pointee.slots)),
                 ("retired slots", raw(&memory.pointee.retiredSlots)), ("vCPUs", raw(&memory.pointee.vcpus)),
                 ("recovery", raw(&memory.pointee.recovery)), ("tables", raw(&memory.pointee.tables)),
+                ("taken ranges", raw(&memory.pointee.taken)), ("checks", raw(&memory.pointee.checks)),
                 ("counters", raw(&memory.pointee.counters)),
                 ("exclusive counters", raw(&memory.pointee.exclusiveCounters)),
             ], of: memory, bytes: MemoryLayout<VMMemory>.size)

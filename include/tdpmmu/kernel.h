@@ -323,7 +323,9 @@ static inline uint64_t make_huge_page_split_spte(struct kvm *kvm, uint64_t huge_
     if (role.level != PG_LEVEL_4K)
         return child;
     child &= ~PT_PAGE_SIZE_MASK;
-    return (role.access & ACC_EXEC_MASK) && is_nx_huge_page_enabled(kvm) ? tdpmmu_spte_with_execute(kvm->facts, child, true) : child;
+    if (tdpmmu_spte_is_executable(kvm->facts, child) || !(role.access & ACC_EXEC_MASK) || !is_nx_huge_page_enabled(kvm))
+        return child;
+    return tdpmmu_spte_with_execute(kvm->facts, child, true);
 }
 
 /* The huge leaf at level in whose place small_spte, of one level below, is somewhere.  Follows make_huge_spte() of 6.13. */
@@ -524,10 +526,12 @@ static inline uint64_t kvm_tdp_mmu_write_spte(tdp_ptep_t sptep, uint64_t old_spt
 static inline uint64_t tdp_mmu_clear_spte_bits(tdp_ptep_t sptep, uint64_t old_spte, uint64_t mask, int level)
 {
     struct tdp_iter iter;
-    struct kvm *kvm = tdpmmu_iter_at(&iter, sptep, old_spte, level);
 
+    iter.sptep = sptep;
+    iter.old_spte = old_spte;
+    iter.level = level;
     while (is_shadow_present_pte(iter.old_spte) && is_last_spte(iter.old_spte, level) && (iter.old_spte & mask) &&
-           tdpmmu_set_spte(kvm, &iter, iter.old_spte & ~mask, TDPMMU_SET_BITS) == -EBUSY) {
+           tdpmmu_set_spte(NULL, &iter, iter.old_spte & ~mask, TDPMMU_SET_BITS_AT) == -EBUSY) {
     }
     return iter.old_spte;
 }

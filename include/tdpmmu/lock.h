@@ -19,7 +19,7 @@ TDPMMU_BEGIN_DECLS
 typedef struct tdpmmu_rwlock {
     uint32_t state;    /* bit 31 held for write, 30 threads wait, 29 readers are in that are not counted here, 28:0 readers */
     uint16_t sleepers; /* threads that wait, in order of arrival */
-    uint8_t rank;      /* 0; of a VM's mmu_lock, its place in the library's order of locks */
+    uint8_t rank;      /* 0; of a VM's mmu_lock, its place in the library's order of locks, and bit 7 while a rig looks on */
     uint8_t calm;      /* grows while readers come and no writer does: later readers count themselves elsewhere */
     uint64_t owner;    /* id of the thread that holds it for write, 0 if none */
 } rwlock_t;

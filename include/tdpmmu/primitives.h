@@ -14,24 +14,25 @@ TDPMMU_BEGIN_DECLS
 
 /*
  * How a VM encodes its SPTEs, and where what changes can be read; kvm->facts points to it.  It stays as it is
- * as long as the VM is there; a bit that the VM's SPTEs do not have is 0.
+ * as long as the VM is there; a bit that the VM's SPTEs do not have is 0.  (No uint64_t, so that a compiler knows that
+ * who writes 512 SPTEs does not write here.)
  */
 struct tdpmmu_facts {
-    uint64_t leaf_bits;     /* set in every present leaf: rights but W, memory type, MMU_PRESENT, type of A/D tracking */
-    uint64_t table_bits;    /* set in every entry that points to a table */
-    uint64_t accessed;
-    uint64_t dirty;
-    uint64_t host_writable;
-    uint64_t mmu_writable;
-    uint64_t execute;       /* set, and no_execute clear: may be executed */
-    uint64_t no_execute;
-    uint64_t access_track;  /* cleared in a leaf whose next access shall fault; R and X wait at bits 54 and 56 */
-    uint64_t mmio_mask;     /* an MMIO SPTE has mmio_value of it; 0: MMIO is not cached */
-    uint64_t mmio_value;
-    uint64_t mmio_access;   /* what else an MMIO SPTE says of the access */
-    uint64_t l1tf_mask;     /* inverted in an MMIO SPTE; the gfn's own bits stand five places further up */
-    uint64_t gfn_limit;     /* first gfn that gets no SPTE */
-    uint64_t pfn_mask;      /* largest pfn */
+    unsigned long long leaf_bits;     /* set in every present leaf: rights but W, memory type, MMU_PRESENT, type of A/D tracking */
+    unsigned long long table_bits;    /* set in every entry that points to a table */
+    unsigned long long accessed;
+    unsigned long long dirty;
+    unsigned long long host_writable;
+    unsigned long long mmu_writable;
+    unsigned long long execute;       /* set, and no_execute clear: may be executed */
+    unsigned long long no_execute;
+    unsigned long long access_track;  /* cleared in a leaf whose next access shall fault; R and X wait at bits 54 and 56 */
+    unsigned long long mmio_mask;     /* an MMIO SPTE has mmio_value of it; 0: MMIO is not cached */
+    unsigned long long mmio_value;
+    unsigned long long mmio_access;   /* what else an MMIO SPTE says of the access */
+    unsigned long long l1tf_mask;     /* inverted in an MMIO SPTE; the gfn's own bits stand five places further up */
+    unsigned long long gfn_limit;     /* first gfn that gets no SPTE */
+    unsigned long long pfn_mask;      /* largest pfn */
     struct kvm_mmu_page *const *first_root; /* of the list of roots; RCU, or Lock R or W */
     const bool *nx_huge_pages;              /* is execution through huge pages forbidden?  Any thread may switch it */
     bool asks_to_yield;     /* the VM has need_resched or yield_at: ask at each entry */
@@ -46,6 +47,8 @@ enum tdpmmu_set {
     /* RCU or any lock: Accessed, Dirty, W or the rights of a leaf that stays, beside fast faults and CPUs;
      * a store under Lock W where none of these can be at the entry, else a compare-and-exchange */
     TDPMMU_SET_BITS = 3,
+    /* The same for who has the entry's address and level only: kvm means nothing, iter gets the entry's gfn and as_id */
+    TDPMMU_SET_BITS_AT = 4,
 };
 
 /*
@@ -79,7 +82,8 @@ bool tdpmmu_iter_yield(struct kvm *kvm, struct tdp_iter *iter, bool flush, bool 
 /*
  * A table that is linked nowhere, with 512 entries that hold nothing.  The caller owns it until tdpmmu_link_sp() or
  * tdpmmu_free_sp(): it sets role, gfn and ptep, and may write the entries (sp->spt) as it likes.  No other function
- * knows it before it is linked.  It counts as one of the VM's tables.  NULL: no memory, or table_limit.
+ * knows it before it is linked.  It counts as one of the VM's tables, and goes with the VM: kvm_mmu_uninit_tdp_mmu() warns of
+ * those that were forgotten (TDPMMU_WARN_LEAK).  NULL: no memory, or table_limit.
  * Any lock.  Follows tdp_mmu_alloc_sp().
  */
 struct kvm_mmu_page *tdpmmu_alloc_sp(struct kvm *kvm);

@@ -23,7 +23,8 @@ TDPMMU_BEGIN_DECLS
  * clears or resets a dirty log, invalidates roots, deletes or moves a slot makes every vCPU leave
  * first, from whatever thread.  A page that no slot holds any more by then is dropped.
  *
- * access: any of PFERR_WRITE_MASK, PFERR_FETCH_MASK, PFERR_USER_MASK.
+ * access: any of PFERR_WRITE_MASK, PFERR_FETCH_MASK, PFERR_USER_MASK; or PFERR_GUEST_PAGE_MASK alone (rig_cpu.h,
+ * which also gives the CPU a TLB).
  * Returns the level of the leaf; or 0 if the access faults, with the error code
  * the CPU would report in *error_code (may be NULL); or -EINVAL (NULL vCPU, no
  * root, gpa out of range); or -ENOBUFS: the page would go into the CPU's log, and the vCPU's
@@ -46,5 +47,11 @@ int tdpmmu_cpu_access(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t access, uint64_
 int tdpmmu_cpu_exit(struct kvm_vcpu *vcpu);
 
 TDPMMU_END_DECLS
+
+#include "rig_check.h"
+#include "rig_cpu.h"
+#include "rig_ledger.h"
+#include "rig_fail.h"
+#include "rig_explore.h"
 
 #endif

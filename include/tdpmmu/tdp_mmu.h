@@ -164,9 +164,9 @@ int tdpmmu_fast_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code
 
 /*
  * Zap leaves and whole tables inside [start, end) under one root.  Returns
- * whether the caller must flush [start, end).  If tables were unlinked, the range has
- * been flushed once already, inside RCU.  can_yield: let waiting threads have mmu_lock,
- * after a flush of all that is owed by then.  Lock W.  Follows zap_gfn_range() of Linux 5.12.
+ * whether the caller must flush [start, end), and all of a huge page that reached out of it.
+ * If tables were unlinked, the range has been flushed once already, inside RCU.  can_yield: let
+ * waiting threads have mmu_lock, after a flush of all that is owed by then.  Lock W.  Follows zap_gfn_range() of Linux 5.12.
  */
 bool zap_gfn_range(struct kvm *kvm, struct kvm_mmu_page *root, gfn_t start, gfn_t end,
                    bool can_yield);

@@ -119,7 +119,7 @@ struct tdpmmu_trace_set_spte {
     uint64_t gfn, spte, sptep;
     uint8_t level;
     bool r, x;
-    int8_t u; /* -1: EPT has no such bit */
+    int8_t u; /* EPT: R; -1: unknown */
 };
 struct tdpmmu_trace_spte_requested {
     uint64_t gfn, pfn;

@@ -54,6 +54,8 @@ enum tdpmmu_warning_kind {
     TDPMMU_WARN_SPTE = 3,     /* an SPTE change that must never happen */
     TDPMMU_WARN_LEAK = 4,     /* something is left that should be gone */
     TDPMMU_WARN_RCU = 5,      /* misuse of RCU */
+    TDPMMU_WARN_CHECK = 6,    /* something of a VM is not as it has to be: tdpmmu_check() */
+    TDPMMU_WARN_FLUSH = 7,    /* a flush of CPUs' translations is due and was not made: rig_ledger.h */
 };
 
 struct tdpmmu_warning {
@@ -200,7 +202,15 @@ struct tdpmmu_vm_config {
                                  address bits, 36 to 46; 0: it does not */
     uint32_t pml_oldest_first; /* 1: what a CPU logged (PML) is marked in the order in which it was
                                   written, as since Linux 6.14; 0: the newest first, as in 6.12 */
-    uint32_t reserved;         /* 0 */
+    /*
+     * Where counters begin that wrap, so that a test need not count up to there; 0: as in the
+     * kernel.  Of a dirty ring, which entry is the first (its number modulo the ring's size)
+     * follows.
+     */
+    uint32_t ring_index;       /* of the next entry of each vCPU's ring, which wraps after 2^32 */
+    uint64_t slots_generation; /* of the slots, as tdpmmu_memslots_generation() has it; even, in SMM it is one
+                                  more; MMIO SPTEs have its low 19 bits */
+    uint64_t invalidate_seq;   /* invalidations that have ended (kvm_mmu_invalidate_end()) */
 };
 
 /*

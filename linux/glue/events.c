@@ -54,7 +54,7 @@ void hook_kvm_mmu_prepare_zap_page(struct kvm_mmu_page *sp)
 void hook_mark_mmio_spte(u64 *sptep, gfn_t gfn, u64 spte)
 {
     struct tdpmmu_trace_event event = { .mmio = {
-        .sptep = pa(sptep), .gfn = gfn, .access = (u32)(spte & shadow_mmio_access_mask),
+        .sptep = pa(sptep), .gfn = gfn, .access = (u32)(spte & ACC_ALL),
         .gen = (u32)linux_get_mmio_spte_generation(spte) } };
 
     count_up(&vm()->face->counters.mmio_sptes);

@@ -34,6 +34,7 @@ struct face_vm {
     struct kvm_vcpu *vcpus;     /* vcpus_mutex */
     atomic_bool set_up;
     bool eager_split;
+    u32 ring_index;             /* of the first entry of each ring */
     atomic_ulong ring_events;
     pthread_mutex_t recovery_mutex; /* of the fields below, and when they change */
     pthread_cond_t recovery_changed;
@@ -156,12 +157,13 @@ bool face_alloc_log(struct kvm_vcpu *vcpu);
 void face_free_log(struct kvm_vcpu *vcpu);
 int face_exit_guest(struct kvm_vcpu *vcpu);
 void face_exit_all(struct kvm *kvm);
+bool face_log_has(struct kvm_vcpu *vcpu, gfn_t gfn);
 int face_set_bits(struct kvm_vcpu *vcpu, u64 *sptep, u64 spte, u64 marked, gfn_t gfn, bool dirties);
 int face_enable_ring(struct kvm *kvm, u32 size);
 int face_nx_recover(struct kvm *kvm, const unsigned int *ratio);
 void face_init_mmu(struct kvm_vcpu *vcpu);
 void face_free_caches(struct kvm_vcpu *vcpu);
-void face_init_slots(struct kvm *kvm);
+void face_init_slots(struct kvm *kvm, u64 generation);
 void face_free_slots(struct kvm *kvm);
 void face_zap_all_fast(struct kvm *kvm);
 void linux_machine_forget(void);

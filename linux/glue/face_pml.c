@@ -127,3 +127,13 @@ int tdpmmu_cpu_exit(struct kvm_vcpu *vcpu)
     ENTER(vcpu->kvm, -EINVAL);
     return face_exit_guest(vcpu);
 }
+
+bool face_log_has(struct kvm_vcpu *vcpu, gfn_t gfn)
+{
+    unsigned int last = (u16)(READ_ONCE(vcpu->face_pml.index) + 1);
+
+    for (unsigned int i = last; vcpu->face_pml.entries && i <= LOG_LAST; i++)
+        if (READ_ONCE(vcpu->face_pml.entries[i]) == gfn << PAGE_SHIFT)
+            return true;
+    return false;
+}

@@ -23,12 +23,14 @@ static bool is_in_rcu(struct kvm *kvm, const char *function)
 
 int tdpmmu_set_spte(struct kvm *kvm, struct face_tdp_iter *iter, uint64_t new_spte, enum tdpmmu_set how)
 {
+    if (how == TDPMMU_SET_BITS_AT && iter && iter->sptep && linux_table_at(iter->sptep))
+        kvm = linux_table_owner(linux_table_at(iter->sptep));
     REFUSE_NULL(kvm, "kvm", -EINVAL);
     if (!tdpmmu_write_lock_held(&kvm->mmu_lock) && !is_in_rcu(kvm, __func__))
         return -EINVAL;
     if (!is_entry(kvm, iter, __func__))
         return -EINVAL;
-    if ((unsigned int)how > TDPMMU_SET_BITS || (iter->level > KVM_MAX_HUGEPAGE_LEVEL && linux_is_large_pte(new_spte)))
+    if ((unsigned int)how > TDPMMU_SET_BITS_AT || (iter->level > KVM_MAX_HUGEPAGE_LEVEL && linux_is_large_pte(new_spte)))
         face_refuse(kvm, __func__, "no such way, or no such SPTE (how, new_spte)", how, new_spte);
     else
         LACKING();

@@ -42,7 +42,7 @@ static int walk(struct kvm_vcpu *vcpu, struct kvm_mmu_page *root, gfn_t gfn, u64
         *code = access;
         if (!is_readable(spte)) {
             if (linux_is_mmio_spte(vcpu->kvm, spte))
-                *code |= PFERR_RSVD_MASK;
+                *code |= PFERR_RSVD_MASK | PFERR_PRESENT_MASK;
             return 0;
         }
         *code |= PFERR_PRESENT_MASK;

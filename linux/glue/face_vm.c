@@ -102,7 +102,9 @@ static struct kvm *make_vm(const struct tdpmmu_vm_config *config, const struct t
     spin_lock_init(&kvm->mn_invalidate_lock);
     kvm->users_count.refs = 1;
     linux_machine_init(&kvm->machine, config);
-    face_init_slots(kvm);
+    face_init_slots(kvm, config->slots_generation);
+    kvm->mmu_invalidate_seq = config->invalidate_seq;
+    face->ring_index = config->ring_index;
     init_arch(kvm);
     kvm->arch.mmu_page_hash = hash;
     kvm->arch.disable_nx_huge_pages = !config->nx_huge_pages;
@@ -133,8 +135,8 @@ struct kvm *tdpmmu_create_vm(const struct tdpmmu_vm_config *given)
     wrong = bad_option(&config, &value);
     if (wrong)
         return refuse_config(wrong, value, EINVAL);
-    if (config.reserved)
-        return refuse_config("reserved is not 0 (reserved)", config.reserved, E2BIG);
+    if (config.slots_generation & 1)
+        return refuse_config("slots_generation is odd (slots_generation)", config.slots_generation, EINVAL);
     kvm = make_vm(&config, &ops);
     if (kvm)
         kvm_mmu_init_tdp_mmu(kvm);
@@ -333,6 +335,7 @@ struct kvm_vcpu *tdpmmu_create_vcpu(struct kvm *kvm, int vcpu_id)
         face_init_mmu(vcpu);
         error = !face_alloc_log(vcpu) || (kvm->dirty_ring_size &&
                 kvm_dirty_ring_alloc(&vcpu->dirty_ring, vcpu_id, kvm->dirty_ring_size)) ? ENOMEM : list_vcpu(vcpu);
+        vcpu->dirty_ring.dirty_index = vcpu->dirty_ring.reset_index = kvm->face->ring_index;
         if (!error)
             return vcpu;
         face_free_log(vcpu);

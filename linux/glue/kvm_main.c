@@ -103,7 +103,7 @@ int face_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *log)
 }
 
 /* As kvm_create_vm() leaves them. */
-void face_init_slots(struct kvm *kvm)
+void face_init_slots(struct kvm *kvm, u64 generation)
 {
     for (int i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
         for (int j = 0; j < 2; j++) {
@@ -113,7 +113,7 @@ void face_init_slots(struct kvm *kvm)
             slots->gfn_tree = RB_ROOT;
             hash_init(slots->id_hash);
             slots->node_idx = j;
-            slots->generation = (u64)i;
+            slots->generation = generation | (u64)i;
         }
         kvm->memslots[i] = &kvm->__memslots[i][0];
     }

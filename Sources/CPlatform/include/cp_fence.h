@@ -16,9 +16,15 @@ static inline void cp_signal_fence(void)
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
+#ifdef TDPMMU_SCHEDULE_POINTS
+void cp_yield(void);
+#endif
+
 static inline void cp_cpu_relax(void)
 {
-#if defined(__x86_64__)
+#ifdef TDPMMU_SCHEDULE_POINTS
+    cp_yield();
+#elif defined(__x86_64__)
     __builtin_ia32_pause();
 #else
     __atomic_signal_fence(__ATOMIC_SEQ_CST);

@@ -71,6 +71,9 @@ uintptr_t cp_free_function(void);
 /* Run the function at this address, which is one like free(), on object. */
 void cp_call_free(uintptr_t function, void *object);
 
+/* A line on stderr. */
+void cp_say(const char *text);
+
 void cp_set_errno(int value);
 
 /* Is this variable of the environment set, to something but "" and "0"? */
@@ -83,6 +86,11 @@ uint64_t cp_memory_bytes(void);
 struct cp_stall_text { char text[128]; };
 void cp_describe_stall(struct cp_stall_text *to, uint64_t tid, uint64_t ms);
 static inline const char *cp_stall_sentence(const struct cp_stall_text *of) { return of->text; }
+
+#ifdef TDPMMU_SCHEDULE_POINTS
+/* A scenario fails by a warning (make rig). */
+void cp_warned(const struct tdpmmu_warning *warning);
+#endif
 
 /* One line on stderr. */
 void cp_print_warning(const struct tdpmmu_warning *warning);

@@ -36,6 +36,8 @@ struct cp_thread {
     struct cp_srcu_holds srcu;
     struct cp_reader_notes notes;
     const void *_Nullable vm_called; /* the VM whose callback runs in this thread, or NULL */
+    const void *_Nullable fault_book; /* the ledger of the VM whose page fault it is in, or NULL */
+    uint64_t fault_begun;   /* when, in the ledger's time */
 };
 
 extern __thread struct cp_thread cp_thread_data __attribute__((tls_model("initial-exec")));

@@ -10,6 +10,7 @@
 #include "cp_shared.h"
 #include "cp_change.h"
 #include "cp_fence.h"
+#include "cp_fail.h"
 #include "cp_system.h"
 #include "cp_memory.h"
 #include "cp_match.h"
