@@ -49,7 +49,7 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 	check-install check-torture check-tsan check-asan check-valgrind check-eyes check-mutants check-mutants-fit \
 	check-models check-models-short check-kernel-suites check-bench fuzz fuzz-clang check-fuzz linux check-linux \
 	check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests check-kvm-mutants explore check-explore \
-	check-explore-mutants check-kernel-bodies
+	check-explore-mutants check-kernel-bodies bench-bodies
 
 all: lib tools
 
@@ -84,6 +84,7 @@ help:
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo "make bench-mmu    the MMU beside Linux's own code, goals and ratios: docs/SPEED.md.  REPETITIONS=N, ROWS=regex,"
 	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
+	@echo "make bench-bodies  the library's operations beside Linux's own, compiled on its tables: docs/OPERATIONS.md"
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
 
@@ -262,6 +263,11 @@ bench-rcu: lib
 bench-mmu: lib
 	@sh scripts/need.sh build
 	@python3 bench/bench_mmu.py --repetitions "$(REPETITIONS)" --rows "$(ROWS)" --pages "$(PAGES)" --scale "$(SCALE)"
+
+# The library's own operations beside Linux's on its tables (check-kernel-bodies).
+bench-bodies: lib
+	@python3 linux/bodies.py .build-embedded/release/libtdpmmu-objects.a
+	@python3 bench/bench_bodies.py --repetitions "$(REPETITIONS)"
 
 # Does the benchmark build, does each row run?  No time is looked at.
 check-bench: lib

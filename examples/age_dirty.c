@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // An operation that the library has not, written with the kernel's names, beside CPUs that write: docs/OPERATIONS.md.
 //     cc -Iinclude -pthread -o age_dirty examples/age_dirty.c -Lbuild -ltdpmmu -Wl,-rpath,$PWD/build && ./age_dirty
-// Each CPU remembers translations, as CPUs do: what it may write, and that the page is dirty already.  So the operation
-// has to flush, and once it is made to forget that.
+// The rig's CPUs remember translations, as CPUs do: what they may write, and that the page is dirty already.  So the
+// operation's caller has to flush, and once it is made to forget that: the rig's ledger says so.
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <tdpmmu.h>
 #include <tdpmmu/kernel.h>
@@ -40,61 +39,32 @@ retry:
 }
 // }
 
-enum { PAGES = 64, CPUS = 2, WRITES = 20000 };
+enum { PAGES = 64, CPUS = 2, WRITES = 50000, AGINGS = 200 };
 
-static struct cpu {
-    struct kvm_vcpu *vcpu;
-    pthread_mutex_t mutex;   // between two instructions
-    bool remembers[PAGES];   // writable, and dirty already
-    unsigned seed;
-} cpus[CPUS];
 static struct kvm *kvm;
-static atomic_uint written[PAGES];   // how often, of each page
-static unsigned collected[PAGES];    // how often when it was last found to be dirty
-static bool aged[PAGES];             // by the operation that runs
+static struct kvm_vcpu *vcpus[CPUS];
+static atomic_int reports;
 
-static void flush_tlb(void *ctx, struct kvm *vm, gfn_t start, uint64_t npages)
+static void warned(void *ctx, struct kvm *vm, const struct tdpmmu_warning *warning)
 {
     (void)ctx, (void)vm;
-    for (int i = 0; i < CPUS; i++) {
-        pthread_mutex_lock(&cpus[i].mutex);
-        for (gfn_t gfn = 0; gfn < PAGES; gfn++)
-            if (gfn >= start && gfn - start < npages)
-                cpus[i].remembers[gfn] = false;
-        pthread_mutex_unlock(&cpus[i].mutex);
-    }
+    if (reports++ == 0)
+        printf("    %s: %s\n", warning->function, warning->text);
 }
 
-static void spte_changed(void *ctx, struct kvm *vm, int as_id, gfn_t gfn, int level, uint64_t old, uint64_t new, bool shared)
-{
-    (void)ctx, (void)as_id, (void)shared;
-    if (level == PG_LEVEL_4K && (old & ~new & vm->facts->dirty))
-        aged[gfn] = true;
-}
-
-// One write of the guest's: by what the CPU remembers, or it walks, and faults if it must.
-static void guest_writes(struct cpu *cpu, gfn_t gfn)
-{
-    for (bool done = false; !done;) {
-        uint64_t error = 0;
-
-        pthread_mutex_lock(&cpu->mutex);
-        if (cpu->remembers[gfn] || tdpmmu_cpu_access(cpu->vcpu, gfn << 12, PFERR_WRITE_MASK, &error) > 0) {
-            cpu->remembers[gfn] = done = true;
-            written[gfn]++;
-        }
-        pthread_mutex_unlock(&cpu->mutex);
-        if (!done && (kvm_mmu_load(cpu->vcpu) || kvm_tdp_mmu_page_fault(cpu->vcpu, gfn << 12, error) < 0))
-            abort();
-    }
-}
-
+// A guest that writes at random, and faults when it must.
 static void *run(void *arg)
 {
-    struct cpu *cpu = arg;
+    struct kvm_vcpu *vcpu = arg;
+    unsigned seed = (unsigned)tdpmmu_vcpu_id(vcpu);
 
-    for (int i = 0; i < WRITES; i++)
-        guest_writes(cpu, (gfn_t)(rand_r(&cpu->seed) % PAGES));
+    for (int i = 0; i < WRITES; i++) {
+        gpa_t gpa = (gpa_t)(rand_r(&seed) % PAGES) << 12;
+        uint64_t error = 0;
+
+        while (kvm_mmu_load(vcpu) == 0 && tdpmmu_cpu_access(vcpu, gpa, PFERR_WRITE_MASK, &error) == 0)
+            kvm_tdp_mmu_page_fault(vcpu, gpa, error);
+    }
     return NULL;
 }
 
@@ -103,80 +73,52 @@ static void age(bool forgets_to_flush)
     struct kvm_mmu_page *root;
     bool flush = false;
 
-    memset(aged, 0, sizeof(aged));
     read_lock(&kvm->mmu_lock);
     for_each_valid_tdp_mmu_root_yield_safe(kvm, root, 0)
         flush |= age_dirty_gfn_range(kvm, root, 0, PAGES);
     if (flush && !forgets_to_flush)
         kvm_flush_remote_tlbs_range(kvm, 0, PAGES);
     read_unlock(&kvm->mmu_lock);
-    for (int gfn = 0; gfn < PAGES; gfn++)
-        if (aged[gfn])
-            collected[gfn] = written[gfn];
 }
 
-// Pages that were written since they were last found dirty, and are not dirty: nobody will ever copy them.
-static int lost(void)
-{
-    int pages = 0;
-
-    for (gfn_t gfn = 0; gfn < PAGES; gfn++) {
-        uint64_t sptes[6] = { 0 };
-        int root_level, level;
-
-        rcu_read_lock();
-        level = kvm_tdp_mmu_get_walk(cpus[0].vcpu, gfn << 12, sptes, &root_level);
-        rcu_read_unlock();
-        pages += written[gfn] != collected[gfn] && (level != PG_LEVEL_4K || !is_dirty_spte(sptes[level]));
-    }
-    return pages;
-}
-
+// Both CPUs write while the operation runs again and again; then the dirty log is read, and must have all writes.
 static int try(bool forgets_to_flush)
 {
+    unsigned long bitmap[1];
+    struct kvm_dirty_log log = { .dirty_bitmap = bitmap };
     pthread_t threads[CPUS];
 
+    reports = 0;
     for (int i = 0; i < CPUS; i++)
-        pthread_create(&threads[i], NULL, run, &cpus[i]);
-    for (int i = 0; i < 200; i++)
+        pthread_create(&threads[i], NULL, run, vcpus[i]);
+    for (int i = 0; i < AGINGS; i++)
         age(forgets_to_flush);
     for (int i = 0; i < CPUS; i++)
         pthread_join(threads[i], NULL);
-    // Once more with nobody beside: written, found, written again.
-    guest_writes(&cpus[0], 7);
     age(forgets_to_flush);
-    guest_writes(&cpus[0], 7);
-    return lost();
-}
-
-static kvm_pfn_t gfn_to_pfn(void *ctx, struct kvm *vm, const struct kvm_memory_slot *slot, gfn_t gfn, bool write, bool *writable,
-                            int *max_level)
-{
-    (void)ctx, (void)vm, (void)slot, (void)write, (void)writable;
-    *max_level = PG_LEVEL_4K;
-    return gfn + 0x1000;
+    if (kvm_vm_ioctl_get_dirty_log(kvm, &log))
+        abort();
+    tdpmmu_cpus_check(kvm);
+    return reports;
 }
 
 int main(void)
 {
-    const struct tdpmmu_ops ops = {
-        .size = sizeof(ops), .flush_tlb = flush_tlb, .spte_changed = spte_changed, .gfn_to_pfn = gfn_to_pfn };
+    const struct tdpmmu_ops ops = { .size = sizeof(ops), .warn = warned };
     const struct tdpmmu_vm_config config = { .size = sizeof(config), .ops = &ops };
-    const struct kvm_userspace_memory_region memory = { .memory_size = PAGES << 12, .userspace_addr = 1 << 20 };
-    int without, with;
+    const struct tdpmmu_cpus_config caching = { .size = sizeof(caching), .flags = TDPMMU_CPUS_FILL_NEVER };
+    const struct kvm_userspace_memory_region memory = {
+        .memory_size = PAGES << 12, .userspace_addr = 1 << 20, .flags = KVM_MEM_LOG_DIRTY_PAGES };
+    int with, without;
 
     kvm = tdpmmu_create_vm(&config);
-    if (!kvm || kvm_set_memory_region(kvm, &memory))
+    for (int i = 0; i < CPUS; i++)
+        vcpus[i] = tdpmmu_create_vcpu(kvm, i);
+    if (!vcpus[0] || !vcpus[1] || kvm_set_memory_region(kvm, &memory) || tdpmmu_cpus_attach(kvm, &caching))
         return 2;
-    for (int i = 0; i < CPUS; i++) {
-        cpus[i] = (struct cpu){ .vcpu = tdpmmu_create_vcpu(kvm, i), .seed = (unsigned)i };
-        pthread_mutex_init(&cpus[i].mutex, NULL);
-        if (kvm_mmu_load(cpus[i].vcpu))
-            return 2;
-    }
     with = try(false);
     without = try(true);
-    printf("with its flush: %d pages lost, without: %s\n", with, without ? "some" : "none");
+    printf("with its flush: %d reports, without: %s\n", with, without ? "some" : "none");
     tdpmmu_destroy_vm(kvm);
     return with == 0 && without > 0 ? 0 : 1;
 }

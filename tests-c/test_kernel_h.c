@@ -220,6 +220,20 @@ static void a_lost_race_shows_what_is_there(void **state)
     rcu_read_unlock();
     drop(w, READ);
     assert_int_equal(atomic_load(&w->change_count), 0);
+
+    /* Nor is anything stored over what another left there before this thread was alone. */
+    take(w, WRITE);
+    rcu_read_lock();
+    stale = iter = at(w, 1, PG_LEVEL_4K);
+    tdp_mmu_iter_set_spte(w->kvm, &iter, SHADOW_NONPRESENT_VALUE);
+    world_forget(w);
+    assert_int_equal(tdpmmu_set_spte(w->kvm, &stale, stale.old_spte & ~PT_WRITABLE_MASK, TDPMMU_SET_BITS), -EBUSY);
+    assert_int_equal(stale.old_spte, SHADOW_NONPRESENT_VALUE);
+    assert_int_equal(tdp_mmu_clear_spte_bits(stale.sptep, leaf, PT_WRITABLE_MASK, PG_LEVEL_4K), SHADOW_NONPRESENT_VALUE);
+    assert_int_equal(*iter.sptep, SHADOW_NONPRESENT_VALUE);
+    assert_int_equal(atomic_load(&w->change_count), 0);
+    rcu_read_unlock();
+    drop(w, WRITE);
     world_free(w);
 }
 
@@ -292,6 +306,28 @@ static void without_its_lock_nothing_changes(void **state)
     }
 }
 
+/* An address alone: one that is no entry's, or not of that level. */
+static void an_address_that_is_no_entrys_changes_nothing(struct world *w)
+{
+    struct tdp_iter iter = at(w, 0, PG_LEVEL_4K);
+    const uint64_t old_spte = iter.old_spte;
+    uint64_t elsewhere = old_spte;
+    tdp_ptep_t places[] = { NULL, &elsewhere, (tdp_ptep_t)((char *)iter.sptep + 1), iter.sptep };
+
+    for (unsigned i = 0; i < 4; i++) {
+        world_forget(w);
+        iter.sptep = places[i];
+        iter.level = i == 3 ? PG_LEVEL_2M : PG_LEVEL_4K;
+        iter.old_spte = old_spte | (i == 3 ? PT_PAGE_SIZE_MASK : 0);
+        assert_int_equal(tdpmmu_set_spte(NULL, &iter, iter.old_spte & ~PT_WRITABLE_MASK, TDPMMU_SET_BITS_AT), -EINVAL);
+        assert_int_equal(iter.old_spte, FROZEN_SPTE);
+        assert_int_equal(elsewhere, old_spte);
+        assert_int_equal(*places[3], old_spte);
+        assert_int_equal(warnings(w), 1);
+    }
+    world_forget(w);
+}
+
 static void an_iterator_that_stands_elsewhere_changes_nothing(void **state)
 {
     struct world *w = machine_world(&machines[0]), *other = machine_world(&machines[0]);
@@ -303,6 +339,7 @@ static void an_iterator_that_stands_elsewhere_changes_nothing(void **state)
     rcu_read_lock();
     iter = at(w, 0, PG_LEVEL_4K);
     wrong = at(other, 0, PG_LEVEL_4K);
+    an_address_that_is_no_entrys_changes_nothing(w);
     rcu_read_unlock();
     for (enum tdpmmu_set how = TDPMMU_SET_ALONE; how <= TDPMMU_SET_ZAP; how = (enum tdpmmu_set)(how + 1)) {
         uint64_t words[2] = { iter.old_spte, iter.old_spte };
@@ -809,6 +846,16 @@ static void a_split_maps_nothing_else(void **state)
     for (int i = 0; i < 512; i++)
         sp->spt[i] = make_huge_page_split_spte(kvm, iter.old_spte, sp->role, i);
     sp->spt[9] = sp->spt[10];
+    LINK_REFUSED(w, &iter, sp, false, WRITE);
+    /* Alike as they should be, and of another page; or of this one, and nothing that a leaf may be. */
+    for (int i = 0; i < 512; i++)
+        sp->spt[i] = make_huge_page_split_spte(kvm, iter.old_spte, sp->role, i) + (UINT64_C(1) << 21);
+    LINK_REFUSED(w, &iter, sp, false, WRITE);
+    for (int i = 0; i < 512; i++)
+        sp->spt[i] = make_huge_page_split_spte(kvm, iter.old_spte, sp->role, i) & ~shadow_host_writable_mask;
+    LINK_REFUSED(w, &iter, sp, false, WRITE);
+    for (int i = 0; i < 512; i++)
+        sp->spt[i] = make_huge_page_split_spte(kvm, iter.old_spte, sp->role, i) | PT_PAGE_SIZE_MASK * (i == 511);
     LINK_REFUSED(w, &iter, sp, false, WRITE);
     tdp_mmu_free_sp(sp);
     world_free(w);
