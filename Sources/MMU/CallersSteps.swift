@@ -56,7 +56,13 @@ extension VM {
         if leaf.pfn.raw > pfnMask || leaf.pfn.raw & (level.pages &- 1) != 0 {
             return "a pfn beyond MAXPHYADDR, or not aligned"
         }
-        return masks.isLeafOfThisVM(leaf) ? nil : "a leaf without the bits of this VM's leaves"
+        // Whether it may be executed is the caller's.
+        switch masks.flaw(ofLeaf: leaf, at: level, noExecuteHuge: false) {
+        case nil, .execution: return nil
+        case .size: return "a leaf that has not its level's size"
+        case .writable: return "writable bits that contradict each other"
+        case .tracking, .reserved: return "a leaf without the bits of this VM's leaves, or with others"
+        }
     }
 
     /// Why a caller may not put this in the place of that, or nil.
@@ -323,7 +329,7 @@ extension SPTEWriter {
                 if vm.masks.isMMIO(child) && level == .page4K && !huge.isPresent { continue }
                 return "sp has an entry that may not be there (old_spte, sp)"
             }
-            guard child.isLast(at: level), vm.wrongLeaf(child, at: level) == nil, vm.masks.writableBitsAgree(child),
+            guard child.isLast(at: level), vm.wrongLeaf(child, at: level) == nil,
                   !huge.isPresent || child.pfn == huge.sibling(index, at: level).pfn
             else { return "sp has an entry that may not be there (old_spte, sp)" }
             leaves &+= 1

@@ -296,9 +296,6 @@ package struct SPTEMasks {
         return spte.isLeaf(at: level) && level <= .maxHuge && (writable == writableBits || writable == 0)
     }
 
-    /// Has a leaf what all leaves of this VM have but for its rights, which it may have lost?
-    package func isLeafOfThisVM(_ leaf: SPTE) -> Bool { (leaf.raw ^ leafBits) & leafBits & ~7 == 0 }
-
     /// Is it the same leaf, but for what CPUs, fast faults and aging change without mmu_lock?  Or the same at all?
     package func differInBitsOnly(_ one: SPTE, _ other: SPTE) -> Bool {
         let changed = one.raw ^ other.raw
