@@ -896,7 +896,7 @@ static void steps(struct machine *m)
                 sp = NULL;
             break;
         case 2: kvm_mmu_max_mapping_level(kvm, any_slot(m), any_gfn(), any_int()); break;
-        default: tdpmmu_set_spte(kvm, one_in(40) ? NULL : &iter, any_spte(&iter), (enum tdpmmu_set)(byte() % 5)); break;
+        default: tdpmmu_set_spte(kvm, one_in(40) ? NULL : &iter, any_spte(&iter), (enum tdpmmu_set)(byte() % 6)); break;
         }
     }
     rcu_read_unlock();

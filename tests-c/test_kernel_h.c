@@ -394,6 +394,9 @@ static void an_illegal_value_is_not_written(void **state)
             REFUSED_AT(w, 0, 2, table + UINT64_C(0x1000), how);
             REFUSED_AT(w, 512, 2, table, how);
             REFUSED_AT(w, 0, 4, huge & ~UINT64_C(0xffffffff000), how);    /* no leaf above 1G */
+            REFUSED_AT(w, 5, 1, make_mmio_spte(w->vcpu, 6, ACC_ALL), how);
+            REFUSED_AT(w, 5, 1, make_mmio_spte(w->vcpu, 5, ACC_ALL) ^ UINT64_C(8) << 3, how); /* of slots that never were */
+            REFUSED_AT(w, 1024, 2, make_mmio_spte(w->vcpu, 1024, ACC_ALL), how);
         }
         if (m->config.vendor == TDPMMU_EPT)
             REFUSED_AT(w, 5, 1, leaf & ~(UINT64_C(7) << 3), TDPMMU_SET_SHARED); /* no memory type */
@@ -735,6 +738,8 @@ static void a_table_is_the_callers_until_it_is_linked(void **state)
     sp->spt[7] = spte_on_way(w->vcpu, 0, PG_LEVEL_2M) | PSE_BIT;
     LINK_REFUSED(w, &iter, sp, true, READ);
     sp->spt[7] = machines[0].leaf & ~machines[0].host_writable;
+    LINK_REFUSED(w, &iter, sp, true, READ);
+    sp->spt[7] = make_mmio_spte(w->vcpu, 1032, ACC_ALL);
     LINK_REFUSED(w, &iter, sp, true, READ);
     sp->spt[7] = machines[0].leaf | pfn_for(1031) << 12;
 

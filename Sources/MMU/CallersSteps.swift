@@ -65,12 +65,19 @@ extension VM {
         }
     }
 
-    /// Why a caller may not put this in the place of that, or nil.
+    /// Might a fault have put it there?
+    fileprivate func isMMIO(_ spte: SPTE, _ gfn: GFN, _ level: Level, _ addressSpace: Int32) -> Bool {
+        level == .page4K && masks.isMMIO(spte, of: gfn, upTo: slotGeneration(addressSpace) & mmioGenerationMask)
+    }
+
+    /// Why a caller may not put this in the place of what is there, or nil.
     @inline(__always)
-    fileprivate func wrongValue(_ new: SPTE, over old: SPTE, at level: Level) -> StaticString? {
+    fileprivate func wrongValue(_ new: SPTE, _ iter: inout tdp_iter) -> StaticString? {
+        let old = iter.old, level = iter.atLevel
         if old.isFrozen || new.isFrozen { return "FROZEN_SPTE is not for callers" }
         if !new.isPresent {
-            return new == .nonPresent || masks.isMMIO(new) ? nil : "a non-present value that is no MMIO SPTE"
+            return new == .nonPresent || isMMIO(new, iter.atGFN, level, iter.addressSpace)
+                ? nil : "a non-present value that is no MMIO SPTE, or another gfn's"
         }
         if new.isLast(at: level) { return wrongLeaf(new, at: level) }
         return old.isTable(at: level) && old.address == new.address ? nil : "a table that is not linked there"
@@ -231,7 +238,7 @@ extension SPTEWriter {
         _ iter: inout tdp_iter, _ new: SPTE, _ how: tdpmmu_set, _ kept: borrowing TablesKept
     ) -> StaticString? {
         let old = iter.old, level = iter.atLevel, slot = iter.slot
-        if let reason = vm.wrongValue(new, over: old, at: level) { return reason }
+        if let reason = vm.wrongValue(new, &iter) { return reason }
         if how == TDPMMU_SET_ZAP && new != .nonPresent { return "TDPMMU_SET_ZAP to more than nothing" }
         if how == TDPMMU_SET_BITS && !(old.isLeaf(at: level) && new.isLeaf(at: level) && old.pfn == new.pfn) {
             return "TDPMMU_SET_BITS of more than bits of a leaf"
@@ -326,7 +333,8 @@ extension SPTEWriter {
             let child = table[index].load(rcu)
             if child == .nonPresent { continue }
             guard child.isPresent else {
-                if vm.masks.isMMIO(child) && level == .page4K && !huge.isPresent { continue }
+                let gfn = GFN(iter.gfn &+ UInt64(index) &* level.pages)
+                if vm.isMMIO(child, gfn, level, iter.addressSpace) && !huge.isPresent { continue }
                 return "sp has an entry that may not be there (old_spte, sp)"
             }
             guard child.isLast(at: level), vm.wrongLeaf(child, at: level) == nil,

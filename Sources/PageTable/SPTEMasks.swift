@@ -283,6 +283,13 @@ package struct SPTEMasks {
         cachesMMIO && spte.raw & mmioMask == mmioValue
     }
 
+    /// Is it the MMIO SPTE of this gfn, made while the slots of its address space had this generation, or before?
+    @inline(never)
+    package func isMMIO(_ spte: SPTE, of gfn: GFN, upTo generation: UInt64) -> Bool {
+        let made = spte.mmioGeneration
+        return isMMIO(spte) && mmio(gfn, generation: made) == spte && made <= generation && (made ^ generation) & 1 == 0
+    }
+
     @inline(__always) package func mmioGFN(_ spte: SPTE) -> GFN {
         let kept = spte.raw & SPTE.addressMask & ~mmioMask
         guard l1tfMask != 0 else { return GFN(kept &>> 12) }

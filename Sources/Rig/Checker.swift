@@ -137,10 +137,8 @@ struct Checker {
         if spte.isFrozen { return report(.frozen) }
         let masks = vm.masks
         guard masks.isMMIO(spte), place.role.level == .page4K else { return report(.nonPresent) }
-        let made = spte.mmioGeneration
-        guard masks.mmio(place.gfn, generation: made) == spte, made <= generation, (made ^ generation) & 1 == 0
-        else { return report(.mmio) }
-        if slotsAreStill, made == generation, rootIsValid, findSlot(rcu) != nil { report(.mmioInSlot) }
+        guard masks.isMMIO(spte, of: place.gfn, upTo: generation) else { return report(.mmio) }
+        if slotsAreStill, spte.mmioGeneration == generation, rootIsValid, findSlot(rcu) != nil { report(.mmioInSlot) }
     }
 
     // Leaves ---------------------------------------------------------------------
