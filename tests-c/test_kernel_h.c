@@ -393,6 +393,9 @@ static void an_illegal_value_is_not_written(void **state)
             REFUSED_AT(w, 1024, 2, table, how);                           /* a second way to a table */
             REFUSED_AT(w, 0, 2, table + UINT64_C(0x1000), how);
             REFUSED_AT(w, 512, 2, table, how);
+            REFUSED_AT(w, 0, 2, table & ~PT_WRITABLE_MASK, how);          /* and nothing but Accessed changes in it */
+            if (m->dirty)
+                REFUSED_AT(w, 0, 2, table ^ m->dirty, how);
             REFUSED_AT(w, 0, 4, huge & ~UINT64_C(0xffffffff000), how);    /* no leaf above 1G */
             REFUSED_AT(w, 5, 1, make_mmio_spte(w->vcpu, 6, ACC_ALL), how);
             REFUSED_AT(w, 5, 1, make_mmio_spte(w->vcpu, 5, ACC_ALL) ^ UINT64_C(8) << 3, how); /* of slots that never were */

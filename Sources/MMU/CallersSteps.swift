@@ -80,7 +80,8 @@ extension VM {
                 ? nil : "a non-present value that is no MMIO SPTE, or another gfn's"
         }
         if new.isLast(at: level) { return wrongLeaf(new, at: level) }
-        return old.isTable(at: level) && old.address == new.address ? nil : "a table that is not linked there"
+        guard old.isTable(at: level), old.address == new.address else { return "a table that is not linked there" }
+        return masks.isTableEntry(new) ? nil : "a table's entry with other bits"
     }
 }
 
