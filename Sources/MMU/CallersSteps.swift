@@ -89,7 +89,7 @@ extension VM {
 extension VM {
     /// Below an invalid root they only go, and not while a pass has them to itself: to who asks then, all is frozen.
     fileprivate func mayCallersChange(_ slot: SPTESlot, from old: SPTE, to new: SPTE) -> Bool {
-        let appears = !old.isPresent && new.isPresent
+        let isSomebodyAlone = isSomebodyAlone, appears = !old.isPresent && new.isPresent
         if !appears && !isSomebodyAlone { return true }
         var table = Table(of: slot)
         while let parent = table.parent { table = Table(of: parent) }
