@@ -24,6 +24,7 @@ ROWS ?=
 PAGES ?= 18
 SCALE ?= 18 22 26 28
 LISTS ?= 300
+BODY_LISTS ?= 3000
 export SWIFT
 
 B := build
@@ -48,7 +49,7 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 	check-install check-torture check-tsan check-asan check-valgrind check-eyes check-mutants check-mutants-fit \
 	check-models check-models-short check-kernel-suites check-bench fuzz fuzz-clang check-fuzz linux check-linux \
 	check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests check-kvm-mutants explore check-explore \
-	check-explore-mutants
+	check-explore-mutants check-kernel-bodies bench-bodies
 
 all: lib tools
 
@@ -58,6 +59,7 @@ help:
 	@echo 'make check        every test; installs missing test packages'
 	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c explore fuzz torture'
 	@echo '                  bench kvm swift lists traces readme install'
+	@echo '                  examples kernel-bodies'
 	@echo 'make check-eyes   C tests and torture while a ledger of owed flushes looks on'
 	@echo 'make check-tsan   C tests and torture under the thread sanitizer'
 	@echo 'make check-asan   the same under the address sanitizer'
@@ -73,6 +75,8 @@ help:
 	@echo 'make fuzz         random calls of the whole C interface for $(SECONDS_FUZZ) s (SECONDS_FUZZ=N); fuzz-clang: by libFuzzer'
 	@echo 'make linux        Linux'"'"'s own TDP MMU behind the same header, in build/linux: Debian'"'"'s source, or LINUX=TREE'
 	@echo 'make check-linux  the C tests and random lists on it (LISTS=N); check-linux-bugs: bugs put into a copy of its tree, is each found?'
+	@echo "make check-kernel-bodies  Linux's own operations, unmodified, on this library's tables (docs/OPERATIONS.md), beside ours:"
+	@echo '                  BODY_LISTS=N random lists'
 	@echo 'make kvm          /dev/kvm in userspace: build/tdpmmu-kvm PROGRAM ARGS; fetches the engine, Unicorn, 16 MB (docs/KVM.md)'
 	@echo "make check-kvm-selftests  KVM's own selftests of memory in it: Debian's source, or KSELFTESTS=TREE, MODES=\"...\""
 	@echo 'make check-kvm-mutants  bugs put into the library: which of the selftests find each?  (about half an hour)'
@@ -80,6 +84,7 @@ help:
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo "make bench-mmu    the MMU beside Linux's own code, goals and ratios: docs/SPEED.md.  REPETITIONS=N, ROWS=regex,"
 	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
+	@echo "make bench-bodies  the library's operations beside Linux's own, compiled on its tables: docs/OPERATIONS.md"
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
 
@@ -215,6 +220,10 @@ check-linux-bugs: lib
 	@sh scripts/need.sh check
 	@python3 linux/bugs.py .build-embedded/release/libtdpmmu-objects.a $(BUGS)
 
+# Linux's own operations on this library's tables, by tdpmmu/kernel.h.  make check has 300 lists.
+check-kernel-bodies: all
+	@sh scripts/check-bodies.sh $(BODY_LISTS)
+
 # KVM in userspace -------------------------------------------------------------
 
 KVM_LIBRARY := $(B)/libtdpmmu-kvm.so
@@ -254,6 +263,11 @@ bench-rcu: lib
 bench-mmu: lib
 	@sh scripts/need.sh build
 	@python3 bench/bench_mmu.py --repetitions "$(REPETITIONS)" --rows "$(ROWS)" --pages "$(PAGES)" --scale "$(SCALE)"
+
+# The library's own operations beside Linux's on its tables (check-kernel-bodies).
+bench-bodies: lib
+	@python3 linux/bodies.py .build-embedded/release/libtdpmmu-objects.a
+	@python3 bench/bench_bodies.py --repetitions "$(REPETITIONS)"
 
 # Does the benchmark build, does each row run?  No time is looked at.
 check-bench: lib

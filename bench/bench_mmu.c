@@ -2,9 +2,9 @@
 /*
  * The MMU's rows for one side: the library, or Linux's own code.
  *
- * bench_mmu [-n LOG2_PAGES] [-r REPETITIONS] [-t ROWS] [-b BEST_PROBE] [-s] [-1]
+ * bench_mmu [-n LOG2_PAGES] [-r REPETITIONS] [-t ROWS] [-b BEST_PROBE] [-s] [-1] [-e]
  * -t: a regular expression; -s: a guest of that size once instead; -1: each scenario once, without a round
- * that warms up.  Otherwise it goes on until each row has as many quiet samples as repetitions were asked for,
+ * that warms up; -e: the library's operations go by the entry.  Otherwise it goes on until each row has as many quiet samples as repetitions were asked for,
  * but not longer than thrice that.  -b: see quiet_know().  Output as in mmu_samples.c, and the best probe.
  */
 #include <unistd.h>
@@ -49,7 +49,7 @@ static void repeat(int repetitions)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: bench_mmu [-n 15..28] [-r 1..20] [-t ROWS] [-b BEST_PROBE] [-s] [-1]\n");
+    fprintf(stderr, "usage: bench_mmu [-n 15..28] [-r 1..20] [-t ROWS] [-b BEST_PROBE] [-s] [-1] [-e]\n");
     return 2;
 }
 
@@ -59,7 +59,7 @@ int main(int argc, char **argv)
     bool scale = false, once = false;
     const char *pattern = NULL;
 
-    while ((option = getopt(argc, argv, "n:r:t:b:s1")) != -1) {
+    while ((option = getopt(argc, argv, "n:r:t:b:s1e")) != -1) {
         switch (option) {
         case 'n': log2_pages = atoi(optarg); break;
         case 'r': repetitions = atoi(optarg); break;
@@ -67,6 +67,9 @@ int main(int argc, char **argv)
         case 'b': quiet_know(atof(optarg)); break;
         case 's': scale = true; break;
         case '1': once = true; break;
+#ifdef SIDE_IS_OURS
+        case 'e': side_is_by_entry = true; break;
+#endif
         default: return usage();
         }
     }

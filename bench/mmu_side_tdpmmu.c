@@ -4,6 +4,7 @@
 int side_level = PG_LEVEL_4K;
 uint64_t side_offset;
 static unsigned long warnings;
+bool side_is_by_entry;
 
 static void warn(void *ctx, struct kvm *kvm, const struct tdpmmu_warning *warning)
 {
@@ -33,6 +34,13 @@ static int mapping_level(void *ctx, struct kvm *kvm, const struct kvm_memory_slo
     return PG_LEVEL_2M;
 }
 
+/* Who hears of each change makes the library go by the entry. */
+static void spte_changed(void *ctx, struct kvm *kvm, int as_id, gfn_t gfn, int level, uint64_t old_spte, uint64_t new_spte,
+                         bool shared)
+{
+    (void)ctx, (void)kvm, (void)as_id, (void)gfn, (void)level, (void)old_spte, (void)new_spte, (void)shared;
+}
+
 void side_init(unsigned long pages)
 {
     (void)pages;
@@ -41,8 +49,9 @@ void side_init(unsigned long pages)
 
 struct kvm *side_create_vm(bool initially_set)
 {
-    static const struct tdpmmu_ops ops = {
-        .size = sizeof(ops), .gfn_to_pfn = gfn_to_pfn, .mapping_level = mapping_level };
+    const struct tdpmmu_ops ops = {
+        .size = sizeof(ops), .gfn_to_pfn = gfn_to_pfn, .mapping_level = mapping_level,
+        .spte_changed = side_is_by_entry ? spte_changed : NULL };
     struct tdpmmu_vm_config config = { .size = sizeof(config), .vendor = TDPMMU_NPT, .maxphyaddr = 48, .ops = &ops };
 
     if (initially_set)

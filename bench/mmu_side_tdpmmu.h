@@ -17,6 +17,8 @@ typedef uint64_t u64;
 extern int side_level; /* of the host's pages now */
 extern uint64_t side_offset; /* from a gfn to its pfn */
 
+extern bool side_is_by_entry; /* no operation takes several SPTEs at once; aging is called with Lock W, as Linux's own wants it */
+
 void side_init(unsigned long pages);
 static inline void side_thread_begin(struct kvm_vcpu *vcpu) { (void)vcpu; }
 struct kvm *side_create_vm(bool initially_set);
@@ -43,8 +45,16 @@ static inline int side_fast_fault(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t 
 #define SIDE_FOR_EACH(iter, vcpu, start, end) \
     for_each_tdp_pte(iter, tdpmmu_vcpu_root(vcpu)->spt, PT64_ROOT_4LEVEL, start, end)
 /* Aging needs no lock here. */
-static inline void side_age_lock(struct kvm *kvm) { (void)kvm; }
-static inline void side_age_unlock(struct kvm *kvm) { (void)kvm; }
+static inline void side_age_lock(struct kvm *kvm)
+{
+    if (side_is_by_entry)
+        write_lock(&kvm->mmu_lock);
+}
+static inline void side_age_unlock(struct kvm *kvm)
+{
+    if (side_is_by_entry)
+        write_unlock(&kvm->mmu_lock);
+}
 unsigned long side_warnings(void);
 
 #endif

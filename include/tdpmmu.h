@@ -24,6 +24,7 @@
 #define TDPMMU_H
 
 #include "tdpmmu/types.h"
+#include "tdpmmu/constants.h"
 #include "tdpmmu/lock.h"
 #include "tdpmmu/rcu.h"
 #include "tdpmmu/srcu.h"
@@ -32,6 +33,7 @@
 #include "tdpmmu/vm.h"
 #include "tdpmmu/tdp_iter.h"
 #include "tdpmmu/tdp_mmu.h"
+#include "tdpmmu/primitives.h"
 #include "tdpmmu/dirty_log.h"
 #include "tdpmmu/huge_pages.h"
 #include "tdpmmu/notifier.h"

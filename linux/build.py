@@ -36,12 +36,12 @@ HEADERS = ["arch/x86/kvm/mmu.h", "arch/x86/kvm/mmu/tdp_iter.h", "arch/x86/kvm/mm
 SYSTEM = {"linux/types.h", "asm/types.h", "linux/stddef.h", "linux/const.h", "linux/kvm.h"}
 # Exported names that are the project's on both sides; all others must be Linux's.
 OURS_HEADERS = re.compile(r"(s?rcu.*|lock|list|urcu_flavor|rig_fail|rig_explore)\.h")
-# Lists of the kernel's sort are the kernel's own.
-LISTS = re.compile(r"(rcu)?list.*\.h|urcu_flavor\.h")
+# Lists of the kernel's sort are the kernel's own, and so are its names.
+LISTS = re.compile(r"(rcu)?list.*\.h|urcu_flavor\.h|kernel\.h")
 OURS = {"tdpmmu_set_warn_handler", "tdpmmu_version", "tdpmmu_trace_name", "tdpmmu_trace_ring_size",
         "tdpmmu_trace_read", "tdpmmu_trace_write"}
 GLUE = ["kvm_main", "x86", "mmu", "memory", "masks", "hooks", "events", "told", "face_vm",
-        "face_faults", "face_iter", "face_ranges", "face_rig", "face_eyes", "face_pml", "face_check"]
+        "face_faults", "face_iter", "face_primitives", "face_ranges", "face_rig", "face_eyes", "face_pml", "face_check"]
 FLAGS = ("-std=gnu11 -O2 -g -fPIC -fvisibility=hidden -fno-strict-aliasing -fwrapv -ffunction-sections "
          "-fno-delete-null-pointer-checks -pthread -D_GNU_SOURCE -Wall -Werror=implicit-function-declaration -Wno-unused -Wno-format "
          "-Wno-pointer-sign -Wno-sign-compare -Wno-address-of-packed-member -Wno-attributes").split()

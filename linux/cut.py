@@ -60,6 +60,11 @@ class SourceFile:
 
     def _typedef(self, name):
         for at, line in enumerate(self.lines):
+            if line.startswith("typedef") and re.search(r"\b%s\b" % re.escape(name), line):
+                first = at
+                while not self.lines[at].rstrip().endswith(";"):
+                    at += 1
+                return self._piece(name, first, at)
             if re.search(r"\b%s\b.*;\s*$" % re.escape(name), line) and not line[:1].isspace():
                 first = at
                 while not self.lines[first].startswith("typedef"):

@@ -85,6 +85,11 @@ verdict $? "the module map names $missing"
 printf 'import CTDPMMU\nlet vm: UnsafeMutablePointer<kvm>? = tdpmmu_create_vm(nil)\ntdpmmu_destroy_vm(vm)\n' >"$tmp/use.swift"
 "${SWIFT:-swift}c" -typecheck -I "$root/opt/tdp/include/tdpmmu" "$tmp/use.swift" >"$tmp/log" 2>&1
 verdict $? 'a Swift program that imports CTDPMMU'
+# The module map says what to link.
+"${SWIFT:-swift}c" -I "$root/opt/tdp/include/tdpmmu" -L "$root/opt/tdp/lib64" -Xlinker -rpath -Xlinker "$root/opt/tdp/lib64" \
+    -o "$tmp/use-swift" "$tmp/use.swift" >"$tmp/log" 2>&1 && "$tmp/use-swift" >>"$tmp/log" 2>&1
+verdict $? 'a Swift program that is linked by the module map'
+rm -f "$tmp/use-swift"
 # Both moved together still find each other.
 mv "$tmp/root" "$tmp/moved"
 "$tmp/moved/opt/tdp/bin/tdpmmuctl" --version >"$tmp/log" 2>&1

@@ -12,14 +12,14 @@ import time
 SUITES = ["check-symbols", "check-contracts", "check-traps", "check-rules", "check-mutants-fit", "check-library",
           "check-headers", "check-locks", "check-models-short", "check-floors", "check-where", "check-sptes",
           "check-c", "check-explore", "check-examples", "check-fuzz", "check-torture", "check-bench", "check-kvm",
-          "check-swift", "check-lists", "check-traces", "check-readme", "check-install"]
+          "check-swift", "check-lists", "check-kernel-bodies", "check-traces", "check-readme", "check-install"]
 SKIPPED = re.compile(r"^[\w() -]+: skipped: ")
 COUNTS = re.compile(r"^[\w() -]+: (\d+) passed, (\d+) failed")
 
 
 def run(target):
     """Returns (last count line or None, passed, failed); shows the output as it comes."""
-    process = subprocess.Popen(["make", "--no-print-directory", target], text=True,
+    process = subprocess.Popen(["make", "--no-print-directory", target, "BODY_LISTS=300"], text=True,
                                errors="replace", stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     line, skipped = None, False

@@ -74,8 +74,9 @@ def pkgconfig():
 
 
 def module_map():
+    # The tree's names no library to link: the library itself is built by it.
     with open("include/module.modulemap") as file:
-        return file.read().replace('header "tdpmmu.h"', 'header "../tdpmmu.h"').encode()
+        return file.read().replace('header "tdpmmu.h"', 'header "../tdpmmu.h"\n    link "tdpmmu"').encode()
 
 
 def read(path):

@@ -9,7 +9,9 @@
 # -Bsymbolic-functions, not -Bsymbolic: programs may hold the one copy of the
 # variable tdpmmu_rcu_gp, and the library must then use theirs.  -z nodelete: the
 # callback thread must not lose its code to a dlclose().  What the compiler leaves in each object for its own
-# next run (.swift_modhash) is loaded with the library if it gets as far: out of what ships.
+# next run (.swift_modhash) is loaded with the library if it gets as far: out of what ships.  Nor does .eh_frame ship, which
+# has a quarter of the functions and so leads no exception and no backtrace through the library; a debugger's is in
+# the debug information.
 set -eu
 archive=$1
 library=$2
@@ -19,7 +21,7 @@ soname=libtdpmmu.so.1
 
 mkdir -p "$(dirname "$library")"
 if [ -z "$kind" ]; then
-    objcopy --remove-section=.swift_modhash "$archive" "$library.a"
+    objcopy --remove-section=.swift_modhash --remove-section=.eh_frame --remove-section=.rela.eh_frame "$archive" "$library.a"
     archive=$library.a
 fi
 set -- -shared -o "$library.new" -Wl,--whole-archive "$archive" -Wl,--no-whole-archive \

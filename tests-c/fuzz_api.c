@@ -852,6 +852,60 @@ static void walks(struct machine *m)
     memset(iter, 0, sizeof(*iter)); /* its tables may go before it is used again */
 }
 
+/* What an entry is to become: something like what it is, or anything. */
+static uint64_t any_spte(const struct tdp_iter *iter)
+{
+    switch (byte() % 6) {
+    case 0: return SHADOW_NONPRESENT_VALUE;
+    case 1: return FROZEN_SPTE;
+    case 2: return any64();
+    case 3: return iter->old_spte ^ (UINT64_C(1) << byte() % 64);
+    default: return iter->old_spte & ~(UINT64_C(1) << byte() % 12);
+    }
+}
+
+/* Steps of an operation of the caller's own, on an entry that a walk came to, or says that it did. */
+static void steps(struct machine *m)
+{
+    struct kvm_mmu_page *root = m->vcpu[0] ? tdpmmu_vcpu_root(m->vcpu[0]) : NULL, *sp = NULL;
+    struct kvm *kvm = at(m, one_in(2) ? 'r' : 'w');
+    struct tdp_iter iter;
+
+    if (!root || !(sp = tdpmmu_alloc_sp(kvm_of(m))))
+        return;
+    rcu_read_lock();
+    tdp_iter_start(&iter, root->spt, (int)root->role.level, 1, byte());
+    for (unsigned i = byte() % 8; i && iter.valid; i--)
+        tdp_iter_next(&iter);
+    if (iter.valid) {
+        sp->role = sptep_to_sp(iter.sptep)->role;
+        sp->role.level--;
+        sp->gfn = iter.gfn;
+        sp->ptep = iter.sptep;
+        if (one_in(8))
+            iter.gfn = any_gfn();
+        if (one_in(8))
+            iter.level = any_level();
+        if (one_in(16))
+            iter.sptep = one_in(2) ? wild() : (tdp_ptep_t)(void *)any_page(m);
+        switch (byte() % 8) {
+        case 0: tdpmmu_iter_yield(kvm, &iter, byte() & 1, byte() & 1); break;
+        case 1:
+            sp->spt[byte()] = any_spte(&iter);
+            if (tdpmmu_link_sp(kvm, &iter, one_in(16) ? wild() : sp, byte() & 1) == 0)
+                sp = NULL;
+            break;
+        case 2: kvm_mmu_max_mapping_level(kvm, any_slot(m), any_gfn(), any_int()); break;
+        default: tdpmmu_set_spte(kvm, one_in(40) ? NULL : &iter, any_spte(&iter), (enum tdpmmu_set)(byte() % 6)); break;
+        }
+    }
+    rcu_read_unlock();
+    if (sp)
+        tdpmmu_free_sp(sp);
+    if (one_in(8))
+        tdpmmu_free_sp(wild());
+}
+
 static void values(struct machine *m)
 {
     uint64_t spte = any64();
@@ -954,7 +1008,7 @@ static const struct group {
     unsigned weight;
 } groups[] = {
     { "lock", take_and_let_go, 6 }, { "lifecycle", lifecycle, 2 }, { "slots", slots, 4 }, { "roots", roots, 4 },
-    { "faults", faults, 10 }, { "zaps", zaps, 5 }, { "dirty", dirty, 5 }, { "host", host, 4 }, { "walks", walks, 2 },
+    { "faults", faults, 10 }, { "zaps", zaps, 5 }, { "dirty", dirty, 5 }, { "host", host, 4 }, { "walks", walks, 2 }, { "steps", steps, 3 },
     { "values", values, 1 }, { "tracing", tracing, 1 }, { "rcu", rcu, 1 },
 };
 

@@ -184,6 +184,15 @@ static struct kvm_mmu_page *table_of(struct world *w)
     return table;
 }
 
+/* An entry of a, with a table below. */
+static struct tdp_iter *entry_a(void)
+{
+    rcu_read_lock();
+    tdp_iter_start(&iter, root_a()->spt, 4, 1, 0);
+    rcu_read_unlock();
+    return &iter;
+}
+
 static void nothing(struct rcu_head *unused)
 {
     (void)unused;
@@ -298,6 +307,36 @@ static void nothing(struct rcu_head *unused)
     QUIET(!sptep_to_sp(TOP_POINTER)) \
     FINE(tdpmmu_set_warn_handler(world_warn, &process_world)) \
     FINE(tdpmmu_version()) \
+    /* primitives.h; what changes cannot be: test_kernel_h.c */ \
+    BAD((LOCKED_W(ret = tdpmmu_set_spte(NULL, entry_a(), SHADOW_NONPRESENT_VALUE, TDPMMU_SET_ALONE)), ret == -EINVAL)) \
+    BAD((LOCKED_W(ret = tdpmmu_set_spte(a->kvm, NULL, SHADOW_NONPRESENT_VALUE, TDPMMU_SET_ALONE)), ret == -EINVAL)) \
+    BAD((LOCKED_W(ret = tdpmmu_set_spte(b->kvm, entry_a(), SHADOW_NONPRESENT_VALUE, TDPMMU_SET_ALONE)), ret == -EINVAL)) \
+    BAD((LOCKED_W(ret = tdpmmu_set_spte(a->kvm, &never_begun, SHADOW_NONPRESENT_VALUE, TDPMMU_SET_ALONE)), ret == -EINVAL)) \
+    BAD((LOCKED_W(ret = tdpmmu_set_spte(a->kvm, entry_a(), SHADOW_NONPRESENT_VALUE, (enum tdpmmu_set)4)), ret == -EINVAL)) \
+    BAD((LOCKED_W(ret = tdpmmu_set_spte(a->kvm, entry_a(), SHADOW_NONPRESENT_VALUE, (enum tdpmmu_set)-1)), ret == -EINVAL)) \
+    BAD((LOCKED_W(ret = tdpmmu_set_spte(a->kvm, entry_a(), UINT64_MAX, TDPMMU_SET_ALONE)), ret == -EINVAL)) \
+    BAD((LOCKED_W(flag = tdpmmu_iter_yield(NULL, entry_a(), true, false)), !flag)) \
+    BAD((LOCKED_W(flag = tdpmmu_iter_yield(a->kvm, NULL, true, false)), !flag)) \
+    BAD((LOCKED_W(flag = tdpmmu_iter_yield(a->kvm, entry_a(), true, false)), !flag)) /* not in RCU */ \
+    BAD(!tdpmmu_alloc_sp(NULL)) \
+    BAD((LOCKED_W(IN_RCU(ret = tdpmmu_link_sp(NULL, entry_a(), root_a(), false))), ret == -EINVAL)) \
+    BAD((LOCKED_W(IN_RCU(ret = tdpmmu_link_sp(a->kvm, NULL, root_a(), false))), ret == -EINVAL)) \
+    BAD((LOCKED_W(IN_RCU(ret = tdpmmu_link_sp(a->kvm, entry_a(), NULL, false))), ret == -EINVAL)) \
+    BAD((LOCKED_W(IN_RCU(ret = tdpmmu_link_sp(a->kvm, entry_a(), BAD_POINTER, false))), ret == -EINVAL)) \
+    BAD((LOCKED_W(IN_RCU(ret = tdpmmu_link_sp(a->kvm, entry_a(), TOP_POINTER, false))), ret == -EINVAL)) \
+    BAD((LOCKED_W(IN_RCU(ret = tdpmmu_link_sp(a->kvm, entry_a(), table_of(a), false))), ret == -EINVAL)) \
+    BAD((LOCKED_W(ret = tdpmmu_link_sp(a->kvm, entry_a(), table_of(a), false)), ret == -EINVAL)) \
+    WARN(tdpmmu_free_sp(NULL)) \
+    WARN(tdpmmu_free_sp(BAD_POINTER)) \
+    WARN(tdpmmu_free_sp(TOP_POINTER)) \
+    WARN(tdpmmu_free_sp(&own_header)) \
+    WARN(tdpmmu_free_sp(table_of(a))) \
+    BAD((IN_RCU(ret = kvm_mmu_max_mapping_level(NULL, slot_of(a), 0, 3)), ret == 1)) \
+    BAD((IN_RCU(ret = kvm_mmu_max_mapping_level(a->kvm, NULL, 0, 3)), ret == 1)) \
+    BAD((IN_RCU(ret = kvm_mmu_max_mapping_level(a->kvm, slot_of(b), 0, 3)), ret == 1)) \
+    BAD((IN_RCU(ret = kvm_mmu_max_mapping_level(a->kvm, BAD_POINTER, 0, 3)), ret == 1)) \
+    QUIET((IN_RCU(ret = kvm_mmu_max_mapping_level(a->kvm, slot_of(a), UINT64_MAX, 3)), ret == 1)) \
+    QUIET((IN_RCU(ret = kvm_mmu_max_mapping_level(a->kvm, slot_of(a), 0, INT32_MIN)), ret == 1)) \
     /* tdp_iter.h: values */ \
     FINE(is_shadow_present_pte(UINT64_MAX)) \
     FINE(is_large_pte(UINT64_MAX)) \

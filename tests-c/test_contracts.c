@@ -51,7 +51,8 @@ static struct kvm_vcpu *vcpu;
 static struct kvm_mmu_page *root, *table;
 static const struct kvm_memory_slot *slot;
 static struct kvm_gfn_range range;
-static struct tdp_iter iter;
+static struct tdp_iter iter, leaf, hole; /* hole: nothing is there, at level 2 */
+static struct kvm_mmu_page *sp;
 static struct srcu_struct other_domain;
 static struct tdpmmu_rwlock other_lock;
 static struct rcu_head head;
@@ -99,6 +100,7 @@ static void nothing(struct rcu_head *unused)
 #define VOID(call) ((call), 0)
 #define HVA (BASE_HVA + (8ull << 12))
 #define EI -EINVAL
+#define EPT_DIRTY UINT64_C(0x200)
 
 /* ROW(function, what its header says, a call that is right but for the context, what it
  * returns when it is refused) */
@@ -220,6 +222,13 @@ static void nothing(struct rcu_head *unused)
     ROW(kvm_tdp_mmu_zap_gfn_range, "Lock W", kvm_tdp_mmu_zap_gfn_range(kvm, 0, 8), 0) \
     ROW(kvm_tdp_mmu_zap_leafs, "Lock W", kvm_tdp_mmu_zap_leafs(kvm, 0, 8, false), 0) \
     ROW(kvm_tdp_mmu_unmap_gfn_range, "Lock W", kvm_tdp_mmu_unmap_gfn_range(kvm, &range, false), 0) \
+    /* primitives.h */ \
+    ROW(tdpmmu_set_spte, "In RCU, or Lock W", tdpmmu_set_spte(kvm, &leaf, leaf.old_spte & ~EPT_DIRTY, TDPMMU_SET_BITS), EI) \
+    ROW(tdpmmu_iter_yield, "Lock R if shared, else W", give_way(!tdpmmu_write_lock_held(&kvm->mmu_lock)), 0) \
+    ROW(tdpmmu_alloc_sp, "Any lock", VOID(free_one()), 0) \
+    ROW(tdpmmu_link_sp, "Lock R if shared, else W", link_one(!tdpmmu_write_lock_held(&kvm->mmu_lock)), EI) \
+    ROW(tdpmmu_free_sp, "Any lock", VOID(free_one()), 0) \
+    ROW(kvm_mmu_max_mapping_level, "In RCU", kvm_mmu_max_mapping_level(kvm, slot, 0, 3), 1) \
     /* tdp_iter.h */ \
     ROW(is_shadow_present_pte, "Any lock", is_shadow_present_pte(1), 0) \
     ROW(is_large_pte, "Any lock", is_large_pte(1), 0) \
@@ -325,6 +334,39 @@ struct node {
     struct rcu_head head;
 };
 
+static void free_one(void)
+{
+    struct kvm_mmu_page *other = tdpmmu_alloc_sp(kvm);
+
+    if (other)
+        tdpmmu_free_sp(other);
+}
+
+static bool is_allowed(void);
+
+/* These two want RCU besides. */
+static bool give_way(bool shared)
+{
+    bool given;
+
+    rcu_read_lock();
+    given = tdpmmu_iter_yield(kvm, &leaf, false, shared);
+    rcu_read_unlock();
+    return given;
+}
+
+static int link_one(bool shared)
+{
+    int ret;
+
+    if (!sp && is_allowed())
+        return 0; /* a library without tables for callers: Linux's own */
+    rcu_read_lock();
+    ret = tdpmmu_link_sp(kvm, &hole, sp, shared);
+    rcu_read_unlock();
+    return ret;
+}
+
 static struct rcu_gp_oldstate *full_now(void)
 {
     get_state_synchronize_rcu_full(&full);
@@ -387,11 +429,16 @@ static bool allows(const struct row *row, unsigned has)
     _exit(9);
 }
 
-/* The reference that a world holds beside the vCPU's, before a call that wants none left. */
+static bool is_allowed(void) { return allows(asked, where->has); }
+
+/* What a world holds beside the vCPU's reference, before a call that wants nothing left. */
 static void put_extra(void)
 {
-    if (allows(asked, where->has))
-        kvm_tdp_mmu_put_root(kvm, root);
+    if (!is_allowed())
+        return;
+    kvm_tdp_mmu_put_root(kvm, root);
+    if (sp)
+        tdpmmu_free_sp(sp);
 }
 
 #define ROW(name, phrase, call, refused) \
@@ -542,7 +589,19 @@ static void make_world(void)
     level = 4;
     table = sptep_to_sp(spte_to_child_pt(spte, level));
     tdp_iter_start(&iter, root->spt, 4, 1, 0);
+    for_each_tdp_pte(leaf, root->spt, 4, 0, 1)
+        if (leaf.level == 1)
+            break;
+    for_each_tdp_pte(hole, root->spt, 4, 1024, 1025)
+        if (hole.level == 2)
+            break;
     rcu_read_unlock();
+    sp = tdpmmu_alloc_sp(kvm);
+    if (sp) {
+        sp->role = table_holding(vcpu, 0, 1)->role;
+        sp->gfn = hole.gfn;
+        sp->ptep = hole.sptep;
+    }
     range = (struct kvm_gfn_range){ .slot = slot, .start = 0, .end = 8, .may_block = true };
     cookie = get_state_synchronize_rcu();
 }

@@ -32,6 +32,20 @@ extension Contract {
     static var kvm_tdp_mmu_zap_leafs: ContractFor<HeldForWrite> { ContractFor(.lockW) }
     static var kvm_tdp_mmu_unmap_gfn_range: ContractFor<HeldForWrite> { ContractFor(.lockW) }
 
+    // primitives.h
+    static var tdpmmu_set_spte: ContractFor<TablesKept> { ContractFor(.rcuOrLockW) }
+    /// shared ? .lockR : .lockW
+    static func tdpmmu_iter_yield<Hold: CallersProof & ~Copyable>(
+        _ rule: Rule<Hold>
+    ) -> ContractFor<Hold> { ContractFor(rule, "tdpmmu_iter_yield") }
+    static var tdpmmu_alloc_sp: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    /// shared ? .lockR : .lockW
+    static func tdpmmu_link_sp<Hold: CallersProof & ~Copyable>(
+        _ rule: Rule<Hold>
+    ) -> ContractFor<Hold> { ContractFor(rule, "tdpmmu_link_sp") }
+    static var tdpmmu_free_sp: ContractFor<NothingAsked> { ContractFor(.anyLock) }
+    static var kvm_mmu_max_mapping_level: ContractFor<InsideRCU> { ContractFor(.rcu) }
+
     // tdp_iter.h
     static var is_shadow_present_pte: ContractFor<NothingAsked> { ContractFor(.anyLock) }
     static var is_large_pte: ContractFor<NothingAsked> { ContractFor(.anyLock) }

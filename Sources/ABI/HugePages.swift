@@ -39,7 +39,7 @@ public func kvm_tdp_mmu_zap_collapsible_sptes(
     guard var entry = Contract.kvm_tdp_mmu_zap_collapsible_sptes.enter(kvm), let slot = entry.slot(slot)
     else { return }
     entry.begins(.pays)
-    entry.vm.zapCollapsible(slot, &entry.proof)
+    entry.proof.eitherWay { entry.vm.zapCollapsible(slot, &$0) }
     entry.ends(.pays)
 }
 
@@ -50,7 +50,7 @@ public func kvm_tdp_mmu_recover_huge_pages(
     guard var entry = Contract.kvm_tdp_mmu_recover_huge_pages.enter(kvm), let slot = entry.slot(slot)
     else { return }
     entry.begins(.pays)
-    entry.vm.recoverHugePages(slot, &entry.proof)
+    entry.proof.eitherWay { entry.vm.recoverHugePages(slot, &$0) }
     entry.ends(.pays)
 }
 

@@ -83,28 +83,30 @@ public func tdpmmu_table_hpa(_ sp: UnsafePointer<kvm_mmu_page>?) -> hpa_t {
     return table.address
 }
 
-/// A walk from the root table that it is asked to begin at, if all about it is right.
-private func checkedWalk(
-    _ root_pt: UnsafeMutablePointer<UInt64>?, _ root_level: Int32, _ min_level: Int32, _ gfn: gfn_t
-) -> tdp_iter? {
+/// Begins a walk from the root table, where it will be stepped, if all about it is right.
+private func start(
+    _ iter: UnsafeMutablePointer<tdp_iter>, _ root_pt: UnsafeMutablePointer<UInt64>?, _ root_level: Int32,
+    _ min_level: Int32, _ gfn: gfn_t
+) -> Bool {
     let contract = Contract.tdp_iter_start
     guard let root_pt, UInt(bitPattern: root_pt) & 4095 == 0,
-          let table = Table(checkedAddress: UInt(bitPattern: root_pt)) else {
+          let table = Table.found(at: UInt(bitPattern: root_pt)) else {
         contract.refuse("root_pt is no table (root_pt)", nil, UInt64(root_pt))
-        return nil
+        return false
     }
-    guard let entry = contract.enter(table) else { return nil }
+    guard let entry = contract.enter(table) else { return false }
     guard root_level == table.level.raw else {
         entry.refuse("root_level is not the table's (root_level, the table's)", UInt64(signed: root_level),
                      UInt64(signed: table.level.raw))
-        return nil
+        return false
     }
     guard entry.isLevel(min_level, upTo: root_level, "min_level is not 1 to root_level (min_level)"),
-          entry.isRange(gfn, .max) else { return nil }
-    return tdp_iter(root: table, minLevel: Level(min_level), from: GFN(gfn), entry.proof)
+          entry.isRange(gfn, .max) else { return false }
+    iter.pointee.start(root: table, minLevel: Level(min_level), from: GFN(gfn), entry.proof)
+    return true
 }
 
-@c @implementation
+@c @implementation @_optimize(speed)
 public func tdp_iter_start(
     _ iter: UnsafeMutablePointer<tdp_iter>?, _ root_pt: UnsafeMutablePointer<UInt64>?, _ root_level: Int32,
     _ min_level: Int32, _ next_last_level_gfn: gfn_t
@@ -113,7 +115,7 @@ public func tdp_iter_start(
         Contract.tdp_iter_start.refuse("iter is NULL")
         return
     }
-    iter.initialize(to: checkedWalk(root_pt, root_level, min_level, next_last_level_gfn) ?? tdp_iter())
+    if !start(iter, root_pt, root_level, min_level, next_last_level_gfn) { iter.initialize(to: tdp_iter()) }
 }
 
 extension ContractFor where Proof: ~Copyable {

@@ -116,7 +116,7 @@ extension VM {
     @inline(never)
     func applyLogging(_ slot: kvm_memory_slot, on: Bool) {
         guard on else {
-            lock.read { hold in zapCollapsible(slot, &hold) }
+            lock.read { hold in hold.eitherWay { zapCollapsible(slot, &$0) } }
             return
         }
         // All pages count as dirty until they are cleared: nothing to protect yet.

@@ -155,10 +155,14 @@ extension VM {
         checks.pointee.look?(kvm)
     }
 
+    /// Do callers of the library make pages or tables come and go (CallersSteps.swift)?
+    private var callersChange: Bool { memory.pointee.tables.callersChange.load(ordering: .relaxed) != 0 }
+
     /// Is a change that is told one that may be made, by whoever made it?
     @inline(never)
     private func judge(_ change: SPTEChange, _ way: WayOfChange) {
-        let who: SPTEChangers = way == .byCPU ? .cpu : way.isShared ? [.shared, .lockless] : .exclusive
+        // Callers may do all that is not refused.
+        let who: SPTEChangers? = way == .byCPU ? .cpu : callersChange ? nil : way.isShared ? [.shared, .lockless] : .exclusive
         if change.breach(by: who, masks) { warn(.check, "tdpmmu_check", "a change that docs/SPTES.md has not (old, new)", change.old.raw, change.new.raw) }
     }
 

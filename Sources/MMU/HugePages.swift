@@ -21,38 +21,48 @@ extension VM {
         addressSpace: Int32, start: GFN, end: GFN, target: Level, _ hold: inout HeldEitherWay
     ) -> Bool {
         traceRange(TDPMMU_TRACE_SPLIT, start, end, target: target, shared: hold.mode == .shared)
+        var work = Rebuilding(.split)
+        rebuild(.valid(in: addressSpace), WalkRange(minLevel: target.above, start: start, end: end), &work, &hold)
+        traceReturn(TDPMMU_TRACE_SPLIT_RET)
+        return work.isComplete
+    }
+
+    /// Drops the tables in whose place a huge leaf could stand; the next fault maps huge.
+    @inline(never)
+    package func zapCollapsible(_ slot: kvm_memory_slot, _ hold: inout HeldEitherWay) {
+        traceSlot(TDPMMU_TRACE_ZAP_COLLAPSIBLE, slot)
+        rebuild(in: slot, .collapse(slot), &hold)
+        traceReturn(TDPMMU_TRACE_ZAP_COLLAPSIBLE_RET)
+    }
+
+    /// Puts the huge leaf in such a table's place.
+    @inline(never)
+    package func recoverHugePages(_ slot: kvm_memory_slot, _ hold: inout HeldEitherWay) {
+        rebuild(in: slot, .recover(slot), &hold)
+    }
+
+    private func rebuild(in slot: kvm_memory_slot, _ aim: Rebuilding.Aim, _ hold: inout HeldEitherWay) {
+        let leaves = LeafRange(of: slot, minLevel: .page2M)
+        var work = Rebuilding(aim)
+        rebuild(leaves.roots, leaves.range, &work, &hold)
+    }
+
+    /// One walk for all three: what they visit is rare, and what they do with it is much.
+    @inline(never)
+    private func rebuild(_ roots: RootFilter, _ range: WalkRange, _ work: inout Rebuilding, _ hold: inout HeldEitherWay) {
         beginRebuilding()
         defer { endRebuilding() }
-        let writer = SPTEWriter(self, hold)
-        let range = WalkRange(minLevel: target.above, start: start, end: end)
-        var complete = true
-        var wasAsked = false
         var flush = OwedFlush()
-        writer.walkRoots(.valid(in: addressSpace), range, &hold, owing: &flush) { iter, _, rcu in
-            guard iter.isAtLeaf, iter.old.isLarge else { return .next }
-            // The kernel allocates the table with mmu_lock dropped; here that is for a rig to choose.
-            if !wasAsked {
-                wasAsked = true
-                if rig.wantYieldHere(iter) { return .giveWay }
-                // Nor is anybody asked again before the walk has come forward from here.
-                iter.yielded_gfn = iter.next_last_level_gfn
-            }
-            wasAsked = false
-            switch writer.linkTable(TableLink(), &iter, rcu) {
-            case .lost: return .again
-            case .noMemory:
-                complete = false
-                return .stop
-            case .linked, .refused: return .next
+        SPTEWriter(self, hold).batchingRemovals { writer in
+            writer.walkRoots(roots, range, &hold, owing: &flush) { iter, flush, rcu in
+                writer.visit(&iter, &work, rcu, owing: &flush)
             }
         }
-        flush.forgo(because: "a split takes nothing away")
-        traceReturn(TDPMMU_TRACE_SPLIT_RET)
-        return complete
+        flush.forgo(because: "each walk has paid for the tables it unlinked or zapped, and a split takes nothing away")
     }
 
     /// Could one leaf at the entry's level map all that the table below it maps?
-    private func couldBeHuge(
+    fileprivate func couldBeHuge(
         _ iter: borrowing tdp_iter, _ slot: kvm_memory_slot, _ rcu: borrowing InsideRCU
     ) -> Bool {
         let level = Level(iter.level), gfn = GFN(iter.gfn)
@@ -63,46 +73,10 @@ extension VM {
         return slot.allows(level, at: gfn) && rig.mappingLevel(of: gfn, in: slot) >= level
     }
 
-    /// Drops such tables; the next fault maps huge.
-    @inline(never)
-    package func zapCollapsible(_ slot: kvm_memory_slot, _ hold: inout HeldForRead) {
-        traceSlot(TDPMMU_TRACE_ZAP_COLLAPSIBLE, slot)
-        beginRebuilding()
-        defer { endRebuilding() }
-        let leaves = LeafRange(of: slot, minLevel: .page2M)
-        var flush = OwedFlush()
-        SPTEWriter(self, hold).batchingRemovals { writer in
-            writer.walkRoots(leaves.roots, leaves.range, &hold, owing: &flush) { iter, _, rcu in
-                guard iter.isAtTable, couldBeHuge(iter, slot, rcu) else { return .next }
-                return writer.zapAtomically(&iter, rcu) == .lost ? .again : .next
-            }
-        }
-        flush.forgo(because: "each zap has flushed while its entry was frozen")
-        traceReturn(TDPMMU_TRACE_ZAP_COLLAPSIBLE_RET)
-    }
-
-    /// Puts the huge leaf in such a table's place.
-    @inline(never)
-    package func recoverHugePages(_ slot: kvm_memory_slot, _ hold: inout HeldForRead) {
-        beginRebuilding()
-        defer { endRebuilding() }
-        let leaves = LeafRange(of: slot, minLevel: .page2M)
-        var flush = OwedFlush()
-        SPTEWriter(self, hold).batchingRemovals { writer in
-            writer.walkRoots(leaves.roots, leaves.range, &hold, owing: &flush) { iter, flush, rcu in
-                guard iter.isAtTable, couldBeHuge(iter, slot, rcu),
-                      let huge = hugeLeaf(replacing: Table(child: iter.old, rcu), at: iter.atLevel, rcu)
-                else { return .next }
-                return writer.set(&iter, huge, owing: &flush) == .lost ? .again : .next
-            }
-        }
-        flush.forgo(because: "each walk has paid for the tables it unlinked, and nothing else went")
-    }
-
     /// The leaf that maps what a table's 512 entries map: those that are present
     /// must continue each other and permit the same.  nil if they do not, or
     /// none is there.
-    private func hugeLeaf(replacing table: Table, at level: Level, _ rcu: borrowing InsideRCU) -> SPTE? {
+    fileprivate func hugeLeaf(replacing table: Table, at level: Level, _ rcu: borrowing InsideRCU) -> SPTE? {
         var result: SPTE?
         for index in 0..<entriesPerTable {
             let child = table[index].load(rcu)
@@ -121,5 +95,59 @@ extension VM {
             result = SPTE(sofar.raw | huge.raw & (masks.accessed | masks.dirty))
         }
         return result
+    }
+}
+
+/// What is to become of huge leaves, or of the tables that stand in for them.
+private struct Rebuilding {
+    enum Aim {
+        case split
+        case collapse(kvm_memory_slot)
+        case recover(kvm_memory_slot)
+    }
+    let aim: Aim
+    /// Nothing was left for want of memory.
+    var isComplete = true
+    /// The rig was asked to yield at this leaf.
+    var wasAsked = false
+
+    init(_ aim: Aim) { self.aim = aim }
+}
+
+extension SPTEWriter {
+    @inline(never)
+    fileprivate func visit(
+        _ iter: inout tdp_iter, _ work: inout Rebuilding, _ rcu: borrowing InsideRCU, owing flush: inout OwedFlush
+    ) -> Visit {
+        switch work.aim {
+        case .split: return split(&iter, &work, rcu)
+        case .collapse(let slot):
+            guard iter.isAtTable, vm.couldBeHuge(iter, slot, rcu) else { return .next }
+            return zapAtomically(&iter, rcu) == .lost ? .again : .next
+        case .recover(let slot):
+            guard iter.isAtTable, vm.couldBeHuge(iter, slot, rcu),
+                  let huge = vm.hugeLeaf(replacing: Table(child: iter.old, rcu), at: iter.atLevel, rcu)
+            else { return .next }
+            return set(&iter, huge, owing: &flush) == .lost ? .again : .next
+        }
+    }
+
+    private func split(_ iter: inout tdp_iter, _ work: inout Rebuilding, _ rcu: borrowing InsideRCU) -> Visit {
+        guard iter.isAtLeaf, iter.old.isLarge else { return .next }
+        // The kernel allocates the table with mmu_lock dropped; here that is for a rig to choose.
+        if !work.wasAsked {
+            work.wasAsked = true
+            if vm.rig.wantYieldHere(iter) { return .giveWay }
+            // Nor is anybody asked again before the walk has come forward from here.
+            iter.yielded_gfn = iter.next_last_level_gfn
+        }
+        work.wasAsked = false
+        switch linkTable(TableLink(), &iter, rcu) {
+        case .lost: return .again
+        case .noMemory:
+            work.isComplete = false
+            return .stop
+        case .linked, .refused: return .next
+        }
     }
 }

@@ -12,6 +12,8 @@ package struct TableBalance {
     /// Tables that exist, and of these those that wait for a grace period.
     package var alive: UInt64
     package var strays: Int64
+    /// And those that callers have, linked nowhere.
+    package var handedOut: UInt64
     /// Tables that listed NX splits are by their count.
     package var nxSplits: Int64
     /// Free pages at the vCPUs' hands.
@@ -29,21 +31,23 @@ extension VM {
     /// What `look` finds while no table is on its way back to the arena: nil if one was, again and again.
     /// Under VMLock.vcpus and .pages, and nobody takes a table: mmu_lock is held for write.
     @_optimize(size)
-    package func whileNoTableReturns(_ look: (TableBalance) -> TableBalance) -> TableBalance? {
-        for _ in 0..<returnTries {
-            // Acquire, both: pairs with the releases of tableReturns() and tableReturned().
-            let before = memory.pointee.tables.returns.load(ordering: .acquiring)
+    package func whileNoTableMoves(_ look: (TableBalance) -> TableBalance) -> TableBalance? {
+        for _ in 0..<tries {
+            // Acquire, both: pairs with the releases of tableMoves() and tableMoved().
+            let before = memory.pointee.tables.moves.load(ordering: .acquiring)
             guard UInt32(truncatingIfNeeded: before) == 0 else { continue }
-            var balance = TableBalance(alive: tablesAlive, strays: listedTotal(.strays), nxSplits: listedTotal(.nxSplits))
+            var balance = TableBalance(alive: tablesAlive, strays: listedTotal(.strays),
+                                       handedOut: memory.pointee.tables.handedOut.load(ordering: .relaxed),
+                                       nxSplits: listedTotal(.nxSplits))
             forEachListedVCPU { balance.cached &+= $0.cache.freeCount }
             let result = look(balance)
             atomicMemoryFence(ordering: .acquiring)
-            if memory.pointee.tables.returns.load(ordering: .acquiring) == before { return result }
+            if memory.pointee.tables.moves.load(ordering: .acquiring) == before { return result }
         }
         return nil
     }
 
-    private var returnTries: Int { 64 }
+    private var tries: Int { 64 }
 
     /// Under VMLock.vcpus.
     @inline(never)

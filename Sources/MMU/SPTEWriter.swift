@@ -218,11 +218,24 @@ extension SPTEWriter {
         note(iter.slot.changeAmongOthers(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
     }
 
+    /// Empties the entry of the leaf that a walk stands on.
+    @inline(__always)
+    func empty(_ iter: inout some StandsOnEntry, owing flush: inout OwedFlush) -> SetResult {
+        note(iter.slot.empty(
+            leaf: iter.old, (iter.addressSpace, iter.atGFN, iter.atLevel), in: self, owing: &flush), &iter)
+    }
+
     /// Changes bits of the leaf that a walk stands on.  Whatever the lock, CPUs, fast faults and
     /// aging may be at them at the same time.
     @inline(__always)
     func setBits(_ iter: inout tdp_iter, _ new: SPTE, owing flush: inout OwedFlush) -> SetResult {
         note(iter.slot.changeBits(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
+    }
+
+    /// The same where nothing but bits is known to change.
+    @inline(__always)
+    func setOnlyBits(_ iter: inout some StandsOnEntry, _ new: SPTE, owing flush: inout OwedFlush) -> SetResult {
+        note(iter.slot.changeOnlyBits(SPTEChange(iter, to: new), in: self, owing: &flush), &iter)
     }
 
     /// Empties an entry under the read lock: frozen keeps faults off until the CPUs

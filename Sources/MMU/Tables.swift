@@ -46,14 +46,19 @@ extension VM {
         table.retire()
         TableArena.give(table)
         memory.pointee.tables.taken.wrappingSubtract(1, ordering: .relaxed)
-        // Release: pairs with whileNoTableReturns(); who sees it sees all that was counted before.
-        memory.pointee.tables.returns.wrappingSubtract(1, ordering: .releasing)
+        tableMoved()
     }
 
-    /// A grace period is over, and a table goes back: until that is done the counts do not agree.
-    fileprivate func tableReturns() {
-        // Acquire and release: pairs with whileNoTableReturns(); what is counted below comes after it.
-        memory.pointee.tables.returns.wrappingAdd(1 &<< 32 | 1, ordering: .acquiringAndReleasing)
+    /// A grace period is over, and a table goes back, or a caller takes or gives one: until that is done the counts
+    /// do not agree.
+    func tableMoves() {
+        // Acquire and release: pairs with whileNoTableMoves(); what is counted below comes after it.
+        memory.pointee.tables.moves.wrappingAdd(1 &<< 32 | 1, ordering: .acquiringAndReleasing)
+    }
+
+    func tableMoved() {
+        // Release: pairs with whileNoTableMoves(); who sees it sees all that was counted before.
+        memory.pointee.tables.moves.wrappingSubtract(1, ordering: .releasing)
     }
 }
 
@@ -61,7 +66,7 @@ extension VM {
 let freeTable: @convention(c) (UnsafeMutablePointer<rcu_head>?) -> Void = { head in
     let table = Table(rcuHead: head.unsafelyUnwrapped)
     let vm = VM(UnsafeMutablePointer<kvm>(bitPattern: table.ownerAddress).unsafelyUnwrapped)
-    vm.tableReturns()
+    vm.tableMoves()
     vm.counters.add(.strays, -1, exclusive: false)
     vm.trace(TDPMMU_TRACE_FREE_SP_RCU) { $0.sp.sp = UInt64(UInt(bitPattern: head)) }
     vm.see(.freed, table, flag: true)

@@ -13,9 +13,10 @@ typealias Reserved<let words: Int> = InlineArray<words, UInt>
 struct VMMemory: ~Copyable {
     private let beforeKVM = Reserved<6>(repeating: 0)
     var kvm = CTDPMMU.kvm()
-    private let afterKVM = Reserved<7>(repeating: 0)
+    private let afterKVM = Reserved<6>(repeating: 0)
     var state: VMState
     private let afterState = Reserved<2>(repeating: 0)
+    var facts = Facts()
     var pages = PagesLock()
     var slots = SlotsLock()
     var retiredSlots = RetiredSlotsLock()
@@ -34,6 +35,12 @@ struct VMMemory: ~Copyable {
     init(_ config: VMConfiguration) { state = VMState(config) }
 }
 
+/// What C is told of the VM's SPTEs, once.
+struct Facts: ~Copyable {
+    var forC = tdpmmu_facts()
+    private let reserved = Reserved<6>(repeating: 0)
+}
+
 /// Tables taken by a VM and not yet freed, for the limit; and those ever cut off.
 struct TableCount: ~Copyable {
     let taken = Atomic<UInt64>(0)
@@ -42,7 +49,13 @@ struct TableCount: ~Copyable {
     let cutOff = Atomic<UInt64>(0)
     /// Operations under way that put tables for leaves or leaves for tables, perhaps among others.
     let rebuilding = Atomic<UInt64>(0)
-    /// Tables on their way back to the arena, and how often there were any, in the upper half.
-    let returns = Atomic<UInt64>(0)
-    private let reserved = Reserved<4>(repeating: 0)
+    /// Tables on their way to or from the arena without mmu_lock, and how often there were any, in the upper half.
+    let moves = Atomic<UInt64>(0)
+    /// Passes under way that have all below an invalid root to themselves.
+    let alone = Atomic<UInt64>(0)
+    /// Not 0: callers make tables and pages come and go by steps of their own, or did once.
+    let callersChange = Atomic<UInt64>(0)
+    /// Of those taken, the callers' of the library, who have not linked them yet.
+    let handedOut = Atomic<UInt64>(0)
+    private let reserved = Reserved<1>(repeating: 0)
 }

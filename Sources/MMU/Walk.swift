@@ -180,6 +180,15 @@ extension SPTEWriter {
         return true
     }
 
+    /// The same for a walk that a caller steps itself.
+    @inline(never)
+    func yieldOutside<Hold: LockHold & ~Copyable>(
+        _ iter: inout tdp_iter, _ flush: inout OwedFlush, _ hold: inout Hold, _ rcu: inout InsideRCU
+    ) -> Bool {
+        let range = WalkRange(minLevel: .page4K, start: GFN(0), end: vm.gfnLimit)
+        return yieldIfWanted(&iter, range, &flush, vm.rig.areAskedToYield, &hold, &rcu)
+    }
+
     @inline(__always)
     private func yield<Hold: LockHold & ~Copyable>(
         _ iter: inout tdp_iter, _ range: WalkRange, _ flush: inout OwedFlush, _ hold: inout Hold, _ rcu: inout InsideRCU

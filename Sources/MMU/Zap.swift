@@ -3,6 +3,7 @@ import CTDPMMU
 import PageTable
 import RCU
 import Sync
+import Synchronization
 
 extension VM {
     /// What of [start, end) can hold SPTEs; nil if nothing can.  An empty range is walked as in Linux: a huge leaf around
@@ -85,10 +86,11 @@ extension VM {
     ) {
         traceRoot(TDPMMU_TRACE_ZAP_ROOT_LEVEL, root, level: level, shared: hold.mode == .shared)
         let writer = SPTEWriter(self, hold)
-        let isAlone = root.role.isInvalid && writer.worksByRow && !mayBeRebuilding
-        (isAlone && hold.mode == .shared ? SPTEWriter(underInvalidRoot: self) : writer).summing {
+        let isAlone = hold.mode == .shared && root.role.isInvalid && writer.worksByRow && beginAlone()
+        (isAlone ? SPTEWriter(underInvalidRoot: self) : writer).summing {
             zapRoot(root, upTo: level, $0, &hold, &rcu, owing: &flush)
         }
+        if isAlone { endAlone() }
     }
 
     @inline(__always)
@@ -105,6 +107,19 @@ extension VM {
             return writer.set(&iter, .nonPresent, owing: &flush) == .lost ? .again : .next
         }
     }
+
+    /// May a pass have all below an invalid root to itself?  Under mmu_lock.
+    private func beginAlone() -> Bool {
+        if mayBeRebuilding { return false }
+        // Sequentially consistent, both: pairs with mayCallersChange(), so that of the two one sees the other.
+        memory.pointee.tables.alone.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        if memory.pointee.tables.callersChange.load(ordering: .sequentiallyConsistent) == 0 { return true }
+        endAlone()
+        return false
+    }
+
+    /// Release: pairs with the load in mayCallersChange().
+    private func endAlone() { memory.pointee.tables.alone.wrappingSubtract(1, ordering: .releasing) }
 
     /// What a walk under a root owes.  The CPUs were made to leave an invalid root (VCPURequests.swift).
     private func owedFlush(for root: Table) -> OwedFlush {

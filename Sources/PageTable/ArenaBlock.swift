@@ -81,17 +81,31 @@ struct ArenaBlock: Equatable {
 
     private var isDiscarded: Bool { freeCount == .max }
 
+    @inline(__always)
+    private func forEachPage(_ body: (Table) -> Void) {
+        var page = TableArena.headerPages
+        let end = isFirst ? page &+ Self.firstBlockPages : TableArena.pagesPerBlock
+        while page != end {
+            body(Table((start + Int(bitPattern: page &* TableHeader.stride)).assumingMemoryBound(to: TableHeader.self)))
+            page &+= 1
+        }
+    }
+
+    /// One of its pages that this VM has handed out, or nil.  Under the arena's mutex.
+    @_optimize(size)
+    func handedOut(by owner: UInt) -> Table? {
+        guard !isDiscarded else { return nil }
+        var found: Table?
+        forEachPage { if $0.ownerAddress == owner && !$0.header.pointee.isTable { found = $0 } }
+        return found
+    }
+
     /// Adds its pages to those of `count`; false if its list of free ones is wrong.  Under the arena's mutex.
     @inline(never) @_optimize(size)
     func add(to count: inout TableArena.Count) -> Bool {
         guard !isDiscarded else { return true }
-        let first = TableArena.headerPages
-        let end = isFirst ? first &+ Self.firstBlockPages : TableArena.pagesPerBlock
-        var page = first
-        while page != end {
-            defer { page &+= 1 }
-            switch Table((start + Int(bitPattern: page &* TableHeader.stride)).assumingMemoryBound(to: TableHeader.self))
-                .ownerAddress {
+        forEachPage {
+            switch $0.ownerAddress {
             case 0: count.unowned &+= 1
             case count.owner: count.owned &+= 1
             default: break

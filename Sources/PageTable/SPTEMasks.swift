@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // How one VM encodes its SPTEs: EPT or NPT, with or without A/D bits.
+import CTDPMMU
 
 package enum Vendor {
     case ept
@@ -110,6 +111,23 @@ package struct SPTEMasks {
         // A bit with two meanings would let one be mistaken for the other.
         assert(hostWritable & mmuWritable == 0 && (hostWritable | mmuWritable) & leafBits == 0)
         assert((accessed | dirty) & (hostWritable | mmuWritable | SPTE.mmuPresent) == 0)
+    }
+
+    /// The same for C.
+    package func describe(in facts: inout tdpmmu_facts) {
+        facts.leaf_bits = leafBits
+        facts.table_bits = tableBits
+        facts.accessed = accessed
+        facts.dirty = dirty
+        facts.host_writable = hostWritable
+        facts.mmu_writable = mmuWritable
+        facts.execute = execute
+        facts.no_execute = noExecute
+        facts.access_track = accessTrack
+        facts.mmio_mask = mmioMask
+        facts.mmio_value = mmioValue
+        facts.mmio_access = mmioAccess
+        facts.l1tf_mask = l1tfMask
     }
 
     /// Is it one bit, and one of Accessed, Dirty and W?
@@ -265,6 +283,13 @@ package struct SPTEMasks {
         cachesMMIO && spte.raw & mmioMask == mmioValue
     }
 
+    /// Is it the MMIO SPTE of this gfn, made while the slots of its address space had this generation, or before?
+    @inline(never)
+    package func isMMIO(_ spte: SPTE, of gfn: GFN, upTo generation: UInt64) -> Bool {
+        let made = spte.mmioGeneration
+        return isMMIO(spte) && mmio(gfn, generation: made) == spte && made <= generation && (made ^ generation) & 1 == 0
+    }
+
     @inline(__always) package func mmioGFN(_ spte: SPTE) -> GFN {
         let kept = spte.raw & SPTE.addressMask & ~mmioMask
         guard l1tfMask != 0 else { return GFN(kept &>> 12) }
@@ -276,6 +301,13 @@ package struct SPTEMasks {
     @inline(__always) package func isPlainLeaf(_ spte: SPTE, at level: Level) -> Bool {
         let writable = spte.raw & writableBits
         return spte.isLeaf(at: level) && level <= .maxHuge && (writable == writableBits || writable == 0)
+    }
+
+    /// Is it the same leaf, but for what CPUs, fast faults and aging change without mmu_lock?  Or the same at all?
+    package func differInBitsOnly(_ one: SPTE, _ other: SPTE) -> Bool {
+        let changed = one.raw ^ other.raw
+        return changed == 0
+            || one.isPresent && changed & ~(logBits | accessTrack | SPTE.savedMask &<< SPTE.savedShift) == 0
     }
 
     /// What is wrong with the bits of a leaf that stands at a level, or nil.  Its address is not looked at.

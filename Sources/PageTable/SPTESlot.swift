@@ -161,6 +161,19 @@ extension SPTESlot {
         return writeAlone(wish, in: book).settle(with: book, owing: &flush)
     }
 
+    /// The same of a leaf that goes, which is always legal.
+    @inline(__always)
+    package func empty(
+        leaf: SPTE, _ place: (addressSpace: Int32, gfn: GFN, level: Level), in book: some ChangeBook,
+        owing flush: inout OwedFlush
+    ) -> ChangeResult {
+        let wish = SPTEChange(
+            addressSpace: place.addressSpace, gfn: place.gfn, level: place.level, old: leaf, new: .nonPresent)
+        guard book.mode != .exclusive else { return writeAlone(wish, in: book).settle(with: book, owing: &flush) }
+        if let seen = replace(leaf, with: .nonPresent) { return .lost(seen) }
+        return UnsettledChange(wish, at: self).settle(with: book, owing: &flush)
+    }
+
     /// The same under any lock or none, where a fault, a fast fault, aging or a CPU may be
     /// changing the entry at this moment.
     @inline(__always)
@@ -214,6 +227,14 @@ extension SPTESlot {
         _ wish: SPTEChange, in book: some ChangeBook, owing flush: inout OwedFlush
     ) -> ChangeResult {
         guard book.isOfBits(wish) else { return changeAmongOthersOutOfLine(wish, in: book, &flush) }
+        return changeOnlyBits(wish, in: book, owing: &flush)
+    }
+
+    /// The same where that is known: isOfBits().
+    @inline(__always)
+    package func changeOnlyBits(
+        _ wish: SPTEChange, in book: some ChangeBook, owing flush: inout OwedFlush
+    ) -> ChangeResult {
         if book.mode == .exclusive && !book.hasVolatileBits(wish.old) {
             store(wish.new)
             return UnsettledChange(wish, at: self).settleBits(with: book, owing: &flush)
@@ -573,6 +594,20 @@ package struct UnlinkedTable: ~Copyable {
         let table = table
         discard self
         return table
+    }
+
+    /// A caller of the library has it from here on, and writes it as it likes.
+    package consuming func handOut() -> Table {
+        let table = table
+        discard self
+        table.setHandedOut(true)
+        return table
+    }
+
+    /// One that was handed out comes back.
+    package init(handedOut table: Table) {
+        self.table = table
+        table.setHandedOut(false)
     }
 
     /// Its page, to be given back.

@@ -77,13 +77,15 @@ package enum SPTETransitions {
 
 extension SPTEChange {
     /// Of a change that was seen: is it none that these may make?
+    /// nil: anybody may have.
     @inline(never)
-    package func breach(by who: SPTEChangers, _ masks: SPTEMasks) -> Bool {
+    package func breach(by who: SPTEChangers?, _ masks: SPTEMasks) -> Bool {
         guard let old = SPTEKind(self.old, at: level, masks), let new = SPTEKind(self.new, at: level, masks) else { return true }
         // From page to page, or from table to table, in one step.
         if self.old.isPresent && self.new.isPresent && (old == .table) == (new == .table) && self.old.pfn != self.new.pfn {
             return true
         }
+        guard let who else { return false }
         return SPTEChangers.of(old, new).isDisjoint(with: who)
     }
 }

@@ -45,20 +45,38 @@ package struct Table: Equatable {
 
     /// For addresses that a caller made up: nil unless a page of the arena is in use there.
     package init?(checkedAddress address: UInt) {
+        guard let table = Self.found(at: address) else { return nil }
+        self = table
+    }
+
+    /// The same for who has to look at every change of an entry.
+    @inline(__always)
+    package static func found(at address: UInt) -> Table? {
         guard TableArena.covers(address) else { return nil }
-        self.init(containing: address)
-        guard isInUse else { return nil }
+        let table = Table(containing: address)
+        return table.isTable ? table : nil
     }
 
     /// For a header that a caller made up.
     package init?(checkedHeader page: UnsafeMutablePointer<kvm_mmu_page>) {
+        self.init(headerInArena: page)
+        guard isTable else { return nil }
+    }
+
+    /// Likewise, of a page that was handed out, and has not been linked or given back since.
+    package init?(handedOutHeader page: UnsafeMutablePointer<kvm_mmu_page>) {
+        self.init(headerInArena: page)
+        guard isInUse, !header.pointee.isTable else { return nil }
+    }
+
+    /// nil unless there is a page with this header, in use or not.
+    private init?(headerInArena page: UnsafeMutablePointer<kvm_mmu_page>) {
         let address = UInt(bitPattern: page)
         let block = address & ~(TableArena.blockBytes &- 1), offset = address &- block
         let index = offset / TableHeader.stride
         guard offset % TableHeader.stride == 0, index < TableArena.pagesPerBlock,
               TableArena.covers(block &+ index &* UInt(tableBytes)) else { return nil }
         self.init(UnsafeMutableRawPointer(page).assumingMemoryBound(to: TableHeader.self))
-        guard isInUse else { return nil }
     }
 
     /// Virtual address of the table at a host-physical address.
@@ -91,8 +109,22 @@ package struct Table: Equatable {
 
     /// Address of the struct kvm that owns it; 0 while the page is free.
     /// Acquire: pairs with the release in becomeTable().
-    package var ownerAddress: UInt { header.pointee.owner.load(ordering: .acquiring) }
-    package var isInUse: Bool { ownerAddress != 0 }
+    @inline(__always) package var ownerAddress: UInt { header.pointee.owner.load(ordering: .acquiring) }
+    @inline(__always) package var isInUse: Bool { ownerAddress != 0 }
+
+    /// Neither free nor handed out.
+    @inline(__always) private var isTable: Bool { isInUse && header.pointee.isTable }
+
+    /// Is each entry the one before it, with the next pfn of this level?  Of a table that only its maker reads and writes.
+    package func isOneLeafInPieces(at level: Level) -> Bool {
+        let entries = UnsafePointer(entryPointer), step = level.pages &<< 12
+        var next = entries[0], difference: UInt64 = 0
+        for index in 0..<entriesPerTable {
+            difference |= entries[index] ^ next
+            next &+= step
+        }
+        return difference == 0 && entries[0] & SPTE.mmuPresent != 0
+    }
 
     // MARK: Life
 
@@ -110,6 +142,9 @@ package struct Table: Equatable {
         // Release: pairs with ownerAddress, for pointers that a caller of the library made up.
         header.pointee.owner.store(owner, ordering: .releasing)
     }
+
+    /// A caller of the library writes it (handOut()): nobody else is to take it for a table; or no more.
+    func setHandedOut(_ on: Bool) { header.pointee.isTable = !on }
 
     /// Out of use: the last step before the page goes back to where it came from.
     package func retire() {

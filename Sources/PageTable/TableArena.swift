@@ -171,8 +171,22 @@ package enum TableArena {
         }
     }
 
+    /// A page that this VM has handed out, or nil.
+    @inline(never)
+    package static func handedOut(by owner: UInt) -> Table? {
+        locked {
+            var distance: UInt = 0
+            while distance < committed.load(ordering: .relaxed) {
+                if let table = ArenaBlock(holding: offset &+ firstAddress &+ distance).handedOut(by: owner) { return table }
+                distance &+= blockBytes
+            }
+            return nil
+        }
+    }
+
     /// Is this virtual address inside a usable block, beyond its headers?
     /// Acquire: both pair with grow() and reserve(); `offset` and the headers are in place.
+    @inline(__always)
     package static func covers(_ address: UInt) -> Bool {
         guard reserved.load(ordering: .acquiring) != 0 else { return false }
         let distance = address &- (offset &+ firstAddress)

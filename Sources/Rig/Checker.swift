@@ -137,10 +137,8 @@ struct Checker {
         if spte.isFrozen { return report(.frozen) }
         let masks = vm.masks
         guard masks.isMMIO(spte), place.role.level == .page4K else { return report(.nonPresent) }
-        let made = spte.mmioGeneration
-        guard masks.mmio(place.gfn, generation: made) == spte, made <= generation, (made ^ generation) & 1 == 0
-        else { return report(.mmio) }
-        if slotsAreStill, made == generation, rootIsValid, findSlot(rcu) != nil { report(.mmioInSlot) }
+        guard masks.isMMIO(spte, of: place.gfn, upTo: generation) else { return report(.mmio) }
+        if slotsAreStill, spte.mmioGeneration == generation, rootIsValid, findSlot(rcu) != nil { report(.mmioInSlot) }
     }
 
     // Leaves ---------------------------------------------------------------------
@@ -234,13 +232,13 @@ struct Checker {
                     roots &+= 1
                     root = here.nextRoot
                 }
-                let balance = vm.whileNoTableReturns { balance in
+                let balance = vm.whileNoTableMoves { balance in
                     count = TableArena.count(ownedBy: owner)
                     return balance
                 }
                 guard let balance else { return }
                 splits = balance.nxSplits
-                alive = balance.alive &- UInt64(bitPattern: balance.strays) &- roots
+                alive = balance.alive &- UInt64(bitPattern: balance.strays) &- balance.handedOut &- roots
                 guard let count else { return report(.freeList, found: 0, expected: 0) }
                 let cached = vm.isAlone ? balance.cached : count.unowned &- count.free
                 lost = count.unowned &- count.free &- cached &+ count.owned &- Int(truncatingIfNeeded: balance.alive)

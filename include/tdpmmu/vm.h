@@ -18,9 +18,11 @@ struct kvm_vcpu;
 #define KVM_USER_MEM_SLOTS 32764
 
 /* A virtual machine.  What a test must reach is visible, the rest private. */
+struct tdpmmu_facts; /* primitives.h */
 struct kvm {
     struct tdpmmu_rwlock mmu_lock; /* protects the page tables; outermost but for the slots lock */
     struct srcu_struct srcu;       /* protects the slots; readers may sleep */
+    const struct tdpmmu_facts *facts; /* of its SPTEs, for who writes operations of his own */
 };
 
 /*

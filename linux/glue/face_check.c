@@ -8,6 +8,7 @@
 
 SAME(kvm, mmu_lock);
 SAME(kvm, srcu);
+SAME(kvm, facts);
 SAME(kvm_memory_slot, base_gfn);
 SAME(kvm_memory_slot, npages);
 SAME(kvm_memory_slot, userspace_addr);

@@ -171,6 +171,7 @@ struct kvm {
     /* as struct face_kvm */
     rwlock_t mmu_lock;
     struct srcu_struct srcu;
+    const struct tdpmmu_facts *facts; /* NULL: a thread has its VM's masks */
     /* the kernel's */
     struct mutex lock, slots_lock, slots_arch_lock;
     unsigned long nr_memslot_pages;

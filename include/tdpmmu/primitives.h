@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What an operation on the page tables is made of, for those who write one of their own: look, change one entry,
+ * give way, link a table.  kernel.h has the kernel's names for all of it.
+ */
+#ifndef TDPMMU_PRIMITIVES_H
+#define TDPMMU_PRIMITIVES_H
+
+#include "tdp_iter.h"
+#include "types.h"
+#include "vm.h"
+
+TDPMMU_BEGIN_DECLS
+
+/*
+ * How a VM encodes its SPTEs, and where what changes can be read; kvm->facts points to it.  It stays as it is
+ * as long as the VM is there; a bit that the VM's SPTEs do not have is 0.  (No uint64_t, so that a compiler knows that
+ * who writes 512 SPTEs does not write here.)
+ */
+struct tdpmmu_facts {
+    unsigned long long leaf_bits;     /* set in every present leaf: rights but W, memory type, MMU_PRESENT, type of A/D tracking */
+    unsigned long long table_bits;    /* set in every entry that points to a table */
+    unsigned long long accessed;
+    unsigned long long dirty;
+    unsigned long long host_writable;
+    unsigned long long mmu_writable;
+    unsigned long long execute;       /* set, and no_execute clear: may be executed */
+    unsigned long long no_execute;
+    unsigned long long access_track;  /* cleared in a leaf whose next access shall fault; R and X wait at bits 54 and 56 */
+    unsigned long long mmio_mask;     /* an MMIO SPTE has mmio_value of it; 0: MMIO is not cached */
+    unsigned long long mmio_value;
+    unsigned long long mmio_access;   /* what else an MMIO SPTE says of the access */
+    unsigned long long l1tf_mask;     /* inverted in an MMIO SPTE; the gfn's own bits stand five places further up */
+    unsigned long long gfn_limit;     /* first gfn that gets no SPTE */
+    unsigned long long pfn_mask;      /* largest pfn */
+    struct kvm_mmu_page *const *first_root; /* of the list of roots; RCU, or Lock R or W */
+    const bool *nx_huge_pages;              /* is execution through huge pages forbidden?  Any thread may switch it */
+    bool asks_to_yield;     /* the VM has need_resched or yield_at: ask at each entry */
+};
+
+/* How tdpmmu_set_spte() changes an entry, and what of mmu_lock it wants. */
+enum tdpmmu_set {
+    TDPMMU_SET_ALONE = 0,  /* Lock W is held: a store, or an exchange where a CPU may set a bit meanwhile */
+    TDPMMU_SET_SHARED = 1, /* Lock R is held: a compare-and-exchange */
+    /* Lock R and RCU are held: frozen, flushed, then SHADOW_NONPRESENT_VALUE, which new_spte has to be */
+    TDPMMU_SET_ZAP = 2,
+    /* RCU or any lock: Accessed, Dirty, W or the rights of a leaf that stays, beside fast faults and CPUs;
+     * a store under Lock W where none of these can be at the entry, else a compare-and-exchange */
+    TDPMMU_SET_BITS = 3,
+    /* The same for who has the entry's address and level only: kvm means nothing, iter gets the entry's gfn and as_id */
+    TDPMMU_SET_BITS_AT = 4,
+};
+
+/*
+ * Change the entry that iter stands on from iter->old_spte to new_spte: the one way in which SPTEs change.  The
+ * change is judged, made, told (spte_changed), counted, and what it cuts off is removed and freed after a grace
+ * period.  iter needs as_id, gfn, level, sptep and old_spte only, and gets in old_spte what was there before.
+ * No flush is made but by TDPMMU_SET_ZAP: what the change takes away the caller has to flush, and before it leaves
+ * RCU if that was a table.
+ * 0; -EBUSY: nothing was done, old_spte is what is there now (another thread or a CPU changed the entry), or
+ * FROZEN_SPTE (it is another thread's, or the root is invalid, where nothing new may appear: go on without it);
+ * -EINVAL with a warning, and FROZEN_SPTE in old_spte, so that who tries again goes on as well: the lock that `how` wants is not held; iter has
+ * yielded, or stands on no entry of a table of kvm, or at another gfn, level or address space than the entry's;
+ * new_spte is none that a VM of this sort has there (a table it links is tdpmmu_link_sp()'s), or no step
+ * from the old one.
+ * In RCU, or Lock W.
+ * Follows tdp_mmu_set_spte(), tdp_mmu_set_spte_atomic() and tdp_mmu_zap_spte_atomic().
+ */
+int tdpmmu_set_spte(struct kvm *kvm, struct tdp_iter *iter, uint64_t new_spte, enum tdpmmu_set how);
+
+/*
+ * Give way, if a thread waits for mmu_lock or the rig says so (need_resched, yield_at) and the walk has come
+ * forward since it last did: flush everything if flush says that a flush is owed, leave RCU, let go of mmu_lock,
+ * take both again, and set iter->yielded, so that the next step goes back to the root.  Returns whether it did;
+ * then nothing that was read before may be used.  The caller is in one reader and has one hold, or others gain
+ * nothing; and a reference to the root.  Outside RCU, or with an iter that has yielded already: a warning, false.
+ * Lock R if shared, else W.
+ * Follows tdp_mmu_iter_cond_resched().
+ */
+bool tdpmmu_iter_yield(struct kvm *kvm, struct tdp_iter *iter, bool flush, bool shared);
+
+/*
+ * A table that is linked nowhere, with 512 entries that hold nothing.  The caller owns it until tdpmmu_link_sp() or
+ * tdpmmu_free_sp(): it sets role, gfn and ptep, and may write the entries (sp->spt) as it likes.  No other function
+ * knows it before it is linked.  It counts as one of the VM's tables, and goes with the VM: kvm_mmu_uninit_tdp_mmu() warns of
+ * those that were forgotten (TDPMMU_WARN_LEAK).  NULL: no memory, or table_limit.
+ * Any lock.  Follows tdp_mmu_alloc_sp().
+ */
+struct kvm_mmu_page *tdpmmu_alloc_sp(struct kvm *kvm);
+
+/*
+ * Let the entry that iter stands on, which is empty or a huge leaf, point to sp.  All of sp is judged first: role,
+ * gfn and ptep must be the entry's, and its entries empty or leaves that may be there; below a huge leaf, such as
+ * map what it maps.  They are counted.  No flush is made.
+ * 0: sp is the VM's.  -EBUSY: as tdpmmu_set_spte() has it, sp is still the caller's.  -EINVAL with a warning: likewise.
+ * Outside RCU, or with an iter as tdpmmu_set_spte() refuses it: a warning, -EINVAL.
+ * Lock R if shared, else W.  Follows tdp_mmu_link_sp() and tdp_mmu_split_huge_page().
+ */
+int tdpmmu_link_sp(struct kvm *kvm, struct tdp_iter *iter, struct kvm_mmu_page *sp, bool shared);
+
+/* Give back a table that was not linked; a warning if it is none.  Any lock.  Follows tdp_mmu_free_sp(). */
+void tdpmmu_free_sp(struct kvm_mmu_page *sp);
+
+/*
+ * The largest level at which one leaf may map gfn: by the slot's bounds, its alignment and the mapping_level
+ * callback, but no more than max_level.  1 also for a slot that is gone, or a gfn outside.  In RCU.
+ * For as long as the result is used, that is.
+ */
+int kvm_mmu_max_mapping_level(struct kvm *kvm, const struct kvm_memory_slot *slot, gfn_t gfn, int max_level);
+
+/* What tdpmmu_walk() visits, and how. */
+enum tdpmmu_walk_flags {
+    TDPMMU_WALK_LEAF = 1,         /* entries that are no table: leaves, empty ones, at level 1 all */
+    TDPMMU_WALK_TABLE_BEFORE = 2, /* tables, before what is below */
+    TDPMMU_WALK_TABLE_AFTER = 4,  /* tables, after what is below was visited */
+    TDPMMU_WALK_SHARED = 8,       /* Lock R is held; else Lock W */
+    TDPMMU_WALK_YIELD = 16,       /* gives way between two visits, where that is wanted */
+};
+
+/* What a visit may answer beside 0, go on, and a negative errno, which ends the walk. */
+#define TDPMMU_WALK_AGAIN 1 /* look at the same entry again: it was changed by another thread */
+#define TDPMMU_WALK_FLUSH 2 /* go on; a flush is owed from here on, and paid before the walk gives way */
+
+/*
+ * iter: where the walk stands, for tdpmmu_set_spte() and tdpmmu_link_sp(); when: which one of
+ * TDPMMU_WALK_LEAF, _TABLE_BEFORE and _TABLE_AFTER it is.
+ */
+typedef int (*tdpmmu_visit_fn)(struct kvm *kvm, struct tdp_iter *iter, enum tdpmmu_walk_flags when, void *arg);
+
+/* One visit, and more while it asks to look again. */
+static inline int tdpmmu_walk_visit(struct kvm *kvm, struct tdp_iter *iter, enum tdpmmu_walk_flags when, unsigned int flags,
+                                    tdpmmu_visit_fn visit, void *arg, bool *flush)
+{
+    int status = 0;
+
+    while ((flags & (unsigned int)when) && (status = visit(kvm, iter, when, arg)) == TDPMMU_WALK_AGAIN)
+        /* Acquire: pairs with the release of a change; what the entry points to is seen as well. */
+        iter->old_spte = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
+    if (status == TDPMMU_WALK_FLUSH)
+        *flush = true;
+    return status < 0 ? status : 0;
+}
+
+/* From an entry up to a level: the tables that are left, each from the entry that leads to it. */
+static inline int tdpmmu_walk_leave(struct kvm *kvm, struct tdp_iter place, int level, unsigned int flags,
+                                    tdpmmu_visit_fn visit, void *arg, bool *flush)
+{
+    int status = 0;
+
+    while (status == 0 && place.level < level) {
+        place.level++;
+        place.sptep = place.pt_path[place.level - 1] + ((place.gfn >> ((place.level - 1) * 9)) & 511);
+        place.gfn &= ~(KVM_PAGES_PER_HPAGE(place.level) - 1);
+        /* Acquire: as above. */
+        place.old_spte = __atomic_load_n(place.sptep, __ATOMIC_ACQUIRE);
+        if (is_shadow_present_pte(place.old_spte) && !is_last_spte(place.old_spte, place.level))
+            status = tdpmmu_walk_visit(kvm, &place, TDPMMU_WALK_TABLE_AFTER, flags, visit, arg, flush);
+    }
+    return status;
+}
+
+/*
+ * Visit the entries under root that map any of [start, end), in the order of gfns, inside one RCU reader of the
+ * walk's own.  A walk that gives way goes back to the root: tables on its way down are visited BEFORE once more, and
+ * those that it was in are not visited AFTER by that.  A table that a visit put there or removed is entered or not as
+ * it stands then.
+ * Returns 0, or 1 if a flush is owed, or the errno that a visit ended it with: what had been changed by then is the
+ * caller's to flush, as is what it said by TDPMMU_WALK_FLUSH of a table, which has to be before the visit returns.
+ * -EINVAL: a NULL; with a warning: root is no root, or start is beyond MAXPHYADDR.  root is kept by the caller's
+ * reference, or by mmu_lock where the walk does not give way.  mmu_lock is held as flags say.  After
+ * the model of kvm_pgtable_walk() of arm64.
+ */
+static inline int tdpmmu_walk(struct kvm *kvm, struct kvm_mmu_page *root, gfn_t start, gfn_t end, unsigned int flags,
+                              tdpmmu_visit_fn visit, void *arg)
+{
+    struct tdp_iter iter, left;
+    bool flush = false;
+    int status = 0;
+
+    if (!kvm || !root || !visit)
+        return -22; /* -EINVAL */
+    rcu_read_lock();
+    tdp_iter_start(&iter, root->spt, (int)root->role.level, PG_LEVEL_4K, start);
+    if (!iter.valid)
+        status = -22;
+    while (status == 0 && iter.valid && iter.gfn < end) {
+        const bool is_table = is_shadow_present_pte(iter.old_spte) && !is_last_spte(iter.old_spte, iter.level);
+
+        if ((flags & TDPMMU_WALK_YIELD) && tdpmmu_iter_yield(kvm, &iter, flush, (flags & TDPMMU_WALK_SHARED) != 0)) {
+            flush = false;
+            tdp_iter_next(&iter);
+            continue;
+        }
+        status = tdpmmu_walk_visit(kvm, &iter, is_table ? TDPMMU_WALK_TABLE_BEFORE : TDPMMU_WALK_LEAF, flags, visit, arg,
+                                   &flush);
+        if (status < 0)
+            break;
+        left = iter;
+        tdp_iter_next(&iter);
+        if (!left.yielded)
+            status = tdpmmu_walk_leave(kvm, left, iter.valid && iter.gfn < end ? iter.level : iter.root_level, flags, visit,
+                                       arg, &flush);
+    }
+    rcu_read_unlock();
+    return status < 0 ? status : flush;
+}
+
+TDPMMU_END_DECLS
+
+#endif
