@@ -2,6 +2,8 @@
 /* primitives.h and kernel.h: operations written outside the library, and that nothing illegal gets in by them. */
 #include "test_helpers.h"
 
+#include <unistd.h>
+
 static unsigned kernel_warnings; /* WARN_ON() and its like, in what is written with the kernel's names */
 #define TDPMMU_KERNEL_WARN(function, condition) ((void)(function), (void)(condition), kernel_warnings++)
 #include <tdpmmu/kernel.h>
@@ -204,6 +206,15 @@ static void a_lost_race_shows_what_is_there(void **state)
     assert_int_equal(tdp_mmu_set_spte_atomic(w->kvm, &stale, stale.old_spte & ~PT_WRITABLE_MASK), -EBUSY);
     assert_int_equal(stale.old_spte, SHADOW_NONPRESENT_VALUE);
     assert_int_equal(atomic_load(&w->change_count), 0);
+
+    /* Also where nothing is to change. */
+    stale = iter = at(w, 1, PG_LEVEL_4K);
+    stale.old_spte = SHADOW_NONPRESENT_VALUE;
+    assert_int_equal(tdp_mmu_set_spte_atomic(w->kvm, &stale, SHADOW_NONPRESENT_VALUE), -EBUSY);
+    assert_int_equal(stale.old_spte, iter.old_spte);
+    stale.old_spte = SHADOW_NONPRESENT_VALUE;
+    assert_int_equal(tdp_mmu_zap_spte_atomic(w->kvm, &stale), -EBUSY);
+    assert_int_equal(stale.old_spte, iter.old_spte);
 
     /* A frozen entry is another thread's, until it is read again. */
     iter = at(w, 1, PG_LEVEL_4K);
@@ -888,6 +899,182 @@ static void a_table_that_is_forgotten_is_told(void **state)
         world_free(machine_world(&machines[0]));
 }
 
+/* A table that two threads link or give back at once is taken once. */
+static struct {
+    struct world *w;
+    struct kvm_mmu_page *sp;
+    struct tdp_iter at;
+    pthread_barrier_t barrier;
+    bool links[2];
+    int result[2];
+} race;
+
+static void *takes_table(void *arg)
+{
+    const int me = (int)(intptr_t)arg;
+    struct tdp_iter iter = race.at;
+
+    read_lock(&race.w->kvm->mmu_lock);
+    rcu_read_lock();
+    pthread_barrier_wait(&race.barrier);
+    if (race.links[me])
+        race.result[me] = tdpmmu_link_sp(race.w->kvm, &iter, race.sp, true);
+    else
+        tdpmmu_free_sp(race.sp);
+    rcu_read_unlock();
+    read_unlock(&race.w->kvm->mmu_lock);
+    return NULL;
+}
+
+static void a_table_is_linked_or_given_back_once(void **state)
+{
+    struct kvm *kvm;
+
+    (void)state;
+    race.w = machine_world(&machines[1]);
+    kvm = race.w->kvm;
+    pthread_barrier_init(&race.barrier, NULL, 2);
+    map_pages(race.w, 0, 1, PG_LEVEL_4K);
+    for (int round = 0; round < 600; round++) {
+        pthread_t threads[2];
+        const uint64_t tables = stats_of(kvm).tables;
+
+        race.links[0] = round % 3 != 0;
+        race.links[1] = round % 3 == 1;
+        race.result[0] = race.result[1] = -EINVAL;
+        world_forget(race.w);
+        rcu_read_lock();
+        race.at = at(race.w, 512, PG_LEVEL_2M);
+        rcu_read_unlock();
+        race.sp = tdpmmu_alloc_sp(kvm);
+        tdp_mmu_init_child_sp(race.sp, &race.at);
+        for (intptr_t i = 0; i < 2; i++)
+            pthread_create(&threads[i], NULL, takes_table, (void *)i);
+        for (int i = 0; i < 2; i++)
+            pthread_join(threads[i], NULL);
+        const int linked = (race.result[0] == 0) + (race.result[1] == 0);
+
+        /* Of two that link one wins; it may also be that the other's link was lost to it, and the table is not taken. */
+        assert_true(linked <= 1 && (linked == 1 || round % 3 != 1));
+        assert_int_equal(warnings(race.w), 1);
+        assert_int_equal(stats_of(kvm).tables, tables + (uint64_t)linked);
+        if (linked) {
+            rcu_read_lock();
+            race.at = at(race.w, 512, PG_LEVEL_2M);
+            write_lock(&kvm->mmu_lock);
+            tdp_mmu_iter_set_spte(kvm, &race.at, SHADOW_NONPRESENT_VALUE);
+            write_unlock(&kvm->mmu_lock);
+            kvm_flush_remote_tlbs(kvm);
+            rcu_read_unlock();
+            rcu_barrier();
+        }
+    }
+    world_forget(race.w);
+    pthread_barrier_destroy(&race.barrier);
+    world_free(race.w);
+}
+
+/* ---- beside a pass that has all below an invalid root to itself, while it gives way ---------------------------------- */
+static struct lone_pass {
+    struct kvm *kvm;
+    atomic_bool gave_way, is_done, may_go_on;
+} lone;
+
+static void gave_way(void *ctx, struct kvm *kvm)
+{
+    (void)ctx, (void)kvm;
+    atomic_store(&lone.gave_way, true);
+    while (!atomic_load(&lone.may_go_on))
+        usleep(100);
+}
+
+static void *zaps_invalid_roots(void *arg)
+{
+    kvm_tdp_mmu_zap_invalidated_roots(lone.kvm);
+    atomic_store(&lone.is_done, true);
+    return arg;
+}
+
+/* Until it gives way the pass must be kept from having the lock for long. */
+static void *wants_the_lock(void *arg)
+{
+    while (!atomic_load(&lone.gave_way) && !atomic_load(&lone.is_done)) {
+        write_lock(&lone.kvm->mmu_lock);
+        write_unlock(&lone.kvm->mmu_lock);
+    }
+    return arg;
+}
+
+/* Empties the first entry of the invalid root, as kvm_tdp_mmu_zap_all() would. */
+static void empty_first_entry(struct kvm *kvm)
+{
+    struct kvm_mmu_page *root;
+    struct tdp_iter iter;
+    unsigned emptied = 0;
+
+    write_lock(&kvm->mmu_lock);
+    for_each_tdp_mmu_root(kvm, root, -1) {
+        rcu_read_lock();
+        tdp_iter_start(&iter, root, (int)root->role.level, 0);
+        if (is_shadow_present_pte(iter.old_spte)) {
+            tdp_mmu_iter_set_spte(kvm, &iter, SHADOW_NONPRESENT_VALUE);
+            assert_int_not_equal(iter.old_spte, FROZEN_SPTE);
+            emptied++;
+        }
+        rcu_read_unlock();
+    }
+    write_unlock(&kvm->mmu_lock);
+    assert_int_equal(emptied, 1);
+}
+
+static bool tries_beside_a_lone_pass(void)
+{
+    const struct tdpmmu_ops ops = { .size = sizeof(ops), .yielded = gave_way };
+    const struct tdpmmu_vm_config config = { .size = sizeof(config), .ops = &ops };
+    const struct kvm_userspace_memory_region memory = { .memory_size = UINT64_C(1) << 31, .userspace_addr = 1 << 20 };
+    struct kvm_vcpu *vcpu;
+    pthread_t threads[2];
+
+    lone.kvm = tdpmmu_create_vm(&config);
+    vcpu = tdpmmu_create_vcpu(lone.kvm, 0);
+    assert_non_null(vcpu);
+    assert_int_equal(kvm_set_memory_region(lone.kvm, &memory), 0);
+    assert_int_equal(kvm_mmu_load(vcpu), 0);
+    read_lock(&lone.kvm->mmu_lock);
+    for (gfn_t gfn = 0; gfn < memory.memory_size >> 12; gfn += 16)
+        assert_int_equal(kvm_tdp_mmu_map(vcpu, gfn << 12, PFERR_WRITE_MASK, true, PG_LEVEL_4K, gfn + 4096, false), RET_PF_FIXED);
+    read_unlock(&lone.kvm->mmu_lock);
+    atomic_store(&lone.gave_way, false);
+    atomic_store(&lone.is_done, false);
+    atomic_store(&lone.may_go_on, false);
+    write_lock(&lone.kvm->mmu_lock);
+    kvm_tdp_mmu_invalidate_all_roots(lone.kvm);
+    write_unlock(&lone.kvm->mmu_lock);
+    pthread_create(&threads[0], NULL, wants_the_lock, NULL);
+    pthread_create(&threads[1], NULL, zaps_invalid_roots, NULL);
+    while (!atomic_load(&lone.gave_way) && !atomic_load(&lone.is_done))
+        usleep(50);
+    const bool gave = atomic_load(&lone.gave_way);
+
+    if (gave)
+        empty_first_entry(lone.kvm);
+    atomic_store(&lone.may_go_on, true);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    assert_check_silent(lone.kvm);
+    tdpmmu_destroy_vm(lone.kvm);
+    return gave;
+}
+
+static void who_is_alone_empties_invalid_roots(void **state)
+{
+    int tries = 0;
+
+    (void)state;
+    while (!tries_beside_a_lone_pass())
+        assert_true(++tries < 200);
+}
+
 static void the_limit_of_tables_holds(void **state)
 {
     struct world *w = world_from((struct tdpmmu_vm_config){ .table_limit = 2 });
@@ -1075,6 +1262,51 @@ static int note(struct kvm *kvm, struct tdp_iter *iter, enum tdpmmu_walk_flags w
     return visits->stop_at && iter->gfn == (gfn_t)visits->stop_at ? -EINTR : 0;
 }
 
+static int wrong_answer(struct kvm *kvm, struct tdp_iter *iter, enum tdpmmu_walk_flags when, void *arg)
+{
+    (void)kvm, (void)iter, (void)when, (void)arg;
+    return 4;
+}
+
+/* A huge leaf is split by another meanwhile; then a leaf of the table is said to be frozen. */
+static int asks_again(struct kvm *kvm, struct tdp_iter *iter, enum tdpmmu_walk_flags when, void *arg)
+{
+    int *step = arg;
+
+    assert_true((when == TDPMMU_WALK_LEAF) == !tdpmmu_walk_is_table(iter));
+    if (when == TDPMMU_WALK_LEAF && iter->level == PG_LEVEL_2M && *step == 0) {
+        struct kvm_mmu_page *sp = tdpmmu_alloc_sp(kvm);
+        struct tdp_iter other = *iter;
+
+        tdp_mmu_init_child_sp(sp, &other);
+        assert_int_equal(tdp_mmu_split_huge_page(kvm, &other, sp, true), 0);
+        ++*step;
+        return TDPMMU_WALK_AGAIN;
+    }
+    if (iter->level == PG_LEVEL_4K && (*step)++ == 1) {
+        iter->old_spte = FROZEN_SPTE;
+        return TDPMMU_WALK_AGAIN;
+    }
+    return 0;
+}
+
+/* What is frozen is not looked at for ever, and what became a table is one. */
+static void a_walk_looks_again(void **state)
+{
+    struct world *w = machine_world(&machines[0]);
+    int step = 0;
+
+    (void)state;
+    map_pages(w, 512, 1, PG_LEVEL_2M);
+    take(w, READ);
+    assert_int_equal(tdpmmu_walk(w->kvm, tdpmmu_vcpu_root(w->vcpu), 512, 1024,
+                                 TDPMMU_WALK_LEAF | TDPMMU_WALK_TABLE_BEFORE | TDPMMU_WALK_TABLE_AFTER | TDPMMU_WALK_SHARED,
+                                 asks_again, &step), 0);
+    drop(w, READ);
+    assert_int_equal(step, 513);
+    world_free(w);
+}
+
 static void a_walk_visits_tables_before_and_after(void **state)
 {
     const unsigned all = TDPMMU_WALK_LEAF | TDPMMU_WALK_TABLE_BEFORE | TDPMMU_WALK_TABLE_AFTER;
@@ -1099,7 +1331,18 @@ static void a_walk_visits_tables_before_and_after(void **state)
     assert_int_equal(tdpmmu_walk(w->kvm, NULL, 0, 8, all, note, &v), -EINVAL);
     assert_int_equal(tdpmmu_walk(NULL, root, 0, 8, all, note, &v), -EINVAL);
     assert_no_warning(w);
-    assert_int_equal(tdpmmu_walk(w->kvm, root, UINT64_C(1) << 60, UINT64_MAX, all, note, &v), -EINVAL);
+    assert_int_equal(tdpmmu_walk(w->kvm, root, 0, 8, all, note, &v), -EINVAL); /* Lock W is not held */
+    assert_int_equal(tdpmmu_walk(w->kvm, root, 0, 8, all | TDPMMU_WALK_SHARED, wrong_answer, &v), -EINVAL);
+    rcu_read_lock();
+    assert_int_equal(tdpmmu_walk(w->kvm, spte_to_child_sp(spte_on_way(w->vcpu, 0, 4)), 0, 8, all | TDPMMU_WALK_SHARED, note, &v),
+                     -EINVAL);
+    rcu_read_unlock();
+    v = (struct visits){ .text = "" };
+    assert_int_equal(tdpmmu_walk(w->kvm, root, 1, 1, all | TDPMMU_WALK_SHARED, note, &v), 0);
+    assert_int_equal(tdpmmu_walk(w->kvm, root, 2, 1, all | TDPMMU_WALK_SHARED, note, &v), 0);
+    assert_string_equal(v.text, "");
+    assert_no_warning(w);
+    assert_int_equal(tdpmmu_walk(w->kvm, root, UINT64_C(1) << 60, UINT64_MAX, all | TDPMMU_WALK_SHARED, note, &v), -EINVAL);
     assert_int_equal(warnings(w), 1);
     assert_false(rcu_read_lock_held());
     drop(w, READ);
@@ -1302,12 +1545,15 @@ int main(void)
         cmocka_unit_test(a_split_is_the_librarys),
         cmocka_unit_test(a_split_maps_nothing_else),
         cmocka_unit_test(a_table_that_is_forgotten_is_told),
+        cmocka_unit_test(a_table_is_linked_or_given_back_once),
+        cmocka_unit_test(who_is_alone_empties_invalid_roots),
         cmocka_unit_test(the_limit_of_tables_holds),
         cmocka_unit_test(leaves_are_made_as_faults_make_them),
         cmocka_unit_test(other_sptes_are_the_librarys_too),
         cmocka_unit_test(predicates_agree_with_the_librarys),
         cmocka_unit_test(small_leaves_make_a_huge_one),
         cmocka_unit_test(a_leaf_reaches_as_far_as_slot_and_host_do),
+        cmocka_unit_test(a_walk_looks_again),
         cmocka_unit_test(a_walk_visits_tables_before_and_after),
         cmocka_unit_test(the_patchs_operations_end_alike),
         cmocka_unit_test(a_callers_zaps_are_made_beside_the_librarys),

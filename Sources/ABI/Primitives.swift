@@ -18,16 +18,15 @@ private func status(_ result: SetResult, _ iter: UnsafeMutablePointer<tdp_iter>)
     }
 }
 
-/// The VM that an entry is of; the iterator gets what else is known of the entry.  nil: it is no table's.
+/// The VM that an entry is of; the iterator gets what else is known of the entry.  nil: it is no table's, or the walk has yielded.
 @inline(__always)
 private func owner(of iter: UnsafeMutablePointer<tdp_iter>) -> KVMPointer? {
     let address = UInt(bitPattern: iter.pointee.sptep)
-    guard address & 7 == 0, let table = Table.found(at: address) else { return nil }
+    guard !iter.pointee.yielded, address & 7 == 0, let table = Table.found(at: address) else { return nil }
     let role = table.role
     guard iter.pointee.level == role.level.raw else { return nil }
     iter.pointee.gfn = table.gfn.raw &+ UInt64((address & 4095) &>> 3) &* role.level.pages
     iter.pointee.as_id = role.addressSpace
-    iter.pointee.yielded = false
     return KVMPointer(bitPattern: table.ownerAddress)
 }
 
@@ -51,7 +50,7 @@ private func setBits(
     _ iter: UnsafeMutablePointer<tdp_iter>, _ new: SPTE, _ contract: ContractFor<TablesKept>
 ) -> Int32 {
     guard let kvm = owner(of: iter) else {
-        contract.refuse("iter stands on no entry of a table, or not at its level (sptep)", nil, UInt64(iter.pointee.sptep))
+        contract.refuse("iter has yielded, or stands on no entry of a table at its level (sptep)", nil, UInt64(iter.pointee.sptep))
         return status(.refused, iter)
     }
     guard let entry = contract.enter(kvm) else { return status(.refused, iter) }
@@ -114,10 +113,8 @@ public func tdpmmu_link_sp(
 @c @implementation
 public func tdpmmu_free_sp(_ sp: UnsafeMutablePointer<kvm_mmu_page>?) {
     let contract = Contract.tdpmmu_free_sp
-    guard let sp, let table = Table(handedOutHeader: sp), let entry = contract.enter(table) else {
-        return refuseTable(contract, nil, sp)
-    }
-    entry.vm.takeBackTable(table)
+    guard let sp, let table = Table(handedOutHeader: sp), let entry = contract.enter(table),
+          entry.vm.takeBackTable(table) else { return refuseTable(contract, nil, sp) }
 }
 
 @c @implementation

@@ -85,24 +85,30 @@ extension VM {
     }
 }
 
-/// Whether a caller may make tables or pages come or go here.
+/// Whether a caller may make tables or pages come or go.
 extension VM {
-    /// Below an invalid root they only go, and not while a pass has them to itself: to who asks then, all is frozen.
-    fileprivate func mayCallersChange(_ slot: SPTESlot, from old: SPTE, to new: SPTE) -> Bool {
-        let isSomebodyAlone = isSomebodyAlone, appears = !old.isPresent && new.isPresent
-        if !appears && !isSomebodyAlone { return true }
-        var table = Table(of: slot)
-        while let parent = table.parent { table = Table(of: parent) }
-        return !table.role.isInvalid
-    }
-
-    private var isSomebodyAlone: Bool {
+    /// Has a pass all below an invalid root to itself?  From here on none begins to, without a look at what callers do.
+    fileprivate var isSomebodyAlone: Bool {
         let tables = UnsafePointer(place(of: &memory.pointee.tables))
         // Sequentially consistent, both: pairs with beginAlone(), so that of the two one sees the other.
         if tables.pointee.callersChange.load(ordering: .relaxed) == 0 {
             tables.pointee.callersChange.store(1, ordering: .sequentiallyConsistent)
         }
         return tables.pointee.alone.load(ordering: .sequentiallyConsistent) != 0
+    }
+}
+
+extension SPTEWriter {
+    /// Below an invalid root pages and tables only go, and not while a pass has them to itself: to who asks then, all is
+    /// frozen.  (A pass that gives way reads everything again, so it is not in the way of who has Lock W.)
+    private func mayChange(_ iter: inout tdp_iter, to new: SPTE) -> Bool {
+        let isSomebodyAlone = vm.isSomebodyAlone, appears = !iter.old.isPresent && new.isPresent
+        if !appears && !(isSomebodyAlone && mode == .shared) { return true }
+        var table = Table(of: iter.slot)
+        while let parent = table.parent { table = Table(of: parent) }
+        if !table.role.isInvalid { return true }
+        iter.old = .frozen
+        return false
     }
 }
 
@@ -225,11 +231,11 @@ extension SPTEWriter {
             vm.refuseChange(function, reason, iter.old, new)
             return .refused
         }
-        if new == iter.old { return .done }
-        if how != TDPMMU_SET_BITS && !vm.mayCallersChange(iter.slot, from: iter.old, to: new) {
-            iter.old = .frozen
-            return .lost
+        if new == iter.old {
+            iter.reload(kept)
+            return new == iter.old ? .done : .lost
         }
+        guard how == TDPMMU_SET_BITS || mayChange(&iter, to: new) else { return .lost }
         return write(&iter, new, how)
     }
 
@@ -276,11 +282,14 @@ extension VM {
         return table.handOut()
     }
 
-    package func takeBackTable(_ table: Table) {
+    /// False: another thread linked it just now, or gave it back.
+    package func takeBackTable(_ table: Table) -> Bool {
         tableMoves()
+        defer { tableMoved() }
+        guard let page = UnlinkedTable(handedOut: table) else { return false }
         memory.pointee.tables.handedOut.wrappingSubtract(1, ordering: .relaxed)
-        returnTable(nil, UnlinkedTable(handedOut: table))
-        tableMoved()
+        returnTable(nil, page)
+        return true
     }
 }
 
@@ -292,17 +301,12 @@ extension SPTEWriter {
         guard vm.isPlace(&iter, function) else { return .refused }
         let huge = iter.old
         if huge.isFrozen { return .lost }
-        var leaves: Int64 = 0
-        if let reason = wrongTable(table, &iter, rcu, &leaves) {
-            vm.refuseChange(function, reason, huge, SPTE(UInt64(table.word)))
+        guard let new = UnlinkedTable(handedOut: table) else {
+            vm.refuseChange(function, "sp was just linked or given back (old_spte, sp)", huge, SPTE(UInt64(table.word)))
             return .refused
         }
-        guard vm.mayCallersChange(iter.slot, from: huge, to: vm.masks.table(at: table.address)) else {
-            iter.old = .frozen
-            return .lost
-        }
-        let new = UnlinkedTable(handedOut: table)
-        let result = write(&iter, vm.masks.table(at: table.address), TDPMMU_SET_SHARED)
+        var leaves: Int64 = 0
+        let result = link(table, &iter, rcu, &leaves, function)
         guard result == .done else {
             _ = new.handOut()
             return result
@@ -315,6 +319,18 @@ extension SPTEWriter {
             count(.splits)
         }
         return .done
+    }
+
+    private func link(
+        _ table: Table, _ iter: inout tdp_iter, _ rcu: borrowing InsideRCU, _ leaves: inout Int64, _ function: StaticString
+    ) -> SetResult {
+        let entry = vm.masks.table(at: table.address)
+        if let reason = wrongTable(table, &iter, rcu, &leaves) {
+            vm.refuseChange(function, reason, iter.old, SPTE(UInt64(table.word)))
+            return .refused
+        }
+        guard mayChange(&iter, to: entry) else { return .lost }
+        return write(&iter, entry, TDPMMU_SET_SHARED)
     }
 
     /// Why the table may not be put there, or nil; and how many leaves are in it.

@@ -156,7 +156,7 @@ extension VM {
     }
 
     /// Do callers of the library make pages or tables come and go (CallersSteps.swift)?
-    private var callersChange: Bool { memory.pointee.tables.callersChange.load(ordering: .relaxed) != 0 }
+    package var callersChange: Bool { memory.pointee.tables.callersChange.load(ordering: .relaxed) != 0 }
 
     /// Is a change that is told one that may be made, by whoever made it?
     @inline(never)

@@ -42,12 +42,12 @@ extension VM {
 
     /// After the last vCPU, root and callback are gone.
     package func free() {
+        takeBackForgotten()
         seeDestruction()
         guard srcu.cleanUp() else {
             return warn(.leak, "tdpmmu_destroy_vm", "kvm->srcu has readers: the VM's memory is not freed")
         }
         freeSlotTables()
-        takeBackForgotten()
         VM.alive.wrappingSubtract(1, ordering: .relaxed)
         cp_free_zeroed(memory)
     }
@@ -56,6 +56,6 @@ extension VM {
     /// another's that comes to be where it was.
     private func takeBackForgotten() {
         guard memory.pointee.tables.handedOut.load(ordering: .relaxed) != 0 else { return }
-        while let table = TableArena.handedOut(by: UInt(bitPattern: kvm)) { takeBackTable(table) }
+        while let table = TableArena.handedOut(by: UInt(bitPattern: kvm)), takeBackTable(table) {}
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CPlatform
+import Synchronization
 
 /// One block of the arena.  Its first pages hold the headers of all its pages.  What else is known of a block lies in
 /// the first one of all (see below), so that the memory of a block can go back as it came: in one huge page.
@@ -96,7 +97,7 @@ struct ArenaBlock: Equatable {
     func handedOut(by owner: UInt) -> Table? {
         guard !isDiscarded else { return nil }
         var found: Table?
-        forEachPage { if $0.ownerAddress == owner && !$0.header.pointee.isTable { found = $0 } }
+        forEachPage { if $0.ownerAddress == owner && $0.header.pointee.isHandedOut.load(ordering: .relaxed) { found = $0 } }
         return found
     }
 

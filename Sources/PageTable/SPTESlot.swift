@@ -600,14 +600,14 @@ package struct UnlinkedTable: ~Copyable {
     package consuming func handOut() -> Table {
         let table = table
         discard self
-        table.setHandedOut(true)
+        table.handOut()
         return table
     }
 
-    /// One that was handed out comes back.
-    package init(handedOut table: Table) {
+    /// One that was handed out comes back; nil: another thread took it just now.
+    package init?(handedOut table: Table) {
+        guard table.claim() else { return nil }
         self.table = table
-        table.setHandedOut(false)
     }
 
     /// Its page, to be given back.

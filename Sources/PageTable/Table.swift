@@ -66,7 +66,7 @@ package struct Table: Equatable {
     /// Likewise, of a page that was handed out, and has not been linked or given back since.
     package init?(handedOutHeader page: UnsafeMutablePointer<kvm_mmu_page>) {
         self.init(headerInArena: page)
-        guard isInUse, !header.pointee.isTable else { return nil }
+        guard header.pointee.isHandedOut.load(ordering: .relaxed) else { return nil }
     }
 
     /// nil unless there is a page with this header, in use or not.
@@ -143,8 +143,20 @@ package struct Table: Equatable {
         header.pointee.owner.store(owner, ordering: .releasing)
     }
 
-    /// A caller of the library writes it (handOut()): nobody else is to take it for a table; or no more.
-    func setHandedOut(_ on: Bool) { header.pointee.isTable = !on }
+    /// A caller of the library has it from here on: nobody else is to take it for a table.
+    func handOut() {
+        header.pointee.isTable = false
+        // Release: pairs with claim(); who takes it back sees what was done with it before.
+        header.pointee.isHandedOut.store(true, ordering: .releasing)
+    }
+
+    /// Takes it back from a caller; false: another thread just did.  Acquire: pairs with handOut().
+    func claim() -> Bool {
+        let won = header.pointee.isHandedOut.compareExchange(
+            expected: true, desired: false, successOrdering: .acquiring, failureOrdering: .relaxed).exchanged
+        if won { header.pointee.isTable = true }
+        return won
+    }
 
     /// Out of use: the last step before the page goes back to where it came from.
     package func retire() {

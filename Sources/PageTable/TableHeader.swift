@@ -23,8 +23,9 @@ struct TableHeader: ~Copyable {
     let isNXSplit: Atomic<Bool>
     /// Invalidated, and the MMU's own reference not yet dropped.
     var isScheduledToZap: Bool
+    /// A caller of the library has the table, which is linked nowhere; who takes it back or links it clears this first.
+    let isHandedOut: Atomic<Bool>
     /// Keeps what follows at its place.
-    var unused: UInt8
     var unused32: UInt32
     /// Chain of pages that one owner has (strays of a removal, a cache); 0 at the end.
     var nextStray: UInt

@@ -156,8 +156,8 @@ struct Checker {
         let bits = spte.raw & ~SPTE.addressMask
         if bits != goodBits || level != goodLevel {
             if let flaw = vm.masks.flaw(ofLeaf: spte, at: level, noExecuteHuge: noExecuteHuge) {
-                // Under an invalid root stands what was right before NX was switched.
-                if flaw != .execution || rootIsValid && slotsAreStill { report(CheckFault(flaw)) }
+                // Under an invalid root stands what was right before NX was switched; and what callers make is theirs.
+                if flaw != .execution || rootIsValid && slotsAreStill && !vm.callersChange { report(CheckFault(flaw)) }
                 if flaw == .size { return }
             } else {
                 goodBits = bits

@@ -38,7 +38,7 @@ final class TableHeaderTests: XCTestCase {
         XCTAssertEqual(bytes { $0.pointee.isTable = true }, field(\.tdp_mmu_page))
         XCTAssertEqual(bytes { $0.pointee.isNXSplit.store(true, ordering: .relaxed) }, field(\.nx_huge_page_disallowed))
         XCTAssertEqual(bytes { $0.pointee.isScheduledToZap = true }, field(\.tdp_mmu_scheduled_root_to_zap))
-        XCTAssertEqual(bytes { $0.pointee.unused = .max }, field(\.tdpmmu_state))
+        XCTAssertEqual(bytes { $0.pointee.isHandedOut.store(true, ordering: .relaxed) }, field(\.tdpmmu_state))
         XCTAssertEqual(bytes { $0.pointee.unused32 = .max }, field(\.tdpmmu_private32))
     }
 

@@ -10,8 +10,9 @@
  *    variable of this name has to be in scope, or TDPMMU_THIS_VM defined otherwise.
  *  - Each change is told, traced and counted by the library where it is made, so what the kernel's functions do for that
  *    themselves (trace_kvm_tdp_mmu_spte_changed(), kvm_update_page_stats(), kvm_set_pfn_dirty()) does nothing.
- *  - An illegal change, the wrong lock, no RCU: a warning by the VM's handler, and nothing is changed.  Where the
- *    kernel's function returns nothing or the old value, the caller hears no more of it than in the kernel.
+ *  - An illegal change, the wrong lock, no RCU: a warning by the VM's handler (by the process's where no VM is known), and
+ *    nothing is changed.  Where the kernel's function returns nothing the caller hears no more of it than in the kernel;
+ *    where it returns what was there, FROZEN_SPTE.
  *  - WARN_ON() and BUG_ON() say so on stderr (TDPMMU_KERNEL_WARN), and go on.
  *  - Names that 5.12 and 6.12 give other arguments take either, by their number.
  *
@@ -43,6 +44,9 @@ typedef uint32_t u32;
 typedef uint16_t u16;
 typedef uint8_t u8;
 typedef int64_t s64;
+typedef int32_t s32;
+typedef int16_t s16;
+typedef int8_t s8;
 #endif
 
 #ifndef READ_ONCE
@@ -53,11 +57,21 @@ typedef int64_t s64;
 #endif
 #ifndef likely
 #define likely(x) __builtin_expect(!!(x), 1)
+#endif
+#ifndef unlikely
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #endif
-#if !defined(min) && !defined(__cplusplus)
+#ifndef min
 #define min(a, b) (__extension__({ __typeof__(a) min_a_ = (a); __typeof__(b) min_b_ = (b); min_a_ < min_b_ ? min_a_ : min_b_; }))
+#endif
+#ifndef max
 #define max(a, b) (__extension__({ __typeof__(a) max_a_ = (a); __typeof__(b) max_b_ = (b); max_a_ > max_b_ ? max_a_ : max_b_; }))
+#endif
+#ifndef min_t
+#define min_t(type, a, b) min((type)(a), (type)(b))
+#endif
+#ifndef max_t
+#define max_t(type, a, b) max((type)(a), (type)(b))
 #endif
 #ifndef __always_inline
 #define __always_inline inline __attribute__((always_inline))
@@ -68,6 +82,9 @@ typedef int64_t s64;
 #ifndef BIT_ULL
 #define BIT_ULL(n) (UINT64_C(1) << (n))
 #endif
+#ifndef GENMASK_ULL
+#define GENMASK_ULL(high, low) ((~UINT64_C(0) << (low)) & (~UINT64_C(0) >> (63 - (high))))
+#endif
 #ifndef BITS_PER_LONG
 #define BITS_PER_LONG 64
 #endif
@@ -77,23 +94,43 @@ typedef int64_t s64;
 #ifndef PG_LEVEL_NUM
 #define PG_LEVEL_NUM 6 /* no level is as large */
 #endif
-/* Of a root's references. */
+#ifndef refcount_read /* of a root's references */
 #define refcount_read(count) ((unsigned int)__atomic_load_n((count), __ATOMIC_RELAXED))
+#endif
+#ifndef __ffs
 #define __ffs(word) ((unsigned long)__builtin_ctzl(word))
+#endif
+#ifndef IS_ENABLED
 #define IS_ENABLED(option) 0
+#endif
 
 /* One line on stderr: a check of the kernel's that fails, where it stands. */
 #ifndef TDPMMU_KERNEL_WARN
 #define TDPMMU_KERNEL_WARN(function, condition) fprintf(stderr, "libtdpmmu: %s: %s\n", (function), (condition))
 #endif
+#ifndef WARN_ON
 #define WARN_ON(condition) (__extension__({ \
     int warn_on_ = !!(condition); \
     if (unlikely(warn_on_)) \
         TDPMMU_KERNEL_WARN(__func__, #condition); \
     warn_on_; \
 }))
-#define WARN_ON_ONCE(condition) WARN_ON(condition)
+#endif
+#ifndef WARN_ON_ONCE
+#define WARN_ON_ONCE(condition) (__extension__({ \
+    static bool warn_once_; \
+    int warn_on_ = !!(condition); \
+    if (unlikely(warn_on_) && !__atomic_exchange_n(&warn_once_, true, __ATOMIC_RELAXED)) \
+        TDPMMU_KERNEL_WARN(__func__, #condition); \
+    warn_on_; \
+}))
+#endif
+#ifndef BUG_ON
 #define BUG_ON(condition) ((void)WARN_ON(condition))
+#endif
+#ifndef pr_err
+#define pr_err(...) fprintf(stderr, "libtdpmmu: " __VA_ARGS__)
+#endif
 #define KVM_BUG_ON(condition, kvm) WARN_ON(condition)
 /* As in a kernel that is not to prove its MMU, unless TDPMMU_PROVE_MMU is defined. */
 #ifdef TDPMMU_PROVE_MMU
@@ -109,6 +146,8 @@ typedef int64_t s64;
 #define lockdep_assert_held_read(lock) ((void)WARN_ON(!tdpmmu_read_lock_held(lock)))
 #define lockdep_assert_held_write(lock) ((void)WARN_ON(!tdpmmu_write_lock_held(lock)))
 #define lockdep_assert_held(lock) ((void)WARN_ON(!tdpmmu_read_lock_held(lock) && !tdpmmu_write_lock_held(lock)))
+
+#define lockdep_assert_not_held(lock) ((void)WARN_ON(tdpmmu_read_lock_held(lock) || tdpmmu_write_lock_held(lock)))
 
 /* Is true, so that it may stand in a condition. */
 static inline bool kvm_lockdep_assert_mmu_lock_held(struct kvm *kvm, bool shared)
@@ -144,6 +183,7 @@ static inline bool kvm_lockdep_assert_mmu_lock_held(struct kvm *kvm, bool shared
 #define SPTE_TDP_AD_MASK (UINT64_C(3) << 52)
 #define SPTE_TDP_AD_ENABLED UINT64_C(0)
 #define SPTE_TDP_AD_DISABLED (UINT64_C(1) << 52)
+#define SPTE_TDP_AD_WRPROT_ONLY (UINT64_C(2) << 52)
 #define SPTE_BASE_ADDR_MASK UINT64_C(0x000ffffffffff000)
 #define SHADOW_ACC_TRACK_SAVED_BITS_MASK UINT64_C(5)
 #define SHADOW_ACC_TRACK_SAVED_BITS_SHIFT 54
@@ -264,6 +304,19 @@ static inline struct kvm_mmu_page *spte_to_child_sp(uint64_t spte) { return root
 /* Must dirty logging take W away, since there is no Dirty bit?  The same of all tables of a VM. */
 static inline bool tdp_mmu_need_write_protect(const struct kvm_mmu_page *sp) { return sp->kvm->facts->dirty == 0; }
 
+/* ---- slots and walks without a lock ------------------------------------------------------------------------ */
+static inline bool kvm_slot_dirty_track_enabled(const struct kvm_memory_slot *slot)
+{
+    return (slot->flags & KVM_MEM_LOG_DIRTY_PAGES) != 0;
+}
+static inline void mark_page_dirty_in_slot(struct kvm *kvm, const struct kvm_memory_slot *slot, gfn_t gfn)
+{
+    if (slot && kvm_slot_dirty_track_enabled(slot))
+        tdpmmu_mark_page_dirty(kvm, slot->as_id, gfn);
+}
+static inline void kvm_tdp_mmu_walk_lockless_begin(void) { rcu_read_lock(); }
+static inline void kvm_tdp_mmu_walk_lockless_end(void) { rcu_read_unlock(); }
+
 /* ---- SPTEs that are made --------------------------------------------------------------------------------- */
 /*
  * The leaf of sp's level that maps gfn to pfn, as the library's own faults make it, in *new_spte; a page that becomes
@@ -293,8 +346,8 @@ static inline bool make_spte(struct kvm_vcpu *vcpu, struct kvm_mmu_page *sp, con
     }
     if (prefetch)
         spte = tdpmmu_spte_tracked(facts, spte);
-    if (is_writable_pte(spte) && slot && (slot->flags & KVM_MEM_LOG_DIRTY_PAGES))
-        tdpmmu_mark_page_dirty(sp->kvm, slot->as_id, gfn);
+    if (is_writable_pte(spte))
+        mark_page_dirty_in_slot(sp->kvm, slot, gfn);
     *new_spte = spte;
     return false;
 }
@@ -520,7 +573,7 @@ static inline uint64_t kvm_tdp_mmu_write_spte(tdp_ptep_t sptep, uint64_t old_spt
 }
 
 /*
- * Inside RCU, or under any lock, beside CPUs, faults and aging: the bits of mask go, whatever else is set or cleared meanwhile.
+ * Inside RCU, or under Lock W, beside CPUs, faults and aging: the bits of mask go, whatever else is set or cleared meanwhile.
  * Returns what was there before; if that is no leaf any more, nothing was done.
  */
 static inline uint64_t tdp_mmu_clear_spte_bits(tdp_ptep_t sptep, uint64_t old_spte, uint64_t mask, int level)
@@ -530,6 +583,7 @@ static inline uint64_t tdp_mmu_clear_spte_bits(tdp_ptep_t sptep, uint64_t old_sp
     iter.sptep = sptep;
     iter.old_spte = old_spte;
     iter.level = level;
+    iter.yielded = false;
     while (is_shadow_present_pte(iter.old_spte) && is_last_spte(iter.old_spte, level) && (iter.old_spte & mask) &&
            tdpmmu_set_spte(NULL, &iter, iter.old_spte & ~mask, TDPMMU_SET_BITS_AT) == -EBUSY) {
     }
@@ -560,6 +614,14 @@ static inline void kvm_flush_remote_tlbs_gfn(struct kvm *kvm, gfn_t gfn, int lev
 static inline struct kvm_mmu_page *tdp_mmu_alloc_sp(struct kvm_vcpu *vcpu) { return tdpmmu_alloc_sp(tdpmmu_vcpu_kvm(vcpu)); }
 #define tdp_mmu_alloc_sp_for_split(...) tdpmmu_alloc_sp(TDPMMU_THIS_VM)
 
+/* Says what the table will be; before it is linked. */
+static inline void tdp_mmu_init_sp(struct kvm_mmu_page *sp, tdp_ptep_t sptep, gfn_t gfn, union kvm_mmu_page_role role)
+{
+    sp->role = role;
+    sp->gfn = gfn;
+    sp->ptep = sptep;
+}
+
 /* For the entry that iter stands on. */
 static inline void tdp_mmu_init_child_sp(struct kvm_mmu_page *child_sp, struct tdp_iter *iter)
 {
@@ -570,9 +632,7 @@ static inline void tdp_mmu_init_child_sp(struct kvm_mmu_page *child_sp, struct t
         return;
     role.word = __atomic_load_n(&parent_sp->role.word, __ATOMIC_RELAXED);
     role.level--;
-    child_sp->role = role;
-    child_sp->gfn = iter->gfn;
-    child_sp->ptep = iter->sptep;
+    tdp_mmu_init_sp(child_sp, iter->sptep, iter->gfn, role);
 }
 
 /* Under Lock R (shared) or W, inside RCU.  0, or the table is still the caller's: -EBUSY, -EINVAL. */

@@ -6,6 +6,7 @@
 #ifndef TDPMMU_PRIMITIVES_H
 #define TDPMMU_PRIMITIVES_H
 
+#include "lock.h"
 #include "tdp_iter.h"
 #include "types.h"
 #include "vm.h"
@@ -44,10 +45,11 @@ enum tdpmmu_set {
     TDPMMU_SET_SHARED = 1, /* Lock R is held: a compare-and-exchange */
     /* Lock R and RCU are held: frozen, flushed, then SHADOW_NONPRESENT_VALUE, which new_spte has to be */
     TDPMMU_SET_ZAP = 2,
-    /* RCU or any lock: Accessed, Dirty, W or the rights of a leaf that stays, beside fast faults and CPUs;
+    /* RCU, or Lock W: Accessed, Dirty, W or the rights of a leaf that stays, beside fast faults and CPUs;
      * a store under Lock W where none of these can be at the entry, else a compare-and-exchange */
     TDPMMU_SET_BITS = 3,
-    /* The same for who has the entry's address and level only: kvm means nothing, iter gets the entry's gfn and as_id */
+    /* The same for who has the entry's address only: kvm means nothing, and of iter sptep, level, old_spte and yielded
+     * count; it gets the entry's gfn and as_id */
     TDPMMU_SET_BITS_AT = 4,
 };
 
@@ -92,7 +94,8 @@ struct kvm_mmu_page *tdpmmu_alloc_sp(struct kvm *kvm);
  * Let the entry that iter stands on, which is empty or a huge leaf, point to sp.  All of sp is judged first: role,
  * gfn and ptep must be the entry's, and its entries empty or leaves that may be there; below a huge leaf, such as
  * map what it maps.  They are counted.  No flush is made.
- * 0: sp is the VM's.  -EBUSY: as tdpmmu_set_spte() has it, sp is still the caller's.  -EINVAL with a warning: likewise.
+ * 0: sp is the VM's.  -EBUSY: as tdpmmu_set_spte() has it, sp is still the caller's.  -EINVAL with a warning: it is not fit for
+ * this place, and still the caller's; or another thread has linked it, or given it back, just now.
  * Outside RCU, or with an iter as tdpmmu_set_spte() refuses it: a warning, -EINVAL.
  * Lock R if shared, else W.  Follows tdp_mmu_link_sp() and tdp_mmu_split_huge_page().
  */
@@ -102,7 +105,7 @@ int tdpmmu_link_sp(struct kvm *kvm, struct tdp_iter *iter, struct kvm_mmu_page *
 void tdpmmu_free_sp(struct kvm_mmu_page *sp);
 
 /*
- * The largest level at which one leaf may map gfn: by the slot's bounds, its alignment and the mapping_level
+ * Find the largest level at which one leaf may map gfn, 1 to 3: by the slot's bounds, its alignment and the mapping_level
  * callback, but no more than max_level.  1 also for a slot that is gone, or a gfn outside.  In RCU.
  * For as long as the result is used, that is.
  */
@@ -117,9 +120,9 @@ enum tdpmmu_walk_flags {
     TDPMMU_WALK_YIELD = 16,       /* gives way between two visits, where that is wanted */
 };
 
-/* What a visit may answer beside 0, go on, and a negative errno, which ends the walk. */
-#define TDPMMU_WALK_AGAIN 1 /* look at the same entry again: it was changed by another thread */
-#define TDPMMU_WALK_FLUSH 2 /* go on; a flush is owed from here on, and paid before the walk gives way */
+/* What a visit may answer beside 0, go on, and a negative errno, which ends the walk; also both together. */
+#define TDPMMU_WALK_AGAIN 1 /* look at the same entry again: another thread changed it (-EBUSY).  Goes on where that said FROZEN_SPTE */
+#define TDPMMU_WALK_FLUSH 2 /* a leaf lost something: a flush is owed from here on, and paid before the walk gives way */
 
 /*
  * iter: where the walk stands, for tdpmmu_set_spte() and tdpmmu_link_sp(); when: which one of
@@ -127,18 +130,29 @@ enum tdpmmu_walk_flags {
  */
 typedef int (*tdpmmu_visit_fn)(struct kvm *kvm, struct tdp_iter *iter, enum tdpmmu_walk_flags when, void *arg);
 
-/* One visit, and more while it asks to look again. */
+/* One visit; 1: the entry was read again, and is to be looked at as what it is now. */
 static inline int tdpmmu_walk_visit(struct kvm *kvm, struct tdp_iter *iter, enum tdpmmu_walk_flags when, unsigned int flags,
                                     tdpmmu_visit_fn visit, void *arg, bool *flush)
 {
-    int status = 0;
+    int status = (flags & (unsigned int)when) ? visit(kvm, iter, when, arg) : 0;
 
-    while ((flags & (unsigned int)when) && (status = visit(kvm, iter, when, arg)) == TDPMMU_WALK_AGAIN)
-        /* Acquire: pairs with the release of a change; what the entry points to is seen as well. */
-        iter->old_spte = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
-    if (status == TDPMMU_WALK_FLUSH)
+    if (status < 0)
+        return status;
+    if (status & ~(TDPMMU_WALK_AGAIN | TDPMMU_WALK_FLUSH))
+        return -22; /* -EINVAL */
+    if (status & TDPMMU_WALK_FLUSH)
         *flush = true;
-    return status < 0 ? status : 0;
+    /* What is frozen is another thread's, and may be so for long: who waits here may keep it from going on. */
+    if (!(status & TDPMMU_WALK_AGAIN) || iter->old_spte == FROZEN_SPTE)
+        return 0;
+    /* Acquire: pairs with the release of a change; what the entry points to is seen as well. */
+    iter->old_spte = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
+    return 1;
+}
+
+static inline bool tdpmmu_walk_is_table(const struct tdp_iter *iter)
+{
+    return is_shadow_present_pte(iter->old_spte) && !is_last_spte(iter->old_spte, iter->level);
 }
 
 /* From an entry up to a level: the tables that are left, each from the entry that leads to it. */
@@ -153,8 +167,10 @@ static inline int tdpmmu_walk_leave(struct kvm *kvm, struct tdp_iter place, int 
         place.gfn &= ~(KVM_PAGES_PER_HPAGE(place.level) - 1);
         /* Acquire: as above. */
         place.old_spte = __atomic_load_n(place.sptep, __ATOMIC_ACQUIRE);
-        if (is_shadow_present_pte(place.old_spte) && !is_last_spte(place.old_spte, place.level))
-            status = tdpmmu_walk_visit(kvm, &place, TDPMMU_WALK_TABLE_AFTER, flags, visit, arg, flush);
+        do
+            status = tdpmmu_walk_is_table(&place)
+                         ? tdpmmu_walk_visit(kvm, &place, TDPMMU_WALK_TABLE_AFTER, flags, visit, arg, flush) : 0;
+        while (status > 0);
     }
     return status;
 }
@@ -163,36 +179,40 @@ static inline int tdpmmu_walk_leave(struct kvm *kvm, struct tdp_iter place, int 
  * Visit the entries under root that map any of [start, end), in the order of gfns, inside one RCU reader of the
  * walk's own.  A walk that gives way goes back to the root: tables on its way down are visited BEFORE once more, and
  * those that it was in are not visited AFTER by that.  A table that a visit put there or removed is entered or not as
- * it stands then.
+ * it stands then.  A visit that removes a table flushes before it returns; TDPMMU_WALK_FLUSH is for leaves.
  * Returns 0, or 1 if a flush is owed, or the errno that a visit ended it with: what had been changed by then is the
- * caller's to flush, as is what it said by TDPMMU_WALK_FLUSH of a table, which has to be before the visit returns.
- * -EINVAL: a NULL; with a warning: root is no root, or start is beyond MAXPHYADDR.  root is kept by the caller's
- * reference, or by mmu_lock where the walk does not give way.  mmu_lock is held as flags say.  After
- * the model of kvm_pgtable_walk() of arm64.
+ * caller's to flush.  -EINVAL: a NULL; mmu_lock is not held as flags say; root has a parent; a visit gave an answer that
+ * is none; with a warning: root is no table, or start is beyond MAXPHYADDR.  root is kept by the caller's
+ * reference, or by mmu_lock where the walk does not give way.  With TDPMMU_WALK_SHARED the caller holds mmu_lock for read, else for
+ * write.  After the model of kvm_pgtable_walk() of arm64.
  */
 static inline int tdpmmu_walk(struct kvm *kvm, struct kvm_mmu_page *root, gfn_t start, gfn_t end, unsigned int flags,
                               tdpmmu_visit_fn visit, void *arg)
 {
+    const bool shared = (flags & TDPMMU_WALK_SHARED) != 0;
     struct tdp_iter iter, left;
     bool flush = false;
     int status = 0;
 
-    if (!kvm || !root || !visit)
+    if (!kvm || !root || !visit || root->ptep ||
+        !(shared ? tdpmmu_read_lock_held(&kvm->mmu_lock) : tdpmmu_write_lock_held(&kvm->mmu_lock)))
         return -22; /* -EINVAL */
+    if (start >= end)
+        return 0;
     rcu_read_lock();
     tdp_iter_start(&iter, root->spt, (int)root->role.level, PG_LEVEL_4K, start);
     if (!iter.valid)
         status = -22;
     while (status == 0 && iter.valid && iter.gfn < end) {
-        const bool is_table = is_shadow_present_pte(iter.old_spte) && !is_last_spte(iter.old_spte, iter.level);
-
-        if ((flags & TDPMMU_WALK_YIELD) && tdpmmu_iter_yield(kvm, &iter, flush, (flags & TDPMMU_WALK_SHARED) != 0)) {
+        if ((flags & TDPMMU_WALK_YIELD) && tdpmmu_iter_yield(kvm, &iter, flush, shared)) {
             flush = false;
             tdp_iter_next(&iter);
             continue;
         }
-        status = tdpmmu_walk_visit(kvm, &iter, is_table ? TDPMMU_WALK_TABLE_BEFORE : TDPMMU_WALK_LEAF, flags, visit, arg,
-                                   &flush);
+        do
+            status = tdpmmu_walk_visit(kvm, &iter, tdpmmu_walk_is_table(&iter) ? TDPMMU_WALK_TABLE_BEFORE : TDPMMU_WALK_LEAF,
+                                       flags, visit, arg, &flush);
+        while (status > 0);
         if (status < 0)
             break;
         left = iter;
