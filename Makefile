@@ -326,6 +326,14 @@ check-kernel-suites: lib
 	@sh scripts/need.sh check
 	@python3 scripts/kernel-suites.py
 
+# ---- documentation --------------------------------------------------------
+
+.PHONY: check-comments
+
+# Are the headers' comments enough for a page about each function?
+check-comments:
+	@python3 scripts/comments.py
+
 # ---- installing -----------------------------------------------------------
 
 # By the environment: a path may have blanks, which make's functions have not.
