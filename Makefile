@@ -82,6 +82,7 @@ help:
 	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
+	@echo 'make man          man pages in build/man, from the comments of the headers; check-man, check-comments'
 
 # ---- the library ----------------------------------------------------------
 
@@ -328,7 +329,16 @@ check-kernel-suites: lib
 
 # ---- documentation --------------------------------------------------------
 
-.PHONY: check-comments
+MAN := $(B)/man
+
+.PHONY: man check-man check-comments
+
+man:
+	@python3 scripts/man.py $(MAN)
+
+# Is there a page for each function, whole, and does mandoc (where there is one) have nothing to say?
+check-man: man
+	@python3 scripts/man.py --check $(MAN)
 
 # Are the headers' comments enough for a page about each function?
 check-comments:

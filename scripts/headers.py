@@ -176,7 +176,9 @@ class Header:
         self.about = None
         self.comments, self.declarations = [], []
         with open(path) as file:
-            self._read(file.read())
+            text = file.read()
+        self.included = {os.path.basename(name)[:-2] for name in re.findall(r'^#include "([^"]+)"', text, re.M)}
+        self._read(text)
 
     def _read(self, text):
         comment, notes, heading, adjacent, held, start = None, [], None, False, "", 0
@@ -230,5 +232,15 @@ class Header:
 
 
 def all_headers():
+    """tdpmmu.h first.  program_includes: what a program includes to have a header, tdpmmu.h if it can be that."""
     paths = glob.glob(os.path.join(INCLUDE, "*.h")) + sorted(glob.glob(os.path.join(INCLUDE, "tdpmmu", "*.h")))
-    return [Header(path) for path in paths]
+    found = {header.name: header for header in map(Header, paths)}
+    reached, todo = set(), ["tdpmmu"]
+    while todo:
+        name = todo.pop()
+        if name in found and name not in reached:
+            reached.add(name)
+            todo += found[name].included
+    for header in found.values():
+        header.program_includes = "tdpmmu.h" if header.name in reached else header.include
+    return list(found.values())

@@ -159,10 +159,13 @@ class Page:
         """Sentences about the kernel's function."""
         if self.follows:
             return self.follows
-        own = [name for name in self.names if name.startswith("tdpmmu_")]
-        if not own:
-            return ["Follows the kernel's function%s of the same name%s." % (("s", "s") if len(self.names) > 1 else ("", ""))]
-        return ["The kernel has no such function."] if len(own) == len(self.names) else []
+        kernels = [name + "()" for name in self.names if not name.startswith("tdpmmu_")]
+        if not kernels:
+            return ["The kernel has no such function."]
+        if len(kernels) == 1:
+            return ["%s follows the kernel's function of its name." % kernels[0]]
+        listed = ", ".join(kernels[:-1]) + " and " + kernels[-1]
+        return [("They follow" if len(kernels) == len(self.names) else listed + " follow") + " the kernel's functions of their names."]
 
 
 class Overview:
@@ -216,7 +219,7 @@ def synopsis(found):
 
 # A function, an errno, a constant, a word of code; all else is text.
 INLINE = re.compile(r"`(?P<code>[^`]+)`|(?P<function>\b[A-Za-z_]\w*)\(\)|(?P<errno>(?<![\w-])-?E(?:%s)\b)"
-                    r"|(?P<constant>\b(?:RET_PF|TDPMMU|KVM|PFERR|PG_LEVEL|FROZEN|SHADOW|PT64|LIST|RCU)_[A-Z0-9_]+(?:\[\w+\])?\*?|\b(?:NULL|UINT64_MAX|INVALID_PAGE)\b)"
+                    r"|(?P<constant>\b(?:RET_PF|TDPMMU|KVM|PFERR|PG_LEVEL|FROZEN|SHADOW|PT64|LIST|RCU)_[A-Z0-9_]*(?:\[\w+\])?\*?|\b(?:NULL|UINT64_MAX|INVALID_PAGE)\b)"
                     r"|(?P<word>\*?\b[a-z_]\w*(?:->\w+)*\b)" % ERRNO.pattern.partition("(?:")[2].partition(")")[0])
 
 

@@ -104,8 +104,8 @@ void kvm_tdp_mmu_zap_all(struct kvm *kvm);
  *
  * RET_PF_FIXED, RET_PF_SPURIOUS (nothing to change), RET_PF_RETRY (met a frozen
  * entry, lost a race, or the vCPU has no valid root: kvm_mmu_load()),
- * RET_PF_EMULATE (MMIO, or a write to a read-only slot), -EFAULT (KVM_PFN_ERR_*),
- * -EHWPOISON (KVM_PFN_ERR_HWPOISON), -EINVAL, -ENOMEM (no memory, or table_limit), -ENOBUFS (the vCPU's dirty ring is
+ * RET_PF_EMULATE (MMIO, or a write to a read-only slot), -EFAULT (pfn is one of KVM_PFN_ERR_*),
+ * -EHWPOISON (pfn is KVM_PFN_ERR_HWPOISON), -EINVAL, -ENOMEM (no memory, or table_limit), -ENOBUFS (the vCPU's dirty ring is
  * full: harvest and reset it).
  * Lock R or W; TDP MMU set up.  Follows kvm_tdp_mmu_map() with the arguments of the patch of 2021.
  */
@@ -117,8 +117,8 @@ int kvm_tdp_mmu_map(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code, bool 
  * against notifiers that ran meanwhile, kvm_tdp_mmu_map().  error_code: PFERR_*.
  *
  * Of 6.12, and so here: a read fault in a logged slot marks the page dirty, since its leaf gets W; so does a fault
- * that changes nothing.  A second write fault answers RET_PF_FIXED and drops Dirty from the leaf; only the third is
- * RET_PF_SPURIOUS.  Whether the root is still
+ * that changes nothing.  A second write fault answers RET_PF_FIXED and drops Dirty from the leaf, where the VM has
+ * Dirty bits; only the third is RET_PF_SPURIOUS.  Whether the root is still
  * valid is looked at last, under the lock: what is fixed without it is fixed below an
  * obsolete root, too.
  *
@@ -151,7 +151,7 @@ struct kvm_pre_fault_memory {
 int kvm_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory *range);
 
 /*
- * Copy the SPTEs that a walk to addr (bytes) meets into sptes[level], up to
+ * Copy the SPTEs that a walk to addr (bytes) meets: each to sptes[its level], up to
  * sptes[5]; levels not reached stay untouched.  *root_level: the root's level.
  * Returns the level of the last one, or -EINVAL.  In RCU.
  */
