@@ -83,6 +83,7 @@ help:
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
 	@echo 'make man          man pages in build/man, from the comments of the headers; check-man, check-comments'
+	@echo 'make docs         the same as HTML with the guides, build/html/index.html; check-docs'
 
 # ---- the library ----------------------------------------------------------
 
@@ -331,7 +332,9 @@ check-kernel-suites: lib
 
 MAN := $(B)/man
 
-.PHONY: man check-man check-comments
+HTML := $(B)/html
+
+.PHONY: man docs check-man check-docs check-comments
 
 man:
 	@python3 scripts/man.py $(MAN)
@@ -339,6 +342,16 @@ man:
 # Is there a page for each function, whole, and does mandoc (where there is one) have nothing to say?
 check-man: man
 	@python3 scripts/man.py --check $(MAN)
+
+# The same as HTML, with the guides; build/html/index.html.
+docs:
+	@sh scripts/need.sh docs
+	@python3 scripts/htmldocs.py $(HTML)
+
+# Does each link lead somewhere?  Without python3-markdown that of the guides is left out.
+check-docs:
+	@python3 scripts/htmldocs.py $(HTML)
+	@python3 scripts/htmldocs.py --check $(HTML)
 
 # Are the headers' comments enough for a page about each function?
 check-comments:

@@ -232,7 +232,7 @@ def overview_page(overview, overviews, pages):
     if overview.pages:
         lines += [".Ss Functions", ".Bl -tag -width Ds"]
         for page in overview.pages:
-            lines += [".It " + " , ".join("Xr %s 3" % name for name in page.names), *text.sentence(page.summary() + ".")]
+            lines += [".It " + " , ".join("Xr %s 3" % name for name in page.names), *text.sentence(page.summarised())]
         lines += [".El"]
     if overview.types:
         lines += [".Ss Types", *declarations(overview.types, text)]

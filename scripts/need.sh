@@ -3,7 +3,7 @@
 # Make sure that what the build and the tests use is there, and install what is
 # missing.  Each thing is looked for itself, not by the package manager: where
 # nothing is missing, nothing is called and no network is needed.
-# Usage: need.sh build|check|valgrind|models
+# Usage: need.sh build|check|valgrind|models|docs
 set -u
 
 missing=
@@ -14,6 +14,11 @@ has() { command -v "$1" >/dev/null 2>&1; }
 has_header() {
     printf '#include <stddef.h>\n#include <stdint.h>\n#include <stdarg.h>\n#include <setjmp.h>\n#include <%s>\n' "$1" |
         ${CC:-cc} -E -x c - >/dev/null 2>&1
+}
+
+# The system's python will do: scripts/htmldocs.py looks for it.
+has_markdown() {
+    python3 -c 'import markdown' 2>/dev/null || /usr/bin/python3 -c 'import markdown' 2>/dev/null
 }
 
 fail_swift() {
@@ -61,6 +66,8 @@ need_check() {
     has_header cmocka.h || want libcmocka-dev
     has_header urcu/rculfhash.h || wish liburcu-dev
     has spin || wish spin
+    has mandoc || wish mandoc
+    has_markdown || wish python3-markdown
 }
 
 install_wished() {
@@ -106,6 +113,10 @@ for kind in "${@:-build}"; do
         has python3 || want python3
         has "${CC:-cc}" || want gcc
         has spin || want spin
+        ;;
+    docs)
+        has python3 || want python3
+        has_markdown || want python3-markdown
         ;;
     valgrind) need_check; has valgrind || want valgrind ;;
     *) echo "need.sh: unknown kind '$kind'" >&2; exit 2 ;;

@@ -107,15 +107,22 @@ class Page:
         if len(words) > 76:
             words = re.sub(r" \([^()]*\)", "", words)
         if len(words) > 76:
-            words = words[:77].rpartition(", ")[0] or words
+            cuts = [m.start() for m in re.finditer(", ", words[:77]) if words[:m.start()].count("[") <= words[:m.start()].count(")") + words[:m.start()].count("]")]
+            words = words[:cuts[-1]] if cuts else words
         return words[:1].lower() + words[1:] if not re.match(r"[A-Z]{2}|[A-Z]\w*_", words) else words
+
+    def summarised(self):
+        """The same as a sentence."""
+        return self.summary() + ("?" if self._asks() and len(self.description[0][1][0].rstrip("?")) == len(self.summary()) else ".")
+
+    def _asks(self):
+        return any(kind == "text" and said[0].endswith("?") for kind, said in self.description[:1])
 
     def returned(self):
         """Sentences for RETURN VALUES."""
         if self.returns:
             return self.returns
-        asks = any(kind == "text" and said[0].endswith("?") for kind, said in self.description[:1])
-        return ["True if the answer is yes, else false."] if asks and self.results() == {"bool"} else []
+        return ["True if the answer is yes, else false."] if self._asks() and self.results() == {"bool"} else []
 
     def results(self):
         return {function.result() for function in self.functions}
@@ -172,7 +179,9 @@ class Overview:
     """One header."""
 
     def __init__(self, header, pages):
-        self.header, self.pages = header, pages
+        self.header = header
+        # What only an inline calls comes last.
+        self.pages = sorted(pages, key=lambda page: "for the inline to call" in page.summary())
         self.notes = [comment for comment in header.comments if comment.is_note and not comment.is_private]
         self.types, self.others = [], []
         exported = {name for page in pages for name in page.names}

@@ -47,7 +47,7 @@ bool kvm_tdp_mmu_write_protect_gfn(struct kvm *kvm, const struct kvm_memory_slot
                                    int min_level);
 
 /*
- * Copy a slot's dirty bitmap and, unless the VM has manual protection, clear it and write-protect what it
+ * Read a slot's dirty log: copy its bitmap and, unless the VM has manual protection, clear it and write-protect what it
  * named.  log->slot: the id, with the address space in bits 31:16; log->dirty_bitmap: where to, one bit a page from
  * the slot's first, in whole words of 64.  Where the CPUs log (PML), they are asked to leave the
  * guest first (vcpu_request), and what tdpmmu_cpu_access() logged is marked in any case.

@@ -165,7 +165,7 @@ int kvm_tdp_mmu_get_walk(struct kvm_vcpu *vcpu, gpa_t addr, uint64_t *sptes, int
 tdp_ptep_t kvm_tdp_mmu_fast_pf_get_last_sptep(struct kvm_vcpu *vcpu, gfn_t gfn, uint64_t *spte);
 
 /*
- * Fix a fault at gpa without mmu_lock, if only W, or an access-tracked entry's RWX, is
+ * Fix a fault at gpa without mmu_lock: if only W, or an access-tracked entry's RWX, is
  * missing.  error_code: PFERR_*.  A page that becomes writable in a logged slot is marked dirty.  The root may be
  * obsolete: that is not looked at.  Enters RCU itself.
  * RET_PF_FIXED, RET_PF_SPURIOUS (the access is allowed already),
@@ -188,8 +188,8 @@ bool zap_gfn_range(struct kvm *kvm, struct kvm_mmu_page *root, gfn_t start, gfn_
                    bool can_yield);
 
 /*
- * Zap leaves and whole tables inside [start, end) under every valid root of both address spaces: zap_gfn_range()
- * of each.  Yields.
+ * Zap leaves and whole tables inside [start, end) under every valid root: zap_gfn_range() for each, of both address
+ * spaces.  Yields.
  * Returns whether the caller must flush [start, end), and all of a huge page that reached out of it.  Lock W.
  * Follows kvm_tdp_mmu_zap_gfn_range() of Linux 5.12.
  */
