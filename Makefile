@@ -341,6 +341,7 @@ man:
 
 # Is there a page for each function, whole, and does mandoc (where there is one) have nothing to say?
 check-man: man
+	@sh scripts/need.sh check-docs
 	@python3 scripts/man.py --check $(MAN)
 
 # The same as HTML, with the guides; build/html/index.html.
@@ -350,6 +351,7 @@ docs:
 
 # Does each link lead somewhere?  Without python3-markdown that of the guides is left out.
 check-docs:
+	@sh scripts/need.sh check-docs
 	@python3 scripts/htmldocs.py $(HTML)
 	@python3 scripts/htmldocs.py --check $(HTML)
 

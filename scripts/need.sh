@@ -3,7 +3,7 @@
 # Make sure that what the build and the tests use is there, and install what is
 # missing.  Each thing is looked for itself, not by the package manager: where
 # nothing is missing, nothing is called and no network is needed.
-# Usage: need.sh build|check|valgrind|models|docs
+# Usage: need.sh build|check|valgrind|models|docs|check-docs
 set -u
 
 missing=
@@ -66,8 +66,6 @@ need_check() {
     has_header cmocka.h || want libcmocka-dev
     has_header urcu/rculfhash.h || wish liburcu-dev
     has spin || wish spin
-    has mandoc || wish mandoc
-    has_markdown || wish python3-markdown
 }
 
 install_wished() {
@@ -117,6 +115,10 @@ for kind in "${@:-build}"; do
     docs)
         has python3 || want python3
         has_markdown || want python3-markdown
+        ;;
+    check-docs)
+        has mandoc || wish mandoc
+        has_markdown || wish python3-markdown
         ;;
     valgrind) need_check; has valgrind || want valgrind ;;
     *) echo "need.sh: unknown kind '$kind'" >&2; exit 2 ;;

@@ -191,11 +191,15 @@ class Overview:
                 continue
             seen.add((found.kind, found.name))
             target = self.types if found.kind == "type" else self.others
-            if group and group[0] is found.comment and found.comment is not None and group[2] is target:
+            if group and group[0] is found.comment and group[2] is target and (found.comment or self._follows(found, group[1][-1])):
                 group[1].append(found)
             else:
                 group = (found.comment, [found], target)
                 target.append(group)
+
+    @staticmethod
+    def _follows(found, before):
+        return found.line == before.line + before.text.count("\n") + 1
 
     @staticmethod
     def _is_private(found):
