@@ -272,7 +272,7 @@ check-lists: all
 	@sh scripts/check-lists.sh $(LISTS)
 
 check-readme: lib
-	@sh scripts/check-readme.sh
+	@python3 scripts/doc_examples.py
 
 check-floors:
 	@python3 scripts/floors.py
