@@ -110,6 +110,38 @@ static void an_empty_range_takes_a_huge_leaf(void **state)
     }
 }
 
+/* kvm_tdp_mmu_map(): a fault that may map huge puts a leaf in the place of a table, and all that it mapped. */
+static void a_fault_replaces_a_table(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = world_from(m->config);
+
+        map_pages(w, 512, 4, 1);
+        world_forget(w);
+        assert_int_equal(map_page(w, 600, 2), RET_PF_FIXED);
+        assert_true(is_large_pte(spte_at(w->vcpu, 512, 2)));
+        assert_int_equal(w->flush_count, 1);
+        world_free(w);
+    }
+}
+
+/* kvm_tdp_mmu_map(): a fault below a huge leaf splits it, and finds its access allowed. */
+static void a_fault_splits_a_leaf(void **state)
+{
+    (void)state;
+    for_each_machine(m) {
+        struct world *w = world_from(m->config);
+
+        assert_int_equal(map_page(w, 512, 2), RET_PF_FIXED);
+        world_forget(w);
+        assert_int_equal(fault_on(w, w->vcpu, 600, 0, true, 1, pfn_for(600), false), m->dirty ? RET_PF_FIXED : RET_PF_SPURIOUS);
+        assert_int_equal(count_leaves(w->vcpu, 512, 1024, 1), 512);
+        assert_int_equal(w->flush_count, 0);
+        world_free(w);
+    }
+}
+
 /* kvm_vm_ioctl_get_dirty_log(): when logging ends, tables go, and the next fault maps huge. */
 static void logging_ends_by_zapping(void **state)
 {
@@ -169,6 +201,8 @@ int main(void)
         cmocka_unit_test(a_read_takes_w_away),
         cmocka_unit_test(a_prefault_clears_accessed),
         cmocka_unit_test(an_empty_range_takes_a_huge_leaf),
+        cmocka_unit_test(a_fault_replaces_a_table),
+        cmocka_unit_test(a_fault_splits_a_leaf),
         cmocka_unit_test(logging_ends_by_zapping),
         cmocka_unit_test(generations_begin),
         cmocka_unit_test(a_late_failure_moves_the_generation),

@@ -53,7 +53,8 @@ int tdpmmu_set_nx_huge_pages(struct kvm *kvm, bool on);
 /*
  * Zap some of the tables that stand in for a non-executable huge page: up to 1/ratio of them,
  * oldest first, so that they can be huge again; those in a logged slot are only
- * taken off the list.  Flushes once, inside RCU.  Returns how many were zapped, or -EINVAL
+ * taken off the list.  Takes mmu_lock for write, for the whole step (6.12 lets go of it between two tables).  Flushes
+ * once, inside RCU.  Returns how many were zapped, or -EINVAL
  * (ratio 0).
  * No lock, not in RCU.  Follows one step of the kernel's recovery thread.
  */

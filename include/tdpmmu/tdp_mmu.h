@@ -100,7 +100,8 @@ void kvm_tdp_mmu_zap_all(struct kvm *kvm);
  * answers RET_PF_FIXED and leaves a writable leaf without Dirty; a fault with map_writable false takes W away,
  * and no flush is made for that; a prefault of a mapped page clears Accessed.  (Later kernels answer RET_PF_SPURIOUS
  * and write nothing.)  Where the new leaf has W and the slot is logged, the page is marked dirty, whatever the
- * access was.
+ * access was.  A fault that may map huge puts a huge leaf in the place of a table, with a flush; one that may not, below a
+ * huge leaf, splits that without a flush, and may then find its access allowed.
  *
  * RET_PF_FIXED, RET_PF_SPURIOUS (nothing to change), RET_PF_RETRY (met a frozen
  * entry, lost a race, or the vCPU has no valid root: kvm_mmu_load()),
