@@ -203,13 +203,25 @@ class Site:
         body = markdown.markdown(text, extensions=["tables", "fenced_code", "toc", "sane_lists", "md_in_html"])
         body = re.sub(r'<a href="([^"]*)"([^>]*)>(.*?)</a>', lambda m: self.guide_link(path, *m.groups()), body, flags=re.S)
         body = re.sub(r"(<table>.*?</table>)", r'<div class="overflow">\1</div>', body, flags=re.S)
-        body = re.sub(r"(<a [^>]*>.*?</a>|<pre>.*?</pre>)|<code>(\w+)((?:\(\))?)</code>",
+        body = re.sub(r'(<pre><code class="language-c">)(.*?)(</code>)', lambda m: m[1] + self.program(m[2]) + m[3], body, flags=re.S)
+        body = re.sub(r"(<a [^>]*>.*?</a>|<pre>.*?</pre>)|<code>((?:(?:struct|enum|union) )?\w+)((?:\(\))?)</code>",
                       lambda m: m[1] or self.code(m[2], m[2] + m[3]), body, flags=re.S)
         title = plain(re.search(r"<h1[^>]*>(.*?)</h1>", body, re.S)[1])
         body = re.sub(r'<h([23]) id="([^"]*)">(.*?)</h\1>', r'<h\1 id="\2"><a class="anchor" href="#\2">\3</a></h\1>', body, flags=re.S)
         body = re.sub(r'<a class="anchor" href="(#[^"]*)">((?:(?!</h).)*<a .*?)</a></h', r'\2</h', body, flags=re.S)
         self.index_guide(path, title, body)
         self.put(self.guides[path], title, [body])
+
+    def program(self, text):
+        """C in a guide: comments and strings as they are, names with their addresses."""
+        pieces = re.split(r'(/\*.*?\*/|&quot;.*?&quot;|"[^"\n]*")', text, flags=re.S)
+        for at, piece in enumerate(pieces):
+            if at % 2:
+                pieces[at] = '<span class="comment">%s</span>' % piece if piece.startswith("/*") else piece
+            else:
+                pieces[at] = re.sub(r"\b(?:(?:struct|enum|union) )?\w+\b",
+                                    lambda m: '<a href="%s">%s</a>' % (self.addresses[m[0]], m[0]) if m[0] in self.addresses else m[0], piece)
+        return "".join(pieces)
 
     def guide_link(self, path, target, more, text):
         if re.match(r"[a-z]+:", target):
