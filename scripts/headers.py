@@ -32,7 +32,7 @@ class Comment:
 
     @property
     def heading(self):
-        return self.lines[0].strip("- ")
+        return self.lines[0].strip("- ")[:1].upper() + self.lines[0].strip("- ")[1:]
 
     @property
     def is_private(self):

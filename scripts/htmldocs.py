@@ -147,8 +147,11 @@ class Site:
         yield "Kernel", self.sentences(page.followed(), names)
 
     def declarations(self, groups):
-        lines = []
+        lines, heading = [], None
         for comment, members, _ in groups:
+            if members[0].heading != heading:
+                heading = members[0].heading
+                lines.append("<h3>%s</h3>" % heading)
             marks = "".join('<span id="%s"></span>' % anchor(member.name) for member in members)
             lines += [marks] + (self.comment(comment) if comment is not None else [])
             text = html.escape("\n".join(reference.synopsis(member) for member in members), quote=False)
@@ -163,11 +166,14 @@ class Site:
         if overview.header.name == "tdpmmu":
             lines += ["<h2>Headers</h2>", *self.header_list()]
         if overview.pages:
-            lines += ["<h2 id=\"functions\">Functions</h2>", '<dl class="list">']
-            for page in overview.pages:
-                lines.append("<dt>%s</dt><dd>%s</dd>" % (", ".join(self.code(name, name) for name in page.names),
-                                                         self.sentence(capital(page.summarised()))))
-            lines += ["</dl>"]
+            lines.append('<h2 id="functions">Functions</h2>')
+            for heading, members in reference.under_headings(overview.pages, lambda page: page.heading):
+                lines += ["<h3>%s</h3>" % heading] if heading else []
+                lines.append('<dl class="list">')
+                for page in members:
+                    lines.append("<dt>%s</dt><dd>%s</dd>" % (", ".join(self.code(name, name) for name in page.names),
+                                                             self.sentence(capital(page.summarised()))))
+                lines.append("</dl>")
         for page in overview.pages:
             lines += self.function(page)
         if overview.types:
@@ -407,9 +413,12 @@ def main():
         sys.exit(check(arguments[1]))
     if len(arguments) != 1 or arguments[0].startswith("-"):
         sys.exit(__doc__)
-    os.makedirs(arguments[0], exist_ok=True)
-    forget_old(arguments[0])
-    Site(arguments[0]).write()
+    try:
+        os.makedirs(arguments[0], exist_ok=True)
+        forget_old(arguments[0])
+        Site(arguments[0]).write()
+    except OSError as error:
+        sys.exit("docs: %s: %s" % (error.filename, error.strerror))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,9 @@ def version():
 
 def date():
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    day = datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc).date() if epoch.isdigit() else DATE
+    if epoch and not re.fullmatch(r"\d{1,11}", epoch):
+        sys.exit("man: SOURCE_DATE_EPOCH is no number of seconds since 1970: " + epoch)
+    day = datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc).date() if epoch else DATE
     return "%s %d, %d" % (day.strftime("%B"), day.day, day.year)
 
 
@@ -204,10 +206,13 @@ def function_page(page, overview, pages, units):
 
 
 def declarations(groups, text):
-    lines = []
+    lines, heading = [], None
     for comment, members, _ in groups:
-        if lines and comment is not None:
+        if lines and (comment is not None or members[0].heading != heading):
             lines.append(".Pp")
+        if members[0].heading != heading:
+            heading = members[0].heading
+            lines += [".Sy " + argument(heading)] + ([".Pp"] if comment is not None else [])
         if comment is not None:
             lines += text.blocks([(kind, headers.sentences(said) if kind != "code" else [said]) for kind, said in comment.blocks()])
         lines += literal("\n".join(reference.synopsis(member) for member in members))
@@ -230,10 +235,14 @@ def overview_page(overview, overviews, pages):
                 lines += [".It Xr %s 7" % other.title, *text.sentence(other.summary() + ".")]
         lines += [".El"]
     if overview.pages:
-        lines += [".Ss Functions", ".Bl -tag -width Ds"]
-        for page in overview.pages:
-            lines += [".It " + " , ".join("Xr %s 3" % name for name in page.names), *text.sentence(page.summarised())]
-        lines += [".El"]
+        lines.append(".Ss Functions")
+        for heading, members in reference.under_headings(overview.pages, lambda page: page.heading):
+            lines += [".Pp"] if lines[-1] == ".El" else []
+            lines += [".Sy " + argument(heading)] if heading else []
+            lines.append(".Bl -tag -width Ds")
+            for page in members:
+                lines += [".It " + " , ".join("Xr %s 3" % name for name in page.names), *text.sentence(page.summarised())]
+            lines.append(".El")
     if overview.types:
         lines += [".Ss Types", *declarations(overview.types, text)]
     if overview.others:
@@ -325,7 +334,10 @@ def main():
         sys.exit(check(arguments[1]))
     if len(arguments) != 1 or arguments[0].startswith("-"):
         sys.exit(__doc__)
-    write(arguments[0])
+    try:
+        write(arguments[0])
+    except OSError as error:
+        sys.exit("man: %s: %s" % (error.filename, error.strerror))
 
 
 if __name__ == "__main__":

@@ -63,6 +63,10 @@ class Page:
     def names(self):
         return [function.name for function in self.functions]
 
+    @property
+    def heading(self):
+        return self.functions[0].heading
+
     def parameters(self):
         """(type, name, as declared) of all functions, each once."""
         found = {}
@@ -214,6 +218,16 @@ class Overview:
         first = headers.sentences(" ".join(self.header.about.lines))[0].rstrip(".")
         words = re.sub(r"^libtdpmmu: ", "", first)
         return words[:1].lower() + words[1:] if not re.match(r"[A-Z]{2}|KVM", words) else words
+
+
+def under_headings(things, heading_of):
+    """[(heading or None, [thing])], of things in the header's order."""
+    found = []
+    for thing in things:
+        if not found or found[-1][0] != heading_of(thing):
+            found.append((heading_of(thing), []))
+        found[-1][1].append(thing)
+    return found
 
 
 def synopsis(found):

@@ -94,8 +94,8 @@ struct tdpmmu_cpu_result {
  * Entries are read as the CPU's manual has them: reserved bits, memory types, addresses beyond MAXPHYADDR make
  * a misconfiguration (EPT) or a fault with the reserved bit (NPT), whatever the library means by them; an address of a
  * table where no table is is a warning and a fault.  Enters RCU itself.
- * Returns as tdpmmu_cpu_access() does; *result is filled for levels and faults (0), else left alone.  -EINVAL also
- * if result is NULL.
+ * Returns as tdpmmu_cpu_access() does; *result is filled for levels and faults (0), else left alone; -EINVAL (as there,
+ * or result is NULL).
  * Any lock.
  */
 int tdpmmu_cpu_access_full(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t access, struct tdpmmu_cpu_result *result);

@@ -31,9 +31,9 @@ void cleanup_srcu_struct(struct srcu_struct *ssp);
 /*
  * Begin a read-side section of the domain; nests, also with other domains, may
  * sleep.  Not for signal handlers.
- * Returns the index that srcu_read_unlock() wants, in the same thread; -EINVAL, with a warning, of a domain that was
- * never initialised; -ENOMEM, with a warning, where there is no memory to remember
- * the section (only from the fifth domain at once in one thread).  After a negative value there is no section.
+ * Returns the index that srcu_read_unlock() wants, in the same thread; or, with a warning, -EINVAL (the domain was
+ * never initialised) or -ENOMEM (no memory to remember the section, only from the fifth domain at once in one thread).
+ * After a negative value there is no section.
  * Any lock.
  */
 int srcu_read_lock(struct srcu_struct *ssp);
@@ -56,7 +56,7 @@ bool srcu_read_lock_held(const struct srcu_struct *ssp);
  * is returned may end it with srcu_up_read(), also in another thread, in a callback or in a signal
  * handler.  srcu_read_lock_held() does not count it, and a thread's exit does not end it.  A
  * forked child has a copy of it.  Not for signal handlers.
- * Returns the index, or -EINVAL, with a warning, of a domain that was never initialised.  Any lock.
+ * Returns the index, or, with a warning, -EINVAL (the domain was never initialised).  Any lock.
  */
 int srcu_down_read(struct srcu_struct *ssp);
 

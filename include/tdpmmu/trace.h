@@ -266,7 +266,7 @@ size_t tdpmmu_trace_read(struct tdpmmu_trace_event *events, size_t n, uint64_t *
  * Write what is in the rings to a file, for `tdpmmuctl trace`.  fd: a descriptor that is open for writing.  What is
  * noted after the call has begun comes with a later one.
  * Returns the number of events,
- * or a negative errno of write() (-EIO where that takes nothing), -EINVAL (fd below 0),
+ * or a negative errno of write(), -EIO (it took nothing), -EINVAL (fd below 0),
  * -ENOMEM.  After an error what was not written is there for the next reader; the file may end in
  * a part of an event.
  * Any lock.
