@@ -13,6 +13,21 @@ import reference
 # Types whose numbers have their unit by themselves.
 NUMBERS = re.compile(r"(?:const )?(?:unsigned |signed )?(?:int|long|char|size_t|u?int\d+_t)$")
 NAME_HAS_UNIT = re.compile(r"(?:_ms|_ns|_bytes|bytes|npages|_pages|_gfn)$")
+# What a comment has to say of a number of this name, which its type does not: unit, or what counts from where.
+SAID_OF = {
+    r"hva|addr": r"\bbytes\b",
+    r"start|end": r"\bbytes\b",
+    r"size": r"\bbytes\b|\ba power of two\b|\bsizeof\b",
+    r"bytes|length": r"\bbytes\b",
+    r"npages|pages": r"\b4 KiB\b|\bgfns? \[",
+    r"(?:\w+_)?level": r"\b[1-5] (?:to|or) (?:[1-5]|root_level)\b|\bthe root's level\b|\bits level\b|\blevel: of the entry\b",
+    r"as_id": r"\baddress space\b",
+    r"mask": r"\bbits?\b",
+    r"(?:\w+_)?ms": r"\bmilliseconds\b",
+    r"(?:\w+_)?ns": r"\bnanoseconds\b",
+    r"error_code|access": r"\bPFERR_|\berror code\b",
+    r"spte": r"\bvalue\b",
+}
 REFERS = re.compile(r"^The same(?:[,.;:]|\s+(?:operations?|as|for|in|into|of|range|under|where)\b)|^(?:Both of |All of )?[Tt]hese\b|\b(?:as|said|listed|named|likewise|described) (?:above|before|below)\b"
                     r"|^[Ll]ikewise\b|\blikewise\b|\bthe next (?:one|two|three)\b|^As above\b|^Also\b")
 LIMIT_SUMMARY = 90
@@ -25,6 +40,13 @@ def needs_words(kind, name, units):
     if pointee and not kind.startswith("const") and (NUMBERS.match(pointee[1]) or pointee[1] in units or pointee[1] == "bool"):
         return name != "sptep"
     return bool(NUMBERS.match(kind)) and not NAME_HAS_UNIT.search(name)
+
+
+def lacks(kind, name, text):
+    """The words that a number's unit wants, where the comment has none of them."""
+    if not NUMBERS.match(kind.replace("*", "").strip()):
+        return None
+    return next((wanted for names, wanted in SAID_OF.items() if re.fullmatch(names, name) and not re.search(wanted, text)), None)
 
 
 def is_named(name, text):
@@ -45,6 +67,8 @@ def problems_of(page, units):
     for kind, name, _ in page.parameters():
         if needs_words(kind, name, units) and not is_named(name, text):
             yield "says nothing of %s %s" % (kind, name)
+        elif lacks(kind, name, text):
+            yield "says not in what %s %s is: %s" % (kind, name, lacks(kind, name, text).replace("\\b", ""))
     for code, reasons in page.errors():
         if reasons == [""]:
             yield "says not when -%s" % code
