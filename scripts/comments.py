@@ -14,19 +14,18 @@ import reference
 NUMBERS = re.compile(r"(?:const )?(?:unsigned |signed )?(?:int|long|char|size_t|u?int\d+_t)$")
 NAME_HAS_UNIT = re.compile(r"(?:_ms|_ns|_bytes|bytes|npages|_pages|_gfn)$")
 # What a comment has to say of a number of this name, which its type does not: unit, or what counts from where.
-SAID_OF = {
-    r"hva|addr": r"\bbytes\b",
-    r"start|end": r"\bbytes\b",
-    r"size": r"\bbytes\b|\ba power of two\b|\bsizeof\b",
-    r"bytes|length": r"\bbytes\b",
-    r"npages|pages": r"\b4 KiB\b|\bgfns? \[",
-    r"(?:\w+_)?level": r"\b[1-5] (?:to|or) (?:[1-5]|root_level)\b|\bthe root's level\b|\bits level\b|\blevel: of the entry\b",
-    r"as_id": r"\baddress space\b",
-    r"mask": r"\bbits?\b",
-    r"(?:\w+_)?ms": r"\bmilliseconds\b",
-    r"(?:\w+_)?ns": r"\bnanoseconds\b",
-    r"error_code|access": r"\bPFERR_|\berror code\b",
-    r"spte": r"\bvalue\b",
+SAID_OF = {  # names: (what is looked for, in words)
+    r"hva|addr|start|end|bytes|length": (r"\bbytes\b", "bytes"),
+    r"size": (r"\bbytes\b|\ba power of two\b", "bytes"),
+    r"npages|pages": (r"\b4 KiB\b|\bgfns? \[", "pages of 4 KiB"),
+    r"(?:\w+_)?level": (r"\b[1-5] (?:to|or) (?:[1-5]|root_level)\b|\bthe root's level\b|\bits level\b|\blevel: of the entry\b",
+                        "from which level to which, 1 to 3 for instance"),
+    r"as_id": (r"\baddress space\b", "an address space"),
+    r"mask": (r"\bbits?\b", "a bit for what"),
+    r"(?:\w+_)?ms": (r"\bmilliseconds\b", "milliseconds"),
+    r"(?:\w+_)?ns": (r"\bnanoseconds\b", "nanoseconds"),
+    r"error_code|access": (r"\bPFERR_|\berror code\b", "bits PFERR_*"),
+    r"spte": (r"\bvalue\b", "an SPTE's value"),
 }
 REFERS = re.compile(r"^The same(?:[,.;:]|\s+(?:operations?|as|for|in|into|of|range|under|where)\b)|^(?:Both of |All of )?[Tt]hese\b|\b(?:as|said|listed|named|likewise|described) (?:above|before|below)\b"
                     r"|^[Ll]ikewise\b|\blikewise\b|\bthe next (?:one|two|three)\b|^As above\b|^Also\b")
@@ -46,7 +45,7 @@ def lacks(kind, name, text):
     """The words that a number's unit wants, where the comment has none of them."""
     if not NUMBERS.match(kind.replace("*", "").strip()):
         return None
-    return next((wanted for names, wanted in SAID_OF.items() if re.fullmatch(names, name) and not re.search(wanted, text)), None)
+    return next((words for names, (wanted, words) in SAID_OF.items() if re.fullmatch(names, name) and not re.search(wanted, text)), None)
 
 
 def is_named(name, text):
@@ -68,7 +67,7 @@ def problems_of(page, units):
         if needs_words(kind, name, units) and not is_named(name, text):
             yield "says nothing of %s %s" % (kind, name)
         elif lacks(kind, name, text):
-            yield "says not in what %s %s is: %s" % (kind, name, lacks(kind, name, text).replace("\\b", ""))
+            yield "says not what %s %s is in: %s" % (kind, name, lacks(kind, name, text))
     for code, reasons in page.errors():
         if reasons == [""]:
             yield "says not when -%s" % code
@@ -76,7 +75,7 @@ def problems_of(page, units):
 
 def main():
     overviews, pages = reference.load()
-    units, problems, summaries = reference.units(), 0, {}
+    units, passed, problems, summaries = reference.units(), 0, 0, {}
     for page in dict.fromkeys(pages.values()):
         found = list(problems_of(page, units))
         if page.summary() in summaries:
@@ -86,11 +85,13 @@ def main():
             print("comments: %s:%d: %s: its comment %s" % (page.header.include, page.comment.line, page.names[0], problem),
                   file=sys.stderr)
         problems += len(found)
+        passed += 0 if found else len(page.names)
     for overview in overviews:
         if overview.header.about is None:
             print("comments: %s does not begin with what it is about" % overview.header.include, file=sys.stderr)
             problems += 1
-    print("comments: %d passed, %d failed" % (len(pages) + len(overviews), problems))
+        passed += overview.header.about is not None
+    print("comments: %d passed, %d failed" % (passed, problems))
     sys.exit(1 if problems else 0)
 
 
