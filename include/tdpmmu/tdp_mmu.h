@@ -125,7 +125,7 @@ int kvm_tdp_mmu_map(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code, bool 
  *
  * RET_PF_RETRY asks for kvm_mmu_load() and another try.  RET_PF_FIXED, RET_PF_SPURIOUS, RET_PF_EMULATE and all errors
  * as of kvm_tdp_mmu_map(): -EFAULT, -EHWPOISON, -EINVAL, -ENOMEM; but RET_PF_EMULATE also for
- * a gpa beyond MAXPHYADDR, and -ENOBUFS (only the reserve of the vCPU's dirty
+ * a gpa beyond MAXPHYADDR or, under a root of four levels, beyond 48 bits, and -ENOBUFS (only the reserve of the vCPU's dirty
  * ring is left, see kvm_vm_ioctl_enable_cap()).  No lock, not in RCU; TDP MMU set up.  Follows kvm_tdp_page_fault().
  */
 int kvm_tdp_mmu_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t error_code);

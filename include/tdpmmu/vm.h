@@ -263,7 +263,7 @@ int tdpmmu_vcpu_set_as_id(struct kvm_vcpu *vcpu, int as_id);
  * MAXPHYADDR has invalidated and zapped the slot by then, which is as it was, but its generation has moved by 4.
  *
  * 0, -EINVAL (NULL, unaligned, wraps, bad id or flags, resize, read-only flag changed,
- * nothing to delete, beyond MAXPHYADDR), -EEXIST (overlaps another slot), -ENOMEM.
+ * nothing to delete, beyond MAXPHYADDR or, under roots of four levels, beyond 48 bits), -EEXIST (overlaps another slot), -ENOMEM.
  * No lock, not in RCU, not in kvm->srcu.  Follows __kvm_set_memory_region().
  */
 int kvm_set_memory_region(struct kvm *kvm, const struct kvm_userspace_memory_region *region);

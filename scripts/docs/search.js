@@ -28,7 +28,7 @@
             else if (entry[3].toLowerCase().includes(word))
                 sum += 60;
             else if (entry[4].includes(word))
-                sum += 100;
+                sum += 100 + Math.min(entry[4].length / 50, 60);
             else
                 return -1;
         }
