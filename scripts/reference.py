@@ -99,7 +99,9 @@ class Page:
             return self.held
         if FOLLOWS.match(sentence):
             return self.follows
-        if RETURNS.match(sentence) and any(function.result() != "void" for function in self.functions):
+        if sentence.startswith("NULL:") and any("*" in function.result() for function in self.functions):
+            return self.returns
+        if RETURNS.match(sentence) and self.results() != {"void"}:
             return self.returns
         return kept
 
