@@ -80,10 +80,10 @@ help:
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo "make bench-mmu    the MMU beside Linux's own code, goals and ratios: docs/SPEED.md.  REPETITIONS=N, ROWS=regex,"
 	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
-	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
-	@echo 'make symbols      write tdpmmu.map from the headers'
 	@echo 'make man          man pages in build/man, from the comments of the headers; check-man, check-comments'
 	@echo 'make docs         the same as HTML with the guides, build/html/index.html; check-docs'
+	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
+	@echo 'make symbols      write tdpmmu.map from the headers'
 
 # ---- the library ----------------------------------------------------------
 
