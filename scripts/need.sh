@@ -3,7 +3,7 @@
 # Make sure that what the build and the tests use is there, and install what is
 # missing.  Each thing is looked for itself, not by the package manager: where
 # nothing is missing, nothing is called and no network is needed.
-# Usage: need.sh build|check|valgrind|models|docs|check-docs
+# Usage: need.sh build|check|valgrind|models
 set -u
 
 missing=
@@ -107,11 +107,6 @@ for kind in "${@:-build}"; do
     case $kind in
     build) need_build ;;
     check) need_check ;;
-    models)
-        has python3 || want python3
-        has "${CC:-cc}" || want gcc
-        has spin || want spin
-        ;;
     docs)
         has python3 || want python3
         has_markdown || want python3-markdown
@@ -119,6 +114,11 @@ for kind in "${@:-build}"; do
     check-docs)
         has mandoc || wish mandoc
         has_markdown || wish python3-markdown
+        ;;
+    models)
+        has python3 || want python3
+        has "${CC:-cc}" || want gcc
+        has spin || want spin
         ;;
     valgrind) need_check; has valgrind || want valgrind ;;
     *) echo "need.sh: unknown kind '$kind'" >&2; exit 2 ;;
