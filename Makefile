@@ -81,6 +81,8 @@ help:
 	@echo "make check-kvm-selftests  KVM's own selftests of memory in it: Debian's source, or KSELFTESTS=TREE, MODES=\"...\""
 	@echo 'make check-kvm-mutants  bugs put into the library: which of the selftests find each?  (about half an hour)'
 	@echo 'make rig          the library that explores schedules, build/rig (docs/RIGS.md); explore: all scenarios of tests-rig/'
+	@echo 'make man          man pages in build/man, from the comments of the headers; check-man, check-comments'
+	@echo 'make docs         the same as HTML with the guides, build/html/index.html; check-docs'
 	@echo 'make bench-rcu    RCU beside liburcu, $(REPETITIONS) repetitions (REPETITIONS=N)'
 	@echo "make bench-mmu    the MMU beside Linux's own code, goals and ratios: docs/SPEED.md.  REPETITIONS=N, ROWS=regex,"
 	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
@@ -224,6 +226,37 @@ check-linux-bugs: lib
 check-kernel-bodies: all
 	@sh scripts/check-bodies.sh $(BODY_LISTS)
 
+# Documentation ----------------------------------------------------------------
+
+MAN := $(B)/man
+
+HTML := $(B)/html
+
+.PHONY: man docs check-man check-docs check-comments
+
+man:
+	@python3 scripts/man.py $(MAN)
+
+# Is there a page for each function, whole, and does mandoc (where there is one) have nothing to say?
+check-man: man
+	@sh scripts/need.sh check-docs
+	@python3 scripts/man.py --check $(MAN)
+
+# The same as HTML, with the guides; build/html/index.html.
+docs:
+	@sh scripts/need.sh docs
+	@python3 scripts/htmldocs.py $(HTML)
+
+# Does each link lead somewhere?  Without python3-markdown that of the guides is left out.
+check-docs:
+	@sh scripts/need.sh check-docs
+	@python3 scripts/htmldocs.py $(HTML)
+	@python3 scripts/htmldocs.py --check $(HTML)
+
+# Are the headers' comments enough for a page about each function?
+check-comments:
+	@python3 scripts/comments.py
+
 # KVM in userspace -------------------------------------------------------------
 
 KVM_LIBRARY := $(B)/libtdpmmu-kvm.so
@@ -284,7 +317,7 @@ check-lists: all
 	@sh scripts/check-lists.sh $(LISTS)
 
 check-readme: lib
-	@sh scripts/check-readme.sh
+	@python3 scripts/doc_examples.py
 
 check-floors:
 	@python3 scripts/floors.py

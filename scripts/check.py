@@ -10,7 +10,9 @@ import sys
 import time
 
 SUITES = ["check-symbols", "check-contracts", "check-traps", "check-rules", "check-mutants-fit", "check-library",
-          "check-headers", "check-locks", "check-models-short", "check-floors", "check-where", "check-sptes",
+          "check-headers",
+          "check-comments", "check-man", "check-docs",
+          "check-locks", "check-models-short", "check-floors", "check-where", "check-sptes",
           "check-c", "check-explore", "check-examples", "check-fuzz", "check-torture", "check-bench", "check-kvm",
           "check-swift", "check-lists", "check-kernel-bodies", "check-traces", "check-readme", "check-install"]
 SKIPPED = re.compile(r"^[\w() -]+: skipped: ")

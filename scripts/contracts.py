@@ -7,11 +7,11 @@ that lacks one of the three, and for each sentence about locks that is none of V
 
 A comment's contract is one sentence of VOCABULARY; it holds for the functions that
 follow until an empty line or another comment."""
-import glob
 import os
 import re
 import sys
 
+import headers
 import symbols
 
 TOP = symbols.TOP
@@ -51,35 +51,29 @@ def read(*path):
         return file.read()
 
 
-def sentences(comment):
-    text = re.sub(r"^\s*/?\*+/?", " ", comment, flags=re.M).replace("*/", " ")
-    return [s.strip().rstrip(".") for s in re.split(r"(?<=[.:?])\s+(?=[A-Z])", " ".join(text.split()))]
+def contracts_of(comment):
+    """The sentences of a comment that are contracts, and those that try to be."""
+    said = [s.rstrip(".") for paragraph in comment.blocks() for sentence in headers.sentences(paragraph[1])
+            for s in re.split(r"(?<=:)\s+(?=[A-Z])", sentence)]
+    return [s for s in said if s in PHRASES], [s for s in said if LOOSE.match(s) and s not in PHRASES]
 
 
 def in_headers(names, problems):
     """Function: phrase."""
     found = {}
-    for path in sorted(glob.glob(os.path.join(TOP, "include", "tdpmmu", "*.h"))):
-        header, phrase = os.path.basename(path), None
-        text = read("include", "tdpmmu", header)
-        pieces = re.finditer(r"(?P<comment>/\*.*?\*/)|(?P<blank>\n[ \t]*\n)|(?P<name>\b\w+)\s*(?=\([^*])", text, re.S)
-        for piece in pieces:
-            if piece["comment"]:
-                own_line = text.rfind("\n", 0, piece.start()) + 1
-                if own_line != piece.start():
-                    continue  # in a struct, or behind code
-                said = sentences(piece["comment"])
-                contracts = [s for s in said if s in PHRASES]
-                line = text.count("\n", 0, piece.start()) + 1
-                problems += ["%s:%d: not a contract of the vocabulary: %s." % (header, line, s)
-                             for s in said if LOOSE.match(s) and s not in PHRASES]
-                if len(contracts) > 1:
-                    problems.append("%s:%d: two contracts in one comment" % (header, line))
-                phrase = contracts[0] if contracts else None
-            elif piece["blank"]:
-                phrase = None
-            elif piece["name"] in names and piece["name"] not in found and phrase:
-                found[piece["name"]] = phrase
+    for header in headers.all_headers():
+        if header.name == "tdpmmu":
+            continue  # explains the vocabulary
+        for comment in header.comments:
+            contracts, loose = contracts_of(comment)
+            place = "%s.h:%d" % (header.name, comment.line)
+            problems += ["%s: not a contract of the vocabulary: %s." % (place, s) for s in loose]
+            if len(contracts) > 1:
+                problems.append("%s: two contracts in one comment" % place)
+        for function in header.functions():
+            contracts = contracts_of(function.comment)[0] if function.comment and function.is_adjacent else []
+            if contracts and function.name in names:
+                found.setdefault(function.name, contracts[0])
     return found
 
 
@@ -139,4 +133,5 @@ def main():
     sys.exit(1 if problems else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,11 @@ has_header() {
         ${CC:-cc} -E -x c - >/dev/null 2>&1
 }
 
+# The system's python will do: scripts/htmldocs.py looks for it.
+has_markdown() {
+    python3 -c 'import markdown' 2>/dev/null || /usr/bin/python3 -c 'import markdown' 2>/dev/null
+}
+
 fail_swift() {
     cat >&2 <<TEXT
 libtdpmmu needs a Swift toolchain, 6.3 or newer: $1
@@ -102,6 +107,14 @@ for kind in "${@:-build}"; do
     case $kind in
     build) need_build ;;
     check) need_check ;;
+    docs)
+        has python3 || want python3
+        has_markdown || want python3-markdown
+        ;;
+    check-docs)
+        has mandoc || wish mandoc
+        has_markdown || wish python3-markdown
+        ;;
     models)
         has python3 || want python3
         has "${CC:-cc}" || want gcc

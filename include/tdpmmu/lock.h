@@ -28,27 +28,27 @@ typedef struct tdpmmu_rwlock {
  * Below, "Lock R" and "Lock W" are about the lock that is passed.
  */
 
-/* Set to the unlocked state.  Nobody may hold or wait for it.  Any lock. */
+/* Set a lock to the unlocked state.  Nobody may hold or wait for it.  Any lock.  Follows rwlock_init(). */
 void tdpmmu_rwlock_init(struct tdpmmu_rwlock *lock);
 
 /*
- * Take for read.  Waits while a writer holds it or waits for it.  A thread that
+ * Take a lock for read.  Waits while a writer holds it or waits for it.  A thread that
  * holds it for write gets a warning and no lock.  Not under Lock W.
  * Follows read_lock().
  */
 void tdpmmu_read_lock(struct tdpmmu_rwlock *lock);
 
-/* Release one read hold; a warning if this thread has none.  Lock R. */
+/* Release one read hold of a lock; a warning if this thread has none.  Lock R.  Follows read_unlock(). */
 void tdpmmu_read_unlock(struct tdpmmu_rwlock *lock);
 
 /*
- * Take for write.  A thread that already holds it, for read or for write, gets
+ * Take a lock for write.  A thread that already holds it, for read or for write, gets
  * a warning and no lock (in the kernel: a deadlock).  No lock.
  * Follows write_lock().
  */
 void tdpmmu_write_lock(struct tdpmmu_rwlock *lock);
 
-/* Release the write hold; a warning if this thread does not have it.  Lock W. */
+/* Release the write hold of a lock; a warning if this thread does not have it.  Lock W.  Follows write_unlock(). */
 void tdpmmu_write_unlock(struct tdpmmu_rwlock *lock);
 
 /*
@@ -57,7 +57,7 @@ void tdpmmu_write_unlock(struct tdpmmu_rwlock *lock);
  */
 bool tdpmmu_rwlock_needbreak(struct tdpmmu_rwlock *lock);
 
-/* Does the calling thread hold the lock for read / for write?  Any lock. */
+/* Does the calling thread hold the lock for read, or for write?  Any lock.  Follows lockdep_is_held_type(). */
 bool tdpmmu_read_lock_held(struct tdpmmu_rwlock *lock);
 bool tdpmmu_write_lock_held(struct tdpmmu_rwlock *lock);
 

@@ -106,7 +106,7 @@ void tdpmmu_free_sp(struct kvm_mmu_page *sp);
 
 /*
  * Find the largest level at which one leaf may map gfn, 1 to 3: by the slot's bounds, its alignment and the mapping_level
- * callback, but no more than max_level.  1 also for a slot that is gone, or a gfn outside.  In RCU.
+ * callback, but no more than max_level.  Returns it; 1 also for a slot that is gone, or a gfn outside.  In RCU.
  * For as long as the result is used, that is.
  */
 int kvm_mmu_max_mapping_level(struct kvm *kvm, const struct kvm_memory_slot *slot, gfn_t gfn, int max_level);

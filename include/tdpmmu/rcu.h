@@ -36,9 +36,9 @@ extern __thread struct tdpmmu_rcu_reader tdpmmu_rcu_self
 /* The grace-period word, always with nesting depth 1. Private likewise. */
 extern uint64_t tdpmmu_rcu_gp;
 
-/* Rare halves of the inlines: first use, misuse, a waiting thread to wake.  Any lock. */
+/* The rare half of rcu_read_lock(), for the inline to call: first use, misuse, depth.  Any lock. */
 void tdpmmu_rcu_read_lock_slow(void);
-/* Likewise.  In RCU. */
+/* The rare half of rcu_read_unlock(), for the inline to call: a thread to wake, misuse.  In RCU. */
 void tdpmmu_rcu_read_unlock_slow(void);
 
 /*
@@ -120,14 +120,13 @@ bool rcu_read_lock_held(void);
  * A cancellation of the thread (pthread_cancel()) is held off meanwhile, here and in all
  * functions of rcu.h and srcu.h that wait.
  * Inside a reader (it would wait for itself), or with a VM's mmu_lock held: a warning and
- * an immediate return.  No lock, not in RCU.  Follows synchronize_rcu().
+ * an immediate return.  No lock, not in RCU.
  */
 void synchronize_rcu(void);
 
 /*
- * The same, and the processor is not left to others while it waits.
+ * Wait as synchronize_rcu() does, and the processor is not left to others meanwhile.
  * No lock, not in RCU.
- * Follows synchronize_rcu_expedited().
  */
 void synchronize_rcu_expedited(void);
 
@@ -157,72 +156,74 @@ void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
 void rcu_barrier(void);
 
 /*
- * Give object to free_object, or to free() if that is NULL, after a grace period.
+ * Free an object after a grace period: give it to free_object, or to free() if that is NULL.
  * head is a field of the object, less than 4096 bytes from its begin: if not, or
  * if one of the two is NULL, or head is queued: a warning, no effect.  In all else
- * as call_rcu(); rcu_barrier() waits for it too.  What kfree_rcu() in rcu_callback.h calls.
- * Any lock.
+ * as call_rcu(); rcu_barrier() waits for it too.  The macro kfree_rcu() of rcu_callback.h calls it.
+ * Any lock.  Follows kvfree_call_rcu().
  */
 void tdpmmu_kfree_rcu(void *object, struct rcu_head *head, void (*free_object)(void *object));
 
 /*
- * Polled grace periods.  A cookie stands for the grace period that begins next
- * after the call; it is over when poll_state_synchronize_rcu() says true, which
+ * Polled grace periods: get a cookie, and ask later whether its grace period is over.  A cookie stands for the
+ * grace period that begins next after the call; it is over when poll_state_synchronize_rcu() says true, which
  * orders memory as a return from synchronize_rcu() does.
  *
  * get_state_ asks for nothing: the cookie comes true when a grace period happens
  * to run.  start_poll_ has the callback thread run one.  A cookie that was never
  * given out: a warning, and false.  Any lock.
- * They follow the kernel's functions of the same names.
+ * Returns a cookie; or, of poll_state_, whether the cookie's grace period is over.
  */
 unsigned long get_state_synchronize_rcu(void);
 unsigned long start_poll_synchronize_rcu(void);
 bool poll_state_synchronize_rcu(unsigned long cookie);
 
 /*
- * Returns at once if the cookie's grace period is over, else after it.  A cookie that
+ * Wait for a cookie's grace period, unless it is over.  A cookie that
  * was never given out, or a reader that it would wait for: a warning, and an immediate
- * return.  No lock, not in RCU.  Follows cond_synchronize_rcu().
+ * return.  No lock, not in RCU.
  */
 void cond_synchronize_rcu(unsigned long cookie);
 
 /*
- * Threads join by themselves at their first use of RCU, and leave when they exit.
- * These and the next two are for threads that want a say in when.
+ * Let the calling thread join RCU now.  Threads join by themselves at their first use of RCU, and leave when they
+ * exit; this is for threads that want a say in when.
  *
- * Registering is what a first use would do: -EINVAL if the thread is exiting, else
- * 0.  Only a thread whose very first use of RCU may be in a signal handler needs
+ * Registering is what a first use would do, and coming online is the same.  Only a thread whose very first use of RCU
+ * may be in a signal handler needs
  * it: joining takes a lock (signals blocked) and may allocate if the program had
- * used up 32 thread-specific keys before the library was loaded.  Online is the same.
- * Any lock.
+ * used up 32 thread-specific keys before the library was loaded.
+ * 0, -EINVAL if the thread is exiting.  Any lock.  Follows rcu_register_thread() of liburcu.
  */
 int tdpmmu_rcu_register_thread(void);
 void tdpmmu_rcu_thread_online(void);
 
 /*
- * An offline thread is one that grace periods do not look at.  A thread outside a
+ * Let the calling thread leave RCU: grace periods do not look at it any more.  A thread outside a
  * reader costs them one load, so this is for programs with very many idle threads.
  * Its next use of RCU brings it online again.  Unregistering is the same thing.
  * Inside a reader: a warning, no effect.  Any lock, not in RCU.
+ * Follows rcu_unregister_thread() of liburcu.
  */
 void tdpmmu_rcu_unregister_thread(void);
 void tdpmmu_rcu_thread_offline(void);
 
 /*
- * How long a grace period may last until the warning handler is told, and again
- * each time as much has passed: 21000 ms unless set; 0 means never.  The warning is
+ * Set how long a grace period may last until the warning handler is told, and again
+ * each time as much has passed: ms milliseconds, 21000 unless set; 0 means never.  The warning is
  * of kind TDPMMU_WARN_RCU, value[0] the system's number (gettid) of the thread whose
  * reader is in the way (0: one that exits), value[1] the milliseconds; its text names
  * the thread and lasts for the call only.  It comes from whatever thread waits, and
  * the handler must not wait for a grace period itself (a second warning, no wait).
  * The same time holds for SRCU, whose warning has the domain in value[0].  Any lock.
+ * Follows the parameter rcu_cpu_stall_timeout.
  */
 void tdpmmu_rcu_set_stall_timeout_ms(unsigned int ms);
 
 /*
- * call_rcu() slows its caller down, by some milliseconds for every 4096 callbacks
- * and never for good, while more than this many wait for their end: one for each
- * KiB of the machine's memory unless set; 0 means never.  A reader that does not
+ * Set how many callbacks may wait until call_rcu() slows its caller down, by some milliseconds for every 4096
+ * and never for good: one for each
+ * KiB of the machine's memory unless set; callbacks 0 means never.  A reader that does not
  * leave so makes the memory grow, but cannot make anyone wait for ever; and a
  * caller inside a reader, or in a callback, is not slowed down at all.  Any lock.
  */
@@ -230,7 +231,7 @@ void tdpmmu_rcu_set_flood_limit(uint64_t callbacks);
 
 /*
  * Is the caller inside a reader?  If not, a warning of kind TDPMMU_WARN_LOCK that
- * names function.  What rcu_dereference() calls in code that is compiled with
+ * names function.  rcu_dereference() calls it in code that is compiled with
  * TDPMMU_RCU_DEBUG defined.  In RCU.
  */
 bool tdpmmu_rcu_check_reader(const char *function);
@@ -243,9 +244,9 @@ bool tdpmmu_rcu_check_reader(const char *function);
 #define TDPMMU_BREAK_SRCU 16u     /* all of SRCU */
 
 /*
- * For torture tests, which must be seen to fail: from now on the grace periods
- * named do not wait for readers.  Returns false, and nothing happens, unless the
- * environment has TDPMMU_ALLOW_BREAKING=1.  Any lock.
+ * Spoil grace periods, for torture tests, which must be seen to fail: from now on those named in what (bits
+ * TDPMMU_BREAK_SYNC to TDPMMU_BREAK_SRCU; 0: none) do not wait for readers.  Returns whether it was done: only where
+ * the environment has TDPMMU_ALLOW_BREAKING=1, else nothing happens.  Any lock.
  */
 bool tdpmmu_rcu_break_for_tests(unsigned int what);
 

@@ -11,29 +11,30 @@ typedef void (*rcu_callback_t)(struct rcu_head *head);
 typedef void (*call_rcu_func_t)(struct rcu_head *head, rcu_callback_t func);
 
 /*
- * call_rcu(): none is put off here to save power, which a hurry would have to forbid.
- * Any lock.  Follows call_rcu_hurry().
+ * Run func(head) after a grace period, as call_rcu() does: no callback is put off here to save power, which a hurry
+ * would have to forbid.
+ * Any lock.
  */
 void call_rcu_hurry(struct rcu_head *head, void (*func)(struct rcu_head *head));
 
 /*
  * Make head one that rcu_head_after_call_rcu() can be asked about.  A head that is queued, or
- * NULL: a warning, no effect.  Any lock.  Follows rcu_head_init().
+ * NULL: a warning, no effect.  Any lock.
  */
 void rcu_head_init(struct rcu_head *head);
 
 /*
- * Was head, after rcu_head_init(), given to call_rcu() with func?  True from that call until
+ * Was head, after rcu_head_init(), given to call_rcu() with func?  The answer is yes from that call until
  * func begins to run: who asks must know that it does not, as inside a reader
  * that found the object.  A head in another state (other function, callback over, never
- * initialised), or NULL: a warning, and false.  Any lock.  Follows rcu_head_after_call_rcu().
+ * initialised), or NULL: a warning, and false.  Any lock.
  */
 bool rcu_head_after_call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
 
 /*
- * tdpmmu_kfree_rcu() of an object that has no head in it, nor any room: allocates, and where
- * there is no memory waits for a grace period.  NULL, or a reader that it would wait for:
- * a warning, no effect.  What kfree_rcu_mightsleep() below calls.  No lock, not in RCU.
+ * Free an object that has no head in it after a grace period: give it to free_object, or to free() if that is
+ * NULL.  Allocates, and where there is no memory waits for a grace period.  NULL, or a reader that it would wait for:
+ * a warning, no effect.  The macro kfree_rcu_mightsleep() calls it.  No lock, not in RCU.  Follows kvfree_call_rcu().
  */
 void tdpmmu_kfree_rcu_mightsleep(void *object, void (*free_object)(void *object));
 

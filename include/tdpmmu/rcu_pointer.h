@@ -14,9 +14,9 @@
 TDPMMU_BEGIN_DECLS
 
 /*
- * A warning of kind TDPMMU_WARN_LOCK that names function and has the text, which need
- * last only for the call.  NULL: "unknown", and a text of the library's.  What the checks
- * below call.  Any lock.  Follows lockdep_rcu_suspicious().
+ * Give a warning of kind TDPMMU_WARN_LOCK: it names function and has the text, which need
+ * last only for the call.  NULL: "unknown", and a text of the library's.  RCU_LOCKDEP_WARN() and the checks of
+ * rcu_dereference_check() call it.  Any lock.  Follows lockdep_rcu_suspicious().
  */
 void tdpmmu_rcu_lockdep_warn(const char *function, const char *text);
 

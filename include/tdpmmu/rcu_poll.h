@@ -23,17 +23,26 @@ struct rcu_gp_oldstate {
 #define NUM_ACTIVE_RCU_POLL_OLDSTATE 2
 #define NUM_ACTIVE_RCU_POLL_FULL_OLDSTATE NUM_ACTIVE_RCU_POLL_OLDSTATE
 
-/* A cookie that is over, and the same as none that the others give.  Any lock. */
+/* Returns a cookie that is over, and the same as none that other functions give.  Any lock. */
 unsigned long get_completed_synchronize_rcu(void);
 
-/* start_poll_synchronize_rcu(): the callback thread puts none off.  Any lock. */
+/*
+ * Have a grace period run, as start_poll_synchronize_rcu() does: the callback thread puts none off.
+ * Returns its cookie.  Any lock.
+ */
 unsigned long start_poll_synchronize_rcu_expedited(void);
 
-/* As cond_synchronize_rcu(), and the processor is not left to others.  No lock, not in RCU. */
+/*
+ * Wait for a cookie's grace period as cond_synchronize_rcu() does, and the processor is not left to others.
+ * No lock, not in RCU.
+ */
 void cond_synchronize_rcu_expedited(unsigned long cookie);
 
 /*
- * The same into *rgosp, and of *rgosp.  NULL: a warning, no effect, false.
+ * Polled grace periods whose cookies are in a struct: as get_completed_synchronize_rcu(),
+ * get_state_synchronize_rcu(), start_poll_synchronize_rcu() and poll_state_synchronize_rcu(), with the cookie in *rgosp.
+ * NULL: a warning, no effect, false.
+ * Returns, of poll_state_, whether the cookie's grace period is over.
  * Any lock.
  */
 void get_completed_synchronize_rcu_full(struct rcu_gp_oldstate *rgosp);
@@ -42,12 +51,15 @@ void start_poll_synchronize_rcu_full(struct rcu_gp_oldstate *rgosp);
 void start_poll_synchronize_rcu_expedited_full(struct rcu_gp_oldstate *rgosp);
 bool poll_state_synchronize_rcu_full(struct rcu_gp_oldstate *rgosp);
 
-/* NULL: a warning, and an immediate return.  No lock, not in RCU. */
+/*
+ * Wait for the grace period of the cookie in *rgosp, unless it is over; as cond_synchronize_rcu() and
+ * cond_synchronize_rcu_expedited().  NULL: a warning, and an immediate return.  No lock, not in RCU.
+ */
 void cond_synchronize_rcu_full(struct rcu_gp_oldstate *rgosp);
 void cond_synchronize_rcu_expedited_full(struct rcu_gp_oldstate *rgosp);
 
 /*
- * Do the two stand for the same grace period?  Then one of them need not be kept.  NULL: a
+ * Do two cookies stand for the same grace period?  Then one of them need not be kept.  NULL: a
  * warning, and false.  Any lock.
  */
 bool same_state_synchronize_rcu_full(struct rcu_gp_oldstate *rgosp1, struct rcu_gp_oldstate *rgosp2);

@@ -22,7 +22,7 @@ struct tdpmmu_check_fault {
 typedef void (*tdpmmu_check_report_fn)(void *ctx, struct kvm *kvm, const struct tdpmmu_check_fault *fault);
 
 /*
- * Look at all of a VM: links, levels, gfns and roles of its tables, every entry and every leaf
+ * Check all of a VM, and tell each fault: links, levels, gfns and roles of its tables, every entry and every leaf
  * against its slot, the dirty log and the host's invalidations, roots and who uses them, what
  * vCPUs remember, lists and counters against what a walk finds, and where the arena's pages are
  * (docs/RIGS.md has the list).  Each fault is a warning of kind TDPMMU_WARN_CHECK, value[0] the
@@ -37,14 +37,15 @@ typedef void (*tdpmmu_check_report_fn)(void *ctx, struct kvm *kvm, const struct 
 int tdpmmu_check(struct kvm *kvm);
 
 /*
- * Report is called for each fault, in the thread that checks, mmu_lock held for write; it may
- * call what every callback may.  NULL: nobody is.  0 or -EINVAL.  Not while another thread may be
- * in a call on the VM.  Any lock.
+ * Set who is told of each fault that the checker finds: report is called with ctx, in the thread that checks,
+ * mmu_lock held for write; it may
+ * call what every callback may.  NULL: nobody is.  Not while another thread may be
+ * in a call on the VM.  0 or -EINVAL.  Any lock.
  */
 int tdpmmu_check_report(struct kvm *kvm, tdpmmu_check_report_fn report, void *ctx);
 
 /*
- * Check after every every_nth operation from here on: when a call that took mmu_lock, or none,
+ * Check by itself from here on, after every every_nth operation: when a call that took mmu_lock, or none,
  * is about to return, and when the caller lets go of mmu_lock.  Where another thread has the lock
  * or waits for it, and where the calling thread is inside a lock, a reader or a callback, the
  * check is left out (tdpmmu_check_stats() counts).  0: no more.  Nobody may destroy the VM while
@@ -59,7 +60,10 @@ struct tdpmmu_check_stats {
     uint64_t faults;     /* found */
 };
 
-/* Copy the checker's counters; size as for tdpmmu_get_stats().  0 or -EINVAL.  Any lock. */
+/*
+ * Copy the checker's counters to *stats; size: sizeof(struct tdpmmu_check_stats) of the caller, in bytes, who gets what
+ * fits.  0 or -EINVAL.  Any lock.
+ */
 int tdpmmu_check_stats(struct kvm *kvm, struct tdpmmu_check_stats *stats, size_t size);
 
 TDPMMU_END_DECLS

@@ -48,7 +48,7 @@ struct tdpmmu_cpus_config {
 };
 
 /*
- * From here on the VM's vCPUs have CPUs with caches: translations (the AND of the rights of all levels, 4K pieces or
+ * Give the VM's vCPUs CPUs with caches from here on: translations (the AND of the rights of all levels, 4K pieces or
  * whole leaves), paging-structure entries of levels 5 to 2, and walks that stand between two levels.  They fill by
  * themselves, with a root loaded, after each change of an SPTE, around flushes, in gfn_to_pfn, slot_committing, and
  * where walks give way; Accessed is set before anything is cached, Dirty only by a write.  They forget what a flush
@@ -64,8 +64,9 @@ struct tdpmmu_cpus_config {
 int tdpmmu_cpus_attach(struct kvm *kvm, const struct tdpmmu_cpus_config *config);
 
 /*
- * The CPUs are without caches again, and those are gone.  No other thread may be in a call on this VM, nor a callback
- * of it in this one.  tdpmmu_destroy_vm() does the same.  Returns how much was reported, or -EINVAL: NULL, or none are attached.
+ * Take the caches of the VM's CPUs away again.  No other thread may be in a call on this VM, nor a callback
+ * of it in this one.  tdpmmu_destroy_vm() does the same.
+ * Returns how much was reported, or -EINVAL (NULL, or no CPUs with caches are attached).
  * No lock, not in RCU.
  */
 int tdpmmu_cpus_detach(struct kvm *kvm);
@@ -87,35 +88,36 @@ struct tdpmmu_cpu_result {
 };
 
 /*
- * As tdpmmu_cpu_access(), which is its front, with more to tell.  access may have PFERR_GUEST_PAGE_MASK instead of the
+ * Make one access of the guest as tdpmmu_cpu_access() does, and tell more of it in *result.  access may have PFERR_GUEST_PAGE_MASK instead of the
  * others: the CPU reads the guest's own tables at gpa, under EPT with A/D bits as a write, without them as a
  * read, under NPT as a user's write.
  * Entries are read as the CPU's manual has them: reserved bits, memory types, addresses beyond MAXPHYADDR make
  * a misconfiguration (EPT) or a fault with the reserved bit (NPT), whatever the library means by them; an address of a
- * table where no table is is a warning and a fault.
- * Returns as tdpmmu_cpu_access() does; *result is filled for levels and faults (0), else left alone.  -EINVAL also
- * if result is NULL.
- * Enters RCU itself.  Any lock.
+ * table where no table is is a warning and a fault.  Enters RCU itself.
+ * Returns as tdpmmu_cpu_access() does; *result is filled for levels and faults (0), else left alone; -EINVAL (as there,
+ * or result is NULL).
+ * Any lock.
  */
 int tdpmmu_cpu_access_full(struct kvm_vcpu *vcpu, gpa_t gpa, uint64_t access, struct tdpmmu_cpu_result *result);
 
 /*
- * The vCPU's CPU walks to gpa now, ahead of any access, and caches what it finds.  Returns the level of the leaf; 0: nothing is
+ * Let the vCPU's CPU walk to gpa now, ahead of any access, and cache what it finds.
+ * Returns the level of the leaf; 0: nothing is
  * cached (no leaf, or disturbed); -EINVAL: NULL, gpa out of range, no CPUs attached, or the vCPU has no root.
  * Any lock.
  */
 int tdpmmu_cpu_fill(struct kvm_vcpu *vcpu, gpa_t gpa);
 
 /*
- * The vCPU's CPU forgets what serves gpa, or with gpa ~0 everything, as hardware may at any time.  Returns how many
+ * Let the vCPU's CPU forget what serves gpa, or with gpa ~0 everything, as hardware may at any time.  Returns how many
  * translations it forgot, or -EINVAL (NULL, no CPUs attached, the vCPU has no root).
  * Any lock.
  */
 int tdpmmu_cpu_drop(struct kvm_vcpu *vcpu, gpa_t gpa);
 
 /*
- * Does the vCPU's CPU have a translation that serves gpa?  Returns its level or 0, and fills *result (not NULL) as a hit would;
- * nothing is used.  -EINVAL as above.
+ * Does the vCPU's CPU have a translation that serves gpa?  Nothing is used by asking.  Returns its level or 0, and fills
+ * *result (not NULL) as a hit would; -EINVAL (NULL, gpa out of range, no CPUs attached, the vCPU has no root).
  * Any lock.
  */
 int tdpmmu_cpu_cached(struct kvm_vcpu *vcpu, gpa_t gpa, struct tdpmmu_cpu_result *result);

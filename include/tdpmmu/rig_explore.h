@@ -41,7 +41,9 @@ struct tdpmmu_scenario {
 };
 
 /*
- * Explore count scenarios, as a program's main(): each in a process of its own.  Options:
+ * Explore count scenarios, as a program's main(): each in a process of its own.  argc and argv: as main() has them,
+ * with these options:
+ *
  *     --list                    names
  *     --scenario NAME           this one only (once or more)
  *     --preemptions N           all schedules with at most N preemptions, 0 to 16
@@ -53,15 +55,18 @@ struct tdpmmu_scenario {
  *     --shard K/N               the K-th of N parts
  *     --progress                on stderr, once a second
  *     --result FILE             for `tdpmmuctl explore --merge`; of one scenario
+ *
+ * Outside of a scenario; it forks, and memory of the caller's stays as it is.
  * Returns 0: all passed; 1: a schedule failed (an assertion, a warning of the library, a signal, a deadlock, a
  * schedule without end, or check said so); it and its table are printed; 2: options or scenarios are wrong; 3: this
- * library has no schedule points.  Outside of a scenario; it forks, and memory of the caller's stays as it is.
+ * library has no schedule points.
  * Any lock.
  */
 int tdpmmu_explore_main(int argc, char **argv, const struct tdpmmu_scenario *scenarios, int count);
 
 /*
- * The scenario has failed: the schedule ends here.  Outside of a scenario, and in the ordinary library, a line on stderr
+ * Say that the scenario has failed: the schedule ends here.  what: how, file and line: where, as
+ * tdpmmu_explore_assert() fills them in.  Outside of a scenario, and in the ordinary library, a line on stderr
  * and no more.  Any lock.
  */
 void tdpmmu_explore_failed(const char *what, const char *file, int line);
@@ -70,27 +75,31 @@ void tdpmmu_explore_failed(const char *what, const char *file, int line);
     ((condition) ? (void)0 : tdpmmu_explore_failed(#condition, __FILE__, __LINE__))
 
 /*
- * A point of the scenario's own: the step that follows reads, or writes, the word at this address.  NULL: nothing.
+ * Make a schedule point of the scenario's own: the step that follows reads, or if writes is true writes, the word at
+ * address.  NULL: nothing.
  * Any lock.
  */
 void tdpmmu_schedule_point(const void *address, bool writes);
 
-/* What the table of a failure calls the bytes from address on.  NULL: nothing.  Any lock. */
+/* Name so many bytes from address on, for the table of a failure.  NULL: nothing.  Any lock. */
 void tdpmmu_explore_name(const void *address, size_t bytes, const char *name);
 
-/* That threads share these bytes is of no interest: a counter, say.  In set_up.  NULL: nothing.  Any lock. */
+/*
+ * Let it be of no interest that threads share so many bytes from address on: a counter, say.  In set_up.  NULL:
+ * nothing.  Any lock.
+ */
 void tdpmmu_explore_ignore(const void *address, size_t bytes);
 
 /*
- * Clocks go on by ns nanoseconds, and whoever waits no longer than until then can go on: a timer of the library's, say.  By
- * themselves they do so only when no thread can go on.  What a thread that is not waiting makes of the time is one of several
+ * Let clocks go on by ns nanoseconds: whoever waits no longer than until then can go on, a timer of the library's, say.
+ * By themselves they do so only when no thread can go on.  What a thread that is not waiting makes of the time is one of several
  * orders that is not tried.  Outside of a scenario: nothing.  Any lock.
  */
 void tdpmmu_explore_pass_time(uint64_t ns);
 
 /*
- * Memory that is put back, filled with 0xa5; never freed.  In set_up or a scenario's thread.  NULL: there is none, or
- * nothing is explored.  Any lock.
+ * Take so many bytes of memory that is put back before each schedule, filled with 0xa5; never freed.  In set_up or a
+ * scenario's thread.  Returns NULL where there is none, or nothing is explored.  Any lock.
  */
 void *tdpmmu_explore_alloc(size_t bytes);
 

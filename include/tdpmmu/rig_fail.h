@@ -45,8 +45,8 @@ enum tdpmmu_fail {
 };
 
 /*
- * From now on count the library's calls of these kinds (bits of enum tdpmmu_fail), in this
- * process, all kinds together; the n-th fails, n counted from 1.  0: none fails and none is
+ * Let the n-th of the library's calls of some kinds fail, and count them from now on, in this process.  what: bits
+ * of enum tdpmmu_fail, all these kinds are counted together; n: counted from 1; 0: none fails and none is
  * counted any more, as at first.  The last plan holds, for the process; a forked child has a copy.
  * A call that another thread makes just now may still go by the plan before.
  * 0, or -EINVAL (no kind, unknown bits).  Any lock.
@@ -54,8 +54,9 @@ enum tdpmmu_fail {
 int tdpmmu_fail_nth(unsigned int what, uint64_t n);
 
 /*
- * How many calls of these kinds were counted by the last plan; still there when it is replaced by n = 0.
- * Any lock.
+ * How many calls were counted by the last plan of tdpmmu_fail_nth()?  what: of which kinds, bits of
+ * enum tdpmmu_fail.  The count is still there when the plan is replaced by n = 0.
+ * Returns the count.  Any lock.
  */
 uint64_t tdpmmu_fail_count(unsigned int what);
 

@@ -55,34 +55,35 @@ typedef void (*tdpmmu_ledger_report_fn)(void *ctx, struct kvm *kvm,
  * Keep a ledger of the VM's flushes from here on.  Each report is a warning (TDPMMU_WARN_FLUSH), and a call
  * of report, if not NULL, from the thread that should have flushed, locks held as they are; it may call what
  * callbacks may always call (vm.h).  Attach before the VM's vCPUs run; detach when no thread uses the VM.
- * What is still owed then is forgotten.  The VM's end detaches.
+ * What is still owed then is forgotten.  The VM's end detaches.  ctx is handed to report.
  * 0, -EINVAL (NULL), -EBUSY (a second time), -ENOMEM.  No lock, not in RCU.
  */
 int tdpmmu_ledger_attach(struct kvm *kvm, tdpmmu_ledger_report_fn report, void *ctx);
 
-/* 0, -EINVAL (NULL) or -ENOENT (there is none).  No lock, not in RCU. */
+/* Keep no ledger any more.  0, -EINVAL (NULL) or -ENOENT (there is none).  No lock, not in RCU. */
 int tdpmmu_ledger_detach(struct kvm *kvm);
 
 /*
- * Is a flush owed of any of gfns [start, end) of an address space, by whatever thread?
- * false also without a ledger.  Any lock.
+ * Is a flush owed of any of gfns [start, end) of address space as_id, by whatever thread?
+ * False also without a ledger.  Any lock.
  */
 bool tdpmmu_ledger_owes(struct kvm *kvm, int as_id, gfn_t start, gfn_t end);
 
 /*
- * Look at all that the VM's caching CPUs (rig_cpu.h) have, which an access may use at any time: each
+ * Look at all that the VM's caching CPUs have (rig_cpu.h), which an access may use at any time: each
  * translation of a page or right that the tables do not have, and of which no flush is owed, and each that lets a CPU write
  * to a page of a logged slot which tdpmmu_page_is_dirty() does not find, is reported as tdpmmu_cpus_attach()
  * says.  With a ledger it knows which flushes are owed; else what callers were told to flush counts as a fault, too.
- * Takes mmu_lock for write.  Returns how much was reported, -EINVAL (NULL), -ENOENT (the VM has no such CPUs) or
+ * Takes mmu_lock for write.
+ * Returns how much was reported, -EINVAL (NULL), -ENOENT (the VM has no such CPUs) or
  * -EAGAIN (an operation is under way, in another thread).  No lock, not in RCU.
  */
 int tdpmmu_cpus_check(struct kvm *kvm);
 
 /*
- * Would a harvest find the page dirty?  In the slot's bitmap; or pushed to a vCPU's ring and not reset; or
- * in a CPU's log (PML).  Nothing is taken out of any.
- * 1, 0, -EINVAL (NULL, as_id, gfn out of range) or -ENOENT (no slot that is logged has it).  Any lock.
+ * Would a harvest find the page gfn of address space as_id dirty?  In the slot's bitmap; or pushed to a vCPU's ring
+ * and not reset; or in a CPU's log (PML).  Nothing is taken out of any.
+ * Returns 1, 0, -EINVAL (NULL, as_id, gfn out of range) or -ENOENT (no slot that is logged has it).  Any lock.
  */
 int tdpmmu_page_is_dirty(struct kvm *kvm, int as_id, gfn_t gfn);
 

@@ -12,10 +12,10 @@
 TDPMMU_BEGIN_DECLS
 
 /*
- * Make a domain usable.  Allocates nothing.  Returns 0; -EINVAL for NULL; -EBUSY, with a
- * warning and no effect, if it is a domain already and has readers, callbacks or threads that
- * wait for it.  One that has none, and was not cleaned up since it was initialised, is made anew,
- * with a warning.  Any lock.  Follows init_srcu_struct().
+ * Make a domain usable.  Allocates nothing.  One that has no readers, callbacks or threads that wait for it, and was
+ * not cleaned up since it was initialised, is made anew, with a warning.
+ * Returns 0; -EINVAL for NULL; -EBUSY, with a warning and no effect, if it is a domain already and has readers,
+ * callbacks or threads that wait for it.  Any lock.
  */
 int init_srcu_struct(struct srcu_struct *ssp);
 
@@ -25,26 +25,23 @@ int init_srcu_struct(struct srcu_struct *ssp);
  * Refused with a warning, and the domain stays usable, while it has
  * readers, callbacks that have not run (call srcu_barrier() first) or threads that
  * wait for it; and if it was never initialised.  Not in a reader of ssp.
- * Follows cleanup_srcu_struct().
  */
 void cleanup_srcu_struct(struct srcu_struct *ssp);
 
 /*
  * Begin a read-side section of the domain; nests, also with other domains, may
- * sleep.  Returns the index that srcu_read_unlock() wants, in the same thread.
- * A domain that was never initialised: a warning, -EINVAL.  No memory to remember
- * the section (only from the fifth domain at once in one thread): a warning,
- * -ENOMEM.  After a negative value there is no section.  Not for signal handlers.
+ * sleep.  Not for signal handlers.
+ * Returns the index that srcu_read_unlock() wants, in the same thread; or, with a warning, -EINVAL (the domain was
+ * never initialised) or -ENOMEM (no memory to remember the section, only from the fifth domain at once in one thread).
+ * After a negative value there is no section.
  * Any lock.
- * Follows srcu_read_lock().
  */
 int srcu_read_lock(struct srcu_struct *ssp);
 
 /*
- * End the section that srcu_read_lock() began.  An index that it did not give to
+ * End the section that srcu_read_lock() began, whose index idx is.  An index that it did not give to
  * this thread for this domain, or that was used up: a warning, no effect.
  * In a reader of ssp.
- * Follows srcu_read_unlock().
  */
 void srcu_read_unlock(struct srcu_struct *ssp, int idx);
 
@@ -58,22 +55,20 @@ bool srcu_read_lock_held(const struct srcu_struct *ssp);
  * Begin a read-side section of the domain that belongs to no thread: whoever has the index that
  * is returned may end it with srcu_up_read(), also in another thread, in a callback or in a signal
  * handler.  srcu_read_lock_held() does not count it, and a thread's exit does not end it.  A
- * forked child has a copy of it.  A domain that was never initialised: a warning, -EINVAL.  Not for
- * signal handlers.  Any lock.
- * Follows srcu_down_read().
+ * forked child has a copy of it.  Not for signal handlers.
+ * Returns the index, or, with a warning, -EINVAL (the domain was never initialised).  Any lock.
  */
 int srcu_down_read(struct srcu_struct *ssp);
 
 /*
- * End a section that srcu_down_read() began.  An index that it did not give out for this domain,
+ * End a section that srcu_down_read() began, whose index idx is.  An index that it did not give out for this domain,
  * or gave out no more often than it was used up: a warning, no effect.  Any lock.
- * Follows srcu_up_read().
  */
 void srcu_up_read(struct srcu_struct *ssp, int idx);
 
 /*
  * Is the caller inside a reader of the domain?  If not, a warning of kind TDPMMU_WARN_LOCK that
- * names function.  What srcu_dereference() calls in code that is compiled with
+ * names function.  srcu_dereference() calls it in code that is compiled with
  * TDPMMU_RCU_DEBUG defined.  In a reader of ssp.
  */
 bool tdpmmu_srcu_check_reader(const struct srcu_struct *ssp, const char *function);
@@ -88,7 +83,7 @@ bool tdpmmu_srcu_check_reader(const struct srcu_struct *ssp, const char *functio
  */
 void synchronize_srcu(struct srcu_struct *ssp);
 
-/* The same; every grace period here is as quick as it can be.
+/* Wait as synchronize_srcu() does: every grace period here is as quick as it can be.
  * No lock, not in RCU, not in a reader of ssp. */
 void synchronize_srcu_expedited(struct srcu_struct *ssp);
 
@@ -111,9 +106,10 @@ void call_srcu(struct srcu_struct *ssp, struct rcu_head *head,
 void srcu_barrier(struct srcu_struct *ssp);
 
 /*
- * Polled grace periods of a domain, as those of rcu.h: a cookie for the grace
- * period that begins next; the same, and have it run; is it over?  A domain never
+ * Polled grace periods of a domain: get a cookie for the grace period that begins next, and ask later whether it is
+ * over.  start_poll_ has the callback thread run one.  A domain never
  * initialised, or a cookie that was never given out: a warning, and 0 or false.
+ * Returns a cookie; or, of poll_state_, whether the cookie's grace period is over.
  * Any lock.
  */
 unsigned long get_state_synchronize_srcu(struct srcu_struct *ssp);

@@ -12,7 +12,11 @@ TDPMMU_BEGIN_DECLS
 #define SHADOW_NONPRESENT_VALUE (UINT64_C(1) << 63)
 #define FROZEN_SPTE (SHADOW_NONPRESENT_VALUE | UINT64_C(0x5a0))
 
-/* Bits that mean the same in EPT and NPT, so these need no VM.  Any lock. */
+/*
+ * What an SPTE says by bits that mean the same in EPT and NPT: is it present (bit 11), a leaf above 4K (bit 7),
+ * a leaf at this level if present (level: 1 to 5), frozen, writable (bit 1)?  spte: its value; no VM is needed.
+ * Returns the answer; of spte_to_pfn() bits 51:12, the pfn.  Any lock.
+ */
 bool is_shadow_present_pte(uint64_t spte);   /* bit 11 */
 bool is_large_pte(uint64_t spte);            /* bit 7: a leaf above 4K */
 bool is_last_spte(uint64_t spte, int level); /* a leaf, if present */
@@ -53,34 +57,43 @@ extern inline __attribute__((gnu_inline, always_inline)) kvm_pfn_t spte_to_pfn(u
 }
 #endif
 
-/* These depend on the VM's masks; false for a NULL kvm.  Any lock. */
+/*
+ * What an SPTE says by bits that depend on the VM: is it an MMIO SPTE, a leaf that was accessed, one that was
+ * written, one that may be executed?  spte: its value.  Without Accessed bits "accessed" is: not tracked for accesses; without Dirty
+ * bits "dirty" is: writable.  Returns the answer; false for a NULL kvm.  Any lock.
+ */
 bool is_mmio_spte(struct kvm *kvm, uint64_t spte);
 bool is_accessed_spte(struct kvm *kvm, uint64_t spte);
 bool is_dirty_spte(struct kvm *kvm, uint64_t spte);
 bool is_executable_pte(struct kvm *kvm, uint64_t spte);
 
-/* The slot generation (19 bits) and the gfn that an MMIO SPTE carries.  Any lock. */
+/*
+ * What an MMIO SPTE carries: the generation of the slots that it was made by (19 bits), and the gfn.  spte: its value.
+ * Returns that; what it returns of another SPTE means nothing.  Any lock.
+ */
 uint64_t get_mmio_spte_generation(uint64_t spte);
 gfn_t get_mmio_spte_gfn(struct kvm *kvm, uint64_t spte);
 
 /*
- * The table a present non-leaf SPTE points to, or NULL for a leaf, a non-present
+ * Find the table that a present non-leaf SPTE points to.  spte: its value; level: of the entry that has it.
+ * Returns the table's first entry, or NULL for a leaf, a non-present
  * SPTE, or an address that is none of the library's tables.  In RCU, or Lock R or W.
- * For as long as the result is used, that is.  Follows spte_to_child_pt().
+ * For as long as the result is used, that is.
  */
 tdp_ptep_t spte_to_child_pt(uint64_t spte, int level);
 
 /*
- * Header of the table an SPTE sits in / of the table at a host-physical address; or NULL.
- * Any lock.
+ * Find a table's header: of the table that an SPTE sits in, or of the table at a host-physical address.
+ * Returns it, or NULL where there is no such table.  Any lock.
  */
 struct kvm_mmu_page *sptep_to_sp(const uint64_t *sptep);
 struct kvm_mmu_page *to_shadow_page(hpa_t hpa);
 
 /*
- * Host-physical address of a table, as its parent's entry or a root pointer (EPTP, nCR3)
- * has it; INVALID_PAGE for what is no table.  The inverse of to_shadow_page().  It is a table
- * only as long as RCU, mmu_lock or a reference to its root keeps it.  Any lock.
+ * The host-physical address of a table, as its parent's entry or a root pointer (EPTP, nCR3)
+ * has it.  The inverse of to_shadow_page().  It is a table
+ * only as long as RCU, mmu_lock or a reference to its root keeps it.
+ * Returns INVALID_PAGE for what is no table.  Any lock.
  */
 hpa_t tdpmmu_table_hpa(const struct kvm_mmu_page *sp);
 
@@ -104,19 +117,19 @@ struct tdp_iter {
 };
 
 /*
- * Begin at the entry that covers next_last_level_gfn, at the root level.
- * root_pt: a root table (sp->spt); root_level: its level; min_level: 1 to
- * root_level.  Bad arguments or neither of the two: a warning, and iter->valid is
- * false.  In RCU, or Lock W.  Follows tdp_iter_start().
+ * Begin a walk at the entry that covers next_last_level_gfn, at the root level.
+ * root_pt: a root table (sp->spt); root_level: its level; min_level: the lowest to visit, 1 to
+ * root_level.  Bad arguments or neither reader nor lock: a warning, and iter->valid is
+ * false.  In RCU, or Lock W.
  */
 void tdp_iter_start(struct tdp_iter *iter, uint64_t *root_pt, int root_level, int min_level,
                     gfn_t next_last_level_gfn);
 
 /*
- * One step: down if there is a table below, else aside, else up; after a yield,
- * restart.  Clears iter->valid at the end.  In RCU, or Lock W.  It must be unbroken
+ * Take one step of a walk: down if there is a table below, else aside, else up; after a yield,
+ * restart.  Clears iter->valid at the end.  The reader or lock must be unbroken
  * since tdp_iter_start() or tdp_iter_restart(); without either a warning, and the walk
- * is over.  Follows tdp_iter_next().
+ * is over.  In RCU, or Lock W.
  */
 void tdp_iter_next(struct tdp_iter *iter);
 
@@ -181,11 +194,11 @@ extern inline __attribute__((gnu_inline, always_inline)) void tdp_iter_next(stru
 
 /*
  * Walk again from the root to next_last_level_gfn: after RCU was left, nothing
- * else in the iterator may be used.  In RCU, or Lock W.  Follows tdp_iter_restart().
+ * else in the iterator may be used.  In RCU, or Lock W.
  */
 void tdp_iter_restart(struct tdp_iter *iter);
 
-/* The root table of the walk, or NULL.  Any lock.  Follows tdp_iter_root_pt(). */
+/* The root table of a walk.  Returns its first entry, or NULL.  Any lock. */
 tdp_ptep_t tdp_iter_root_pt(struct tdp_iter *iter);
 
 TDPMMU_END_DECLS

@@ -232,37 +232,43 @@ static_assert(sizeof(struct tdpmmu_trace_event) == 88, "trace event");
 _Static_assert(sizeof(struct tdpmmu_trace_event) == 88, "trace event");
 #endif
 
-/* "kvm_tdp_mmu_spte_changed"; NULL for an id that is none.  Any lock. */
+/*
+ * The name of an event, "kvm_tdp_mmu_spte_changed" for instance.  id: one of enum tdpmmu_trace_id.
+ * Returns NULL for an id that is none.  Any lock.
+ */
 const char *tdpmmu_trace_name(int id);
 
 /*
- * Send these events of the VM (TDPMMU_TRACE_ALL, or bits) to rings from now on; 0:
- * none.  A trace callback gets all events whether rings do or not.  0, -EINVAL (NULL,
+ * Send events of the VM to rings from now on: events has a bit for each that is wanted (TDPMMU_TRACE_BIT(),
+ * TDPMMU_TRACE_ALL); 0: none.  A trace callback gets all events whether rings do or not.  0, -EINVAL (NULL,
  * unknown bits).  Any lock.
+ * Follows writing to an event's enable file.
  */
 int tdpmmu_trace_enable(struct kvm *kvm, uint64_t events);
 
 /*
- * Rings made from now on hold this many events, a power of two from 64 to 2^24
+ * Set how many events each ring holds that is made from now on: events, a power of two from 64 to 2^24
  * (the default is 4096).  A thread gets its ring at its first event; a full one
  * overwrites its oldest events.  0, -EINVAL.  Any lock.
  */
 int tdpmmu_trace_ring_size(size_t events);
 
 /*
- * Take up to n events out of all threads' rings, those that came first first, and add
+ * Take up to n events out of all threads' rings, into events[0] to events[n - 1], those that came first first, and add
  * the number of events that were overwritten unread to *lost (NULL: it is forgotten).
  * Returns how many events there were.  Threads may go on tracing: what they are just
  * noting comes with a later call, even if it came before the last event of this one.
- * Any thread.  Any lock.
+ * Any thread may call it.  Any lock.
  */
 size_t tdpmmu_trace_read(struct tdpmmu_trace_event *events, size_t n, uint64_t *lost);
 
 /*
- * Write what is in the rings to a file, for `tdpmmuctl trace`: the number of events,
- * or a negative errno of write() (-EIO where that takes nothing), -EINVAL (fd below 0),
- * -ENOMEM.  Then what was not written is there for the next reader; the file may end in
- * a part of an event.  What is noted after the call has begun comes with a later one.
+ * Write what is in the rings to a file, for `tdpmmuctl trace`.  fd: a descriptor that is open for writing.  What is
+ * noted after the call has begun comes with a later one.
+ * Returns the number of events,
+ * or a negative errno of write(), -EIO (it took nothing), -EINVAL (fd below 0),
+ * -ENOMEM.  After an error what was not written is there for the next reader; the file may end in
+ * a part of an event.
  * Any lock.
  */
 long tdpmmu_trace_write(int fd);
@@ -280,9 +286,9 @@ struct tdpmmu_trace_file {
 };
 
 /*
- * Note a line of the rig's own, of at most 65535 bytes, as a write to ftrace's
+ * Note a line of the rig's own, text, of at most 65535 bytes, as a write to ftrace's
  * trace_marker does; with the words of traces/README.md a recording can be replayed.
- * 0, -EINVAL (NULL, too long, more than printable ASCII).  Any lock.
+ * 0, -EINVAL (NULL, too long, more than printable ASCII).  Any lock.  Follows a write to trace_marker.
  */
 int tdpmmu_trace_mark(struct kvm *kvm, const char *text);
 

@@ -26,7 +26,7 @@ typedef uint64_t kvm_pfn_t; /* host frame number, or one of KVM_PFN_* */
 
 /*
  * A pointer to an SPTE that RCU protects.  Dereference it only through
- * struct tdp_iter or the functions below, inside an RCU reader.
+ * struct tdp_iter or the functions of tdp_iter.h, inside an RCU reader.
  */
 typedef uint64_t *tdp_ptep_t;
 

@@ -214,14 +214,14 @@ struct tdpmmu_vm_config {
 };
 
 /*
- * Make a VM with its TDP MMU initialised.  config NULL: the defaults.
- * NULL with errno EINVAL (bad size or value), E2BIG (unknown option set),
- * ENOMEM.  A warning names the option that is bad.  Any lock.
+ * Make a VM with its TDP MMU initialised.  config NULL: the defaults.  A warning names an option that is bad.
+ * Returns NULL with errno EINVAL (bad size or value), E2BIG (unknown option set), ENOMEM.  Any lock.
+ * Follows KVM_CREATE_VM.
  */
 struct kvm *tdpmmu_create_vm(const struct tdpmmu_vm_config *config);
 
 /*
- * Destroy a VM: its vCPUs first, then slots, tables and roots, after a last
+ * Destroy a VM and all that is in it: its vCPUs first, then slots, tables and roots, after a last
  * rcu_barrier().  No other thread may use it.  A warning for each thing that is
  * still in use.  NULL is ignored.
  *
@@ -233,21 +233,22 @@ struct kvm *tdpmmu_create_vm(const struct tdpmmu_vm_config *config);
 void tdpmmu_destroy_vm(struct kvm *kvm);
 
 /*
- * Make vCPU vcpu_id (0 to 4095).  NULL with errno EINVAL, EEXIST, ENOMEM.
- * One thread at a time may drive a vCPU.  No lock.  Follows KVM_CREATE_VCPU.
+ * Make a vCPU with the number vcpu_id (0 to 4095).  One thread at a time may drive a vCPU.
+ * Returns NULL with errno EINVAL (no such number can be), EEXIST (there is one of this number), ENOMEM.
+ * No lock.  Follows KVM_CREATE_VCPU.
  */
 struct kvm_vcpu *tdpmmu_create_vcpu(struct kvm *kvm, int vcpu_id);
 
 /* Drop the vCPU's root and free it.  NULL is ignored.  No lock, not in RCU. */
 void tdpmmu_destroy_vcpu(struct kvm_vcpu *vcpu);
 
-/* The vCPU's VM, its id, its address space, or NULL / -EINVAL for NULL.  Any lock. */
+/* The vCPU's VM, its number, its address space.  Returns that, or NULL, or -EINVAL, for a NULL vcpu.  Any lock. */
 struct kvm *tdpmmu_vcpu_kvm(struct kvm_vcpu *vcpu);
 int tdpmmu_vcpu_id(struct kvm_vcpu *vcpu);
 int tdpmmu_vcpu_as_id(struct kvm_vcpu *vcpu);
 
 /*
- * Let the vCPU run in address space as_id (1: it is in SMM).  Drops its root;
+ * Let the vCPU run in address space as_id, 0 or 1 (1: it is in SMM).  Drops its root;
  * kvm_mmu_load() gets the right one.  0 or -EINVAL.  No lock.
  */
 int tdpmmu_vcpu_set_as_id(struct kvm_vcpu *vcpu, int as_id);
@@ -258,24 +259,32 @@ int tdpmmu_vcpu_set_as_id(struct kvm_vcpu *vcpu, int as_id);
  * space in bits 31:16; addresses and size are bytes and 4 KiB aligned.  Delete
  * and move invalidate and zap all roots first (kvm_mmu_zap_all_fast), or zap the
  * slot's leaves (zap_slot_only).  MMIO SPTEs made before are stale afterwards: the
- * generation moves.
+ * generation moves.  On return no reader uses a slot as it was.
+ *
+ * Of 6.12, and so here: that a slot overlaps another is found before MAXPHYADDR is looked at; and a move that fails at
+ * MAXPHYADDR has invalidated and zapped the slot by then, which is as it was, but its generation has moved by 4.
+ *
  * 0, -EINVAL (NULL, unaligned, wraps, bad id or flags, resize, read-only flag changed,
- * nothing to delete, beyond MAXPHYADDR), -EEXIST (overlaps another slot), -ENOMEM.  A slot
- * that was to move beyond MAXPHYADDR has been invalid and zapped by then, and is as it
- * was.  On return no reader uses a slot as it was.
+ * nothing to delete, beyond MAXPHYADDR or, under roots of four levels, beyond 48 bits), -EEXIST (overlaps another slot), -ENOMEM.
  * No lock, not in RCU, not in kvm->srcu.  Follows __kvm_set_memory_region().
  */
 int kvm_set_memory_region(struct kvm *kvm, const struct kvm_userspace_memory_region *region);
 
 /*
- * The slot that holds gfn (address space 0, or the vCPU's), or the slot with an
- * id, or NULL.  In RCU or kvm->srcu.  For as long as the result is used, that is.
+ * Find a slot: the one that holds gfn, in address space 0 or the vCPU's, or the one with a number.  as_id: address
+ * space, 0 or 1; id: the slot's number in it.
+ * Returns NULL where there is no such slot.  In RCU or kvm->srcu.  For as long as the result is used, that is.
  */
 const struct kvm_memory_slot *gfn_to_memslot(struct kvm *kvm, gfn_t gfn);
 const struct kvm_memory_slot *kvm_vcpu_gfn_to_memslot(struct kvm_vcpu *vcpu, gfn_t gfn);
 const struct kvm_memory_slot *tdpmmu_id_to_memslot(struct kvm *kvm, int as_id, int id);
 
-/* Generation of an address space's slots; MMIO SPTEs carry its low 19 bits.  Any lock. */
+/*
+ * The generation of an address space's slots; MMIO SPTEs carry its low 19 bits.  as_id: 0, which begins with 0, or 1
+ * (SMM), which in 6.12 and here begins with 1; a change of a slot adds 2 in its address space, and 4 if the slot is
+ * deleted or moved.
+ * Returns it; 0 for a NULL kvm or another address space, with a warning.  Any lock.
+ */
 uint64_t tdpmmu_memslots_generation(struct kvm *kvm, int as_id);
 
 /*
@@ -284,7 +293,7 @@ uint64_t tdpmmu_memslots_generation(struct kvm *kvm, int as_id);
  * KVM_CAP_DISABLE_QUIRKS2 (args[0]: quirks; of those the kernel knows only
  * TDPMMU_QUIRK_SLOT_ZAP_ALL means something here; they stay disabled), or
  * KVM_CAP_DIRTY_LOG_RING[_ACQ_REL] (args[0]: bytes of each vCPU's ring, a power of two from
- * 4096, or 16384 where the CPU logs dirty pages (PML), to 1 MiB; once, before the first
+ * 4096, or 16384 where the CPU logs dirty pages (PML), to 1 MiB; the low 32 bits are looked at; once, before the first
  * vCPU; replaces the bitmaps).  A vCPU stops (-ENOBUFS) with 64 entries left; where the CPU
  * logs, with 576, into 512 of which goes what it has logged by then.
  * 0, -EINVAL (NULL, unknown cap, flags or args), -E2BIG (a ring above 1 MiB).
@@ -297,13 +306,13 @@ int kvm_vm_ioctl_enable_cap(struct kvm *kvm, const struct kvm_enable_cap *cap);
 #define TDPMMU_QUIRK_SLOT_ZAP_ALL (1 << 7)
 
 /*
- * Should dirty logging split huge leaves at once (the kernel's module parameter
- * eager_page_split)?  0 or -EINVAL.  Any lock.
+ * Set whether dirty logging splits huge leaves at once.  on: it does.  0 or -EINVAL.  Any lock.
+ * Follows the parameter eager_page_split, of one VM.
  */
 int tdpmmu_set_eager_page_split(struct kvm *kvm, bool on);
 
 /*
- * Tell every CPU to forget translations: all, or gfns [gfn, gfn + npages).
+ * Tell every CPU to forget translations: all, or those of gfns [gfn, gfn + npages), npages in pages of 4 KiB.
  * Calls the flush_tlb callback and counts.  Any lock.
  */
 void kvm_flush_remote_tlbs(struct kvm *kvm);
@@ -335,19 +344,19 @@ struct tdpmmu_stats {
 };
 
 /*
- * Copy the counters; size is sizeof(struct tdpmmu_stats) of the caller, who gets
+ * Copy the VM's counters to *stats; size is sizeof(struct tdpmmu_stats) of the caller, in bytes, who gets
  * what fits.  A snapshot of each counter, not of all at one moment.
  * 0 or -EINVAL.  Any lock.
  */
 int tdpmmu_get_stats(struct kvm *kvm, struct tdpmmu_stats *stats, size_t size);
 
 /*
- * Process-wide handler for warnings that no VM's own handler takes.  NULL
+ * Set the process-wide handler for warnings that no VM's own handler takes.  warn is called with ctx; NULL
  * restores the default, one line on stderr.  Not while another thread may warn.  Any lock.
  */
 void tdpmmu_set_warn_handler(tdpmmu_warn_fn warn, void *ctx);
 
-/* "0.1.0".  Any lock. */
+/* The library's version.  Returns a string such as "0.1.0", which lasts.  Any lock. */
 const char *tdpmmu_version(void);
 
 TDPMMU_END_DECLS
