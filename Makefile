@@ -55,7 +55,7 @@ all: lib tools
 help:
 	@echo 'make              libtdpmmu.so.1 and tdpmmuctl, in build/'
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
-	@echo 'make check        every test; installs missing test packages'
+	@echo 'make check        every test; says what it would install for them and asks (YES=1: does not ask)'
 	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c explore fuzz torture'
 	@echo '                  bench kvm swift lists traces readme install'
 	@echo 'make check-eyes   C tests and torture while a ledger of owed flushes looks on'
@@ -82,6 +82,7 @@ help:
 	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
+	@echo 'make abi          write abi/ from the headers, by libabigail; check-abi: is all still as programs know it?'
 
 # ---- the library ----------------------------------------------------------
 
@@ -325,6 +326,22 @@ check-models-short:
 check-kernel-suites: lib
 	@sh scripts/need.sh check
 	@python3 scripts/kernel-suites.py
+
+# ---- for distributions ----------------------------------------------------
+
+.PHONY: abi check-abi check-need
+
+# The binary interface of the headers and the library against abi/; abi: renews it.
+check-abi: lib
+	@python3 scripts/abi.py check $(LIBRARY)
+
+# What the commands do on machines where something is missing.
+check-need:
+	@python3 scripts/check-need.py
+
+abi:
+	@sh scripts/need.sh abi
+	@BREAK="$(BREAK)" python3 scripts/abi.py write
 
 # ---- installing -----------------------------------------------------------
 
