@@ -83,6 +83,7 @@ help:
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
 	@echo 'make abi          write abi/ from the headers, by libabigail; check-abi: is all still as programs know it?'
+	@echo 'make sbom         what is linked into library and tool, as SPDX, into build/'
 
 # ---- the library ----------------------------------------------------------
 
@@ -329,11 +330,15 @@ check-kernel-suites: lib
 
 # ---- for distributions ----------------------------------------------------
 
-.PHONY: abi check-abi check-need
+.PHONY: abi check-abi check-need sbom
 
 # The binary interface of the headers and the library against abi/; abi: renews it.
 check-abi: lib
 	@python3 scripts/abi.py check $(LIBRARY)
+
+# What is linked into library and tool, as SPDX: build/libtdpmmu.spdx.json.
+sbom: all
+	@python3 scripts/sbom.py $(B)/libtdpmmu.spdx.json
 
 # What the commands do on machines where something is missing.
 check-need:
