@@ -83,6 +83,7 @@ help:
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
 	@echo 'make abi          write abi/ from the headers, by libabigail; check-abi: is all still as programs know it?'
+	@echo 'make check-roots  build and test in a debootstrapped Debian 12 and 13 (SUITES=), as root; some minutes'
 	@echo 'make sbom         what is linked into library and tool, as SPDX, into build/'
 
 # ---- the library ----------------------------------------------------------
@@ -330,7 +331,17 @@ check-kernel-suites: lib
 
 # ---- for distributions ----------------------------------------------------
 
-.PHONY: abi check-abi check-need sbom
+.PHONY: abi check-abi check-need check-roots sbom
+
+# 1: what tests need is installed without asking, 0: nothing is.
+YES ?=
+# 1: abi/ is renewed though programs would break.
+BREAK ?=
+# For check-roots, docs in the script.
+ROOTS ?=
+SUITES ?= bookworm trixie
+TARGETS ?=
+export YES
 
 # The binary interface of the headers and the library against abi/; abi: renews it.
 check-abi: lib
@@ -339,6 +350,10 @@ check-abi: lib
 # What is linked into library and tool, as SPDX: build/libtdpmmu.spdx.json.
 sbom: all
 	@python3 scripts/sbom.py $(B)/libtdpmmu.spdx.json
+
+# In Debian's releases as debootstrap makes them: as root, with the network, some minutes each.
+check-roots:
+	@ROOTS="$(ROOTS)" TARGETS="$(TARGETS)" sh scripts/check-roots.sh $(SUITES)
 
 # What the commands do on machines where something is missing.
 check-need:

@@ -117,6 +117,8 @@ def main():
     # The build installs nothing, whatever YES says.
     for yes in ({}, {"YES": "1"}):
         case("build without zlib", no_zlib, "build", 1, ["Missing here: zlib1g-dev", APT + "zlib1g-dev"], [], lines=1, **yes)
+    case("the library without zlib and git", dict(no_zlib, commands=["git"]), "lib", 0, [], [], lines=0)
+    case("the library without a compiler", {"commands": ["nm"]}, "lib", 1, [APT + "binutils"], [], lines=1, YES="1")
     case("build at a terminal", no_zlib, "build", 1, [APT + "zlib1g-dev"], [], answer="y")
     case("build by no root", dict(no_zlib, user=1000), "build", 1, ["sudo " + APT + "zlib1g-dev"], [], lines=1)
     case("build without a package manager", dict(no_zlib, manager=None), "build", 1, ["names that Debian gives them: zlib1g-dev"], [],
@@ -126,7 +128,8 @@ def main():
     case("check, nobody there", no_cmocka, "check", 1, [APT + "libcmocka-dev", "YES=1"], [], lines=1)
     case("check, YES=0", no_cmocka, "check", 1, ["YES=1"], [], answer="y", YES="0")
     case("check, YES=1", no_cmocka, "check", 0, ["Installing: " + APT + "libcmocka-dev"], [APT + "libcmocka-dev"], YES="1")
-    case("check, YES=maybe", no_cmocka, "check", 2, ["YES='maybe' is neither"], [], lines=1, YES="maybe")
+    case("check, YES=maybe", no_cmocka, "check", 1, ["YES='maybe' is neither"], [], lines=1, YES="maybe")
+    case("all there, YES=maybe", {}, "check", 1, ["YES='maybe' is neither"], [], lines=1, YES="maybe")
     case("check, y", no_cmocka, "check", 0, ["The tests need: libcmocka-dev", "[y/N]"], [APT + "libcmocka-dev"], answer="y")
     case("check, yes", no_cmocka, "check", 0, ["[y/N]"], [APT + "libcmocka-dev"], answer="Yes")
     for answer in ("", "n", "maybe", "yn"):

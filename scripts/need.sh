@@ -4,7 +4,7 @@
 # where nothing is missing, nothing is called and no network is needed.
 # What is missing for the build is told in one line, and nothing is installed.  What is missing for tests is
 # installed where YES=1 says so or the one at the terminal does; else one line says what to run.
-# Usage: need.sh build|check|valgrind|models|abi
+# Usage: need.sh lib|build|check|valgrind|models|abi
 set -u
 
 missing=
@@ -37,19 +37,27 @@ need_swift() {
     fi
 }
 
-need_build() {
+# The library alone: no network, no git, no zlib.
+need_lib() {
     need_swift
     has make || want make
-    has git || want git
     has python3 || want python3
     has nm || want binutils
     if has "${CC:-cc}"; then
         has_header stdio.h || want libc6-dev
         has_header linux/kvm.h || want linux-libc-dev
-        has_header zlib.h || want zlib1g-dev
     else
         want gcc
         want libc6-dev
+    fi
+}
+
+need_build() {
+    need_lib
+    has git || want git
+    if has "${CC:-cc}"; then
+        has_header zlib.h || want zlib1g-dev
+    else
         want zlib1g-dev
     fi
 }
@@ -114,9 +122,7 @@ tell_missing() { # HINT
 may_install() {
     case ${YES-} in
     1) return 0 ;;
-    '') ;;
     0) return 1 ;;
-    *) echo "need.sh: YES='$YES' is neither 1 nor 0" >&2; exit 2 ;;
     esac
     [ -n "$manager" ] && [ -t 0 ] && [ -t 2 ] || return 1
     # shellcheck disable=SC2086
@@ -178,10 +184,18 @@ need_is_met() {
     [ -z "$wished" ] || echo "Some tests will be skipped for want of:$(names_here $wished)  (YES=1 installs them)"
 }
 
+case ${YES-} in
+'' | 0 | 1) ;;
+*) stop "YES='$YES' is neither 1 nor 0" ;;
+esac
 only_build=yes
 for kind in "${@:-build}"; do
-    [ "$kind" = build ] || only_build=no
     case $kind in
+    lib | build) ;;
+    *) only_build=no ;;
+    esac
+    case $kind in
+    lib) need_lib ;;
     build) need_build ;;
     check) need_check ;;
     models)

@@ -221,6 +221,8 @@ def main():
             file.write(made.text())
         os.replace(out + ".new", out)
     except OSError as error:
+        if os.path.exists(out + ".new"):
+            os.unlink(out + ".new")
         stop("%s cannot be written: %s" % (out, error.strerror))
     print("sbom: %s: %d files, %d packages, %d relations" % (os.path.relpath(out), len(made.files), len(made.packages), len(made.relations)))
 
