@@ -13,7 +13,7 @@ import tempfile
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NEED = os.path.join(TOP, "scripts", "need.sh")
 REAL = ["sh", "sed", "head", "cat"]
-THERE = "make git python3 nm g++ gcc pkg-config spin abidw valgrind".split()
+THERE = "make git python3 nm g++ gcc pkg-config spin abidw valgrind cmake gdb mandoc".split()
 SWIFT = "echo 'Swift version 6.3.1 (swift-6.3.1-RELEASE)'"
 # Fails for a header that the machine has not got; `absent` is a file beside it.
 CC = 'while read -r line; do case $line in "#include <"*) h=${line#*<}; h=${h%>};' \
@@ -158,6 +158,7 @@ def main():
     case("an old swift", {"swift": "echo Swift version 6.2.9"}, "check", 1, ["this is Swift 6.2", "swift.org"], [], YES="1")
     case("a swift that says nothing", {"swift": "exit 1"}, "build", 1, ["names no version"], [])
     case("a kind that is none", {}, "chekc", 2, ["unknown kind 'chekc'"], [], lines=1)
+    case("pages without mandoc", {"commands": ["mandoc"]}, "check-docs", 0, ["skipped for want of: mandoc"], [], lines=1)
     case("libabigail, asked for", {"commands": ["abidw"]}, "abi", 1, [APT + "abigail-tools"], [], lines=1)
     print("need: %d passed, %d failed" % (passed, failed))
     sys.exit(1 if failed else 0)

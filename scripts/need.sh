@@ -4,7 +4,7 @@
 # where nothing is missing, nothing is called and no network is needed.
 # What is missing for the build is told in one line, and nothing is installed.  What is missing for tests is
 # installed where YES=1 says so or the one at the terminal does; else one line says what to run.
-# Usage: need.sh lib|build|check|valgrind|models|abi
+# Usage: need.sh lib|build|check|valgrind|models|docs|check-docs|abi
 set -u
 
 missing=
@@ -15,6 +15,11 @@ has() { command -v "$1" >/dev/null 2>&1; }
 has_header() {
     printf '#include <stddef.h>\n#include <stdint.h>\n#include <stdarg.h>\n#include <setjmp.h>\n#include <%s>\n' "$1" |
         ${CC:-cc} -E -x c - >/dev/null 2>&1
+}
+
+# The system's python will do: scripts/htmldocs.py looks for it.
+has_markdown() {
+    python3 -c 'import markdown' 2>/dev/null || /usr/bin/python3 -c 'import markdown' 2>/dev/null
 }
 
 fail_swift() {
@@ -71,6 +76,14 @@ need_check() {
     has_header urcu/rculfhash.h || wish liburcu-dev
     has spin || wish spin
     has abidw || wish abigail-tools
+    has cmake || wish cmake
+    has gdb || wish gdb
+    wish_docs
+}
+
+wish_docs() {
+    has mandoc || wish mandoc
+    has_markdown || wish python3-markdown
 }
 
 # How packages come here, and by what names.
@@ -203,6 +216,11 @@ for kind in "${@:-build}"; do
         has "${CC:-cc}" || want gcc
         has spin || want spin
         ;;
+    docs)
+        has python3 || want python3
+        has_markdown || want python3-markdown
+        ;;
+    check-docs) wish_docs ;;
     valgrind) need_check; has valgrind || want valgrind ;;
     abi)
         has python3 || want python3
