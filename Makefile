@@ -83,6 +83,7 @@ help:
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
 	@echo 'make abi          write abi/ from the headers, by libabigail; check-abi: is all still as programs know it?'
+	@echo 'make check-package  what distributions look for, a line for each; ROWS="man,CI": some of them.  Some minutes'
 	@echo 'make check-roots  build and test in a debootstrapped Debian 12 and 13 (SUITES=), as root; some minutes'
 	@echo 'make sbom         what is linked into library and tool, as SPDX, into build/'
 
@@ -331,7 +332,7 @@ check-kernel-suites: lib
 
 # ---- for distributions ----------------------------------------------------
 
-.PHONY: abi check-abi check-need check-roots sbom
+.PHONY: abi check-abi check-need check-package check-roots sbom
 
 # 1: what tests need is installed without asking, 0: nothing is.
 YES ?=
@@ -350,6 +351,10 @@ check-abi: lib
 # What is linked into library and tool, as SPDX: build/libtdpmmu.spdx.json.
 sbom: all
 	@python3 scripts/sbom.py $(B)/libtdpmmu.spdx.json
+
+# The conventions, a line for each: Y or N, and how it was seen.  ROWS="NAME,...": some of them.
+check-package: all
+	@python3 scripts/check-package.py "$(ROWS)"
 
 # In Debian's releases as debootstrap makes them: as root, with the network, some minutes each.
 check-roots:
