@@ -154,8 +154,8 @@ def main():
     case("needs and wishes", {"commands": ["spin"], "headers": ["cmocka.h"]}, "check", 0, [],
          [APT + "libcmocka-dev", APT + "spin"], YES="1")
     # Swift comes from nowhere but its own place.
-    case("no swift", {"swift": None}, "build", 1, ["there is no 'swift' in PATH", "swift.org"], [])
-    case("an old swift", {"swift": "echo Swift version 6.2.9"}, "check", 1, ["this is Swift 6.2", "swift.org"], [], YES="1")
+    case("no swift", {"swift": None}, "build", 1, ["there is no 'swift' in PATH", "swift.org"], [], lines=1)
+    case("an old swift", {"swift": "echo Swift version 6.2.9"}, "check", 1, ["this is Swift 6.2", "swift.org"], [], lines=1, YES="1")
     case("a swift that says nothing", {"swift": "exit 1"}, "build", 1, ["names no version"], [])
     case("a kind that is none", {}, "chekc", 2, ["unknown kind 'chekc'"], [], lines=1)
     case("pages without mandoc", {"commands": ["mandoc"]}, "check-docs", 0, ["skipped for want of: mandoc"], [], lines=1)

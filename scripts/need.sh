@@ -23,10 +23,7 @@ has_markdown() {
 }
 
 fail_swift() {
-    cat >&2 <<TEXT
-libtdpmmu needs a Swift toolchain, 6.3 or newer: $1
-Get one from https://www.swift.org/install/linux/ and put its usr/bin into PATH.
-TEXT
+    echo "A Swift toolchain is needed, 6.3 or newer: $1 Get one from https://www.swift.org/install/linux/ and put its usr/bin into PATH." >&2
     exit 1
 }
 
