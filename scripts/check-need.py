@@ -90,9 +90,24 @@ APT = "apt-get install -y --no-install-recommends "
 passed = failed = 0
 
 
+def has_terminals():
+    try:
+        for end in pty.openpty():
+            os.close(end)
+        return True
+    except OSError as error:
+        print("need: what is asked at a terminal was not tried: " + (error.strerror or str(error)))
+        return False
+
+
+TERMINALS = has_terminals()
+
+
 def case(what, machine, kinds, status, said, called, answer=None, lines=None, **more):
     """said: what the output must have; lines: how many it has."""
     global passed, failed
+    if answer is not None and not TERMINALS:
+        return
     with tempfile.TemporaryDirectory() as folder:
         there = Machine(folder, **machine)
         got = there.run(kinds, **more) if answer is None else there.run_at_terminal(kinds, answer, **more)

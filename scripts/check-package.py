@@ -5,7 +5,7 @@ told in one line:  Y NAME: how it was seen   or   N NAME: what is missing.
 
 check-package.py [NAME...]    ROWS="NAME,..." of make: only the rows whose names begin so
 
-`make all man docs` is made first.  Some rows build again (tarball, reproducible, offline, out of tree, deb/rpm): minutes."""
+`make all` is made first; pages, too, where something is installed.  Some rows build again (tarball, reproducible, offline, out of tree, deb/rpm): minutes."""
 import functools
 import glob
 import hashlib
@@ -133,6 +133,10 @@ def place(name):
 def installed():
     """A root into which everything was installed, with /usr as its prefix."""
     root = place("root")
+    # What the package has beside library and tool, made as its makers would.
+    for target in ("man", "docs", "completions"):
+        if has_target(target):
+            make(target)
     make("install", "DESTDIR=" + root, "PREFIX=/usr")
     return root
 

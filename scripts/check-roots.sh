@@ -50,7 +50,7 @@ inside() { # SUITE
     for place in "$toolchain" ${GITHUB:-}; do
         mkdir -p "$root$place" && mount --bind "$place" "$root$place" && mount -o remount,bind,ro "$root$place" || return
     done
-    mount -t proc proc "$root/proc" && mount --bind /dev "$root/dev" && cp -L /etc/resolv.conf "$root/etc/" || return
+    mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" && cp -L /etc/resolv.conf "$root/etc/" || return
     rm -rf "$root/srv/libtdpmmu" && mkdir -p "$root/srv/libtdpmmu" || return
     (cd "$top" && git ls-files -z | tar --null -T - -cf -) | tar -C "$root/srv/libtdpmmu" -xf - || return
     cat >"$root/srv/run" <<'RUN'
