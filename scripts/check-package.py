@@ -134,7 +134,7 @@ def installed():
     """A root into which everything was installed, with /usr as its prefix."""
     root = place("root")
     # What the package has beside library and tool, made as its makers would.
-    for target in ("man", "docs", "completions"):
+    for target in ("man", "docs", "tool-pages"):
         if has_target(target):
             make(target)
     make("install", "DESTDIR=" + root, "PREFIX=/usr")
