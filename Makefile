@@ -341,7 +341,7 @@ BREAK ?=
 # For check-roots, docs in the script.
 ROOTS ?=
 SUITES ?= bookworm trixie
-TARGETS ?=
+CHECKS ?=
 export YES
 
 # The binary interface of the headers and the library against abi/; abi: renews it.
@@ -358,7 +358,7 @@ check-package: all
 
 # In Debian's releases as debootstrap makes them: as root, with the network, some minutes each.
 check-roots:
-	@ROOTS="$(ROOTS)" TARGETS="$(TARGETS)" sh scripts/check-roots.sh $(SUITES)
+	@ROOTS="$(ROOTS)" CHECKS="$(CHECKS)" sh scripts/check-roots.sh $(SUITES)
 
 # What the commands do on machines where something is missing.
 check-need:

@@ -4,13 +4,13 @@
 # machine happens to have does not help.  As root, with the network: nothing is left mounted, the roots stay for the next run.
 # Usage: check-roots.sh SUITE...        e.g. bookworm trixie; the environment may have
 #   ROOTS=folder     where the roots are, some 1.5 GB each; /var/tmp/tdpmmu-roots
-#   TARGETS="..."    what make is asked for
+#   CHECKS="..."     what make is asked for
 #   MIRROR=URL       Debian's mirror
 #   GITHUB=folder    OWNER/NAME.git of the tool's package, where no network leads to it
 set -u
 roots=${ROOTS:-/var/tmp/tdpmmu-roots}
 mirror=${MIRROR:-http://deb.debian.org/debian}
-targets=${TARGETS:-lib check-symbols check-library check-abi check-headers check-readme check-need all demo check-install}
+targets=${CHECKS:-lib check-symbols check-library check-abi check-headers check-readme check-need all demo check-install}
 top=$(cd "$(dirname "$0")/.." && pwd -P)
 
 stop() {
