@@ -186,20 +186,21 @@ def add_shared(document, file, binary):
 
 
 def document():
-    for path in (LIBRARY, LIBRARY + ".debug", TOOL, LINKED_TOOL):
+    library_file = os.path.relpath(os.path.realpath(LIBRARY))
+    for path in (LIBRARY, library_file + ".debug", TOOL, LINKED_TOOL):
         if not os.path.exists(path):
             stop("there is no %s: `make` builds it" % path)
     made, (root, version) = Document(own_version()), toolchain()
     ours = made.package("libtdpmmu", own_version(), "GPL-2.0-only")
     made.relate("SPDXRef-DOCUMENT", "DESCRIBES", ours)
-    library, tool = made.file(LIBRARY), made.file(TOOL)
+    library, tool = made.file(library_file), made.file(TOOL)
     for file in (library, tool):
         made.relate("SPDXRef-DOCUMENT", "DESCRIBES", file)
         made.relate(file, "GENERATED_FROM", ours)
     # Embedded Swift's library is no archive: the compiler takes what is used of it into the program's own objects.
-    embedded = made.package("swift-standard-library", version, SWIFT, comment="generic code of it, compiled into " + os.path.basename(LIBRARY))
+    embedded = made.package("swift-standard-library", version, SWIFT, comment="generic code of it, compiled into " + os.path.basename(library_file))
     made.relate(library, "STATIC_LINK", embedded)
-    add_archives(made, library, LIBRARY + ".debug", root, version)
+    add_archives(made, library, library_file + ".debug", root, version)
     add_archives(made, tool, LINKED_TOOL, root, version)
     for name, release, where in packages_in_tool():
         if name not in SOURCE_PACKAGES:
