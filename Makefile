@@ -354,6 +354,7 @@ sbom: all
 
 # The conventions, a line for each: Y or N, and how it was seen.  ROWS="NAME,...": some of them.
 check-package: all
+	@sh scripts/need.sh package
 	@python3 scripts/check-package.py "$(ROWS)"
 
 # In Debian's releases as debootstrap makes them: as root, with the network, some minutes each.

@@ -174,6 +174,8 @@ def main():
     case("a swift that says nothing", {"swift": "exit 1"}, "build", 1, ["names no version"], [])
     case("a kind that is none", {}, "chekc", 2, ["unknown kind 'chekc'"], [], lines=1)
     case("pages without mandoc", {"commands": ["mandoc"]}, "check-docs", 0, ["skipped for want of: mandoc"], [], lines=1)
+    case("rows of check-package", {"commands": ["abidw", "cmake"]}, "package", 0,
+         ["want of: cmake abigail-tools dpkg-dev debhelper lintian rpm util-linux"], [], lines=1)
     case("libabigail, asked for", {"commands": ["abidw"]}, "abi", 1, [APT + "abigail-tools"], [], lines=1)
     print("need: %d passed, %d failed" % (passed, failed))
     sys.exit(1 if failed else 0)

@@ -353,6 +353,15 @@ def has_target(name):
     return bool(re.search(r"^(?:[^\s#:=]+ )*%s(?: [^\s#:=]+)*\s*:(?!=)" % re.escape(name), read("Makefile"), re.M))
 
 
+def yaml(path):
+    """By whichever python here can read it."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        if os.path.exists(python) and subprocess.run([python, "-c", "import yaml"], capture_output=True).returncode == 0:
+            return json.loads(run(python, "-c", "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)", path,
+                                  what="reading " + os.path.relpath(path, TOP)))
+    raise NotHere("no python3 here has yaml (Debian: python3-yaml)")
+
+
 def expanded(job):
     """The commands of a workflow's job, its matrix filled in."""
     matrix = job.get("strategy", {}).get("matrix", {})
@@ -367,16 +376,11 @@ def expanded(job):
 
 
 def ci():
-    try:
-        import yaml
-    except ImportError:
-        raise NotHere("python3 has no yaml (Debian: python3-yaml)")
     commands, images = [], set()
     workflows = sorted(glob.glob(os.path.join(TOP, ".github/workflows/*.yml")))
     need(workflows, "there is no .github/workflows/*.yml")
     for path in workflows:
-        with open(path) as file:
-            jobs = yaml.safe_load(file)["jobs"]
+        jobs = yaml(path)["jobs"]
         for job in jobs.values():
             commands += expanded(job)
             images |= {case.get("image") for case in job.get("strategy", {}).get("matrix", {}).get("include", [])}

@@ -4,7 +4,7 @@
 # where nothing is missing, nothing is called and no network is needed.
 # What is missing for the build is told in one line, and nothing is installed.  What is missing for tests is
 # installed where YES=1 says so or the one at the terminal does; else one line says what to run.
-# Usage: need.sh lib|build|check|valgrind|models|docs|check-docs|abi
+# Usage: need.sh lib|build|check|valgrind|models|docs|check-docs|package|abi
 set -u
 
 missing=
@@ -75,6 +75,22 @@ need_check() {
     has abidw || wish abigail-tools
     has cmake || wish cmake
     has gdb || wish gdb
+    wish_docs
+}
+
+# What scripts/check-package.py looks with.
+wish_package() {
+    need_build
+    has pkg-config || wish pkg-config
+    has cmake || wish cmake
+    has abidw || wish abigail-tools
+    has dpkg-buildpackage || wish dpkg-dev
+    has dh || wish debhelper
+    has lintian || wish lintian
+    has rpmbuild || wish rpm
+    has setpriv || wish util-linux
+    python3 -c 'import yaml' 2>/dev/null || /usr/bin/python3 -c 'import yaml' 2>/dev/null || wish python3-yaml
+    has_header cmocka.h || wish libcmocka-dev
     wish_docs
 }
 
@@ -218,6 +234,7 @@ for kind in "${@:-build}"; do
         has_markdown || want python3-markdown
         ;;
     check-docs) wish_docs ;;
+    package) wish_package ;;
     valgrind) need_check; has valgrind || want valgrind ;;
     abi)
         has python3 || want python3
