@@ -359,7 +359,7 @@ check-package: all
 
 # In Debian's releases as debootstrap makes them: as root, with the network, some minutes each.
 check-roots:
-	@ROOTS="$(ROOTS)" CHECKS="$(CHECKS)" sh scripts/check-roots.sh $(SUITES)
+	@ROOTS="$(ROOTS)" CHECKS="$(CHECKS)" ROWS="$(ROWS)" sh scripts/check-roots.sh $(SUITES)
 
 # What the commands do on machines where something is missing.
 check-need:

@@ -5,6 +5,7 @@
 # Usage: check-roots.sh SUITE...        e.g. bookworm trixie; the environment may have
 #   ROOTS=folder     where the roots are, some 1.5 GB each; /var/tmp/tdpmmu-roots
 #   CHECKS="..."     what make is asked for
+#   ROWS="..."       for check-package, if that is among them
 #   MIRROR=URL       Debian's mirror
 #   GITHUB=folder    OWNER/NAME.git of the tool's package, where no network leads to it
 set -u
@@ -66,12 +67,17 @@ if [ -n "$GITHUB" ]; then
     git config --global url."$GITHUB/".insteadOf https://github.com/
     git config --global safe.directory '*'
 fi
-cd /srv/libtdpmmu && YES=1 sh scripts/need.sh check || exit
+# The tarball is made of what git knows.
+cd /srv/libtdpmmu && git init -q && git add -A &&
+    git -c user.name=root -c user.email=root@localhost commit -q -m 'the tree' || exit
+YES=1 sh scripts/need.sh check || exit
 status=0
 for target in $TARGETS; do
     if make --no-print-directory "$target" >/srv/log 2>&1; then
+        grep -E '^[YN] ' /srv/log | sed 's/^/    /'
         echo "Y $target: $(tail -n 1 /srv/log)"
     else
+        grep -E '^[YN] ' /srv/log | sed 's/^/    /'
         echo "N $target:"
         tail -n 15 /srv/log
         status=1
@@ -79,10 +85,10 @@ for target in $TARGETS; do
 done
 exit $status
 RUN
-    chroot "$root" env -i TOOLCHAIN="$toolchain" PACKAGES="$PACKAGES" GITHUB="${GITHUB:-}" TARGETS="$targets" \
+    chroot "$root" env -i TOOLCHAIN="$toolchain" PACKAGES="$PACKAGES" GITHUB="${GITHUB:-}" TARGETS="$targets" ROWS="${ROWS:-}" YES=1 \
         sh -c '. /srv/run' >"$roots/$1.log" 2>&1
     status=$?
-    grep -E '^(Y|N) |^Some tests' "$roots/$1.log" || tail -n 15 "$roots/$1.log"
+    grep -E '^ *(Y|N) |^Some tests' "$roots/$1.log" || tail -n 15 "$roots/$1.log"
     return $status
 }
 
