@@ -320,6 +320,8 @@ def check(library):
 
 
 def write():
+    if os.environ.get("BREAK", "") not in ("", "0", "1"):
+        sys.exit("abi: BREAK='%s' is neither 1 nor 0" % os.environ["BREAK"])
     if not has_abigail():
         sys.exit("abi: nothing is written: " + NO_ABIGAIL)
     with tempfile.TemporaryDirectory() as folder:

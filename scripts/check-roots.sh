@@ -23,6 +23,8 @@ stop() {
 for need in debootstrap unshare chroot; do
     command -v $need >/dev/null || stop "there is no $need: apt-get install -y debootstrap util-linux"
 done
+# shellcheck disable=SC2015
+mkdir -p "$roots" 2>/dev/null && roots=$(cd "$roots" && pwd -P) || stop "ROOTS='$roots' is no folder that can be written"
 toolchain=$(sh "$top/scripts/toolchain.sh") || stop 'there is no Swift toolchain to take in'
 for suite; do
     case $suite in
@@ -32,7 +34,7 @@ done
 
 make_root() { # SUITE
     [ -e "$roots/$1/made" ] && return
-    mkdir -p "$roots" && rm -rf "${roots:?}/$1" || return
+    rm -rf "${roots:?}/$1" || return
     echo "roots: debootstrap of $1 into $roots/$1"
     if ! debootstrap --variant=minbase --include=ca-certificates "$1" "$roots/$1" "$mirror" >"$roots/$1.log" 2>&1; then
         tail -n 3 "$roots/$1.log" >&2
