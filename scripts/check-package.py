@@ -236,9 +236,15 @@ def man():
     need(overviews, "no overview is installed in section 7")
     need(glob.glob(usr("share/man/man1/tdpmmuctl.1*")), "no page tdpmmuctl(1) is installed")
     tool("mandoc", "mandoc")
-    everything = glob.glob(usr("share/man/man*/*"))
-    for begin in range(0, len(everything), 100):
-        run("mandoc", "-Tlint", "-Wwarning", *everything[begin:begin + 100], what="mandoc -Tlint")
+    whole = []
+    for path in sorted(glob.glob(usr("share/man/man*/*"))):
+        with open(path) as file:
+            leads = re.match(r"\.so (\S+)$", file.readline().rstrip())
+        if leads:  # one of several names of a page
+            need(os.path.exists(usr("share/man", leads.group(1))), "%s leads to %s, which is not there" % (path, leads.group(1)))
+        else:
+            whole.append(path)
+    run("mandoc", "-Tlint", "-Wwarning", *whole, what="mandoc -Tlint")
     return "%d pages in section 3 for %d functions, %d in 7, tdpmmuctl(1); mandoc -Tlint is silent" % (
         len(pages), len(names), len(overviews))
 
@@ -408,9 +414,11 @@ def fuzzing():
         for name in ("Dockerfile", "build.sh"):
             need(os.path.exists(os.path.join(os.path.dirname(path), name)), "no %s beside %s" % (name, os.path.relpath(path, TOP)))
         run("bash", "-n", os.path.join(os.path.dirname(path), "build.sh"))
-    need(glob.glob(os.path.join(TOP, "fuzz/**/*.dict"), recursive=True), "fuzz/ has no dictionary")
-    make("fuzz-lib")
+    make("fuzz-lib", "fuzz-targets")
     present("build/libtdpmmu-fuzz.a")
+    words = glob.glob(os.path.join(TOP, "build/fuzz/seeds/*.dict"))
+    seeds = [folder for folder in glob.glob(os.path.join(TOP, "build/fuzz/seeds/*/")) if os.listdir(folder)]
+    need(words and len(seeds) >= 4, "of the four targets %d have seeds, and there are %d dictionaries" % (len(seeds), len(words)))
     target = os.path.join(workshop(), "target")
     with open(target + ".c", "w") as file:
         file.write("#include <tdpmmu.h>\nint LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)\n{\n"
@@ -421,8 +429,8 @@ def fuzzing():
     told = run(target, "-runs=2000", "-print_final_stats=1", what="a target of a user's, run")
     cover = max([int(number) for number in re.findall(r"cov: (\d+)", told)] + [0])
     need(cover > 100, "libFuzzer sees %d edges of the library" % cover)
-    return "a user's own target by libtdpmmu-fuzz.a: libFuzzer sees %d edges; %s with Dockerfile and build.sh" % (
-        cover, ", ".join(os.path.relpath(path, TOP) for path in files))
+    return "a user's own target by libtdpmmu-fuzz.a: libFuzzer sees %d edges; %d targets with seeds, %d dictionaries; %s, Dockerfile, build.sh" % (
+        cover, len(seeds), len(words), ", ".join(os.path.relpath(path, TOP) for path in files))
 
 
 def sbom():
