@@ -165,7 +165,7 @@ def main():
     case("wishes, n", wishes, "check", 0, ["skipped for want of: liburcu-dev spin"], [], answer="n")
     case("wishes, one of which cannot be had", dict(wishes, refuses=["spin"]), "check", 0, ["for want of: spin"],
          [APT + "liburcu-dev spin", "apt-get update", APT + "liburcu-dev spin", APT + "liburcu-dev",
-          APT + "spin", "apt-get update", APT + "spin"], YES="1")
+          APT + "spin"], YES="1")
     case("needs and wishes", {"commands": ["spin"], "headers": ["cmocka.h"]}, "check", 0, [],
          [APT + "libcmocka-dev", APT + "spin"], YES="1")
     # Swift comes from nowhere but its own place.

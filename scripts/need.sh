@@ -165,6 +165,7 @@ may_install() {
 }
 
 # The package lists are fetched only if the first try shows that they must be.
+updated=no
 install() { # PACKAGE...
     line=$(line_for "$@")
     [ -n "$line" ] || return 1
@@ -180,7 +181,9 @@ install() { # PACKAGE...
     export DEBIAN_FRONTEND
     # shellcheck disable=SC2086
     $sudo $line >/dev/null 2>&1 </dev/null && return 0
-    [ "$manager" = apt-get ] && $sudo apt-get update >/dev/null 2>&1 </dev/null
+    [ "$updated" = no ] || return 1
+    updated=yes
+    [ "$manager" != apt-get ] || $sudo apt-get update >/dev/null 2>&1 </dev/null
     # shellcheck disable=SC2086
     $sudo $line >/dev/null </dev/null
 }
