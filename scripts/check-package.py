@@ -309,6 +309,9 @@ def deb_and_rpm():
     run("dpkg-buildpackage", "-us", "-uc", "-b", cwd=folder)
     packages = sorted(glob.glob(os.path.join(workshop(), "deb", "*.deb")))
     need(len(packages) >= 3, "dpkg-buildpackage made %d packages" % len(packages))
+    inside = "".join(run("dpkg-deb", "-c", path) for path in packages)
+    for what in ("usr/share/man/man3/", "usr/share/man/man1/", "libtdpmmu.a", "tdpmmu.pc", "tdpmmu-config.cmake", "bash-completion/"):
+        need(what in inside, "no .deb has %s: debian/rules neither makes nor installs it" % what)
     told = run("lintian", "--fail-on", "error", *glob.glob(os.path.join(workshop(), "deb", "*.changes")))
     top = place("rpm/SOURCES")
     tarball = os.path.join(top, "libtdpmmu-%s.tar.gz" % version())
@@ -318,6 +321,8 @@ def deb_and_rpm():
     run("rpmbuild", "-bb", "--nodeps", "--define", "_topdir " + os.path.dirname(top), "tdpmmu.spec")
     rpms = glob.glob(os.path.join(workshop(), "rpm/RPMS/*/*.rpm"))
     need(len(rpms) >= 2, "rpmbuild made %d packages" % len(rpms))
+    inside = "".join(run("rpm", "-qlp", path) for path in rpms)
+    need("/man3/" in inside and "/man1/" in inside, "no .rpm has man pages: tdpmmu.spec neither makes nor installs them")
     return "%d .deb by dpkg-buildpackage, lintian has %d warnings and no error; %d .rpm by rpmbuild" % (
         len(packages), len(re.findall("^W:", told, re.M)), len(rpms))
 
