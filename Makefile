@@ -56,7 +56,7 @@ all: lib tools
 help:
 	@echo 'make              libtdpmmu.so.1 and tdpmmuctl, in build/'
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
-	@echo 'make check        every test; installs missing test packages'
+	@echo 'make check        every test; says what it would install for them and asks (YES=1: does not ask)'
 	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c explore fuzz torture'
 	@echo '                  bench kvm swift lists traces readme install'
 	@echo '                  examples kernel-bodies'
@@ -89,6 +89,10 @@ help:
 	@echo "make bench-bodies  the library's operations beside Linux's own, compiled on its tables: docs/OPERATIONS.md"
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
+	@echo 'make abi          write abi/ from the headers, by libabigail; check-abi: is all still as programs know it?'
+	@echo 'make check-package  what distributions look for, a line for each; ROWS="man,CI": some of them.  Some minutes'
+	@echo 'make check-roots  build and test in a debootstrapped Debian 12 and 13 (SUITES=), as root; some minutes'
+	@echo 'make sbom         what is linked into library and tool, as SPDX, into build/'
 
 # ---- the library ----------------------------------------------------------
 
@@ -372,6 +376,45 @@ check-models-short:
 check-kernel-suites: lib
 	@sh scripts/need.sh check
 	@python3 scripts/kernel-suites.py
+
+# ---- for distributions ----------------------------------------------------
+
+.PHONY: abi check-abi check-need check-package check-roots sbom
+
+# 1: what tests need is installed without asking, 0: nothing is.
+YES ?=
+# 1: abi/ is renewed though programs would break.
+BREAK ?=
+# For check-roots, docs in the script.
+ROOTS ?=
+SUITES ?= bookworm trixie
+CHECKS ?=
+export YES
+
+# The binary interface of the headers and the library against abi/; abi: renews it.
+check-abi: lib
+	@python3 scripts/abi.py check $(LIBRARY)
+
+# What is linked into library and tool, as SPDX: build/libtdpmmu.spdx.json.
+sbom: all
+	@python3 scripts/sbom.py $(B)/libtdpmmu.spdx.json
+
+# The conventions, a line for each: Y or N, and how it was seen.  ROWS="NAME,...": some of them.
+check-package: all
+	@sh scripts/need.sh package
+	@python3 scripts/check-package.py "$(ROWS)"
+
+# In Debian's releases as debootstrap makes them: as root, with the network, some minutes each.
+check-roots:
+	@ROOTS="$(ROOTS)" CHECKS="$(CHECKS)" ROWS="$(ROWS)" sh scripts/check-roots.sh $(SUITES)
+
+# What the commands do on machines where something is missing.
+check-need:
+	@python3 scripts/check-need.py
+
+abi:
+	@sh scripts/need.sh abi
+	@BREAK="$(BREAK)" python3 scripts/abi.py write
 
 # ---- installing -----------------------------------------------------------
 

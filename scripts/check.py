@@ -13,8 +13,13 @@ SUITES = ["check-symbols", "check-contracts", "check-traps", "check-rules", "che
           "check-headers",
           "check-comments", "check-man", "check-docs",
           "check-locks", "check-models-short", "check-floors", "check-where", "check-sptes",
-          "check-c", "check-explore", "check-examples", "check-fuzz", "check-torture", "check-bench", "check-kvm",
-          "check-swift", "check-lists", "check-kernel-bodies", "check-traces", "check-readme", "check-install"]
+          "check-abi",
+          "check-need",
+          "check-c",
+          "check-explore", "check-examples", "check-fuzz", "check-torture", "check-bench", "check-kvm",
+          "check-swift",
+          "check-lists", "check-kernel-bodies", "check-traces",
+          "check-readme", "check-install"]
 SKIPPED = re.compile(r"^[\w() -]+: skipped: ")
 COUNTS = re.compile(r"^[\w() -]+: (\d+) passed, (\d+) failed")
 

@@ -129,6 +129,11 @@ def where_it_stands(pid):
     return "\n".join(lines)
 
 
+def has_cmocka(mode):
+    return subprocess.run([*mode.compiler, "-E", "-x", "c", "-"], capture_output=True, text=True, input="#include <stdarg.h>\n"
+                          "#include <stddef.h>\n#include <stdint.h>\n#include <setjmp.h>\n#include <cmocka.h>\n").returncode == 0
+
+
 def tail(text, lines=60):
     return "\n".join("    " + line for line in text.splitlines()[-lines:])
 
@@ -190,6 +195,8 @@ def main():
     parser.add_argument("--only", action="append")
     options = parser.parse_args()
     mode = Mode(options.mode)
+    if not has_cmocka(mode):
+        sys.exit("ctests.py: there is no <cmocka.h>: YES=1 sh scripts/need.sh check installs it")
     os.makedirs(mode.out, exist_ok=True)
     passed = failed = 0
     if options.torture is None:
