@@ -65,10 +65,11 @@ let tools: [Target] = [
     .target(name: "LibraryClient", dependencies: ["KernelTrace", "CTDPMMU"], linkerSettings: client),
     .target(name: "Replay", dependencies: ["LibraryClient"]),
     .target(name: "TablePicture", dependencies: ["KernelTrace"]),
+    .target(name: "HostRecorder", resources: [.embedInCode("kprobes.txt"), .embedInCode("record-host.sh")]),
     .target(name: "OperationLists", dependencies: ["LibraryClient"]),
     .executableTarget(
         name: "tdpmmuctl",
-        dependencies: ["Replay", "OperationLists", "TablePicture", .product(name: "ArgumentParser", package: "swift-argument-parser",
+        dependencies: ["Replay", "OperationLists", "TablePicture", "HostRecorder", .product(name: "ArgumentParser", package: "swift-argument-parser",
                                           condition: .when(traits: ["Tools"]))]),
     .target(name: "RecordedTraces", dependencies: ["KernelTrace"], path: "Tests/RecordedTraces"),
     .testTarget(name: "KernelTraceTests", dependencies: ["KernelTrace", "RecordedTraces"]),

@@ -59,15 +59,15 @@ package struct TextWriter {
         return String(String(marks).reversed().drop { $0 == " " }.reversed())
     }
 
-    /// Each character stands for as many entries as are not the same: several of them give a star.
+    /// A character for so many entries: capital if there is no hole among them, a star if they are not all painted alike.
     private static func strip(_ parts: [PictureRow.StripPart]) -> String {
         let each = 512 / stripWidth
         var characters: [Character] = []
         for place in 0..<stripWidth {
             let start = place * each
             let paints = Set(parts.filter { $0.start < start + each && $0.start + $0.count > start }.map(\.paint))
-            let some = paints.subtracting([.hole])
-            characters.append(some.count > 1 ? "*" : (some.first ?? .hole).rawValue)
+            let some = paints.subtracting([.hole]), letter = (some.first ?? .hole).rawValue
+            characters.append(some.count > 1 ? "*" : some.count == paints.count ? Character(letter.uppercased()) : letter)
         }
         return String(characters)
     }
@@ -86,7 +86,7 @@ package struct TextWriter {
         guard !used.isEmpty else { return [] }
         var words = used.map { "\($0.rawValue) \($0.words)" } + ["* several"]
         if picture.isPair { words += ["- A", "+ B", "~ differs below", "^ differs here"] }
-        var lines = ["", "Numbers are gfns. A character of a strip stands for 16 entries:"], line = " "
+        var lines = ["", "Numbers are gfns. A character of a strip is 16 entries, a capital all of them:"], line = " "
         for word in words {
             if line.count + word.count + 3 > Self.width {
                 lines.append(line)

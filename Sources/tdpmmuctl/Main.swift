@@ -14,7 +14,7 @@ struct TDPMMUCtl: ParsableCommand {
             VM from its creation to its end, with the real page tables dumped at chosen points.
             """,
         version: "tdpmmuctl, with libtdpmmu \(LoadedLibrary.version)",
-        subcommands: [ReplayCommand.self, DumpCommand.self, TablesCommand.self, TraceCommand.self, CompareCommand.self, ExploreCommand.self,
+        subcommands: [ReplayCommand.self, DumpCommand.self, TablesCommand.self, TraceCommand.self, WatchCommand.self, RecordCommand.self, CompareCommand.self, ExploreCommand.self,
                       PerformListsCommand.self])
 
     static func main() {
