@@ -57,7 +57,7 @@ package struct HTMLWriter {
         let paints = picture.paints.map {
             "<li><svg viewBox=\"0 0 4 3\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect class=\"\($0.name)\" width=\"4\" height=\"3\"/></svg>\($0.words)</li>"
         }
-        let marks = picture.isPair ? ["<li class=\"minus\">- only A</li>", "<li class=\"plus\">+ only B</li>", "<li class=\"below\">~ differs below</li>"] : []
+        let marks = picture.isPair ? ["<li class=\"minus\">- only A</li>", "<li class=\"plus\">+ only B</li>", "<li class=\"below\">~ differs below</li>", "<li>\(SVGPieces.stripsOfTwo)</li>"] : []
         body += "<ul class=\"legend\">\((paints + marks).joined())</ul>\n"
     }
 

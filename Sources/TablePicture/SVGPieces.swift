@@ -12,6 +12,8 @@ enum SVGPieces {
 
         """ + Paint.allCases.map { ".\($0.name){fill:var(--\($0.name))}" }.joined()
 
+    static let stripsOfTwo = "of two strips the upper is A's; red below: not the same"
+
     static func escaped(_ text: String) -> String {
         var out = ""
         for scalar in text.unicodeScalars {

@@ -52,6 +52,7 @@ package struct SVGWriter {
         for (mark, words, place) in [(PictureRow.Mark.onlyA, "only A", 12), (.onlyB, "only B", 90), (.below, "differs below", 168)] {
             put("\(mark.rawValue) \(words)", x: place, style: SVGPieces.style(of: mark))
         }
+        put(SVGPieces.stripsOfTwo, x: 300, style: "faint")
     }
 
     private mutating func root(_ row: PictureRow, _ tree: Picture.Tree) {

@@ -46,6 +46,7 @@ struct WatchCommand: ParsableCommand {
             last = now
             if goesOn || Screen.isTerminal || jsonOption.json { try show(view, &screen) }
         }
+        view.finish()
         if !Screen.isTerminal, !jsonOption.json { try Output.print("\n" + view.table(lines: .max)) }
     }
 

@@ -11,8 +11,19 @@ struct WatchView {
     private(set) var seconds: Double?
     private(set) var interval: Double?
     private static let width = 80
+    /// What was there when the watching began.
+    private var atFirst: EventCount?
+
+    /// In place of the last interval, all the time since it began.
+    mutating func finish() {
+        guard let atFirst else { return }
+        interval = seconds
+        new = total - atFirst.total
+        rows = rows.map { ($0.name, $0.events, $0.events - (atFirst.byName[$0.name] ?? 0)) }
+    }
 
     mutating func take(_ count: EventCount, interval: Double?) {
+        if atFirst == nil { atFirst = count }
         let before = Dictionary(uniqueKeysWithValues: rows.map { ($0.name, $0.events) })
         (new, total, lost) = (count.total - total, count.total, count.lost)
         rows = count.byName.map { ($0.key, $0.value, $0.value - (before[$0.key] ?? 0)) }.sorted { ($1.events, $0.name) < ($0.events, $1.name) }
