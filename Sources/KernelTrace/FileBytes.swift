@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CZlib
 import Glibc
+import Synchronization
 
 /// A file's bytes, unpacked if it is gzip.  "-" is standard input.
 package enum FileBytes {
@@ -51,8 +52,12 @@ package enum FileBytes {
     /// Hands the file over piece by piece; `take` returns what ends the reading.  Returns what is wrong
     /// with the file where it ends: a stream that was cut shows at its end only.
     static func forEachChunk(_ path: String, _ take: (UnsafeBufferPointer<UInt8>) -> BadInput?) throws(BadInput) -> String? {
-        guard path != standardInput else { return try InputOnce.shared.get().hand(to: take) }
-        return try forEachChunkOfFile(path, take)
+        guard canBeReadOnceOnly(path) else { return try forEachChunkOfFile(path, take) }
+        return try InputOnce.of(path).hand(to: take)
+    }
+
+    private static func canBeReadOnceOnly(_ path: String) -> Bool {
+        path == standardInput || status(path).map { [S_IFIFO, S_IFSOCK].contains($0.st_mode & S_IFMT) } ?? false
     }
 
     fileprivate static func forEachChunkOfFile(
@@ -127,16 +132,25 @@ package enum FileBytes {
     }
 }
 
-/// Standard input can be read once only, and who replays what comes there wants it twice: it is kept.
+/// Standard input and pipes can be read once only, and who replays what comes there wants it twice: it is kept.
 private struct InputOnce {
     private var bytes: [UInt8] = []
     private var problem: String?
 
-    static let shared = Result<InputOnce, BadInput> { () throws(BadInput) in try InputOnce() }
+    private static let kept = Mutex<[String: Result<InputOnce, BadInput>]>([:])
 
-    private init() throws(BadInput) {
+    static func of(_ path: String) throws(BadInput) -> InputOnce {
+        let result = kept.withLock { kept in
+            let found = kept[path] ?? Result { () throws(BadInput) in try InputOnce(path) }
+            kept[path] = found
+            return found
+        }
+        return try result.get()
+    }
+
+    private init(_ path: String) throws(BadInput) {
         var bytes: [UInt8] = []
-        problem = try FileBytes.forEachChunkOfFile(FileBytes.standardInput) { chunk in
+        problem = try FileBytes.forEachChunkOfFile(path) { chunk in
             bytes.append(contentsOf: chunk)
             return nil
         }

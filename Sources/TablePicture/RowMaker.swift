@@ -33,9 +33,22 @@ package struct RowMaker {
     private static func words(_ root: TableSnapshot.Root) -> String {
         var words = ["\(root.level) levels"]
         if let space = root.addressSpace { words.append("address space \(space)") }
-        if !root.vcpus.isEmpty { words.append("\(root.vcpus.count == 1 ? "vCPU" : "vCPUs") \(root.vcpus.map(String.init).joined(separator: ", "))") }
+        if !root.vcpus.isEmpty { words.append("\(root.vcpus.count == 1 ? "vCPU" : "vCPUs") \(ranges(root.vcpus))") }
         if let role = root.role { words.append("role 0x\(hex(UInt64(role)))") }
         return words.joined(separator: ", ")
+    }
+
+    /// "0-7, 9"
+    private static func ranges(_ numbers: [Int]) -> String {
+        var ranges: [ClosedRange<Int>] = []
+        for number in numbers {
+            if let last = ranges.last, last.upperBound + 1 == number {
+                ranges[ranges.count - 1] = last.lowerBound...number
+            } else {
+                ranges.append(number...number)
+            }
+        }
+        return ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }.joined(separator: ", ")
     }
 
     /// isExample: it stands for others, and only it has these pages.

@@ -14,7 +14,8 @@ struct TablesCommand: ParsableCommand {
             neighbouring tables that are alike to their last entry; of tables with very many runs some are summed up, \
             unless with --full.
 
-            With two FILEs, or with --beside, two VMs lie beside each other, A and B, and what differs is marked: \
+            With two FILEs, or with --beside, two VMs lie beside each other, A and B, each at the dump of --at \
+            unless --beside names B's; what differs is marked: \
             - only A has it, or has it so; + the same of B; ~ something below differs. Addresses of tables are \
             no difference.
 

@@ -136,7 +136,7 @@ final class RecordTests: ToolTestCase {
 
     /// What is printed is what is run; paths are words, whatever is in them.
     func testThePrintedScript() throws {
-        let name = "\(folder)/a b'c$(touch x)"
+        let name = "\(folder)/a b'c$(exit 9)"
         let script = try run("record", "--print-script", "--pid", "77", "-o", name, "--seconds", "1", "--tracefs", "\(folder)/t", "--proc", "\(folder)/p",
                              "--sys", "\(folder)/s")
         XCTAssertEqual(script.status, 0)

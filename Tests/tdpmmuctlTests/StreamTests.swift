@@ -45,6 +45,15 @@ final class StreamTests: ToolTestCase {
         XCTAssertTrue(noDumps.errors.hasSuffix("has no file: name it by --dumps\n"), noDumps.errors)
     }
 
+    /// As a shell makes them of <(...): what is read twice is kept.
+    func testNamedPipes() throws {
+        for arguments in ["replay --guest --record \(folder)/again.txt", "tables --json", "dump"] {
+            let result = try execute(["/bin/bash", "-c", "\"$0\" \(arguments) --dumps <(zcat \"$2\") <(zcat \"$1\")", tool, trace, dumps])
+            XCTAssertEqual(result.status, 0, result.errors)
+        }
+        XCTAssertEqual(try super.run("replay", "\(folder)/again.txt").status, 0)
+    }
+
     func testStandardInputThatIsNothing() throws {
         for (input, problem) in [("/dev/null", "standard input:1: the file is empty"), (folder, "standard input: is a directory")] {
             let result = try run("replay", "-", input: input)
@@ -60,6 +69,7 @@ final class StreamTests: ToolTestCase {
             XCTAssertEqual(library.errors, "tdpmmuctl: standard input: is no libtdpmmu.so.1: a library has to be a file\n")
         }
         XCTAssertEqual(try execute([tool, "replay", "--guest", "--record", "-", trace]).status, 64)
+        XCTAssertFalse(FileManager.default.fileExists(atPath: "-"))
         XCTAssertEqual(try execute([tool, "compare", "--list", trace, "--save", "-"]).status, 64)
         XCTAssertEqual(try execute([tool, "replay", "--dumps", dumps, trace, trace]).status, 64)
     }

@@ -40,6 +40,10 @@ final class TablesTests: ToolTestCase {
     }
 
     func testBadInput() throws {
+        // Copies: a tool that is wrong shall not spoil what is recorded.
+        let trace = "\(folder)/X.txt.gz", dumps = "\(folder)/X.npt.txt.gz"
+        try FileManager.default.copyItem(atPath: self.trace, toPath: trace)
+        try FileManager.default.copyItem(atPath: self.dumps, toPath: dumps)
         for (arguments, status) in [
             (["--at", "99", trace], 2), (["--beside", "99", trace], 2), (["--at", "99", dumps], 2), ([folder], 2), (["\(folder)/none"], 2),
             (["--format", "png", trace], 64), ([trace, trace, trace], 64), (["--json", "--format", "svg", trace], 64), ([], 64),
@@ -51,7 +55,8 @@ final class TablesTests: ToolTestCase {
             XCTAssertEqual(result.output, "")
             XCTAssertEqual(result.errors.filter { $0 == "\n" }.count, 1, result.errors)
         }
-        XCTAssertEqual(try FileManager.default.contentsOfDirectory(atPath: folder).sorted(), ["stderr", "stdout"])
+        XCTAssertEqual(try FileManager.default.contentsOfDirectory(atPath: folder).sorted(), ["X.npt.txt.gz", "X.txt.gz", "stderr", "stdout"])
+        XCTAssertEqual(try run("tables", "--json", trace, dumps).status, 0, "they are what they were")
     }
 
     func testADumpFileThatIsBroken() throws {

@@ -67,6 +67,15 @@ final class WatchTests: ToolTestCase {
         XCTAssertEqual(last.prefix(2), ["all", "5000"])
     }
 
+    /// As long as it takes on a busy machine.
+    private func comesTrue(_ condition: () throws -> Bool) throws -> Bool {
+        for _ in 0..<3000 {
+            if try condition() { return true }
+            usleep(20_000)
+        }
+        return false
+    }
+
     /// Starts it upon a file, and waits until it has said that it counted so many.
     private func watch(_ file: String, _ body: (Process, (Int) throws -> Void) throws -> Void) throws -> String {
         let process = Process(), output = "\(folder)/watched"
@@ -78,14 +87,16 @@ final class WatchTests: ToolTestCase {
         process.standardError = FileHandle(forWritingAtPath: output + ".errors")
         try process.run()
         try body(process) { wanted in
-            // As long as it takes on a busy machine.
-            for _ in 0..<6000 where process.isRunning {
+            let has = try comesTrue {
                 let lines = try read(output).split(separator: "\n")
-                if let line = lines.last, line.hasSuffix("}"), try object(line)["events"] as? Int == wanted { return }
-                usleep(20_000)
+                guard let line = lines.last, line.hasSuffix("}") else { return !process.isRunning }
+                return try object(line)["events"] as? Int == wanted
             }
-            XCTFail("it never counted \(wanted): \(try read(output))")
+            let said = try read(output)
+            XCTAssertTrue(has, "it never counted \(wanted): \(said)")
         }
+        XCTAssertTrue(try comesTrue { !process.isRunning }, "it does not end")
+        if process.isRunning { process.terminate() }
         process.waitUntilExit()
         XCTAssertEqual(process.terminationReason, .exit)
         XCTAssertEqual(process.terminationStatus, file.hasSuffix("shrinks") ? 2 : 0)
