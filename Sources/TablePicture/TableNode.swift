@@ -18,7 +18,7 @@ final class TableNode {
 
     private init(level: Int, first: UInt64) { (self.level, self.first) = (level, first) }
 
-    /// A root's tables; entries of which no table is there are left out.
+    /// A root's tables.  Entries of which no table is there are left out, and those that are not in walk order: a file may say anything.
     static func tree(_ root: TableSnapshot.Root, _ layout: SPTELayout) -> TableNode {
         let top = TableNode(level: root.level, first: 0)
         // The table of each level that the walk is in.
@@ -26,9 +26,10 @@ final class TableNode {
         for entry in root.entries {
             while open.count > 1, open[open.count - 1].level < entry.level || !open[open.count - 1].covers(entry.gfn) { open.removeLast() }
             let table = open[open.count - 1]
-            guard table.level == entry.level, table.covers(entry.gfn) else { continue }
+            let index = Int(Paging.index(entry.gfn, level: entry.level))
+            guard table.level == entry.level, table.covers(entry.gfn), index > table.entries.last?.index ?? -1 else { continue }
             let child = entry.kind == .table && entry.level > 1 ? TableNode(level: entry.level - 1, first: entry.gfn) : nil
-            table.entries.append(Entry(index: Int(Paging.index(entry.gfn, level: entry.level)), cell: Cell(entry, layout),
+            table.entries.append(Entry(index: index, cell: Cell(entry, layout),
                                        pfn: (entry.spte & SPTEBits.address) >> Paging.pageShift, child: child))
             if let child { open.append(child) }
         }

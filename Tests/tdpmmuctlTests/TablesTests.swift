@@ -74,12 +74,15 @@ final class TablesTests: ToolTestCase {
             SPTE level=3 gfn=ffffffffffffffff spte=867 kind=leaf sptep=0
             SPTE level=0 gfn=0 spte=867 kind=leaf sptep=0
             SPTE level=77 gfn=0 spte=867 kind=table sptep=0
-            END id=1 n=5
+            SPTE level=4 gfn=0 spte=827 kind=table sptep=0
+            SPTE level=4 gfn=8000000 spte=867 kind=leaf sptep=0
+            SPTE level=4 gfn=8000000 spte=867 kind=leaf sptep=0
+            END id=1 n=8
 
             """.utf8))
         let result = try run("tables", stray)
         XCTAssertEqual(result.status, 0, result.errors)
-        XCTAssertTrue(result.output.contains("2 tables"), result.output)
+        XCTAssertTrue(result.output.contains("2 tables, 1 leaf of 512G, 512 GiB mapped"), result.output)
     }
 
     /// The tables are drawn, though the replay came to others than the kernel.
