@@ -6,19 +6,23 @@ package struct RowMaker {
     private let picture: Picture
     /// Of a table with more runs than that, some are told as a sum: no rows would help a reader with thousands.
     private let shownRuns: Int
+    /// Of what lies elsewhere there are no rows; nil: all.
+    private let gfns: ClosedRange<UInt64>?
     private static let limits = [24, 16, 12, 8, 6, 4, 3, 2]
     /// As many as a reader looks through.
     private static let readableRows = 400
 
     /// A row for each root, with all below it.
-    package static func rows(_ picture: Picture, full: Bool = false) -> [PictureRow] {
+    package static func rows(_ picture: Picture, gfns: ClosedRange<UInt64>? = nil, full: Bool = false) -> [PictureRow] {
         let limit = full ? Int.max : limits.first { limit in
-            RowMaker(picture, limit).roots().reduce(0) { $0 + $1.openCount } <= readableRows
+            RowMaker(picture, limit, gfns).roots().reduce(0) { $0 + $1.openCount } <= readableRows
         } ?? limits[limits.count - 1]
-        return RowMaker(picture, limit).roots()
+        return RowMaker(picture, limit, gfns).roots()
     }
 
-    private init(_ picture: Picture, _ shownRuns: Int) { (self.picture, self.shownRuns) = (picture, shownRuns) }
+    private init(_ picture: Picture, _ shownRuns: Int, _ gfns: ClosedRange<UInt64>?) {
+        (self.picture, self.shownRuns, self.gfns) = (picture, shownRuns, gfns)
+    }
 
     private func roots() -> [PictureRow] {
         picture.trees.map { tree in
@@ -73,7 +77,9 @@ package struct RowMaker {
     }
 
     private func children(of table: PictureTable, isExample: Bool) -> [PictureRow] {
-        let isShown = shown(table)
+        // Of tables that are alike, the first stands for the one that is asked for.
+        let runs = isExample ? table.runs : table.runs.filter { isWanted($0, in: table) }
+        let isShown = shown(runs, in: table)
         var rows: [PictureRow] = [], hidden: [PictureRun] = []
         func tellHidden() {
             // A sum of one would take as much room as that one.
@@ -81,7 +87,7 @@ package struct RowMaker {
                 : hidden.isEmpty ? [] : [more(hidden, of: table)]
             hidden = []
         }
-        for (index, run) in table.runs.enumerated() {
+        for (index, run) in runs.enumerated() {
             guard isShown[index] else {
                 hidden.append(run)
                 continue
@@ -93,12 +99,17 @@ package struct RowMaker {
         return rows
     }
 
+    private func isWanted(_ run: PictureRun, in table: PictureTable) -> Bool {
+        guard let gfns else { return true }
+        return gfns.overlaps(table.gfn(ofEntry: run.start)...(table.gfn(ofEntry: run.start + run.count) &- 1))
+    }
+
     /// What differs comes first.
-    private func shown(_ table: PictureTable) -> [Bool] {
-        guard table.runs.count > shownRuns else { return table.runs.map { _ in true } }
-        let differing = table.runs.indices.filter { table.onlySide == nil && table.runs[$0].isDifferent }
-        let kept = Set((differing + table.runs.indices.filter { !differing.contains($0) }).prefix(shownRuns))
-        return table.runs.indices.map(kept.contains)
+    private func shown(_ runs: [PictureRun], in table: PictureTable) -> [Bool] {
+        guard runs.count > shownRuns else { return runs.map { _ in true } }
+        let differing = runs.indices.filter { table.onlySide == nil && runs[$0].isDifferent }
+        let kept = Set((differing + runs.indices.filter { !differing.contains($0) }).prefix(shownRuns))
+        return runs.indices.map(kept.contains)
     }
 
     private func more(_ runs: [PictureRun], of table: PictureTable) -> PictureRow {

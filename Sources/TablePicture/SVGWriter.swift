@@ -13,7 +13,7 @@ package struct SVGWriter {
         if rows.isEmpty { writer.say("no vCPU has a root") }
         for (row, tree) in zip(rows, picture.trees) { writer.root(row, tree) }
         writer.y += line / 2
-        let size = "width=\"\(width)\" height=\"\(writer.y)\" viewBox=\"0 0 \(width) \(writer.y)\""
+        let size = "width=\"\(width)\" height=\"\(writer.y)\" viewBox=\"0 0 \(width) \(writer.y)\" style=\"max-width:100%;height:auto\""
         return """
             <svg xmlns="http://www.w3.org/2000/svg" \(size) role="img" aria-label="\(SVGPieces.escaped(picture.names.joined(separator: " beside ")))">
             <style>\(SVGPieces.style)

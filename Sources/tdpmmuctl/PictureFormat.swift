@@ -5,8 +5,8 @@ import TablePicture
 enum PictureFormat: String, ExpressibleByArgument, CaseIterable {
     case text, svg, html, dot, json
 
-    func text(_ picture: Picture, full: Bool) -> String {
-        let rows = RowMaker.rows(picture, full: full)
+    func text(_ picture: Picture, gfns: ClosedRange<UInt64>?, full: Bool) -> String {
+        let rows = RowMaker.rows(picture, gfns: gfns, full: full)
         return switch self {
         case .text: TextWriter.text(picture, rows)
         case .svg: SVGWriter.text(picture, rows)

@@ -40,6 +40,10 @@ struct TablesCommand: ParsableCommand {
     @Flag(name: .customLong("no-pages"), help: "That a page lies elsewhere in the host is no difference.")
     var ignoresPages = false
 
+    @Option(name: .customLong("gfn"),
+            help: ArgumentHelp("Look at these alone: hexadecimal, one or FIRST-LAST. Strips go on showing whole tables.", valueName: "gfns"))
+    var gfns: GFNRange?
+
     @Flag(help: "All runs of all tables.")
     var full = false
 
@@ -69,7 +73,8 @@ struct TablesCommand: ParsableCommand {
         } else if let beside {
             sources.append(try TableSource(files[0], point, at: beside, machine.facts))
         }
-        let text = (jsonOption.json ? .json : format).text(Picture(sources.map(\.snapshot), looksAtPages: !ignoresPages), full: full)
+        let text = (jsonOption.json ? .json : format).text(Picture(sources.map(\.snapshot), looksAtPages: !ignoresPages),
+                                                               gfns: gfns?.gfns, full: full)
         if let output { try NewFile(output, text).put() } else { try Output.print(text, terminator: "") }
         for source in sources { try source.replay?.tellDifferences() }
     }
@@ -80,6 +85,19 @@ struct TablesCommand: ParsableCommand {
         for input in files + dumps where FileBytes.isSame(input, output) {
             throw ValidationError("-o would replace \(FileBytes.displayName(input)), which is read")
         }
+    }
+}
+
+/// "40a00-40bff", "0x40a00"
+struct GFNRange: ExpressibleByArgument {
+    let gfns: ClosedRange<UInt64>
+
+    init?(argument: String) {
+        let ends = argument.split(separator: "-", omittingEmptySubsequences: false).map { end in
+            UInt64(end.hasPrefix("0x") ? end.dropFirst(2) : end, radix: 16)
+        }
+        guard ends.count <= 2, let first = ends[0], let last = ends[ends.count - 1], first <= last else { return nil }
+        gfns = first...last
     }
 }
 

@@ -53,6 +53,19 @@ final class FoldingTests: XCTestCase {
         XCTAssertTrue(text.contains("4K leaf x 512   af00000-af001ff "), text)
     }
 
+    func testSomeGFNs() {
+        var tables = TestTables()
+        for table in 0..<UInt64(8) { tables.map(gfn: table << 9, pfn: table << 9, count: 512) }
+        tables.map(gfn: 0x900, pfn: 1, count: 1, writable: false)
+        func leaves(_ row: PictureRow) -> [String] {
+            (row.what == "4K leaf" ? [row.range + row.timesText] : []) + row.children.flatMap(leaves)
+        }
+        let picture = Picture([tables.snapshot("some")])
+        XCTAssertEqual(leaves(RowMaker.rows(picture, gfns: 0x900...0x901)[0]), ["900", "901-9ff x 255"])
+        XCTAssertEqual(leaves(RowMaker.rows(picture, gfns: 0x3ff...0x3ff)[0]), ["0-1ff x 512"], "the first of four that are alike")
+        XCTAssertEqual(leaves(RowMaker.rows(picture, gfns: 0x10000...0x10000)[0]), [])
+    }
+
     /// However many kinds of tables there are, the picture can be read.
     func testDisorderIsSummedUp() {
         var tables = TestTables(), random: UInt64 = 1

@@ -28,6 +28,15 @@ final class TablesTests: ToolTestCase {
         XCTAssertTrue(try run("tables", "--at", "3", "--beside", "3", trace).output.contains("no difference"))
     }
 
+    func testSomeGFNs() throws {
+        let result = try run("tables", "--at", "3", "--gfn", "0x40a05-40a1b", trace)
+        XCTAssertEqual(result.output.split(separator: "\n").filter { $0.hasPrefix("        ") }.map { $0.split(separator: " ").joined(separator: " ") },
+                       ["4K leaf 40a05 R-X ADHM pfn 12c805", "hole 40a06-40a1a 84 KiB", "4K leaf 40a1b R-X ADHM pfn 12c81b"], result.output)
+        let none = try run("tables", "--gfn", "ffffffffffffffff", trace)
+        XCTAssertEqual(none.status, 0)
+        XCTAssertFalse(none.output.contains("leaf x"), none.output)
+    }
+
     func testFormatsAreWrittenToAFile() throws {
         for (format, beginning) in [("svg", "<svg "), ("html", "<!DOCTYPE html>"), ("dot", "digraph "), ("json", "{"), ("text", "612-03a")] {
             let file = "\(folder)/picture"
@@ -46,7 +55,8 @@ final class TablesTests: ToolTestCase {
         try FileManager.default.copyItem(atPath: self.dumps, toPath: dumps)
         for (arguments, status) in [
             (["--at", "99", trace], 2), (["--beside", "99", trace], 2), (["--at", "99", dumps], 2), ([folder], 2), (["\(folder)/none"], 2),
-            (["--format", "png", trace], 64), ([trace, trace, trace], 64), (["--json", "--format", "svg", trace], 64), ([], 64),
+            (["--format", "png", trace], 64), (["--gfn", "5-4", trace], 64), (["--gfn", "x", trace], 64), (["--gfn", "1-2-3", trace], 64), (["--gfn", "", trace], 64),
+            (["--gfn", "10000000000000000", trace], 64), ([trace, trace, trace], 64), (["--json", "--format", "svg", trace], 64), ([], 64),
             (["--at-end", "--beside", "1", trace], 64), (["-o", "-", trace], 64), (["-o", trace, trace], 64), (["-o", dumps, trace], 64),
             (["--dumps", dumps, trace, trace], 64), (["-o", "\(folder)/none/x", trace], 1),
         ] {
