@@ -117,7 +117,9 @@ for event in kvm_page_fault kvm_mmio kvm_userspace_exit kvm_smm_transition kvm_u
 done
 if [ "$tasks" = process ]; then
     put event-fork "$instance/trace_options" # threads that it makes later
-    for task in "$proc/$pid"/task/*; do add "${task##*/}" "$instance/set_event_pid"; done
+    for task in "$proc/$pid"/task/*; do
+        [ ! -d "$task" ] || add "${task##*/}" "$instance/set_event_pid"
+    done
     for comm in "$proc"/[0-9]*/comm; do
         [ "$(cat "$comm" 2>/dev/null)" = "kvm-nx-lpage-recovery-$pid" ] || continue
         task=${comm%/comm}
@@ -128,6 +130,7 @@ fi
 # ---- until it ends
 
 bits=$(sed -n 's/^address sizes.*: \([0-9]*\) bits physical.*/\1/p' "$proc/cpuinfo" | head -n 1)
+[ -d "$proc/$pid" ] || die "process $pid ended before all was set up"
 put 1 "$instance/tracing_on"
 put "INFO vendor=$vendor ad=$ad pml=$pml${bits:+ maxphyaddr=$bits}" "$instance/trace_marker"
 echo "tdpmmuctl record: recording process $pid; Ctrl-C ends it" >&2

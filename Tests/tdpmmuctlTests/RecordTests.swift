@@ -90,6 +90,16 @@ final class RecordTests: ToolTestCase {
         XCTAssertEqual(try instance("tracing_on"), ["0"])
     }
 
+    /// It may end while the probes are placed.
+    func testAProcessThatEndsTooEarly() throws {
+        try put("bin/mkdir", "#!/bin/sh\n/bin/mkdir \"$1\" && mv \"\(folder)/p/77\" \"\(folder)/p/gone\"\n", mode: 0o755)
+        let result = try record()
+        XCTAssertEqual(result.status, 2)
+        XCTAssertEqual(result.errors, "tdpmmuctl record: process 77 ended before all was set up\n")
+        XCTAssertEqual(try FileManager.default.contentsOfDirectory(atPath: "\(folder)/t/instances"), [])
+        XCTAssertFalse(FileManager.default.fileExists(atPath: out))
+    }
+
     /// One line each, and nothing is touched.
     func testHostsThatCannotBeRecorded() throws {
         func refused(_ words: String, pid: String = "77", status: Int32 = 2, _ arguments: String...) throws {
