@@ -33,7 +33,7 @@ LIBRARY := $(B)/$(SONAME)
 HEADERS := $(wildcard include/*.h include/tdpmmu/*.h)
 SOURCES := $(shell find Sources include -type f 2>/dev/null) Package.swift
 DEVICE_MODULES := Sources/KVMDevice/% Sources/CKVMDevice/%
-TOOL_MODULES := $(foreach module,KernelTrace LibraryClient Replay OperationLists tdpmmuctl CZlib,Sources/$(module)/%)
+TOOL_MODULES := $(foreach module,KernelTrace LibraryClient Replay OperationLists TablePicture HostRecorder tdpmmuctl CZlib,Sources/$(module)/%)
 LIBRARY_SOURCES := $(filter-out $(TOOL_MODULES) $(DEVICE_MODULES),$(SOURCES))
 DEVICE_SOURCES := $(filter $(DEVICE_MODULES) include/%,$(SOURCES)) Package.swift
 TOOL_SOURCES := $(filter $(TOOL_MODULES) include/%,$(SOURCES)) Package.swift
@@ -94,6 +94,8 @@ help:
 	@echo 'make check-roots  build and test in a debootstrapped Debian 12 and 13 (SUITES=), as root; some minutes'
 	@echo 'make sbom         what is linked into library and tool, as SPDX, into build/'
 
+	@echo 'make tool-pages   completions and man page of tdpmmuctl; check-tool: do shells, mandoc and graphviz take what it writes?'
+
 # ---- the library ----------------------------------------------------------
 
 lib: $(LIBRARY) $(B)/libtdpmmu.so
@@ -134,6 +136,19 @@ $(B)/tdpmmuctl: $(TOOL_SOURCES) Makefile | $(LIBRARY) $(B)/libtdpmmu.so
 	@sh scripts/need.sh build
 	$(SWIFT_BUILD) --product tdpmmuctl --static-swift-stdlib $(PREFIX_MAP)
 	strip -o $@ .build/release/tdpmmuctl
+
+# Completions and the man page, from what the tool says of its options: $(B)/completions, $(B)/man/man1.
+.PHONY: tool-pages check-tool
+TOOL_PAGES := $(B)/man/man1/tdpmmuctl.1
+
+tool-pages: $(TOOL_PAGES)
+all: tool-pages
+
+$(TOOL_PAGES): scripts/tool_man.py $(B)/tdpmmuctl
+	@python3 scripts/tool_man.py $(B)/tdpmmuctl $(B)
+
+check-tool: all
+	@sh scripts/check-tool.sh $(B)/tdpmmuctl $(B)
 
 demo: all
 	@sh scripts/demo.sh
