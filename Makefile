@@ -82,6 +82,7 @@ help:
 	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
+	@echo 'make check-gdb    the commands of gdb (docs/GDB.md), on a program and a core file of it'
 
 # ---- the library ----------------------------------------------------------
 
@@ -325,6 +326,19 @@ check-models-short:
 check-kernel-suites: lib
 	@sh scripts/need.sh check
 	@python3 scripts/kernel-suites.py
+
+# ---- gdb and fuzzing ---------------------------------------------------------
+
+.PHONY: check-gdb
+
+# gdb loads it with the library: gdb/tdpmmu.py, and where this library has what.  docs/GDB.md.
+lib: $(LIBRARY)-gdb.py
+
+$(LIBRARY)-gdb.py: gdb/tdpmmu.py gdb/layout.py $(LIBRARY)
+	@python3 gdb/layout.py $(LIBRARY)
+
+check-gdb: lib
+	@python3 scripts/check-gdb.py
 
 # ---- installing -----------------------------------------------------------
 

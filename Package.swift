@@ -18,6 +18,8 @@ let library: [SwiftSetting] = [
     // emitted and what nobody calls.
     .unsafeFlags(["-wmo", "-enforce-exclusivity=unchecked", "-Xfrontend", "-function-sections",
                   "-Xfrontend", "-disable-stack-protector"], .when(traits: ["Embedded"])),
+    // The debug information names no file of the compiler's own cache: debuggers would look for it.
+    .unsafeFlags(["-Xfrontend", "-no-clang-module-breadcrumbs"], .when(traits: ["Embedded"])),
 ]
 
 // Written for size: what is cold, and the border, whose few hot functions are marked.

@@ -12,7 +12,8 @@ import time
 SUITES = ["check-symbols", "check-contracts", "check-traps", "check-rules", "check-mutants-fit", "check-library",
           "check-headers", "check-locks", "check-models-short", "check-floors", "check-where", "check-sptes",
           "check-c", "check-explore", "check-examples", "check-fuzz", "check-torture", "check-bench", "check-kvm",
-          "check-swift", "check-lists", "check-traces", "check-readme", "check-install"]
+          "check-swift", "check-lists", "check-traces", "check-readme", "check-install",
+          "check-gdb"]
 SKIPPED = re.compile(r"^[\w() -]+: skipped: ")
 COUNTS = re.compile(r"^[\w() -]+: (\d+) passed, (\d+) failed")
 
