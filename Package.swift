@@ -28,6 +28,7 @@ let small = library + [.unsafeFlags(["-Osize"], .when(traits: ["Embedded"]))]
 let products: [Product] = [
     .library(name: "tdpmmu-objects", type: .static, targets: ["ABI"]),
     .library(name: "tdpmmu-kvm-objects", type: .static, targets: ["KVMDevice"]),
+    .library(name: "tdpmmu-fuzz-targets", type: .static, targets: ["FuzzTargets"]),
 ]
 
 let modules: [Target] = [
@@ -71,6 +72,7 @@ let tools: [Target] = [
         name: "tdpmmuctl",
         dependencies: ["Replay", "OperationLists", .product(name: "ArgumentParser", package: "swift-argument-parser",
                                           condition: .when(traits: ["Tools"]))]),
+    .target(name: "FuzzTargets", dependencies: ["Replay", "OperationLists"], path: "fuzz/Targets"),
     .target(name: "RecordedTraces", dependencies: ["KernelTrace"], path: "Tests/RecordedTraces"),
     .testTarget(name: "KernelTraceTests", dependencies: ["KernelTrace", "RecordedTraces"]),
     .testTarget(name: "LibraryClientTests", dependencies: ["LibraryClient"]),
