@@ -33,7 +33,9 @@ package struct EventFile {
             } else {
                 guard bytes.count - position >= eventSize else { return "the last event is cut short" }
                 let event = bytes.loadUnaligned(fromByteOffset: position, as: tdpmmu_trace_event.self)
-                guard UInt32(event.id) < TDPMMU_TRACE_COUNT.rawValue, event.kvm != 0 else { return "this is no event" }
+                guard UInt32(event.id) < TDPMMU_TRACE_COUNT.rawValue, event.kvm != 0,
+                    EventFlags.areSound(bytes[position..<position + eventSize], event.id)
+                else { return "this is no event" }
                 lines.add(event)
                 position += eventSize
             }
