@@ -45,7 +45,7 @@ def own_target(checks, folder, library, forgets):
     with open(source, "w", encoding="utf-8") as file:
         file.write(text.replace("static bool forgets;", "static bool forgets = %s;" % ("true" if forgets else "false")))
     status, output = run(clang, "-g", "-O1", "-DLIBFUZZER", "-fsanitize=fuzzer", "-I", os.path.join(TOP, "include"), source,
-                         library, "-fuse-ld=lld", "-lpthread", "-o", program)
+                         library, "-lpthread", "-o", program)
     checks.see(status == 0, "a target of one's own does not link", output)
     corpus = os.path.join(folder, "corpus%d" % forgets)
     os.makedirs(corpus)
