@@ -20,6 +20,7 @@ command -v afl-fuzz >/dev/null || { echo "afl.sh: there is no afl-fuzz: apt-get 
 
 make --no-print-directory fuzz-lib
 ENGINE=afl AFL_RUNTIME=$runtime sh fuzz/targets.sh build/libtdpmmu-fuzz.a "$folder"
+mkdir -p "$folder/found"
 words=
 [ ! -f "$folder/seeds/$target.dict" ] || words="-x $folder/seeds/$target.dict"
 # shellcheck disable=SC2086
