@@ -13,11 +13,13 @@ none | coverage) SANITIZE= ;;
 esac
 export SANITIZE
 work=${WORK:-build}/fuzz-engines
+mkdir -p "$work/zlib" "$OUT"
 # Where targets run, there may be no zlib.
-ZLIB=$(cc -print-file-name=libz.a)
-[ -f "$ZLIB" ] || { echo "build.sh: there is no libz.a: zlib1g-dev" >&2; exit 1; }
-export ZLIB
-mkdir -p "$work" "$OUT"
+zlib=$(cc -print-file-name=libz.a)
+[ -f "$zlib" ] || { echo "build.sh: there is no libz.a: zlib1g-dev" >&2; exit 1; }
+ln -sf "$(realpath "$zlib")" "$work/zlib/libz.a"
+ZLIB_FOLDER=$work/zlib
+export ZLIB_FOLDER
 sh fuzz/library.sh "$work/libtdpmmu-fuzz.a"
 sh fuzz/targets.sh "$work/libtdpmmu-fuzz.a" "$work"
 python3 fuzz/pack.py "$work" "$OUT"

@@ -14,8 +14,11 @@ work=$out.work
 
 # An archive keeps the objects of files that are gone.
 rm -f "$objects"
+# Of several such words Swift takes the last one alone.
+also=${SANITIZE:+-Xswiftc -sanitize=$SANITIZE,fuzzer -Xcc -fsanitize=$SANITIZE}
 # SwiftPM would take CC for its own clang.
-env -u CC "${SWIFT:-swift}" build -c release --traits Embedded --sanitize=fuzzer ${SANITIZE:+--sanitize="$SANITIZE"} --product tdpmmu-objects \
+# shellcheck disable=SC2086
+env -u CC "${SWIFT:-swift}" build -c release --traits Embedded --sanitize=fuzzer $also --product tdpmmu-objects \
     --scratch-path "$scratch" -Xswiftc -file-prefix-map -Xswiftc "$PWD=." -Xcc "-ffile-prefix-map=$PWD=."
 
 # One object with the public names alone: what Embedded Swift brings along must not take the place of a runtime's.

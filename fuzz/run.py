@@ -11,6 +11,7 @@ import sys
 TARGETS = {"api": 6000, "trace": 30000, "recording": 16000, "list": 3000}  # the longest inputs
 PATIENCE = 20  # seconds for one input
 MEGABYTES = 1500
+LEAST_EDGES = 5000  # that a program has with the library; one without has some tens
 
 
 def run(folder, target, seconds):

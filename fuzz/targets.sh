@@ -3,7 +3,7 @@
 # The four targets, in FOLDER: fuzz_api, fuzz_trace, fuzz_recording, fuzz_list; and their seeds and dictionaries.
 # Usage: targets.sh LIBRARY FOLDER
 # LIBRARY is what fuzz/library.sh made.  ENGINE in the environment: libfuzzer (without it), or afl: fuzz/afl.c in place of
-# libFuzzer, for afl-fuzz.  SANITIZE=address: with that, as the library was made.  ZLIB: another word for -lz.
+# libFuzzer, for afl-fuzz.  SANITIZE=address: with that, as the library was made.  ZLIB_FOLDER: where -lz is looked for first.
 set -eu
 library=$1
 folder=$2
@@ -14,12 +14,15 @@ objects=$scratch/release/libtdpmmu-fuzz-targets.a
 compile="$toolchain/bin/clang -std=c11 -g -O2 -D_GNU_SOURCE -Wall -Wextra -Werror -Iinclude $sanitizer"
 
 rm -f "$objects"
-env -u CC "${SWIFT:-swift}" build -c release --sanitize=fuzzer ${SANITIZE:+--sanitize="$SANITIZE"} --product tdpmmu-fuzz-targets --scratch-path "$scratch" \
+# Of several such words Swift takes the last one alone.
+also=${SANITIZE:+-Xswiftc -sanitize=$SANITIZE,fuzzer -Xcc -fsanitize=$SANITIZE}
+# shellcheck disable=SC2086
+env -u CC "${SWIFT:-swift}" build -c release --sanitize=fuzzer $also --product tdpmmu-fuzz-targets --scratch-path "$scratch" \
     -Xswiftc -file-prefix-map -Xswiftc "$PWD=." -Xcc "-ffile-prefix-map=$PWD=."
 mkdir -p "$folder"
 case ${ENGINE:-libfuzzer} in
 libfuzzer)
-    swift_engine=-sanitize=fuzzer
+    swift_engine=-sanitize=${SANITIZE:+$SANITIZE,}fuzzer
     c_engine=-fsanitize=fuzzer
     ;;
 afl)
@@ -40,7 +43,7 @@ esac
     for target in trace recording list; do
         $compile -DTARGET=tdpmmu_fuzz_$target -c fuzz/main.c -o "$folder/$target.o"
         "$toolchain/bin/swiftc" -static-stdlib -use-ld=lld "$folder/$target.o" "$objects" "$library" $swift_engine \
-            ${SANITIZE:+-sanitize="$SANITIZE"} ${ZLIB:--lz} -lpthread \
+            ${ZLIB_FOLDER:+-L "$ZLIB_FOLDER"} -lz -lpthread \
             -Xlinker -z -Xlinker nostart-stop-gc -o "$folder/fuzz_$target"
         rm -f "$folder/fuzz_$target.autolink"
     done

@@ -36,8 +36,9 @@ VARIABLES = {
     "arenaReserved": "$e9PageTable0B5ArenaO8reserved15Synchronization6AtomicVySuGvpZ",
     "arenaCommitted": "$e9PageTable0B5ArenaO9committed15Synchronization6AtomicVySuGvpZ",
     "callData": "cp_call_data",
-    # Where the library lies is told by a function that it exports.
+    # Where the library lies is told by a function that it exports, and by a second one whether it is this library.
     "anchor": "tdpmmu_create_vm",
+    "witness": "tdpmmu_destroy_vm",
 }
 DIE = re.compile(r"^ <(\d+)><[0-9a-f]+>: Abbrev Number: \d+(?: \((\w+)\))?")
 ATTRIBUTE = re.compile(r"^    <[0-9a-f]+>\s+(DW_AT_\w+)\s*: (.*)$")

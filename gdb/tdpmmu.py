@@ -71,8 +71,11 @@ def variable(name):
     places = LAYOUT["variables"]
     try:
         anchor = int(gdb.parse_and_eval("(unsigned long)&tdpmmu_create_vm"))
+        witness = int(gdb.parse_and_eval("(unsigned long)&tdpmmu_destroy_vm"))
     except gdb.error:
         raise gdb.GdbError("libtdpmmu is not loaded")
+    if witness - anchor != places["witness"] - places["anchor"]:
+        raise gdb.GdbError("another build of libtdpmmu is loaded than the one that this script lies beside")
     return anchor - places["anchor"] + places[name]
 
 
@@ -225,9 +228,10 @@ class VM:
     def at(kvm):
         """Or None, where there is no VM."""
         try:
+            variable("anchor")
             srcu = part("kvm", kvm, "srcu")
             return VM(kvm) if field("srcu_struct", srcu, "tdpmmu_self") == srcu else None
-        except gdb.MemoryError:
+        except (gdb.MemoryError, gdb.GdbError):
             return None
 
     def roots(self):

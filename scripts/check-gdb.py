@@ -49,6 +49,8 @@ BAD = [
     ("tdpmmu-spte 1 amd", r"amd: No symbol"),
     ("tdpmmu-spte 1 ept 9", r"LEVEL is 1 to 5"),
 ]
+# A script of another build.
+OTHER = ["python tdpmmu_gdb.LAYOUT['variables']['witness'] += 16", "print *kvm", "tdpmmu-tables kvm 0"]
 # The table that is used where there is no VM, against what VMs have.
 TABLE = """python
 for name, address in (%s):
@@ -170,7 +172,11 @@ def look(checks, commands, output, roots, vms):
         if command.startswith("python\n"):
             kinds = re.findall(r"^KIND (\S+) (\d+) of (\d+)$", text, re.M)
             checks.see(len(kinds) == 3 and all(one == other for _, one, other in kinds), "masks are not those of KINDS", text)
-        for wanted, pattern in PRINTED + BAD:
+        if command == OTHER[-1]:
+            checks.see("REFUSED another build of libtdpmmu is loaded" in text, "a script of another build", text)
+        if number == len(commands) - 2:
+            checks.see("= no VM; mmu_lock held for read 1 time" in text, "struct kvm, with a script of another build", text)
+        for wanted, pattern in [] if number == len(commands) - 2 else PRINTED + BAD:
             if wanted == command:
                 checks.see(re.search(pattern, text, re.M) and ("REFUSED" in text) == (pattern in dict(BAD).values()
                            or "which VM" in pattern), command, text)
@@ -199,7 +205,7 @@ def main():
         # Addresses are the same in each run under gdb: it turns randomization off.  Where it cannot, this will differ.
         table = TABLE % ", ".join("(%r, %s)" % (name, vms[name]) for name in ("ept", "npt", "ept-noad") if name in vms)
         asked = ["tdpmmu-tables -entries %s" % vms[name] for name in vms] + [table]
-        asked += [command for command, _ in PRINTED + BAD]
+        asked += [command for command, _ in PRINTED + BAD] + OTHER
         live = ["break on_warning", "run", "print *warning", "break look_here", "python gdb.execute('continue')"]
         output = gdb(program, live + asked + ["generate-core-file " + core])
         vms, roots = told(output)
