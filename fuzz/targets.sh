@@ -42,7 +42,12 @@ esac
     "$toolchain/bin/clang" "$folder/api.o" "$library" -fuse-ld=lld $c_engine $sanitizer -lpthread -o "$folder/fuzz_api"
     for target in trace recording list; do
         $compile -DTARGET=tdpmmu_fuzz_$target -c fuzz/main.c -o "$folder/$target.o"
-        "$toolchain/bin/swiftc" -static-stdlib -use-ld=lld "$folder/$target.o" "$objects" "$library" $swift_engine \
+        lines=
+        if [ $target != recording ] && [ "${ENGINE:-libfuzzer}" = libfuzzer ]; then
+            lines=$folder/lines.o
+            $compile -c fuzz/lines.c -o "$lines"
+        fi
+        "$toolchain/bin/swiftc" -static-stdlib -use-ld=lld "$folder/$target.o" $lines "$objects" "$library" $swift_engine \
             ${ZLIB_FOLDER:+-L "$ZLIB_FOLDER"} -lz -lpthread \
             -Xlinker -z -Xlinker nostart-stop-gc -o "$folder/fuzz_$target"
         rm -f "$folder/fuzz_$target.autolink"
