@@ -22,7 +22,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* afl-fuzz looks for these words in the file. */
 const char *const fuzz_afl_signatures[] __attribute__((used)) = { "##SIG_AFL_PERSISTENT##", "##SIG_AFL_DEFER_FORKSRV##" };
 
-enum { MAP_BYTES = 1 << 16, RANGES = 8, LOOPS = 10000 };
+enum { MAP_BYTES = 1 << 16, RANGES = 8 };
+
+/* Inputs that a child of the fork server takes; with -DLOOPS=1 each gets the memory as it was before main(). */
+#ifndef LOOPS
+#define LOOPS 10000
+#endif
 
 /* Where the counts of the program are; all of its objects give the same range. */
 static struct {
