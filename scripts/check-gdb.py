@@ -197,6 +197,11 @@ def main():
             checks.see(False, "gdb: %s" % error)
             print("gdb: %d passed, %d failed" % (checks.passed, checks.failed))
             return 1
+        loaded = subprocess.run(["gdb", "-nx", "-batch", "-ex", "info functions ^kvm_mmu_load$", "-ex", "info types VMMemory",
+                                 os.path.join(BUILD, "libtdpmmu.so.1")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                stdin=subprocess.DEVNULL, text=True, errors="replace").stdout
+        checks.see("kvm_mmu_load" in loaded and "VMMemory" in loaded and not re.search(r"DWO|debug_names|complaint", loaded),
+                   "gdb complains of the debug information", loaded)
         vms, roots = told(first)
         if "ptrace" in first and not vms:
             print("gdb: skipped: gdb may start no program here: %s" % first.strip().splitlines()[-1])
