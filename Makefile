@@ -326,7 +326,7 @@ check-kernel-suites: lib
 
 # ---- gdb and fuzzing ---------------------------------------------------------
 
-.PHONY: check-gdb fuzz-lib fuzz-targets fuzz-clang check-fuzz-targets
+.PHONY: check-gdb fuzz-lib fuzz-targets fuzz-asked fuzz-clang check-fuzz-targets
 
 # gdb loads it with the library: gdb/tdpmmu.py, and where this library has what.  docs/GDB.md.
 lib: $(LIBRARY)-gdb.py
@@ -353,8 +353,11 @@ $(FUZZ_FOLDER)/fuzz_list: $(FUZZ_LIBRARY) $(TOOL_SOURCES) $(wildcard fuzz/*.c fu
 	sh fuzz/targets.sh $(FUZZ_LIBRARY) $(FUZZ_FOLDER)
 
 # TARGETS="api list": these alone.  What was worth keeping stays in build/fuzz/corpus, what was found in build/fuzz/found.
-fuzz-clang: fuzz-targets
+fuzz-clang: fuzz-asked fuzz-targets
 	@python3 fuzz/run.py $(FUZZ_FOLDER) "$(SECONDS_FUZZ)" $(TARGETS)
+
+fuzz-asked:
+	@python3 fuzz/run.py asked "$(SECONDS_FUZZ)" $(TARGETS)
 
 # Does the library count, does a target of a user's find a bug that was put there, do all seeds run?
 check-fuzz-targets: fuzz-targets
