@@ -20,7 +20,8 @@ SUITES = ["check-symbols", "check-contracts", "check-traps", "check-rules", "che
           "check-swift",
           "check-lists", "check-kernel-bodies", "check-traces",
           "check-readme", "check-install",
-          "check-tool"]
+          "check-tool",
+          "check-gdb"]
 SKIPPED = re.compile(r"^[\w() -]+: skipped: ")
 COUNTS = re.compile(r"^[\w() -]+: (\d+) passed, (\d+) failed")
 

@@ -43,7 +43,8 @@ struct EventReader {
                 }
             } else {
                 let one = bytes.loadUnaligned(fromByteOffset: position, as: tdpmmu_trace_event.self)
-                guard UInt32(one.id) < TDPMMU_TRACE_COUNT.rawValue, one.kvm != 0 else { return "this is no event" }
+                guard UInt32(one.id) < TDPMMU_TRACE_COUNT.rawValue, one.kvm != 0,
+                      EventFlags.areSound(bytes[position..<position + size], one.id) else { return "this is no event" }
                 event(one)
             }
             position += size
