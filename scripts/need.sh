@@ -3,7 +3,7 @@
 # Make sure that what the build and the tests use is there, and install what is
 # missing.  Each thing is looked for itself, not by the package manager: where
 # nothing is missing, nothing is called and no network is needed.
-# Usage: need.sh build|check|valgrind|models
+# Usage: need.sh lib|build|check|valgrind|models
 set -u
 
 missing=
@@ -36,19 +36,27 @@ need_swift() {
     fi
 }
 
-need_build() {
+# The library alone: no network, no git, no zlib.
+need_lib() {
     need_swift
     has make || want make
-    has git || want git
     has python3 || want python3
     has nm || want binutils
     if has "${CC:-cc}"; then
         has_header stdio.h || want libc6-dev
         has_header linux/kvm.h || want linux-libc-dev
-        has_header zlib.h || want zlib1g-dev
     else
         want gcc
         want libc6-dev
+    fi
+}
+
+need_build() {
+    need_lib
+    has git || want git
+    if has "${CC:-cc}"; then
+        has_header zlib.h || want zlib1g-dev
+    else
         want zlib1g-dev
     fi
 }
@@ -100,6 +108,7 @@ install_missing() {
 
 for kind in "${@:-build}"; do
     case $kind in
+    lib) need_lib ;;
     build) need_build ;;
     check) need_check ;;
     models)
