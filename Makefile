@@ -34,7 +34,7 @@ CFLAGS ?=
 LDFLAGS ?=
 SWIFTFLAGS ?=
 HARDENING_CFLAGS ?= -fstack-protector-strong -D_FORTIFY_SOURCE=3 -fcf-protection=return
-ARGUMENT_PARSER ?=
+ARGUMENT_PARSER ?= $(wildcard swift-argument-parser)
 # Taken from the environment, too, where they are given: AR= NM= STRIP= OBJCOPY=
 # Helpers of packagers give these always; nothing here asks for them: INSTALL= CXX= CXXFLAGS= LD= RANLIB= PKG_CONFIG= AM_UPDATE_INFO_DIR=
 export V SWIFTFLAGS HARDENING_CFLAGS CPPFLAGS CFLAGS LDFLAGS
@@ -102,12 +102,16 @@ TOOL_SOURCES := $(filter $(TOOL_MODULES) include/%,$(SOURCES)) Package.swift
 # The scratch folder comes next: swift-build.sh.
 SWIFT_BUILD := sh scripts/swift-build.sh
 EMBEDDED := -c release --traits Embedded
+PARSER_FOLDER := $(if $(filter /%,$(ARGUMENT_PARSER)),$(ARGUMENT_PARSER),$(CURDIR)/$(ARGUMENT_PARSER))
 # No path of the building machine belongs into what is shipped.
 map_folder = -Xswiftc -file-prefix-map -Xswiftc "$(1)" -Xcc "-ffile-prefix-map=$(1)"
 PREFIX_MAP := $(call map_folder,$(CURDIR)=.) \
-	$(if $(O),$(call map_folder,$(BUILD)/swift-library=./.build-embedded) $(call map_folder,$(BUILD)/swift-tool=./.build))
+	$(if $(O),$(call map_folder,$(BUILD)/swift-library=./.build-embedded) $(call map_folder,$(BUILD)/swift-tool=./.build)) \
+	$(if $(ARGUMENT_PARSER),$(call map_folder,$(PARSER_FOLDER)=./.build/checkouts/swift-argument-parser))
 each = $(foreach flag,$(2),$(1) '$(flag)')
-SHIPPED := $(PREFIX_MAP) $(call each,-Xswiftc,$(SWIFTFLAGS))
+# Debug information that names files of the compiler's own cache, whose names differ by where it was built, would make the
+# build-id another one, and gdb would look for them.
+SHIPPED := $(PREFIX_MAP) -Xswiftc -Xfrontend -Xswiftc -no-clang-module-breadcrumbs $(call each,-Xswiftc,$(SWIFTFLAGS))
 # What says that the stack is left alone must stand in Swift's objects, too.
 SHIPPED_OBJECTS := $(SHIPPED) $(call each,-Xcc,$(filter -fcf-protection%,$(HARDENING_CFLAGS)))
 Q := $(if $(filter 1,$(V)),,@)
@@ -165,7 +169,8 @@ static: $(ARCHIVE)
 
 OBJECTS := $(LIBRARY_SCRATCH)/release/libtdpmmu-objects.a
 
-$(LIBRARY): $(LIBRARY_SOURCES) tdpmmu.map Makefile scripts/link.sh scripts/toolchain.sh scripts/swift-build.sh
+$(LIBRARY): $(LIBRARY_SOURCES) tdpmmu.map Makefile scripts/link.sh scripts/toolchain.sh scripts/swift-build.sh \
+		scripts/packager-flags.sh
 	@sh scripts/need.sh lib
 	@# An archive keeps the objects of files that are gone.
 	@rm -f $(OBJECTS)
@@ -202,7 +207,7 @@ tools: lib $(B)/tdpmmuctl $(B)/installed/tdpmmuctl
 
 # Two links of the same objects: the tool in build/ finds the library beside it, the one to be installed where that
 # will be.  swift-argument-parser comes by the network, or from ARGUMENT_PARSER=DIR.
-TOOL_BUILD = TDPMMU_LIBRARY_FOLDER="$(BUILD)" TDPMMU_ARGUMENT_PARSER="$(ARGUMENT_PARSER)" SHIPPED=1 $(SWIFT_BUILD) $(TOOL_SCRATCH) \
+TOOL_BUILD = TDPMMU_LIBRARY_FOLDER="$(BUILD)" TDPMMU_ARGUMENT_PARSER="$(if $(ARGUMENT_PARSER),$(PARSER_FOLDER))" SHIPPED=1 $(SWIFT_BUILD) $(TOOL_SCRATCH) \
 	-c release --product tdpmmuctl --static-swift-stdlib --disable-local-rpath $(SHIPPED)
 STRIP_TOOL = $(or $(STRIP),strip) -o $@ $(TOOL_SCRATCH)/release/tdpmmuctl
 
@@ -447,13 +452,19 @@ $(installing): export BUILD := $(BUILD)
 
 .PHONY: static install-lib install-tool dist check-reproducible check-static
 
+# What is installed with them has rules of its own.
+.PHONY: man tool-pages
+man tool-pages:
+
+install install-lib: man
+
 install: all
 	@python3 scripts/install.py install lib $(if $(filter yes,$(TOOL)),tool)
 
 install-lib: lib
 	@python3 scripts/install.py install lib
 
-install-tool: tools
+install-tool: tools tool-pages
 	@python3 scripts/install.py install tool
 
 uninstall:

@@ -179,6 +179,13 @@ for way in 'install-lib' 'install TOOL=no'; do
     mk uninstall
 done
 
+where='the packages'
+for said in "$(sed -n '1s/libtdpmmu (\(.*\)-.*/\1/p' debian/changelog)" "$(sed -n 's/^Version: *//p' tdpmmu.spec)" \
+    "$(sed -n '/^%changelog/{n;s/.* - \(.*\)-.*/\1/p}' tdpmmu.spec)"; do
+    [ "$said" = "$version" ]
+    verdict $? "a package says it is version $said, the header has $version"
+done
+
 # ---- what a user mistypes ----------------------------------------------------------
 
 where='mistyped'

@@ -190,7 +190,7 @@ def library_files():
     yield from copies("examples/*", os.path.join(docs, "examples"))
     yield from copies(built("html/**"), os.path.join(docs, "html"))
     # gdb looks for it by the name of the file that the links lead to.
-    for path in glob.glob(built(SONAME + "-gdb.py")):
+    for path in glob.glob(built(real_name() + "-gdb.py")):
         place = folder("DATADIR") + "/gdb/auto-load" + libdir
         yield os.path.join(place, real_name() + "-gdb.py"), 0o644, lambda path=path: read(path)
 

@@ -45,8 +45,9 @@ symbols)
     "$strip" --strip-debug "$library.new"
     ;;
 *)
-    # shellcheck disable=SC2086
-    "$clang" "$@" -Wl,--no-undefined -Wl,--as-needed -Wl,--build-id=sha1 -Wl,-z,shstk ${LDFLAGS:-}
+    # shellcheck disable=SC2046,SC2086
+    "$clang" "$@" -Wl,--no-undefined -Wl,--as-needed -Wl,--build-id=sha1 -Wl,-z,shstk \
+        $(sh "$(dirname "$0")/packager-flags.sh" link ${LDFLAGS:-} 2>/dev/null)
     "$objcopy" --only-keep-debug "$library.new" "$library.debug"
     "$strip" --strip-unneeded --remove-section=.comment "$library.new"
     rm "$library.a"
