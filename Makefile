@@ -105,13 +105,14 @@ EMBEDDED := -c release --traits Embedded
 PARSER_FOLDER := $(if $(filter /%,$(ARGUMENT_PARSER)),$(ARGUMENT_PARSER),$(CURDIR)/$(ARGUMENT_PARSER))
 # No path of the building machine belongs into what is shipped.
 map_folder = -Xswiftc -file-prefix-map -Xswiftc "$(1)" -Xcc "-ffile-prefix-map=$(1)"
-PREFIX_MAP := $(call map_folder,$(CURDIR)=.) \
-	$(if $(O),$(call map_folder,$(BUILD)/swift-library=./.build-embedded) $(call map_folder,$(BUILD)/swift-tool=./.build)) \
-	$(if $(ARGUMENT_PARSER),$(call map_folder,$(PARSER_FOLDER)=./.build/checkouts/swift-argument-parser))
+PREFIX_MAP := $(if $(O),$(call map_folder,$(BUILD)/swift-library=./.build-embedded) $(call map_folder,$(BUILD)/swift-tool=./.build)) \
+	$(if $(ARGUMENT_PARSER),$(call map_folder,$(PARSER_FOLDER)=./.build/checkouts/swift-argument-parser)) \
+	$(call map_folder,$(CURDIR)=.)
 each = $(foreach flag,$(2),$(1) '$(flag)')
-# Debug information that names files of the compiler's own cache, whose names differ by where it was built, would make the
-# build-id another one, and gdb would look for them.
-SHIPPED := $(PREFIX_MAP) -Xswiftc -Xfrontend -Xswiftc -no-clang-module-breadcrumbs $(call each,-Xswiftc,$(SWIFTFLAGS))
+# What differs by where it was built: debug information that names files of the compiler's cache, which gdb would look
+# for, and hashes that the compiler leaves for its next run.
+frontend = -Xswiftc -Xfrontend -Xswiftc $(1)
+SHIPPED := $(PREFIX_MAP) $(call frontend,-no-clang-module-breadcrumbs) $(call frontend,-disable-incremental-llvm-codegen) $(call each,-Xswiftc,$(SWIFTFLAGS))
 # What says that the stack is left alone must stand in Swift's objects, too.
 SHIPPED_OBJECTS := $(SHIPPED) $(call each,-Xcc,$(filter -fcf-protection%,$(HARDENING_CFLAGS)))
 Q := $(if $(filter 1,$(V)),,@)

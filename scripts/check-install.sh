@@ -18,6 +18,8 @@ verdict() {
     fi
 }
 
+# What the make above was told is not for those below.
+unset MAKEFLAGS MFLAGS MAKELEVEL
 top=$PWD
 use=$top/tests-package/use.c
 version=$(sed -n 's/^#define TDPMMU_VERSION_[A-Z]* \([0-9]*\)$/\1/p' include/tdpmmu/types.h | paste -sd.)

@@ -282,7 +282,8 @@ def install(parts):
     except OSError as error:
         placing.take_back()
         advice = ": as root, or with PREFIX=DIR of yours" if isinstance(error, PermissionError) else ""
-        stop("nothing was installed: %s: %s%s" % (error.filename, error.strerror, advice))
+        where = error.filename or placing.ready[-1][1]
+        stop("nothing was installed: %s: %s%s" % (where, error.strerror, advice))
     print("install: %d files below %s" % (len(placing.ready), staged(folder("PREFIX"))))
     if "lib" in parts and hint():
         print("install: " + hint())
