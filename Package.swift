@@ -60,6 +60,8 @@ let linkFlags = (told("LDFLAGS") ?? "").split(separator: " ").flatMap { ["-Xclan
 let client: [LinkerSetting] = [
     .linkedLibrary("tdpmmu"),
     .unsafeFlags(["-L", libraryFolder, "-Xlinker", "--build-id=sha1", "-Xlinker", "-z", "-Xlinker", "now"]
+                 // What is to be installed has no debug information: its build-id is to be of what it has.
+                 + (told("RUN_PATH") == nil ? [] : ["-Xlinker", "-s"])
                  + (told("RUN_PATH") == "none" ? [] : ["-Xlinker", "-rpath", "-Xlinker", told("RUN_PATH") ?? libraryFolder])
                  + linkFlags),
 ]
