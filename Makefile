@@ -36,7 +36,7 @@ SWIFTFLAGS ?=
 HARDENING_CFLAGS ?= -fstack-protector-strong -D_FORTIFY_SOURCE=3 -fcf-protection=return
 ARGUMENT_PARSER ?= $(wildcard swift-argument-parser)
 # Taken from the environment, too, where they are given: AR= NM= STRIP= OBJCOPY=
-# Helpers of packagers give these always; nothing here asks for them: INSTALL= CXX= CXXFLAGS= LD= RANLIB= PKG_CONFIG= AM_UPDATE_INFO_DIR=
+# Helpers of packagers give these always; nothing here asks for them: VERBOSE= INSTALL= CXX= CXXFLAGS= LD= RANLIB= PKG_CONFIG= AM_UPDATE_INFO_DIR=
 export V SWIFTFLAGS HARDENING_CFLAGS CPPFLAGS CFLAGS LDFLAGS
 
 SECONDS_TORTURE ?= 10

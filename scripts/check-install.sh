@@ -169,6 +169,8 @@ mk install-tool
 verdict $? 'make install-tool'
 ! readelf -d "$root/usr/bin/tdpmmuctl" | grep -qE '\((RPATH|RUNPATH)\)' && [ ! -e "$root$libdir/libtdpmmu.so.1" ]
 verdict $? 'tdpmmuctl has a run path, or install-tool put the library there'
+DESTDIR='' PREFIX=/usr LIBDIR=$libdir python3 scripts/install.py hint | grep -q 'run ldconfig'
+verdict $? "after an install into $libdir nobody speaks of ldconfig"
 rm -rf "$root"
 
 where='without the tool'

@@ -4,6 +4,7 @@
 
 install.py install lib|tool ...      all or nothing: what was put is taken back if a file cannot be
 install.py uninstall lib|tool ...
+install.py hint                      what a user still has to do after an install
 install.py run-path                  by which a tool in BINDIR finds the library in LIBDIR; "none": needs none
 
 Where to comes from the environment: DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR, DATADIR, MANDIR, PKGCONFIGDIR,
@@ -324,8 +325,8 @@ def main():
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     folder("PREFIX")  # What the others begin with is complained about first.
     what, parts = (sys.argv[1:2] or [""])[0], sys.argv[2:]
-    if what == "run-path" and not parts:
-        print(run_path())
+    if what in ("run-path", "hint") and not parts:
+        print({"run-path": run_path, "hint": hint}[what]())
     elif what in ("install", "uninstall") and parts and set(parts) <= {"lib", "tool"}:
         {"install": install, "uninstall": uninstall}[what](parts)
     else:
