@@ -7,14 +7,38 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
+ifeq ($(wildcard Package.swift),)
+$(error run make in the folder of the sources, or with -C; O=DIR builds elsewhere)
+endif
+
+# Where it is installed.
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 BINDIR ?= $(PREFIX)/bin
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+CMAKEDIR ?= $(LIBDIR)/cmake/tdpmmu
+DOCDIR ?= $(DATADIR)/doc/libtdpmmu
+URL ?=
 DESTDIR ?=
 
+# How it is built: docs/PACKAGING.md.  CC is the compiler of programs that use the library (tests, examples).
 SWIFT ?= swift
+O ?=
+V ?= 0
+TOOL ?= yes
+CPPFLAGS ?=
+CFLAGS ?=
+LDFLAGS ?=
+SWIFTFLAGS ?=
+HARDENING_CFLAGS ?= -fstack-protector-strong -D_FORTIFY_SOURCE=3 -fcf-protection=return
+ARGUMENT_PARSER ?= $(wildcard swift-argument-parser)
+# Taken from the environment, too, where they are given: AR= NM= STRIP= OBJCOPY=
+# Helpers of packagers give these always; nothing here asks for them: VERBOSE= INSTALL= CXX= CXXFLAGS= LD= RANLIB= PKG_CONFIG= AM_UPDATE_INFO_DIR=
+export V SWIFTFLAGS HARDENING_CFLAGS CPPFLAGS CFLAGS LDFLAGS
+
 SECONDS_TORTURE ?= 10
 SECONDS_TORTURE_RCU ?= 600
 PROCESSES_TORTURE ?= 100000
@@ -28,9 +52,48 @@ LISTS ?= 300
 BODY_LISTS ?= 3000
 export SWIFT
 
-B := build
+# ---- what was mistyped ----------------------------------------------------
+
+given := $(foreach name,$(filter-out MAKE%,$(.VARIABLES)),$(if $(findstring command,$(origin $(name))),$(name)))
+known = $(if $(shell grep -E '(^|[^A-Z_])$(1) *[?:]?=|[$$].$(1)[^A-Z_]' Makefile | head -n 1),$(1))
+capitals = $(shell printf %s '$(1)' | tr a-z A-Z)
+unknown := $(strip $(foreach name,$(given),$(if $(shell printf %s '$(name)' | grep -x '[A-Z_]*'),\
+	$(if $(call known,$(name)),,$(name)),$(name))))
+ifneq ($(unknown),)
+lowercase := $(strip $(foreach name,$(unknown),$(if $(call known,$(call capitals,$(name))),$(name))))
+$(error $(if $(lowercase),variables are written in capitals here: $(foreach name,$(lowercase),$(call capitals,$(name))= and not \
+	$(name)=),nothing here asks for $(unknown): `make help` and docs/PACKAGING.md name the variables))
+endif
+ifeq ($(filter yes no,$(TOOL)),)
+$(error TOOL=$(TOOL): say yes or no)
+endif
+ifeq ($(filter 0 1,$(V)),)
+$(error V=$(V): say 0 or 1)
+endif
+ifneq ($(word 2,$(O)),)
+$(error O=$(O): make knows no targets with blanks in them; name another folder)
+endif
+elsewhere := all lib static tools install install-lib install-tool uninstall clean help check-library check-symbols
+ifneq ($(O),)
+ifneq ($(filter-out $(elsewhere),$(MAKECMDGOALS)),)
+$(error with O= there are: $(elsewhere).  Tests are made in build/, without O=)
+endif
+endif
+
+# ---------------------------------------------------------------------------
+
+# Tests and rigs know build/ by name; with O= what ships is in another folder, and all that Swift makes on the way.
+B := $(or $(O),build)
+BUILD := $(if $(filter /%,$(B)),$(B),$(CURDIR)/$(B))
+LIBRARY_SCRATCH := $(if $(O),$(B)/swift-library,.build-embedded)
+TOOL_SCRATCH := $(if $(O),$(B)/swift-tool,.build)
+
+# The version is the header's; the first number of the file's name is the soname's.
+version_number = $(shell sed -n 's/^.define TDPMMU_VERSION_$(1) \([0-9]*\)$$/\1/p' include/tdpmmu/types.h)
+VERSION := $(call version_number,MAJOR).$(call version_number,MINOR).$(call version_number,PATCH)
 SONAME := libtdpmmu.so.1
-LIBRARY := $(B)/$(SONAME)
+LIBRARY := $(B)/$(SONAME).$(call version_number,MINOR).$(call version_number,PATCH)
+ARCHIVE := $(B)/libtdpmmu.a
 HEADERS := $(wildcard include/*.h include/tdpmmu/*.h)
 SOURCES := $(shell find Sources include -type f 2>/dev/null) Package.swift
 DEVICE_MODULES := Sources/KVMDevice/% Sources/CKVMDevice/%
@@ -38,11 +101,23 @@ TOOL_MODULES := $(foreach module,KernelTrace LibraryClient Replay OperationLists
 LIBRARY_SOURCES := $(filter-out $(TOOL_MODULES) $(DEVICE_MODULES),$(SOURCES))
 DEVICE_SOURCES := $(filter $(DEVICE_MODULES) include/%,$(SOURCES)) Package.swift
 TOOL_SOURCES := $(filter $(TOOL_MODULES) include/%,$(SOURCES)) Package.swift
-# SwiftPM would take CC for its own clang.
-SWIFT_BUILD := env -u CC $(SWIFT) build -c release
-EMBEDDED_BUILD := $(SWIFT_BUILD) --traits Embedded
+# The scratch folder comes next: swift-build.sh.
+SWIFT_BUILD := sh scripts/swift-build.sh
+EMBEDDED := -c release --traits Embedded
+PARSER_FOLDER := $(if $(filter /%,$(ARGUMENT_PARSER)),$(ARGUMENT_PARSER),$(CURDIR)/$(ARGUMENT_PARSER))
 # No path of the building machine belongs into what is shipped.
-PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=."
+map_folder = -Xswiftc -file-prefix-map -Xswiftc "$(1)" -Xcc "-ffile-prefix-map=$(1)"
+PREFIX_MAP := $(if $(O),$(call map_folder,$(BUILD)/swift-library=./.build-embedded) $(call map_folder,$(BUILD)/swift-tool=./.build)) \
+	$(if $(ARGUMENT_PARSER),$(call map_folder,$(PARSER_FOLDER)=./.build/checkouts/swift-argument-parser)) \
+	$(call map_folder,$(CURDIR)=.)
+each = $(foreach flag,$(2),$(1) '$(flag)')
+# What differs by where it was built: debug information that names files of the compiler's cache, which gdb would look
+# for, and hashes that the compiler leaves for its next run.
+frontend = -Xswiftc -Xfrontend -Xswiftc $(1)
+SHIPPED := $(PREFIX_MAP) $(call frontend,-no-clang-module-breadcrumbs) $(call frontend,-disable-incremental-llvm-codegen) $(call each,-Xswiftc,$(SWIFTFLAGS))
+# What says that the stack is left alone must stand in Swift's objects, too.
+SHIPPED_OBJECTS := $(SHIPPED) $(call each,-Xcc,$(filter -fcf-protection%,$(HARDENING_CFLAGS)))
+Q := $(if $(filter 1,$(V)),,@)
 
 .PHONY: all demo check lib rig tools install uninstall symbols torture bench-rcu bench-mmu clean help \
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors \
@@ -52,10 +127,10 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 	check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests check-kvm-mutants explore check-explore \
 	check-explore-mutants check-kernel-bodies bench-bodies
 
-all: lib tools
+all: lib $(if $(filter yes,$(TOOL)),tools)
 
 help:
-	@echo 'make              libtdpmmu.so.1 and tdpmmuctl, in build/'
+	@echo 'make              libtdpmmu.so.1, libtdpmmu.a and tdpmmuctl, in build/; make lib: without the tool, or TOOL=no'
 	@echo 'make demo         replay recorded kernel traces, print the table and a page-table tree'
 	@echo 'make check        every test; says what it would install for them and asks (YES=1: does not ask)'
 	@echo 'make check-X      one of them: headers symbols contracts traps rules library locks floors where c explore fuzz torture'
@@ -88,7 +163,11 @@ help:
 	@echo "make bench-mmu    the MMU beside Linux's own code, goals and ratios: docs/SPEED.md.  REPETITIONS=N, ROWS=regex,"
 	@echo '                  PAGES=log2 of the guest, SCALE="log2 ..." of those of the scaling rows (SCALE= for none), LINUX=TREE'
 	@echo "make bench-bodies  the library's operations beside Linux's own, compiled on its tables: docs/OPERATIONS.md"
-	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
+	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR, DATADIR, MANDIR; make uninstall takes it back;'
+	@echo '                  make install-lib, or TOOL=no: the library alone.  docs/PACKAGING.md has all of it:'
+	@echo '                  O=DIR builds in another folder, V=1 shows commands, CPPFLAGS CFLAGS LDFLAGS SWIFTFLAGS, CC for programs'
+	@echo 'make dist         build/libtdpmmu-$(VERSION).tar.gz, of what is committed'
+	@echo 'make check-reproducible  two builds in two folders: the same bytes?  (some minutes)'
 	@echo 'make symbols      write tdpmmu.map from the headers'
 	@echo 'make abi          write abi/ from the headers, by libabigail; check-abi: is all still as programs know it?'
 	@echo 'make check-package  what distributions look for, a line for each; ROWS="man,CI": some of them.  Some minutes'
@@ -102,14 +181,22 @@ help:
 
 # ---- the library ----------------------------------------------------------
 
-lib: $(LIBRARY) $(B)/libtdpmmu.so
+lib: $(LIBRARY) static
 
-$(LIBRARY): $(LIBRARY_SOURCES) tdpmmu.map Makefile scripts/link.sh scripts/toolchain.sh
-	@sh scripts/need.sh build
+static: $(ARCHIVE)
+
+OBJECTS := $(LIBRARY_SCRATCH)/release/libtdpmmu-objects.a
+
+$(LIBRARY): $(LIBRARY_SOURCES) tdpmmu.map Makefile scripts/link.sh scripts/toolchain.sh scripts/swift-build.sh \
+		scripts/packager-flags.sh
+	@sh scripts/need.sh lib
 	@# An archive keeps the objects of files that are gone.
-	@rm -f .build-embedded/release/libtdpmmu-objects.a
-	$(EMBEDDED_BUILD) --product tdpmmu-objects --scratch-path .build-embedded $(PREFIX_MAP)
-	sh scripts/link.sh .build-embedded/release/libtdpmmu-objects.a $@
+	@rm -f $(OBJECTS)
+	$(Q)SHIPPED=1 $(SWIFT_BUILD) $(LIBRARY_SCRATCH) $(EMBEDDED) --product tdpmmu-objects $(SHIPPED_OBJECTS)
+	$(Q)sh scripts/link.sh $(OBJECTS) $@
+
+$(ARCHIVE): $(LIBRARY) scripts/archive.sh
+	$(Q)sh scripts/archive.sh $(OBJECTS) $@
 
 # The same with a point at each atomic operation, where another thread may go on: every interleaving of a scenario.
 # Only the atomics are left of what a thread sanitizer is told of, and its functions are the library's own.
@@ -123,7 +210,7 @@ rig: $(RIG_LIBRARY)
 $(RIG_LIBRARY): $(LIBRARY_SOURCES) tdpmmu.map Makefile scripts/link.sh scripts/toolchain.sh
 	@sh scripts/need.sh build
 	@rm -f .build-rig/release/libtdpmmu-objects.a
-	$(EMBEDDED_BUILD) --sanitize=thread $(RIG_FLAGS) --product tdpmmu-objects --scratch-path .build-rig $(PREFIX_MAP)
+	$(SWIFT_BUILD) .build-rig $(EMBEDDED) --sanitize=thread $(RIG_FLAGS) --product tdpmmu-objects $(PREFIX_MAP)
 	sh scripts/link.sh .build-rig/release/libtdpmmu-objects.a $@ rig
 
 $(B)/libtdpmmu.so: | $(LIBRARY)
@@ -134,12 +221,32 @@ symbols:
 
 # ---- the command line -----------------------------------------------------
 
-tools: lib $(B)/tdpmmuctl
+tools: lib $(B)/tdpmmuctl $(B)/installed/tdpmmuctl
 
-$(B)/tdpmmuctl: $(TOOL_SOURCES) Makefile | $(LIBRARY) $(B)/libtdpmmu.so
+# Two links of the same objects: the tool in build/ finds the library beside it, the one to be installed where that
+# will be.  swift-argument-parser comes by the network, or from ARGUMENT_PARSER=DIR.
+TOOL_BUILD = TDPMMU_LIBRARY_FOLDER="$(BUILD)" TDPMMU_ARGUMENT_PARSER="$(if $(ARGUMENT_PARSER),$(PARSER_FOLDER))" SHIPPED=1 $(SWIFT_BUILD) $(TOOL_SCRATCH) \
+	-c release --product tdpmmuctl --static-swift-stdlib --disable-local-rpath $(SHIPPED)
+STRIP_TOOL = $(or $(STRIP),strip) -o $@ $(TOOL_SCRATCH)/release/tdpmmuctl
+
+$(B)/tdpmmuctl: $(TOOL_SOURCES) Makefile scripts/swift-build.sh | $(LIBRARY) $(B)/libtdpmmu.so
 	@sh scripts/need.sh build
-	$(SWIFT_BUILD) --product tdpmmuctl --static-swift-stdlib $(PREFIX_MAP)
-	strip -o $@ .build/release/tdpmmuctl
+	$(Q)TDPMMU_RUN_PATH='$$ORIGIN' $(TOOL_BUILD)
+	$(Q)$(STRIP_TOOL)
+
+$(B)/installed/tdpmmuctl: $(B)/tdpmmuctl $(B)/installed/run-path
+	@sh scripts/need.sh build
+	$(Q)TDPMMU_RUN_PATH="$$(cat $(B)/installed/run-path)" $(TOOL_BUILD)
+	$(Q)$(STRIP_TOOL)
+
+# Another BINDIR or LIBDIR than the last time: linked anew.
+$(B)/installed/run-path: always
+	@mkdir -p $(@D)
+	@python3 scripts/install.py run-path > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+.PHONY: always
+always:
 
 # Completions and the man page, from what the tool says of its options: $(B)/completions, $(B)/man/man1.
 .PHONY: tool-pages check-tool
@@ -288,7 +395,7 @@ $(KVM_LIBRARY): $(DEVICE_SOURCES) kvm/link.sh kvm/tdpmmu-kvm.map Makefile script
 	@sh scripts/need.sh build
 	@# In the library's folder, whose packages are there: a tree that was built needs no network for this.
 	@rm -f .build-embedded/release/libtdpmmu-kvm-objects.a
-	$(EMBEDDED_BUILD) --product tdpmmu-kvm-objects --scratch-path .build-embedded $(PREFIX_MAP)
+	SHIPPED=1 $(SWIFT_BUILD) .build-embedded $(EMBEDDED) --product tdpmmu-kvm-objects $(SHIPPED_OBJECTS)
 	sh kvm/link.sh .build-embedded/release/libtdpmmu-kvm-objects.a $@
 
 $(B)/tdpmmu-kvm: kvm/tdpmmu-kvm | $(LIBRARY)
@@ -351,13 +458,13 @@ check-install: all
 
 check-tsan:
 	@sh scripts/need.sh check
-	$(EMBEDDED_BUILD) --sanitize=thread -Xcc -DCP_TSAN --product tdpmmu-objects --scratch-path .build-tsan
+	$(SWIFT_BUILD) .build-tsan $(EMBEDDED) --sanitize=thread -Xcc -DCP_TSAN --product tdpmmu-objects
 	@sh scripts/link.sh .build-tsan/release/libtdpmmu-objects.a $(B)/tsan/$(SONAME) thread
 	@python3 scripts/ctests.py tsan --and-torture 10
 
 check-asan:
 	@sh scripts/need.sh check
-	$(EMBEDDED_BUILD) --sanitize=address --product tdpmmu-objects --scratch-path .build-asan
+	$(SWIFT_BUILD) .build-asan $(EMBEDDED) --sanitize=address --product tdpmmu-objects
 	@sh scripts/link.sh .build-asan/release/libtdpmmu-objects.a $(B)/asan/$(SONAME) address
 	@python3 scripts/ctests.py asan --and-torture 10
 
@@ -471,18 +578,48 @@ check-fuzz-targets: fuzz-targets
 # ---- installing -----------------------------------------------------------
 
 # By the environment: a path may have blanks, which make's functions have not.
-install uninstall: export DESTDIR := $(DESTDIR)
-install uninstall: export PREFIX := $(PREFIX)
-install uninstall: export LIBDIR := $(LIBDIR)
-install uninstall: export INCLUDEDIR := $(INCLUDEDIR)
-install uninstall: export BINDIR := $(BINDIR)
-install uninstall: export PKGCONFIGDIR := $(PKGCONFIGDIR)
+# Not all targets': a make that a check starts has a PREFIX of its own.
+installing := install install-lib install-tool uninstall $(B)/installed/run-path
+$(installing): export DESTDIR := $(DESTDIR)
+$(installing): export PREFIX := $(PREFIX)
+$(installing): export LIBDIR := $(LIBDIR)
+$(installing): export INCLUDEDIR := $(INCLUDEDIR)
+$(installing): export BINDIR := $(BINDIR)
+$(installing): export DATADIR := $(DATADIR)
+$(installing): export MANDIR := $(MANDIR)
+$(installing): export PKGCONFIGDIR := $(PKGCONFIGDIR)
+$(installing): export CMAKEDIR := $(CMAKEDIR)
+$(installing): export DOCDIR := $(DOCDIR)
+$(installing): export URL := $(URL)
+$(installing): export BUILD := $(BUILD)
+
+.PHONY: static install-lib install-tool dist check-reproducible check-static
+
+# What is installed with them has rules of its own.
+.PHONY: man tool-pages
+man tool-pages:
+
+install install-lib: man
 
 install: all
-	python3 scripts/install.py install
+	@python3 scripts/install.py install lib $(if $(filter yes,$(TOOL)),tool)
+
+install-lib: lib
+	@python3 scripts/install.py install lib
+
+install-tool: tools tool-pages
+	@python3 scripts/install.py install tool
 
 uninstall:
-	python3 scripts/install.py uninstall
+	@python3 scripts/install.py uninstall lib $(if $(filter yes,$(TOOL)),tool)
 
+dist:
+	@sh scripts/dist.sh "$(VERSION)" $(B)
+
+check-reproducible:
+	@sh scripts/check-reproducible.sh
+
+# O= may be a folder that has other things, too.
 clean:
-	rm -rf $(B) .build .build-embedded .build-rig .build-tsan .build-asan .build-fuzz .build-fuzz-tools
+	rm -rf $(if $(O),$(addprefix $(B)/,swift-library swift-tool installed libtdpmmu.* tdpmmuctl),\
+		$(B) .build .build-embedded .build-rig .build-tsan .build-asan .build-fuzz .build-fuzz-tools)

@@ -11,6 +11,16 @@ let traits: Set<Trait> = [
     .trait(name: "Embedded", description: "the modules of the shared library, in Embedded Swift"),
 ]
 
+// What `make` says for its builds: folders, flags of the packager's (docs/PACKAGING.md).
+func told(_ name: String) -> String? {
+    guard let value = Context.environment["TDPMMU_" + name], !value.isEmpty else { return nil }
+    return value
+}
+
+// C is compiled by the toolchain's clang, with the hardening and the CFLAGS that the Makefile tells.
+let flagsOfC = (told("CFLAGS") ?? "").split(separator: " ").map(String.init)
+let hardened: [CSetting] = flagsOfC.isEmpty ? [] : [.unsafeFlags(flagsOfC, .when(configuration: .release))]
+
 // The walls of docs/DESIGN.md, bottom to top: a module may use those below it.
 let library: [SwiftSetting] = [
     .enableExperimentalFeature("Embedded", .when(traits: ["Embedded"])),
@@ -33,9 +43,9 @@ let products: [Product] = [
 
 let modules: [Target] = [
     .systemLibrary(name: "CTDPMMU", path: "include"),
-    .target(name: "CSchedule", dependencies: ["CTDPMMU"]),
+    .target(name: "CSchedule", dependencies: ["CTDPMMU"], cSettings: hardened),
     .target(name: "CPlatform", dependencies: ["CTDPMMU", "CSchedule"],
-            cSettings: [.define("TDPMMU_SHARED_LIBRARY", .when(traits: ["Embedded"]))]),
+            cSettings: hardened + [.define("TDPMMU_SHARED_LIBRARY", .when(traits: ["Embedded"]))]),
     .target(name: "Sync", dependencies: ["CTDPMMU", "CPlatform"], swiftSettings: library),
     .target(name: "RCU", dependencies: ["Sync"], swiftSettings: library),
     .target(name: "PageTable", dependencies: ["RCU"], swiftSettings: library),
@@ -46,19 +56,22 @@ let modules: [Target] = [
     .target(name: "ABI", dependencies: ["Rig", "Explorer"], swiftSettings: small),
 ]
 
-// The command line is a client of the built libtdpmmu.so, like any C program.
-let buildDirectory = Context.packageDirectory + "/build"
-// Slashes more than one are one, and leave room for the run path that an installed tool gets.
-let roomyBuildDirectory = String(repeating: "/", count: 1024) + buildDirectory.drop { $0 == "/" }
+// The command line is a client of the built libtdpmmu.so, like any C program.  Where the linker
+// finds that, and the run path by which the loader does: the linker writes it, and nobody changes it afterwards.
+let libraryFolder = told("LIBRARY_FOLDER") ?? Context.packageDirectory + "/build"
+let linkFlags = (told("LDFLAGS") ?? "").split(separator: " ").flatMap { ["-Xclang-linker", String($0)] }
 let client: [LinkerSetting] = [
     .linkedLibrary("tdpmmu"),
-    .unsafeFlags(["-L", buildDirectory, "-Xlinker", "-rpath", "-Xlinker", "$ORIGIN",
-                  "-Xlinker", "-rpath", "-Xlinker", roomyBuildDirectory]),
+    .unsafeFlags(["-L", libraryFolder, "-Xlinker", "--build-id=sha1", "-Xlinker", "-z", "-Xlinker", "now"]
+                 // What is to be installed has no debug information: its build-id is to be of what it has.
+                 + (told("RUN_PATH") == nil ? [] : ["-Xlinker", "-s"])
+                 + (told("RUN_PATH") == "none" ? [] : ["-Xlinker", "-rpath", "-Xlinker", told("RUN_PATH") ?? libraryFolder])
+                 + linkFlags),
 ]
 
 // /dev/kvm in userspace: a client as well, in Embedded Swift as the library.
 let device: [Target] = [
-    .target(name: "CKVMDevice", dependencies: ["CTDPMMU"]),
+    .target(name: "CKVMDevice", dependencies: ["CTDPMMU"], cSettings: hardened),
     .target(name: "KVMDevice", dependencies: ["CKVMDevice"], swiftSettings: library),
 ]
 
@@ -88,13 +101,18 @@ let tools: [Target] = [
     .testTarget(name: "MMUTests", dependencies: ["MMU", "Rig"]),
 ]
 
+// The one dependency, of the command line alone: this version, or a folder that has it, for a build without a network.
+let argumentParser: Package.Dependency = if let folder = told("ARGUMENT_PARSER") {
+    .package(name: "swift-argument-parser", path: folder)
+} else {
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2")
+}
+
 let package = Package(
     name: "libtdpmmu",
     products: products,
     traits: traits,
-    dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
-    ],
+    dependencies: [argumentParser],
     targets: modules + device + tools,
     swiftLanguageModes: [.v6]
 )

@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""make install, make uninstall: install.py install|uninstall
+"""make install, make uninstall, and the run path that the tool is linked with.
 
-Where to comes from the environment: DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR, PKGCONFIGDIR;
-any path will do.  tdpmmuctl is given a run path that leads from its folder to the library's,
-so that both can be moved together."""
+install.py install lib|tool ...      all or nothing: what was put is taken back if a file cannot be
+install.py uninstall lib|tool ...
+install.py hint                      what a user still has to do after an install
+install.py run-path                  by which a tool in BINDIR finds the library in LIBDIR; "none": needs none
+
+Where to comes from the environment: DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR, DATADIR, MANDIR, PKGCONFIGDIR,
+CMAKEDIR, DOCDIR, and BUILD, where it was built; any path will do.  URL is told to those who ask pkg-config."""
 import glob
 import os
 import re
@@ -12,65 +16,146 @@ import subprocess
 import sys
 
 SONAME = "libtdpmmu.so.1"
+LOADER = "/lib64/ld-linux-x86-64.so.2"
 
+
+def stop(text):
+    sys.exit("install: " + text)
+
+
+# ---- where ------------------------------------------------------------------
 
 def folder(name):
     """As it will be, without DESTDIR."""
-    return os.path.normpath(os.path.abspath(os.environ[name]))
+    path = os.environ.get(name, "")
+    if not path.startswith("/"):
+        stop("%s has to be a whole path that begins with /, not '%s'" % (name, path))
+    if "\n" in path:
+        stop("%s has an end of line in it" % name)
+    # Two slashes at the beginning are one here.
+    return os.path.normpath("/" + path.lstrip("/"))
+
+
+def destdir():
+    path = os.environ.get("DESTDIR", "")
+    if path.startswith("~"):
+        stop("DESTDIR: nobody reads the ~ of '%s'; write the whole path" % path)
+    return path
 
 
 def staged(path):
     """Where it is put now."""
-    destdir = os.environ.get("DESTDIR", "")
-    return os.path.join(os.path.abspath(destdir), path.lstrip("/")) if destdir else path
+    return os.path.join(os.path.abspath(destdir()), path.lstrip("/")) if destdir() else path
+
+
+def built(name):
+    return os.path.join(os.environ["BUILD"], name)
 
 
 def version():
     with open("include/tdpmmu/types.h") as header:
-        return ".".join(re.findall(r"define TDPMMU_VERSION_(?:MAJOR|MINOR|PATCH)\s+(\d+)", header.read()))
+        return re.findall(r"define TDPMMU_VERSION_(?:MAJOR|MINOR|PATCH)\s+(\d+)", header.read())
 
 
-def headers():
-    return sorted(glob.glob("include/*.h") + glob.glob("include/tdpmmu/*.h"))
+def real_name():
+    return SONAME + "." + ".".join(version()[1:])
+
+
+# ---- how the library is found -------------------------------------------------
+
+def system_folders():
+    """Where this machine's loader looks when nobody tells it."""
+    try:
+        text = subprocess.run([LOADER, "--help"], capture_output=True, text=True, env={}).stdout
+    except OSError:
+        text = ""
+    return re.findall(r"^  (/.*) \(system search path\)$", text, re.M)
+
+
+def listed_folders(path="/etc/ld.so.conf"):
+    """Where it looks because the machine's owner says so, once ldconfig has."""
+    try:
+        with open(path, errors="replace") as file:
+            lines = [line.split("#")[0].strip() for line in file]
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        if line.startswith("include "):
+            for other in sorted(glob.glob(os.path.join(os.path.dirname(path), line.split(None, 1)[1]))):
+                found += listed_folders(other)
+        elif line.startswith("/"):
+            found.append(line)
+    return found
+
+
+def among(path, folders):
+    return os.path.realpath(path) in [os.path.realpath(each) for each in folders]
 
 
 def run_path():
-    """What a tool in BINDIR finds the library by."""
     here, there = folder("BINDIR"), folder("LIBDIR")
-    if not os.environ.get("DESTDIR"):
+    if among(there, system_folders()):
+        return "none"
+    if not destdir():
         # $ORIGIN is where the links lead.
         here, there = os.path.realpath(here), os.path.realpath(there)
     path = os.path.relpath(there, here)
     if ":" in path or "$" in path:
-        sys.exit("install: no run path can lead to %s: it has a ':' or a '$'" % there)
-    return os.path.join("$ORIGIN", path).encode()
+        stop("no run path can lead to %s: it has a ':' or a '$'" % there)
+    return os.path.join("$ORIGIN", path)
 
 
-def with_run_path(content, old, new):
-    """The string is overwritten in place: Package.swift has left room in it."""
-    if len(new) > len(old):
-        sys.exit("install: the way from %s to %s is longer than %d bytes" % (folder("BINDIR"), folder("LIBDIR"), len(old)))
-    if content.count(old + b"\0") != 1:
-        sys.exit("install: cannot tell where tdpmmuctl's run path is")
-    return content.replace(old + b"\0", new.ljust(len(old) + 1, b"\0"))
+def hint():
+    """What a user still has to do so that programs find the library."""
+    libdir = folder("LIBDIR")
+    if destdir():
+        return None
+    if among(libdir, system_folders() + listed_folders()):
+        return "programs find %s in %s once the loader's cache knows it: run ldconfig, as root" % (SONAME, libdir)
+    return ("the loader does not look into %s: link programs with -Wl,-rpath,%s, or set LD_LIBRARY_PATH" % (libdir, libdir))
 
 
-def tool():
-    dynamic = subprocess.run(["readelf", "-dW", "build/tdpmmuctl"], check=True, capture_output=True, text=True).stdout
-    found = re.search(r"\((?:RUNPATH|RPATH)\).*?\[(.*)\]", dynamic)
-    if not found:
-        sys.exit("install: build/tdpmmuctl has no run path")
-    with open("build/tdpmmuctl", "rb") as file:
-        return with_run_path(file.read(), found.group(1).encode(), run_path())
+# ---- what -------------------------------------------------------------------
+
+def read(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        stop("there is no %s: make builds it" % path)
+
+
+def filled(template, **words):
+    with open(template) as file:
+        text = file.read()
+    for name, value in words.items():
+        text = text.replace("@%s@" % name, value)
+    return text.encode()
 
 
 def pkgconfig():
-    with open("tdpmmu.pc.in") as file:
-        text = file.read()
-    for name in ["PREFIX", "LIBDIR", "INCLUDEDIR"]:
-        # A '#' would begin a comment there.
-        text = text.replace("@%s@" % name, re.sub(r"([#\\])", r"\\\1", folder(name)))
-    return text.replace("@VERSION@", version()).encode()
+    prefix = folder("PREFIX")
+
+    def word(path):
+        """By the prefix where it is below that, so that pkg-config can be told another; a '#' would begin a comment."""
+        inside = prefix != "/" and path.startswith(prefix + "/")
+        return ("${prefix}" if inside else "") + re.sub(r"([#\\])", r"\\\1", path[len(prefix):] if inside else path)
+
+    url = os.environ.get("URL") or "file://" + word(os.path.join(folder("DOCDIR"), "README.md"))
+    return filled("tdpmmu.pc.in", PREFIX=re.sub(r"([#\\])", r"\\\1", prefix), LIBDIR=word(folder("LIBDIR")),
+                  INCLUDEDIR=word(folder("INCLUDEDIR")), VERSION=".".join(version()), URL=url)
+
+
+def cmake_config():
+    def way(name):
+        return os.path.relpath(folder(name), folder("CMAKEDIR"))
+    return filled("cmake/tdpmmu-config.cmake.in", LIBDIR=way("LIBDIR"), INCLUDEDIR=way("INCLUDEDIR"), SONAME=SONAME,
+                  REAL_NAME=real_name())
+
+
+def cmake_version():
+    return filled("cmake/tdpmmu-config-version.cmake.in", VERSION=".".join(version()), MAJOR=version()[0])
 
 
 def module_map():
@@ -79,58 +164,174 @@ def module_map():
         return file.read().replace('header "tdpmmu.h"', 'header "../tdpmmu.h"\n    link "tdpmmu"').encode()
 
 
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
+def copies(pattern, place, mode=0o644):
+    """Files of the tree or of the build, by a pattern; what another target makes may not be there."""
+    top = os.path.dirname(re.sub(r"\*\*?.*", "", pattern))
+    for path in sorted(glob.glob(pattern, recursive=True)):
+        if os.path.isfile(path):
+            yield os.path.join(place, os.path.relpath(path, top)), mode, lambda path=path: read(path)
 
 
-def contents():
-    """(path, mode, what makes the bytes) of each file."""
-    yield os.path.join(folder("LIBDIR"), SONAME), 0o755, lambda: read("build/" + SONAME)
-    yield os.path.join(folder("BINDIR"), "tdpmmuctl"), 0o755, tool
+def library_files():
+    """(path, mode, what makes the bytes) of each."""
+    libdir, include = folder("LIBDIR"), folder("INCLUDEDIR")
+    yield os.path.join(libdir, real_name()), 0o755, lambda: read(built(real_name()))
+    yield os.path.join(libdir, "libtdpmmu.a"), 0o644, lambda: read(built("libtdpmmu.a"))
     yield os.path.join(folder("PKGCONFIGDIR"), "tdpmmu.pc"), 0o644, pkgconfig
-    yield os.path.join(folder("INCLUDEDIR"), "tdpmmu", "module.modulemap"), 0o644, module_map
-    for header in headers():
-        place = os.path.join(folder("INCLUDEDIR"), os.path.relpath(header, "include"))
-        yield place, 0o644, lambda header=header: read(header)
+    yield os.path.join(folder("CMAKEDIR"), "tdpmmu-config.cmake"), 0o644, cmake_config
+    yield os.path.join(folder("CMAKEDIR"), "tdpmmu-config-version.cmake"), 0o644, cmake_version
+    yield os.path.join(include, "tdpmmu", "module.modulemap"), 0o644, module_map
+    yield from copies("include/*.h", include)
+    yield from copies("include/tdpmmu/*.h", os.path.join(include, "tdpmmu"))
+    for section in ["3", "7"]:
+        yield from copies(built("man/man%s/*.%s" % (section, section)), os.path.join(folder("MANDIR"), "man" + section))
+    docs = folder("DOCDIR")
+    for pattern in ["*.md", "LICENSE"]:
+        yield from copies(pattern, docs)
+    yield from copies("docs/*.md", os.path.join(docs, "docs"))
+    yield from copies("examples/*", os.path.join(docs, "examples"))
+    yield from copies(built("html/**"), os.path.join(docs, "html"))
+    # gdb looks for it by the name of the file that the links lead to.
+    for path in glob.glob(built(real_name() + "-gdb.py")):
+        place = folder("DATADIR") + "/gdb/auto-load" + libdir
+        yield os.path.join(place, real_name() + "-gdb.py"), 0o644, lambda path=path: read(path)
 
 
-def development_link():
-    return staged(os.path.join(folder("LIBDIR"), "libtdpmmu.so"))
+def tool_files():
+    yield os.path.join(folder("BINDIR"), "tdpmmuctl"), 0o755, lambda: read(built("installed/tdpmmuctl"))
+    yield from copies(built("man/man1/*.1"), os.path.join(folder("MANDIR"), "man1"))
+    for name, place in [("tdpmmuctl.bash", "bash-completion/completions/tdpmmuctl"),
+                        ("_tdpmmuctl", "zsh/site-functions/_tdpmmuctl"),
+                        ("tdpmmuctl.fish", "fish/vendor_completions.d/tdpmmuctl.fish")]:
+        path = built("completions/" + name)
+        if os.path.exists(path):
+            yield os.path.join(folder("DATADIR"), place), 0o644, lambda path=path: read(path)
 
 
-def put(path, mode, content):
-    """Beside its place first: a program that runs the old one keeps it."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    new = path + ".new"
-    with open(new, "wb") as file:
-        file.write(content)
-    os.chmod(new, mode)
-    os.replace(new, path)
+def links(parts):
+    if "lib" in parts:
+        yield os.path.join(folder("LIBDIR"), SONAME), real_name()
+        yield os.path.join(folder("LIBDIR"), "libtdpmmu.so"), SONAME
 
 
-def install():
-    for path, mode, make in list(contents()):
-        put(staged(path), mode, make())
-    link = development_link()
-    if os.path.lexists(link):
-        os.unlink(link)
-    os.symlink(SONAME, link)
+def contents(parts):
+    files = []
+    for part in parts:
+        files += list({"lib": library_files, "tool": tool_files}[part]())
+    return files
 
 
-def uninstall():
-    for path in [staged(path) for path, _, _ in contents()] + [development_link()]:
-        if os.path.lexists(path):
-            os.unlink(path)
-    headers_folder = staged(os.path.join(folder("INCLUDEDIR"), "tdpmmu"))
-    if os.path.isdir(headers_folder) and not os.listdir(headers_folder):
-        os.rmdir(headers_folder)
+# ---- doing it -----------------------------------------------------------------
+
+class Placing:
+    """Everything is written beside its place first; only then are the names given, so that a program that runs an
+    old file keeps it, and a full disk or a folder that is refused leaves what was there."""
+
+    def __init__(self):
+        self.ready = []
+        self.folders = []
+
+    def make_folder(self, path):
+        missing = []
+        while not os.path.isdir(path):
+            missing.append(path)
+            path = os.path.dirname(path)
+        for each in reversed(missing):
+            os.mkdir(each)
+            self.folders.append(each)
+            os.chmod(each, 0o755)
+
+    def beside(self, path):
+        if os.path.isdir(path) and not os.path.islink(path):
+            raise IsADirectoryError(21, "there is a folder of that name", path)
+        self.make_folder(os.path.dirname(path))
+        self.ready.append((path + ".new", path))
+        if os.path.lexists(path + ".new"):
+            os.unlink(path + ".new")
+        return path + ".new"
+
+    def file(self, path, mode, content):
+        new = self.beside(path)
+        with open(new, "wb") as file:
+            file.write(content)
+        os.chmod(new, mode)
+
+    def link(self, path, target):
+        os.symlink(target, self.beside(path))
+
+    def finish(self):
+        for new, path in self.ready:
+            os.replace(new, path)
+
+    def take_back(self):
+        for new, _ in self.ready:
+            if os.path.lexists(new):
+                os.unlink(new)
+        for path in reversed(self.folders):
+            if not os.listdir(path):
+                os.rmdir(path)
 
 
-os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-if sys.argv[1:] not in (["install"], ["uninstall"]):
-    sys.exit(__doc__)
-if sys.argv[1] == "install":
-    install()
-else:
-    uninstall()
+def install(parts):
+    files = [(staged(path), mode, make()) for path, mode, make in contents(parts)]
+    placing = Placing()
+    try:
+        for path, mode, content in files:
+            placing.file(path, mode, content)
+        for path, target in links(parts):
+            placing.link(staged(path), target)
+        placing.finish()
+    except OSError as error:
+        placing.take_back()
+        advice = ": as root, or with PREFIX=DIR of yours" if isinstance(error, PermissionError) else ""
+        where = error.filename or placing.ready[-1][1]
+        stop("nothing was installed: %s: %s%s" % (where, error.strerror, advice))
+    print("install: %d files below %s" % (len(placing.ready), staged(folder("PREFIX"))))
+    if "lib" in parts and hint():
+        print("install: " + hint())
+
+
+def older_libraries():
+    """Of each version of this soname: an update leaves the one before it."""
+    return [path for path in glob.glob(glob.escape(staged(folder("LIBDIR"))) + "/%s.*" % SONAME)
+            if re.fullmatch(re.escape(SONAME) + r"\.\d+\.\d+", os.path.basename(path))]
+
+
+def pages_from_before():
+    """Man pages of ours that this build has not made."""
+    for path in glob.glob(glob.escape(staged(folder("MANDIR"))) + "/man[137]/*.[137]"):
+        if os.path.isfile(path) and b"tdpmmu" in read(path)[:4000]:
+            yield path
+
+
+def uninstall(parts):
+    paths = [staged(path) for path, _, _ in contents(parts)] + [staged(path) for path, _ in links(parts)]
+    own = []
+    if "lib" in parts:
+        paths += older_libraries() + list(pages_from_before())
+        own = [folder("INCLUDEDIR") + "/tdpmmu", folder("CMAKEDIR"), folder("DOCDIR")]
+    try:
+        for path in paths:
+            if os.path.lexists(path):
+                os.unlink(path)
+        for top in own:
+            for path, _, _ in os.walk(staged(top), topdown=False):
+                if not os.listdir(path):
+                    os.rmdir(path)
+    except OSError as error:
+        stop("cannot take back %s: %s" % (error.filename, error.strerror))
+
+
+def main():
+    os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    folder("PREFIX")  # What the others begin with is complained about first.
+    what, parts = (sys.argv[1:2] or [""])[0], sys.argv[2:]
+    if what in ("run-path", "hint") and not parts:
+        print({"run-path": run_path, "hint": hint}[what]())
+    elif what in ("install", "uninstall") and parts and set(parts) <= {"lib", "tool"}:
+        {"install": install, "uninstall": uninstall}[what](parts)
+    else:
+        sys.exit(__doc__)
+
+
+main()
