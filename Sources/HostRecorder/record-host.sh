@@ -120,6 +120,7 @@ if [ "$tasks" = process ]; then
     for task in "$proc/$pid"/task/*; do
         [ ! -d "$task" ] || add "${task##*/}" "$instance/set_event_pid"
     done
+    # The thread that recovers huge pages is one of the process's, but one of the kernel's in earlier releases.
     for comm in "$proc"/[0-9]*/comm; do
         [ "$(cat "$comm" 2>/dev/null)" = "kvm-nx-lpage-recovery-$pid" ] || continue
         task=${comm%/comm}
