@@ -84,7 +84,7 @@ help:
 	@echo 'make install      DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, BINDIR; make uninstall takes it back'
 	@echo 'make symbols      write tdpmmu.map from the headers'
 	@echo 'make fuzz-lib     build/libtdpmmu-fuzz.a, for fuzz targets: clang -fsanitize=fuzzer (docs/FUZZING.md); fuzz-targets: four of ours,'
-	@echo '                  fuzz-clang: each for $(SECONDS_FUZZ) s by libFuzzer (SECONDS_FUZZ=N, TARGETS="api trace recording list")'
+	@echo '                  fuzz-clang: each for $(SECONDS_FUZZ) s by libFuzzer (SECONDS_FUZZ=N, TARGETS="api trace recording list"); check-fuzz-targets: all seeds'
 	@echo 'make check-gdb    the commands of gdb (docs/GDB.md), on a program and a core file of it'
 
 # ---- the library ----------------------------------------------------------
