@@ -176,7 +176,7 @@ help:
 
 	@echo 'make tool-pages   completions and man page of tdpmmuctl; check-tool: do shells, mandoc and graphviz take what it writes?'
 	@echo 'make fuzz-lib     build/libtdpmmu-fuzz.a, for fuzz targets: clang -fsanitize=fuzzer (docs/FUZZING.md); fuzz-targets: four of ours,'
-	@echo '                  fuzz-clang: each for $(SECONDS_FUZZ) s by libFuzzer (SECONDS_FUZZ=N, TARGETS="api trace recording list")'
+	@echo '                  fuzz-clang: each for $(SECONDS_FUZZ) s by libFuzzer (SECONDS_FUZZ=N, TARGETS="api trace recording list"); check-fuzz-targets: all seeds'
 	@echo 'make check-gdb    the commands of gdb (docs/GDB.md), on a program and a core file of it'
 
 # ---- the library ----------------------------------------------------------

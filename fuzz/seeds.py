@@ -3,7 +3,7 @@
 """Seeds and dictionaries of the fuzz targets, from what is here already: traces/, tests-lists/, and the words that the
 sources know.  seeds.py OUT SEED_PROGRAM writes OUT/TARGET/* and OUT/TARGET.dict.
 
-A trace is cut small: its beginning, where the VM is made, and what stands around the first line of each kind."""
+A trace is cut small, where userspace does something: its beginning, where the VM is made, and a piece further on."""
 import glob
 import gzip
 import os
@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BEGINNING, BEFORE, BEHIND = 70, 4, 24
+LONGEST = 90  # lines of a piece
 MOST_BYTES = 30000
 KIND = re.compile(r"^.{30,60}?: (\w+): (?:(STEP|DONE|DATA|INFO) (\w+))?")
 NUMBERS = 60  # of inputs for the C interface
@@ -56,55 +56,71 @@ def list_dictionary(path):
     dictionary(path, words)
 
 
-def pieces(lines):
-    """Line ranges of a trace: the beginning, and the surroundings of each new kind of line."""
-    yield BEGINNING
-    seen = set()
-    for number, line in enumerate(lines):
-        found = KIND.match(line)
-        kind = found and found.groups()
-        if kind and kind not in seen:
-            seen.add(kind)
-            if number >= BEGINNING:
-                yield number
+def blocks(lines):
+    """A trace in pieces that begin where userspace does something, dumps left out; a long one ends behind a return."""
+    block, found = [], []
+    for line in lines:
+        if " STEP dump " in line or " DONE dump " in line:
+            continue
+        if ": STEP " in line and block:
+            found.append(block)
+            block = []
+        block.append(line)
+    return [shortened(block) for block in found + [block]]
 
 
-def cut(lines, number):
-    if number == BEGINNING:
-        return lines[:2 * BEGINNING]
-    return lines[:BEGINNING] + lines[max(BEGINNING, number - BEFORE):number + BEHIND]
+def shortened(block):
+    if len(block) <= LONGEST:
+        return block
+    ends = [number for number in range(LONGEST) if ": pf_ret: " in block[number] or ": DONE " in block[number]]
+    return block[:ends[-1] + 1] if ends else block[:1]
+
+
+def beginning(found):
+    """The pieces up to the first in which the guest does something, that one, too."""
+    for number, block in enumerate(found):
+        if re.search(r": STEP (touch|run|prefault|seq|par)", block[0]):
+            return number + 1
+    return min(len(found), 8)
+
+
+def kinds_of(block):
+    return {match.groups() for match in map(KIND.match, block) if match}
 
 
 def trace_seeds(folder):
-    kinds = set()
+    """Each kind of line in as few seeds as come to it, for each kind of recorded machine."""
+    seen = {}
     for path in sorted(glob.glob(os.path.join(TOP, "traces", "*.txt.gz"))):
         if path.endswith(".npt.txt.gz"):
             continue
         name = os.path.basename(path)[:-len(".txt.gz")]
         with gzip.open(path, "rt", encoding="utf-8") as file:
             lines = [line for line in file if not line.startswith("#")]
-        machine = name.split("-")[0]
-        for number in pieces(lines):
-            found = KIND.match(lines[number]) if number < len(lines) else None
-            kind = (machine, found and found.groups())
-            if number != BEGINNING and kind in kinds:
-                continue
-            kinds.add(kind)
-            text = "".join(cut(lines, number))
-            put(os.path.join(folder, "%s-%d" % (name, number)), text.encode()[:MOST_BYTES].rsplit(b"\n", 1)[0] + b"\n")
-        whole_seed(folder, name, lines)
+        found = blocks(lines)
+        first = beginning(found)
+        known = seen.setdefault(name.split("-")[0], set())
+        for number in range(first - 1, len(found)):
+            piece = found[number] if number >= first else []
+            text, kinds = "".join(sum(found[:first], []) + piece), kinds_of(piece)
+            if len(text) <= MOST_BYTES and (not piece or not kinds <= known):
+                known |= kinds
+                put(os.path.join(folder, "%s-%d" % (name, number)), text.encode())
+        dump_seed(folder, name, sum(found[:first], []), lines, found[-1])
 
 
-def whole_seed(folder, name, lines):
-    """With a dump, and the end of the VM: from a trace that is small enough."""
-    dumps = os.path.join(TOP, "traces", name + ".npt.txt.gz")
-    with gzip.open(dumps, "rt", encoding="utf-8") as file:
-        dump = file.read()
+def dump_seed(folder, name, first, lines, last):
+    """With a dump, and the end of the VM: from a trace that has a small one."""
     begin = next((number for number, line in enumerate(lines) if "STEP dump " in line), None)
-    if begin is None or len(dump) > MOST_BYTES // 2:
+    if begin is None:
         return
-    text = "".join(lines[:BEGINNING] + lines[max(BEGINNING, begin - BEFORE):begin + BEFORE] + lines[-BEHIND:])
-    put(os.path.join(folder, name + "-dump"), (text + dump).encode())
+    with gzip.open(os.path.join(TOP, "traces", name + ".npt.txt.gz"), "rt", encoding="utf-8") as file:
+        dumps = file.read()
+    number = re.search(r" id=(\d+) ", lines[begin]).group(1)
+    dump = re.search(r"^DUMP id=%s .*?(?=^DUMP |\Z)" % number, dumps, re.M | re.S)
+    text = "".join(first + lines[begin:begin + 2] + last) + (dump.group(0) if dump else "")
+    if dump and len(text) <= MOST_BYTES:
+        put(os.path.join(folder, name + "-dump"), text.encode())
 
 
 def number_seeds(folder):
