@@ -355,7 +355,7 @@ BREAKS = [
     ("vm.h", "    size_t size; /* sizeof(struct tdpmmu_ops)", "    int more; /*", (BROKEN, "struct tdpmmu_ops"), True),
     ("vm.h", "    uint64_t invalidate_seq;", "    uint64_t invalidate_seq, more;", (ADDED, "struct tdpmmu_vm_config"), True),
     ("vm.h", "    uint64_t pml_flushes;", "    uint64_t pml_flushes, more;", (ADDED, "struct tdpmmu_stats"), True),
-    ("vm.h", "    struct srcu_struct srcu;", "    struct srcu_struct srcu; int more;", (ADDED, "struct kvm"), True),
+    ("vm.h", "    const struct tdpmmu_facts *facts;", "    const struct tdpmmu_facts *facts; int more;", (ADDED, "struct kvm"), True),
     ("vm.h", "    uint64_t pages_4k;", "    uint64_t more, pages_4k;", (BROKEN, "struct tdpmmu_stats"), True),
     ("rcu.h", RCU, "int synchronize_rcu(int how);", (BROKEN, "void synchronize_rcu"), True),
     ("rcu.h", RCU, "", (BROKEN, "void synchronize_rcu"), True),

@@ -227,14 +227,6 @@ for kind in "${@:-build}"; do
     lib) need_lib ;;
     build) need_build ;;
     check) need_check ;;
-    docs)
-        has python3 || want python3
-        has_markdown || want python3-markdown
-        ;;
-    check-docs)
-        has mandoc || wish mandoc
-        has_markdown || wish python3-markdown
-        ;;
     models)
         has python3 || want python3
         has "${CC:-cc}" || want gcc
