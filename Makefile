@@ -22,6 +22,7 @@ SECONDS_FUZZ ?= 60
 REPETITIONS ?= 9
 ROWS ?=
 PAGES ?= 18
+TARGETS ?=
 SCALE ?= 18 22 26 28
 LISTS ?= 300
 BODY_LISTS ?= 3000
@@ -33,7 +34,7 @@ LIBRARY := $(B)/$(SONAME)
 HEADERS := $(wildcard include/*.h include/tdpmmu/*.h)
 SOURCES := $(shell find Sources include -type f 2>/dev/null) Package.swift
 DEVICE_MODULES := Sources/KVMDevice/% Sources/CKVMDevice/%
-TOOL_MODULES := $(foreach module,KernelTrace LibraryClient Replay OperationLists tdpmmuctl CZlib,Sources/$(module)/%)
+TOOL_MODULES := $(foreach module,KernelTrace LibraryClient Replay OperationLists TablePicture HostRecorder tdpmmuctl CZlib,Sources/$(module)/%)
 LIBRARY_SOURCES := $(filter-out $(TOOL_MODULES) $(DEVICE_MODULES),$(SOURCES))
 DEVICE_SOURCES := $(filter $(DEVICE_MODULES) include/%,$(SOURCES)) Package.swift
 TOOL_SOURCES := $(filter $(TOOL_MODULES) include/%,$(SOURCES)) Package.swift
@@ -47,7 +48,7 @@ PREFIX_MAP := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-pref
 	check-headers check-symbols check-contracts check-traps check-rules check-library check-locks check-floors \
 	check-where check-sptes check-examples check-c check-swift check-lists check-traces check-readme \
 	check-install check-torture check-tsan check-asan check-valgrind check-eyes check-mutants check-mutants-fit \
-	check-models check-models-short check-kernel-suites check-bench fuzz fuzz-clang check-fuzz linux check-linux \
+	check-models check-models-short check-kernel-suites check-bench fuzz check-fuzz linux check-linux \
 	check-linux-bugs kvm kvm-library check-kvm check-kvm-selftests check-kvm-mutants explore check-explore \
 	check-explore-mutants check-kernel-bodies bench-bodies
 
@@ -72,7 +73,7 @@ help:
 	@echo '                  liburcu; downloads the kernel source that Debian packages, 150 MB'
 	@echo 'make torture      the torture and stress tests: the MMU twice $(SECONDS_TORTURE) s (SECONDS_TORTURE=N),'
 	@echo '                  RCU $(SECONDS_TORTURE_RCU) s (SECONDS_TORTURE_RCU=N), exits of $(PROCESSES_TORTURE) processes (PROCESSES_TORTURE=N)'
-	@echo 'make fuzz         random calls of the whole C interface for $(SECONDS_FUZZ) s (SECONDS_FUZZ=N); fuzz-clang: by libFuzzer'
+	@echo 'make fuzz         random calls of the whole C interface for $(SECONDS_FUZZ) s (SECONDS_FUZZ=N)'
 	@echo 'make linux        Linux'"'"'s own TDP MMU behind the same header, in build/linux: Debian'"'"'s source, or LINUX=TREE'
 	@echo 'make check-linux  the C tests and random lists on it (LISTS=N); check-linux-bugs: bugs put into a copy of its tree, is each found?'
 	@echo "make check-kernel-bodies  Linux's own operations, unmodified, on this library's tables (docs/OPERATIONS.md), beside ours:"
@@ -93,6 +94,11 @@ help:
 	@echo 'make check-package  what distributions look for, a line for each; ROWS="man,CI": some of them.  Some minutes'
 	@echo 'make check-roots  build and test in a debootstrapped Debian 12 and 13 (SUITES=), as root; some minutes'
 	@echo 'make sbom         what is linked into library and tool, as SPDX, into build/'
+
+	@echo 'make tool-pages   completions and man page of tdpmmuctl; check-tool: do shells, mandoc and graphviz take what it writes?'
+	@echo 'make fuzz-lib     build/libtdpmmu-fuzz.a, for fuzz targets: clang -fsanitize=fuzzer (docs/FUZZING.md); fuzz-targets: four of ours,'
+	@echo '                  fuzz-clang: each for $(SECONDS_FUZZ) s by libFuzzer (SECONDS_FUZZ=N, TARGETS="api trace recording list")'
+	@echo 'make check-gdb    the commands of gdb (docs/GDB.md), on a program and a core file of it'
 
 # ---- the library ----------------------------------------------------------
 
@@ -134,6 +140,19 @@ $(B)/tdpmmuctl: $(TOOL_SOURCES) Makefile | $(LIBRARY) $(B)/libtdpmmu.so
 	@sh scripts/need.sh build
 	$(SWIFT_BUILD) --product tdpmmuctl --static-swift-stdlib $(PREFIX_MAP)
 	strip -o $@ .build/release/tdpmmuctl
+
+# Completions and the man page, from what the tool says of its options: $(B)/completions, $(B)/man/man1.
+.PHONY: tool-pages check-tool
+TOOL_PAGES := $(B)/man/man1/tdpmmuctl.1
+
+tool-pages: $(TOOL_PAGES)
+all: tool-pages
+
+$(TOOL_PAGES): scripts/tool_man.py $(B)/tdpmmuctl
+	@python3 scripts/tool_man.py $(B)/tdpmmuctl $(B)
+
+check-tool: all
+	@sh scripts/check-tool.sh $(B)/tdpmmuctl $(B)
 
 demo: all
 	@sh scripts/demo.sh
@@ -204,12 +223,6 @@ fuzz: lib $(B)/fuzz_api
 
 check-fuzz: lib $(B)/fuzz_api
 	@$(B)/fuzz_api 20
-
-# Needs the fuzzer's runtime in the toolchain's clang; what it found stays in build/fuzz-corpus.
-fuzz-clang: lib
-	@mkdir -p $(B)/fuzz-corpus
-	"$$(sh scripts/toolchain.sh)/bin/clang" -fsanitize=fuzzer -DLIBFUZZER -o $(B)/fuzz_clang $(FUZZ_BUILD) -Wl,-rpath,'$$ORIGIN'
-	@$(B)/fuzz_clang -max_len=6000 -timeout=20 -max_total_time=$(SECONDS_FUZZ) $(B)/fuzz-corpus
 
 # Linux's own TDP MMU ---------------------------------------------------------
 
@@ -416,6 +429,45 @@ abi:
 	@sh scripts/need.sh abi
 	@BREAK="$(BREAK)" python3 scripts/abi.py write
 
+# ---- gdb and fuzzing ---------------------------------------------------------
+
+.PHONY: check-gdb fuzz-lib fuzz-targets fuzz-asked fuzz-clang check-fuzz-targets
+
+# gdb loads it with the library: gdb/tdpmmu.py, and where this library has what.  docs/GDB.md.
+lib: $(LIBRARY)-gdb.py
+
+$(LIBRARY)-gdb.py: gdb/tdpmmu.py gdb/layout.py $(LIBRARY)
+	@python3 gdb/layout.py $(LIBRARY)
+
+check-gdb: lib
+	@python3 scripts/check-gdb.py
+
+# The library whose code counts its edges, for a user's own targets, and four of ours.  docs/FUZZING.md.
+FUZZ_LIBRARY := $(B)/libtdpmmu-fuzz.a
+FUZZ_FOLDER := $(B)/fuzz
+
+fuzz-lib: $(FUZZ_LIBRARY)
+
+$(FUZZ_LIBRARY): $(LIBRARY_SOURCES) tdpmmu.map fuzz/library.sh scripts/toolchain.sh
+	@sh scripts/need.sh build
+	sh fuzz/library.sh $@
+
+fuzz-targets: $(FUZZ_FOLDER)/fuzz_list
+
+$(FUZZ_FOLDER)/fuzz_list: $(FUZZ_LIBRARY) $(TOOL_SOURCES) $(wildcard fuzz/*.c fuzz/*.py fuzz/*.sh fuzz/Targets/*) tests-c/fuzz_api.c
+	sh fuzz/targets.sh $(FUZZ_LIBRARY) $(FUZZ_FOLDER)
+
+# TARGETS="api list": these alone.  What was worth keeping stays in build/fuzz/corpus, what was found in build/fuzz/found.
+fuzz-clang: fuzz-asked fuzz-targets
+	@python3 fuzz/run.py $(FUZZ_FOLDER) "$(SECONDS_FUZZ)" $(TARGETS)
+
+fuzz-asked:
+	@python3 fuzz/run.py asked "$(SECONDS_FUZZ)" $(TARGETS)
+
+# Does the library count, does a target of a user's find a bug that was put there, do all seeds run?
+check-fuzz-targets: fuzz-targets
+	@python3 fuzz/check.py $(FUZZ_LIBRARY) $(FUZZ_FOLDER)
+
 # ---- installing -----------------------------------------------------------
 
 # By the environment: a path may have blanks, which make's functions have not.
@@ -433,4 +485,4 @@ uninstall:
 	python3 scripts/install.py uninstall
 
 clean:
-	rm -rf $(B) .build .build-embedded .build-rig .build-tsan .build-asan
+	rm -rf $(B) .build .build-embedded .build-rig .build-tsan .build-asan .build-fuzz .build-fuzz-tools

@@ -18,6 +18,8 @@ let library: [SwiftSetting] = [
     // emitted and what nobody calls.
     .unsafeFlags(["-wmo", "-enforce-exclusivity=unchecked", "-Xfrontend", "-function-sections",
                   "-Xfrontend", "-disable-stack-protector"], .when(traits: ["Embedded"])),
+    // The debug information names no file of the compiler's own cache: debuggers would look for it.
+    .unsafeFlags(["-Xfrontend", "-no-clang-module-breadcrumbs"], .when(traits: ["Embedded"])),
 ]
 
 // Written for size: what is cold, and the border, whose few hot functions are marked.
@@ -26,6 +28,7 @@ let small = library + [.unsafeFlags(["-Osize"], .when(traits: ["Embedded"]))]
 let products: [Product] = [
     .library(name: "tdpmmu-objects", type: .static, targets: ["ABI"]),
     .library(name: "tdpmmu-kvm-objects", type: .static, targets: ["KVMDevice"]),
+    .library(name: "tdpmmu-fuzz-targets", type: .static, targets: ["FuzzTargets"]),
 ]
 
 let modules: [Target] = [
@@ -64,16 +67,20 @@ let tools: [Target] = [
     .target(name: "KernelTrace", dependencies: ["CZlib"]),
     .target(name: "LibraryClient", dependencies: ["KernelTrace", "CTDPMMU"], linkerSettings: client),
     .target(name: "Replay", dependencies: ["LibraryClient"]),
+    .target(name: "TablePicture", dependencies: ["KernelTrace"]),
+    .target(name: "HostRecorder", resources: [.embedInCode("kprobes.txt"), .embedInCode("record-host.sh")]),
     .target(name: "OperationLists", dependencies: ["LibraryClient"]),
     .executableTarget(
         name: "tdpmmuctl",
-        dependencies: ["Replay", "OperationLists", .product(name: "ArgumentParser", package: "swift-argument-parser",
+        dependencies: ["Replay", "OperationLists", "TablePicture", "HostRecorder", .product(name: "ArgumentParser", package: "swift-argument-parser",
                                           condition: .when(traits: ["Tools"]))]),
+    .target(name: "FuzzTargets", dependencies: ["Replay", "OperationLists"], path: "fuzz/Targets"),
     .target(name: "RecordedTraces", dependencies: ["KernelTrace"], path: "Tests/RecordedTraces"),
     .testTarget(name: "KernelTraceTests", dependencies: ["KernelTrace", "RecordedTraces"]),
     .testTarget(name: "LibraryClientTests", dependencies: ["LibraryClient"]),
     .testTarget(name: "OperationListsTests", dependencies: ["OperationLists"]),
     .testTarget(name: "ReplayTests", dependencies: ["Replay", "RecordedTraces"]),
+    .testTarget(name: "TablePictureTests", dependencies: ["TablePicture"]),
     .testTarget(name: "tdpmmuctlTests", dependencies: ["tdpmmuctl", "LibraryClient", "RecordedTraces"]),
     .testTarget(name: "SyncTests", dependencies: ["Sync"]),
     .testTarget(name: "RCUTests", dependencies: ["RCU"]),

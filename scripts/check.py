@@ -19,7 +19,9 @@ SUITES = ["check-symbols", "check-contracts", "check-traps", "check-rules", "che
           "check-explore", "check-examples", "check-fuzz", "check-torture", "check-bench", "check-kvm",
           "check-swift",
           "check-lists", "check-kernel-bodies", "check-traces",
-          "check-readme", "check-install"]
+          "check-readme", "check-install",
+          "check-tool",
+          "check-gdb"]
 SKIPPED = re.compile(r"^[\w() -]+: skipped: ")
 COUNTS = re.compile(r"^[\w() -]+: (\d+) passed, (\d+) failed")
 

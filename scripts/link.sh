@@ -41,7 +41,8 @@ symbols)
     ;;
 *)
     "$clang" "$@" -Wl,--no-undefined -Wl,--as-needed
-    objcopy --only-keep-debug "$library.new" "$library.debug"
+    # The linker puts the tables of names of several objects behind each other, which gdb complains of and does not read.
+    objcopy --only-keep-debug --remove-section=.debug_names "$library.new" "$library.debug"
     strip --strip-unneeded --remove-section=.comment "$library.new"
     rm "$library.a"
     objcopy --add-gnu-debuglink="$library.debug" "$library.new"

@@ -458,6 +458,89 @@ static void beside_a_running_guest(void **state)
     tdpmmu_destroy_vm(kvm);
 }
 
+/* A fuzzer's fork server ------------------------------------------------------- */
+
+/* Of the leaves, whatever tables they stand in. */
+static uint64_t leaves_of(struct kvm_vcpu *vcpu)
+{
+    struct tdp_iter iter;
+    uint64_t sum = 0;
+
+    rcu_read_lock();
+    for_each_tdp_pte(iter, tdpmmu_vcpu_root(vcpu)->spt, 4, 0, 1 << 16)
+        if (is_shadow_present_pte(iter.old_spte) && is_last_spte(iter.old_spte, iter.level))
+            sum = (sum ^ iter.old_spte ^ iter.gfn << 3 ^ (unsigned)iter.level) * 0x9e3779b97f4a7c15;
+    rcu_read_unlock();
+    return sum;
+}
+
+/* One input: all that a child does to the VM which it was given, with its callback thread and its grace periods. */
+static uint64_t one_input(struct kvm *kvm, struct kvm_vcpu *vcpu)
+{
+    uint64_t sum;
+
+    for (gfn_t gfn = 64; gfn < 128; gfn++)
+        if (kvm_tdp_mmu_page_fault(vcpu, gfn << 12, PFERR_WRITE_MASK) != RET_PF_FIXED)
+            end_child(2);
+    write_lock(&kvm->mmu_lock);
+    kvm_tdp_mmu_zap_leafs(kvm, 0, 8, false);
+    write_unlock(&kvm->mmu_lock);
+    if (dirty_pages(kvm) != 128 || add_slot(kvm, 1, 0, 1 << 20, 16, WORLD_HVA + (1ull << 32)))
+        end_child(3);
+    sum = leaves_of(vcpu);
+    kvm_mmu_zap_all_fast(kvm);
+    rcu_barrier();
+    synchronize_rcu();
+    if (stats_of(kvm).tables_stray != 0 || tdpmmu_check(kvm) != 0)
+        end_child(4);
+    return sum;
+}
+
+/* The VM is made once, with all that is to be in it, and each input has a copy: all begin with the same, and end so. */
+static void a_vm_for_each_input(void **state)
+{
+    struct tdpmmu_vm_config config = { .size = sizeof(config) };
+    struct kvm *kvm = tdpmmu_create_vm(&config);
+    struct kvm_vcpu *vcpu = tdpmmu_create_vcpu(kvm, 0);
+    uint64_t before, first = 0;
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(add_slot(kvm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, LOGGED_PAGES, WORLD_HVA + 4096), 0);
+    kvm_mmu_load(vcpu);
+    for (gfn_t gfn = 0; gfn < 64; gfn++)
+        kvm_tdp_mmu_page_fault(vcpu, gfn << 12, PFERR_WRITE_MASK);
+    before = leaves_of(vcpu);
+    for (unsigned i = 0; i < rounds(200); i++) {
+        uint64_t sum = 0;
+        pid_t child;
+
+        assert_int_equal(pipe(ends), 0);
+        child = fork();
+        if (child == 0) {
+            alarm(PATIENCE_S);
+            if (leaves_of(vcpu) != before)
+                end_child(1);
+            sum = one_input(kvm, vcpu);
+            if (write(ends[1], &sum, sizeof(sum)) != sizeof(sum))
+                end_child(5);
+            tdpmmu_destroy_vm(kvm);
+            end_child(0);
+        }
+        close(ends[1]);
+        assert_child_well(child);
+        assert_int_equal(read(ends[0], &sum, sizeof(sum)), sizeof(sum));
+        close(ends[0]);
+        if (i == 0)
+            first = sum;
+        assert_true(sum == first);
+        assert_true(sum != before);
+        assert_true(leaves_of(vcpu) == before);
+    }
+    tdpmmu_destroy_vm(kvm);
+    assert_int_equal(atomic_load(&complaints), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -468,6 +551,7 @@ int main(void)
         cmocka_unit_test_setup(while_tables_are_freed, setup),
         cmocka_unit_test_setup(a_cpus_log_is_in_both, setup),
         cmocka_unit_test_setup(beside_a_running_guest, setup),
+        cmocka_unit_test_setup(a_vm_for_each_input, setup),
     };
 
     return cmocka_run_group_tests_name("fork", tests, NULL, NULL);

@@ -46,6 +46,8 @@ void *cp_reserve_region(size_t size, size_t align)
     char *end = start + size;
     if (raw + total > end)
         unmap(end, (size_t)(raw + total - end));
+    /* gdb would write all of it to a core file. */
+    advise(start, size, MADV_DONTDUMP);
     return start;
 }
 
@@ -57,6 +59,7 @@ bool cp_commit_region(void *address, size_t size, bool huge)
     cs_region_is_used(address, size);
     huge = false;
 #endif
+    advise(address, size, MADV_DODUMP);
     /* Advice only: page tables work in small pages as well, and who always has huge ones loses nothing. */
     advise(address, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     return true;

@@ -12,6 +12,7 @@ package struct BadInput: Error, Equatable, CustomStringConvertible {
     }
 
     package var description: String {
-        line > 0 ? "\(file):\(line): \(problem)" : "\(file): \(problem)"
+        let name = FileBytes.displayName(file)
+        return line > 0 ? "\(name):\(line): \(problem)" : "\(name): \(problem)"
     }
 }

@@ -13,6 +13,10 @@ package struct DumpEntry: Equatable {
     package var kind: Kind
     /// Host-physical address of the entry itself.
     package var address: UInt64
+
+    package init(line: Int, level: Int, gfn: UInt64, spte: UInt64, kind: Kind, address: UInt64) {
+        (self.line, self.level, self.gfn, self.spte, self.kind, self.address) = (line, level, gfn, spte, kind, address)
+    }
 }
 
 /// All the tables under one root, as they were read from the machine's memory.
@@ -38,13 +42,16 @@ package struct DumpFile {
         if let problem = bytes.withUnsafeBufferPointer({ parse($0) }) { throw problem }
     }
 
-    /// The dump file of a trace: X.npt.txt or X.npt.txt.gz beside X.txt or X.txt.gz.
+    /// The dump file of a trace: X.npt.txt or X.npt.txt.gz beside X.txt or X.txt.gz; none beside standard input.
     package static func candidates(besides trace: String) -> [String] {
+        if trace == FileBytes.standardInput { return [] }
         var stem = trace[...]
         if stem.hasSuffix(".gz") { stem = stem.dropLast(3) }
         if stem.hasSuffix(".txt") { stem = stem.dropLast(4) }
         return ["\(stem).npt.txt", "\(stem).npt.txt.gz"]
     }
+
+    package static func isOneByName(_ file: String) -> Bool { file.hasSuffix(".npt.txt") || file.hasSuffix(".npt.txt.gz") }
 
     private mutating func parse(_ bytes: UnsafeBufferPointer<UInt8>) -> BadInput? {
         var cursor = ByteCursor(bytes, from: 0, to: bytes.count)

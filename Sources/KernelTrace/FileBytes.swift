@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import CZlib
 import Glibc
+import Synchronization
 
-/// A file's bytes, unpacked if it is gzip.
+/// A file's bytes, unpacked if it is gzip.  "-" is standard input.
 package enum FileBytes {
     /// More than any trace has; a gzip file can claim to be endless.
     package static let limit = 1 << 30
+
+    package static let standardInput = "-"
+
+    /// What a user is told.
+    package static func displayName(_ path: String) -> String { path == standardInput ? "standard input" : path }
 
     package static func exists(_ path: String) -> Bool {
         access(path, F_OK) == 0
@@ -13,9 +19,24 @@ package enum FileBytes {
 
     /// Do two paths lead to one file?
     package static func isSame(_ one: String, _ other: String) -> Bool {
-        var (first, second) = (stat(), stat())
-        guard stat(one, &first) == 0, stat(other, &second) == 0 else { return false }
+        guard let first = status(one), let second = status(other) else { return false }
         return first.st_dev == second.st_dev && first.st_ino == second.st_ino
+    }
+
+    private static func status(_ path: String) -> stat? {
+        var found = stat()
+        return (path == standardInput ? fstat(STDIN_FILENO, &found) : stat(path, &found)) == 0 ? found : nil
+    }
+
+    /// Does the file begin so?  A file that cannot be read does not.
+    package static func begins(_ path: String, with beginning: String) -> Bool {
+        var bytes: [UInt8] = []
+        _ = try? forEachChunk(path) { chunk in
+            bytes.append(contentsOf: chunk.prefix(beginning.utf8.count - bytes.count))
+            // Enough is no problem, but ends the reading.
+            return bytes.count < beginning.utf8.count ? nil : BadInput(file: path, line: 0, problem: "")
+        }
+        return bytes.elementsEqual(beginning.utf8)
     }
 
     package static func read(_ path: String) throws(BadInput) -> [UInt8] {
@@ -31,8 +52,19 @@ package enum FileBytes {
     /// Hands the file over piece by piece; `take` returns what ends the reading.  Returns what is wrong
     /// with the file where it ends: a stream that was cut shows at its end only.
     static func forEachChunk(_ path: String, _ take: (UnsafeBufferPointer<UInt8>) -> BadInput?) throws(BadInput) -> String? {
+        guard canBeReadOnceOnly(path) else { return try forEachChunkOfFile(path, take) }
+        return try InputOnce.of(path).hand(to: take)
+    }
+
+    private static func canBeReadOnceOnly(_ path: String) -> Bool {
+        path == standardInput || status(path).map { [S_IFIFO, S_IFSOCK].contains($0.st_mode & S_IFMT) } ?? false
+    }
+
+    fileprivate static func forEachChunkOfFile(
+        _ path: String, _ take: (UnsafeBufferPointer<UInt8>) -> BadInput?
+    ) throws(BadInput) -> String? {
         try refuseWhatIsNoFile(path)
-        guard let stream = gzopen(path, "rb") else {
+        guard let stream = path == standardInput ? inputStream() : gzopen(path, "rb") else {
             throw BadInput(file: path, line: 0, problem: String(cString: strerror(errno)))
         }
         gzbuffer(stream, 1 << 17)
@@ -41,6 +73,15 @@ package enum FileBytes {
         if case .refused(let badInput) = end { throw badInput }
         if case .damaged(let problem) = end { return problem }
         return problem(ofClose: closed)
+    }
+
+    /// Standard input itself stays open.
+    private static func inputStream() -> gzFile? {
+        let descriptor = dup(STDIN_FILENO)
+        guard descriptor >= 0 else { return nil }
+        if let stream = gzdopen(descriptor, "rb") { return stream }
+        close(descriptor)
+        return nil
     }
 
     private enum End {
@@ -64,8 +105,7 @@ package enum FileBytes {
 
     /// gzread() reports a directory as an empty file on some systems.
     private static func refuseWhatIsNoFile(_ path: String) throws(BadInput) {
-        var status = stat()
-        guard stat(path, &status) == 0 else {
+        guard let status = status(path) else {
             throw BadInput(file: path, line: 0, problem: String(cString: strerror(errno)))
         }
         guard status.st_mode & S_IFMT != S_IFDIR else {
@@ -89,6 +129,38 @@ package enum FileBytes {
         case Z_BUF_ERROR: "the gzip file is truncated"
         default: "cannot be read to its end (zlib error \(code))"
         }
+    }
+}
+
+/// Standard input and pipes can be read once only, and who replays what comes there wants it twice: it is kept.
+private struct InputOnce {
+    private var bytes: [UInt8] = []
+    private var problem: String?
+
+    private static let kept = Mutex<[String: Result<InputOnce, BadInput>]>([:])
+
+    static func of(_ path: String) throws(BadInput) -> InputOnce {
+        let result = kept.withLock { kept in
+            let found = kept[path] ?? Result { () throws(BadInput) in try InputOnce(path) }
+            kept[path] = found
+            return found
+        }
+        return try result.get()
+    }
+
+    private init(_ path: String) throws(BadInput) {
+        var bytes: [UInt8] = []
+        problem = try FileBytes.forEachChunkOfFile(path) { chunk in
+            bytes.append(contentsOf: chunk)
+            return nil
+        }
+        self.bytes = bytes
+    }
+
+    func hand(to take: (UnsafeBufferPointer<UInt8>) -> BadInput?) throws(BadInput) -> String? {
+        let refused = bytes.withUnsafeBufferPointer { $0.isEmpty ? nil : take($0) }
+        if let refused { throw refused }
+        return problem
     }
 }
 

@@ -12,13 +12,15 @@ struct FtraceLine {
     var event: String
     var text: ByteCursor
 
-    /// nil if the line does not have these columns.
-    init?(_ line: ByteCursor) {
+    /// nil if the line does not have these columns.  anyClock: the count may be seconds.
+    init?(_ line: ByteCursor, anyClock: Bool = false) {
         var cursor = line
         cursor.skipBlanks()
         guard let task = Self.task(&cursor), Self.skipCPUAndFlags(&cursor),
-            let count = cursor.decimal(), cursor.skip(": ")
+            let count = cursor.decimal()
         else { return nil }
+        if anyClock, cursor.skip(".") { _ = cursor.decimal() }
+        guard cursor.skip(": ") else { return nil }
         let event = cursor.word(until: .colon)
         guard !event.isEmpty, cursor.skip(":") else { return nil }
         cursor.skipBlanks()

@@ -2,15 +2,26 @@
 
 /// Lines as ftrace writes them, which FtraceLine reads.
 package struct FtraceText {
-    package private(set) var lines: [String] = []
+    package struct Event {
+        package let name: String, text: String
+        package let task: Int, cpu: Int
+    }
+
+    package private(set) var events: [Event] = []
 
     package init() {}
 
-    /// Columns as ftrace has them; the clock counts lines.
     package mutating func add(_ event: String, _ text: String, task: Int, cpu: Int = 0) {
-        let who = "tdpmmu-\(task)".padded(to: 20)
-        let cpu = "\(cpu)".padded(to: 3, with: "0"), count = "\(lines.count + 1)".padded(to: 12)
-        lines.append(" \(who) [\(cpu)] ..... \(count): \(event):\(text.isEmpty ? "" : " " + text)")
+        events.append(Event(name: event, text: text, task: task, cpu: cpu))
+    }
+
+    /// Columns as ftrace has them; the clock counts lines.
+    package var lines: [String] {
+        events.enumerated().map { index, event in
+            let who = "tdpmmu-\(event.task)".padded(to: 20)
+            let cpu = "\(event.cpu)".padded(to: 3, with: "0"), count = "\(index + 1)".padded(to: 12)
+            return " \(who) [\(cpu)] ..... \(count): \(event.name):\(event.text.isEmpty ? "" : " " + event.text)"
+        }
     }
 
     /// The whole file.
@@ -18,7 +29,7 @@ package struct FtraceText {
         let head = """
             # tracer: nop
             #
-            # entries-in-buffer/entries-written: \(lines.count)/\(lines.count)   #P:1
+            # entries-in-buffer/entries-written: \(events.count)/\(events.count)   #P:1
             #
 
             """

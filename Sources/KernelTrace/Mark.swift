@@ -7,10 +7,7 @@ package struct Mark {
     package var text: String
 
     /// All those of a trace, in order.
-    package static func all(in file: String) throws(BadInput) -> [Mark] {
-        let bytes = try FileBytes.read(file)
-        return bytes.withUnsafeBufferPointer { marks(in: $0) }
-    }
+    package static func all(in bytes: [UInt8]) -> [Mark] { bytes.withUnsafeBufferPointer { marks(in: $0) } }
 
     private static func marks(in bytes: UnsafeBufferPointer<UInt8>) -> [Mark] {
         var cursor = ByteCursor(bytes, from: 0, to: bytes.count)

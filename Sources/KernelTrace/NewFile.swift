@@ -32,6 +32,7 @@ package struct NewFile {
         let flags = temporary == nil ? O_WRONLY : O_WRONLY | O_CREAT | O_EXCL
         let descriptor = open(temporary ?? place, flags | O_CLOEXEC, 0o666)
         guard descriptor >= 0 else { throw .now(path) }
+        if let temporary { UnfinishedFiles.begin(temporary) }
         do throws(WriteFailure) {
             try Self.write(text, to: descriptor, named: path, isFile: temporary != nil)
         } catch {
@@ -60,15 +61,20 @@ package struct NewFile {
 
     /// Puts it in its place.
     package func put() throws(WriteFailure) {
-        guard let temporary, rename(temporary, place) != 0 else { return }
-        let failure = WriteFailure.now(place)
-        discard()
-        throw failure
+        guard let temporary else { return }
+        guard rename(temporary, place) == 0 else {
+            let failure = WriteFailure.now(place)
+            discard()
+            throw failure
+        }
+        UnfinishedFiles.end(temporary)
     }
 
     /// It was not worth it.
     package func discard() {
-        if let temporary { unlink(temporary) }
+        guard let temporary else { return }
+        unlink(temporary)
+        UnfinishedFiles.end(temporary)
     }
 
     package var isRegular: Bool { temporary != nil }

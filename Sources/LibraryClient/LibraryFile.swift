@@ -14,6 +14,10 @@ package final class LibraryFile {
 
     package init(_ path: String) throws(BadInput) {
         let problem = "is no \(Self.soname)"
+        // It is mapped by whoever loads it.
+        guard path != FileBytes.standardInput else {
+            throw BadInput(file: path, line: 0, problem: "\(problem): a library has to be a file")
+        }
         let bytes = try FileBytes.read(path)
         guard let file = ELFFile(bytes) else {
             throw BadInput(file: path, line: 0, problem: "\(problem): no shared library for this machine")

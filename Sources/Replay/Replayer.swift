@@ -43,14 +43,15 @@ package final class Replayer {
         interleaving = Interleaving(Turns(trace, schedule, place), performer, Events(performer, dumps))
     }
 
-    /// A trace and the dump file beside it.
-    package convenience init(file: String, mode: ReplayMode = .calls, options: MachineFacts = MachineFacts())
-        throws(BadInput)
+    /// A trace, or a recording of the library's events, and its dump file: the one beside it, unless another is named.
+    package convenience init(file: String, dumpFile: String? = nil, mode: ReplayMode = .calls,
+                             options: MachineFacts = MachineFacts()) throws(BadInput)
     {
-        let trace = try Trace(file: file)
-        let beside = DumpFile.candidates(besides: file).first(where: FileBytes.exists)
+        // A trace is long: where it is text, none of that is kept.
+        let trace = EventFile.isOne(file) ? try Trace(file: file, bytes: EventFile.traceText(file)) : try Trace(file: file)
+        let dumpFile = dumpFile ?? DumpFile.candidates(besides: file).first(where: FileBytes.exists)
         var dumps: DumpFile?
-        if let beside { dumps = try DumpFile(file: beside) }
+        if let dumpFile { dumps = try DumpFile(file: dumpFile) }
         try self.init(trace: trace, dumps: dumps, mode: mode, options: options)
     }
 
@@ -58,6 +59,9 @@ package final class Replayer {
         for line in trace.lines {
             guard case .step(.dump(let id, _, _)) = line.event else { continue }
             guard let dumps else {
+                guard trace.file != FileBytes.standardInput else {
+                    throw trace.badInput(line.number, "dump \(id) has no file: name it by --dumps")
+                }
                 let names = DumpFile.candidates(besides: trace.file).joined(separator: " nor ")
                 throw trace.badInput(line.number, "dump \(id) has no file: neither \(names) is there")
             }

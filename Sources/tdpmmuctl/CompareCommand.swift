@@ -32,7 +32,7 @@ struct CompareCommand: ParsableCommand {
     var library: String?
 
     @Option(name: .customLong("list"), parsing: .upToNextOption,
-            help: ArgumentHelp("Perform these lists, and none that is random.", valueName: "file"), completion: .file())
+            help: ArgumentHelp("Perform these lists, and none that is random; - is standard input.", valueName: "file"), completion: .file())
     var files: [String] = []
 
     @Option(help: ArgumentHelp("How many random lists.", valueName: "count"))
@@ -75,15 +75,19 @@ struct CompareCommand: ParsableCommand {
     @Flag(help: "Go on behind a difference, and count all.")
     var all = false
 
+    @OptionGroup
+    var jsonOption: JSONOption
+
     func validate() throws {
         if files.isEmpty, other == nil { throw ValidationError("--with, or --list, is missing") }
         if lists < 1 || steps < 1 || patience < 1 { throw ValidationError("--lists, --steps and --patience take a count from 1 on") }
+        if save == FileBytes.standardInput { throw ValidationError("--save takes a file, and - is none") }
         _ = try options()
         _ = try judge()
     }
 
     func run() throws {
-        let comparison = Comparison(comparer: try comparer(), save: save, goesOn: all)
+        let comparison = Comparison(comparer: try comparer(), save: save, goesOn: all, isJSON: jsonOption.json)
         let isDifferent = files.isEmpty
             ? try comparison.runRandom(Generator(try options()), count: lists, seed: seed) : try comparison.run(files)
         if isDifferent { throw ExitCode(1) }

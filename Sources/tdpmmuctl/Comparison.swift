@@ -7,6 +7,7 @@ struct Comparison {
     let comparer: Comparer
     let save: String?
     let goesOn: Bool
+    let isJSON: Bool
 
     private typealias Found = (name: String, list: OperationList, difference: Difference)
 
@@ -22,27 +23,46 @@ struct Comparison {
             return difference == nil || goesOn
         }
         progress.clear()
-        try Output.print(SurveyTable.text(survey))
-        if survey.kinds.count > 1 { try Output.print("\n\(SurveyTable.kinds(survey))") }
-        guard let first else { return false }
-        try tell(first, isShortened: true)
-        return true
+        let text = try first.map { try shortened($0, isShortened: true) }
+        if isJSON {
+            let (rows, kinds) = SurveyTable.json(survey)
+            try print(lists: survey.total.lists, different: survey.total.differences, rows: rows, kinds: kinds, [text].compactMap(\.self))
+        } else {
+            try Output.print(SurveyTable.text(survey))
+            if survey.kinds.count > 1 { try Output.print("\n\(SurveyTable.kinds(survey))") }
+            if let text { try Output.print("\n" + text, terminator: "") }
+        }
+        if let save, let text { try NewFile(save, text).put() }
+        return first != nil
+    }
+
+    private func print(lists: Int, different: Int, rows: JSON = [], kinds: JSON = [], _ shown: [String]) throws {
+        try Output.print(["lists": .number(lists), "different": .number(different), "rows": rows, "kinds": kinds,
+                          "shown": .array(shown.map(JSON.string))])
     }
 
     /// Whether any differed.
     func run(_ files: [String]) throws -> Bool {
         let lists = try files.map { ($0, try OperationList(file: $0)) }
-        var differences = 0
+        var differences = 0, shown: [String] = []
         for (file, list) in lists {
             guard let difference = try comparer.difference(list) else { continue }
             differences += 1
-            if differences == 1 || goesOn { try tell((file, list, difference), isShortened: comparer.drivers.count == 2) }
+            guard differences == 1 || goesOn else { continue }
+            shown.append(try shortened((file, list, difference), isShortened: comparer.drivers.count == 2))
+            if !isJSON { try Output.print("\n" + shown[shown.count - 1], terminator: "") }
+            if let save { try NewFile(save, shown[shown.count - 1]).put() }
         }
-        try Output.print("\(lists.count) \(lists.count == 1 ? "list" : "lists"), \(differences) different")
+        if isJSON {
+            try print(lists: lists.count, different: differences, shown)
+        } else {
+            try Output.print("\(lists.count) \(lists.count == 1 ? "list" : "lists"), \(differences) different")
+        }
         return differences > 0
     }
 
-    private func tell(_ found: Found, isShortened: Bool) throws {
+    /// The list with what is said of it.
+    private func shortened(_ found: Found, isShortened: Bool) throws -> String {
         var (list, difference) = (found.list, found.difference)
         // What it expects of an operation holds with all that comes before.
         if isShortened, !Self.isExpectation(difference) {
@@ -52,9 +72,7 @@ struct Comparison {
             let shortest = try comparer.shortest(list) { progress.show("\(found.name) differs; \($0) operations left") }
             if let shortest { (list, difference) = (shortest.list, shortest.found) }
         }
-        let text = "# \(found.name) differs\n" + (try comparer.report(list, difference).text)
-        try Output.print("\n" + text, terminator: "")
-        if let save { try NewFile(save, text).put() }
+        return "# \(FileBytes.displayName(found.name)) differs\n" + (try comparer.report(list, difference).text)
     }
 
     private static func isExpectation(_ difference: Difference) -> Bool {

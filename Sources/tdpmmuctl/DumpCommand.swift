@@ -18,48 +18,28 @@ struct DumpCommand: ParsableCommand {
             2 input that cannot be replayed, 64 wrong usage.
             """)
 
-    @Argument(help: "A trace, plain or .gz.", completion: .file())
+    @Argument(help: "A trace or a recording, plain or .gz; - is standard input.", completion: .file())
     var file: String
 
-    @Option(name: .customLong("at"),
-            help: ArgumentHelp("Stop at this recorded dump. (default: the last one)", valueName: "id"))
-    var dump: Int?
-
-    @Flag(name: .customLong("at-end"), help: "Stop where the VM is about to be destroyed.")
-    var atEnd = false
+    @OptionGroup
+    var point: PointOptions
 
     @Flag(help: "A line for every leaf.")
     var full = false
 
+    @OptionGroup
+    var jsonOption: JSONOption
+
     @OptionGroup(title: "Options of the recorded machine")
     var machine: MachineOptions
 
-    func validate() throws {
-        if atEnd, dump != nil { throw ValidationError("--at and --at-end exclude each other") }
-    }
-
     func run() throws {
-        let replayer = try Replayer(file: file, options: machine.facts)
-        try replayer.run(until: try stop(of: replayer))
-        defer { replayer.finish() }
-        guard let machine = replayer.machine else {
-            throw BadInput(file: file, line: replayer.trace.lineCount, problem: "there is no VM at this point")
+        let replay = try point.machine(file, options: machine.facts)
+        if jsonOption.json {
+            try Output.print(EntriesJSON.object(replay))
+        } else {
+            try Output.print(TreePrinter(isFull: full).text(replay.machine), terminator: "")
         }
-        try Output.print(TreePrinter(isFull: full).text(machine), terminator: "")
-        guard let first = replayer.report.first else { return }
-        printError("tdpmmuctl: \(replayer.report.differences) differences on the way, the first:")
-        printError(first.description)
-        throw ExitCode(1)
-    }
-
-    private func stop(of replayer: Replayer) throws(BadInput) -> Replayer.Stop {
-        if atEnd { return .beforeTeardown }
-        let known = replayer.dumpIDs
-        guard let id = dump ?? known.last else { return .beforeTeardown }
-        guard known.contains(id) else {
-            let list = known.isEmpty ? "none" : known.map(String.init).joined(separator: ", ")
-            throw BadInput(file: file, line: 0, problem: "no dump \(id) is recorded; there are: \(list)")
-        }
-        return .afterDump(id)
+        try replay.tellDifferences()
     }
 }

@@ -14,8 +14,11 @@ struct ExploreCommand: ParsableCommand {
     @Flag(help: "Merge the files.")
     var merge = false
 
-    @Argument(help: "The results, in any order.", completion: .file())
+    @Argument(help: "The results, in any order; - is standard input.", completion: .file())
     var files: [String]
+
+    @OptionGroup
+    var jsonOption: JSONOption
 
     func validate() throws {
         if !merge { throw ValidationError("explore takes --merge: scenarios are explored by the program that has them") }
@@ -28,9 +31,24 @@ struct ExploreCommand: ParsableCommand {
         let complaints = complaints(about: results)
         for complaint in complaints { printError("tdpmmuctl: \(complaint)") }
         let failures = results.compactMap(\.failure)
+        if jsonOption.json {
+            try Output.print(json(results, complaints, failures))
+            if !complaints.isEmpty || !failures.isEmpty { throw ExitCode(1) }
+            return
+        }
         if complaints.isEmpty { try Output.print(summary(of: results, failed: !failures.isEmpty)) }
         for failure in failures { try Output.print(failure) }
         if !complaints.isEmpty || !failures.isEmpty { throw ExitCode(1) }
+    }
+
+    private func json(_ results: [ShardResult], _ complaints: [String], _ failures: [String]) -> JSON {
+        let first = results[0]
+        return ["scenario": .string(first.value("scenario")), "threads": Int(first.value("threads")).map(JSON.number).orNull,
+                "mode": .string(first.value("mode")), "shards": .number(results.count),
+                "schedules": .number(Int(clamping: results.map(\.schedules).reduce(0, +))),
+                "left_early": .number(Int(clamping: results.map(\.left).reduce(0, +))),
+                "seconds": .fraction(results.map(\.seconds).reduce(0, +)), "complaints": .array(complaints.map(JSON.string)),
+                "failures": .array(failures.map(JSON.string))]
     }
 
     private func complaints(about results: [ShardResult]) -> [String] {

@@ -14,16 +14,25 @@ struct TDPMMUCtl: ParsableCommand {
             VM from its creation to its end, with the real page tables dumped at chosen points.
             """,
         version: "tdpmmuctl, with libtdpmmu \(LoadedLibrary.version)",
-        subcommands: [ReplayCommand.self, DumpCommand.self, TraceCommand.self, CompareCommand.self, ExploreCommand.self,
+        subcommands: [ReplayCommand.self, DumpCommand.self, TablesCommand.self, TraceCommand.self, WatchCommand.self, RecordCommand.self, CompareCommand.self, ExploreCommand.self,
                       PerformListsCommand.self])
 
     static func main() {
+        Output.noteSignals()
         do {
             var command = try parseAsRoot()
             try command.run()
         } catch {
             end(error)
         }
+    }
+
+    /// One line: what is wrong, and where more is to be read.
+    private static func usageProblem(_ error: any Error) -> String {
+        let lines = fullMessage(for: error).split(separator: "\n").map(String.init)
+        let problem = lines.first.map { $0.hasPrefix("Error: ") ? String($0.dropFirst(7)) : $0 } ?? ""
+        let help = lines.last { $0.hasPrefix("  See '") }?.split(separator: "'").dropFirst().first ?? "tdpmmuctl --help"
+        return "\(problem)\(problem.hasSuffix(".") ? "" : ".") See \(help)"
     }
 
     private static func end(_ error: any Error) -> Never {
@@ -34,6 +43,9 @@ struct TDPMMUCtl: ParsableCommand {
         case let failure as WriteFailure:
             printError("tdpmmuctl: \(failure)")
             exit(withError: ExitCode(1))
+        case _ where exitCode(for: error) == .validationFailure:
+            printError("tdpmmuctl: \(usageProblem(error))")
+            exit(withError: ExitCode.validationFailure)
         case _ where exitCode(for: error) == .success && !fullMessage(for: error).isEmpty:
             // Help and the version are output like any other.
             do { try Output.print(fullMessage(for: error)) } catch { end(error) }

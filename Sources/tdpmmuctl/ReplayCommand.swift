@@ -22,14 +22,19 @@ struct ReplayCommand: ParsableCommand {
             The machine is what the trace's line "INFO vendor=…" says, or what its events show: options \
             are for traces that show too little of it; wrong ones give differences, where the trace shows it.
 
+            FILE may be - for standard input, and a recording of tdpmmu_trace_write() in place of a trace.
+
             With --library the library in FILE is the one that is compared with the kernel: the tool runs once more, \
             in a process that has loaded it.
 
             Exit status: 0 all equal, 1 differences, or output that cannot be written, 2 input that cannot be replayed, 64 wrong usage.
             """)
 
-    @Argument(help: "Traces, plain or .gz.", completion: .file())
+    @Argument(help: "Traces, plain or .gz; - is standard input.", completion: .file())
     var files: [String]
+
+    @OptionGroup
+    var dumpsOption: DumpsOption
 
     @Flag(help: "Perform each recorded call of the TDP MMU. (the default)")
     var calls = false
@@ -55,9 +60,14 @@ struct ReplayCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Show this many differences of each file.", valueName: "count"))
     var show = 1
 
+    @OptionGroup
+    var jsonOption: JSONOption
+
     func validate() throws {
         if calls, guest { throw ValidationError("--calls and --guest exclude each other") }
         if record != nil, !guest || files.count != 1 { throw ValidationError("--record takes --guest and one FILE") }
+        if record == FileBytes.standardInput { throw ValidationError("--record takes a file, and - is none") }
+        if dumpsOption.dumps != nil, files.count != 1 { throw ValidationError("--dumps takes one FILE") }
         if show < 0 { throw ValidationError("--show takes a count") }
     }
 
@@ -87,51 +97,52 @@ struct ReplayCommand: ParsableCommand {
 
     private func replayAll() throws {
         try refuseToOverwriteInput()
-        var reports: [Report] = []
-        var isBad = false, isUnwritten = false
-        for file in files where !isDumpFile(file) {
+        var outcome = ReplayOutcome()
+        for file in files where !DumpFile.isOneByName(file) {
             do {
                 let replayer = try replay(file)
-                reports.append(replayer.report)
+                outcome.reports.append(replayer.report)
                 if let record { try replayer.recording?.write(to: record) }
             } catch let failure as WriteFailure {
                 printError("tdpmmuctl: \(failure)")
-                isUnwritten = true
-            } catch {
-                printError("tdpmmuctl: \(error)")
-                isBad = true
+                outcome.unwritten = failure
+            } catch let problem as BadInput {
+                printError("tdpmmuctl: \(problem)")
+                outcome.bad.append(problem)
             }
         }
-        if reports.isEmpty, !isBad {
-            printError("tdpmmuctl: dump files only; name the traces beside them")
-            isBad = true
+        if outcome.reports.isEmpty, outcome.bad.isEmpty {
+            let problem = BadInput(file: files[0], line: 0, problem: "dump files only; name the traces beside them")
+            printError("tdpmmuctl: \(problem)")
+            outcome.bad.append(problem)
         }
-        if let library, !reports.isEmpty { try Output.print("with \(library), \(LoadedLibrary.version)") }
-        if !reports.isEmpty { try Output.print(ReportTable.text(reports)) }
-        for report in reports { try Self.printDifferences(report) }
-        if isBad { throw ExitCode(2) }
-        if isUnwritten || reports.contains(where: { $0.differences > 0 }) { throw ExitCode(1) }
+        if jsonOption.json { try Output.print(outcome.json(library: library)) } else { try printTable(outcome) }
+        if let status = outcome.status { throw status }
+    }
+
+    private func printTable(_ outcome: ReplayOutcome) throws {
+        guard !outcome.reports.isEmpty else { return }
+        if let library { try Output.print("with \(library), \(LoadedLibrary.version)") }
+        try Output.print(ReportTable.text(outcome.reports))
+        for report in outcome.reports { try Self.printDifferences(report) }
     }
 
     /// By whatever name.
     private func refuseToOverwriteInput() throws {
         guard let record, let file = files.first else { return }
         for output in Recording.files(record) {
-            for input in [file] + DumpFile.candidates(besides: file) where FileBytes.isSame(input, output) {
-                throw ValidationError("--record would replace \(input), which is replayed")
+            let dumps = dumpsOption.dumps.map { [$0] } ?? DumpFile.candidates(besides: file)
+            for input in [file] + dumps where FileBytes.isSame(input, output) {
+                throw ValidationError("--record would replace \(FileBytes.displayName(input)), which is replayed")
             }
         }
-    }
-
-    private func isDumpFile(_ file: String) -> Bool {
-        file.hasSuffix(".npt.txt") || file.hasSuffix(".npt.txt.gz")
     }
 
     private func replay(_ file: String) throws(BadInput) -> Replayer {
         let progress = Progress()
         defer { progress.clear() }
         progress.show("\(file): reading")
-        let replayer = try Replayer(file: file, mode: guest ? .guest : .calls, options: machine.facts)
+        let replayer = try Replayer(file: file, dumpFile: dumpsOption.dumps, mode: guest ? .guest : .calls, options: machine.facts)
         replayer.report.kept = show
         if record != nil { replayer.recording = try Recording(of: file) }
         replayer.onProgress = { progress.show("\(file): \(Int($0 * 100)) %") }

@@ -10,8 +10,23 @@ enum SurveyTable {
 
     /// What differs first, and in how many lists.
     static func kinds(_ survey: Survey) -> String {
-        let rows = survey.kinds.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { [$0.key, String($0.value)] }
+        let rows = sortedKinds(survey).map { [$0.key, String($0.value)] }
         return TextTable.text([["first difference", "lists"]] + rows)
+    }
+
+    static func json(_ survey: Survey) -> (rows: JSON, kinds: JSON) {
+        let rows = OperationList.featureOrder.compactMap { name in survey.rows[name].map { object(name, $0) } }
+        let kinds = sortedKinds(survey).map { kind -> JSON in ["first_difference": .string(kind.key), "lists": .number(kind.value)] }
+        return (.array(rows + [object("all", survey.total)]), .array(kinds))
+    }
+
+    private static func object(_ name: String, _ row: Survey.Row) -> JSON {
+        ["with": .string(name), "lists": .number(row.lists), "operations": .number(row.operations),
+         "different": .number(row.differences)]
+    }
+
+    private static func sortedKinds(_ survey: Survey) -> [(key: String, value: Int)] {
+        survey.kinds.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
     }
 
     private static func cells(_ name: String, _ row: Survey.Row) -> [String] {

@@ -13,14 +13,25 @@ struct TraceCommand: ParsableCommand {
             Exit status: 0, 1 output that cannot be written, 2 a file that is no recording, 64 wrong usage.
             """)
 
-    @Argument(help: "Recordings, plain or .gz.", completion: .file())
+    @Argument(help: "Recordings, plain or .gz; - is standard input.", completion: .file())
     var files: [String]
 
+    @OptionGroup
+    var jsonOption: JSONOption
+
     func run() throws {
+        if jsonOption.json { return try Output.print(.array(files.map { try json($0, EventFile(file: $0)) })) }
         for file in files {
             let recording = try EventFile(file: file)
             try Output.print(recording.text, terminator: "")
             if recording.lost > 0 { printError("tdpmmuctl: \(file): \(recording.lost) events were overwritten") }
         }
+    }
+
+    private func json(_ file: String, _ recording: EventFile) -> JSON {
+        let events = recording.events.map { event -> JSON in
+            ["task": .number(event.task), "cpu": .number(event.cpu), "event": .string(event.name), "text": .string(event.text)]
+        }
+        return ["file": .string(file), "lost": .number(Int(clamping: recording.lost)), "events": .array(events)]
     }
 }

@@ -26,7 +26,7 @@ final class WrittenFileTests: XCTestCase {
         let trace = try Trace(file: "\(folder)/X.txt")
         XCTAssertEqual(trace.lines.map(\.event), [.step(.kick(vcpu: 0)), .mapReturn(-14), .zapAll])
         XCTAssertEqual(trace.lines.map(\.task), [7, 8, 123_456_789_012])
-        let marks = try Mark.all(in: "\(folder)/X.txt")
+        let marks = Mark.all(in: try FileBytes.read("\(folder)/X.txt"))
         XCTAssertEqual(marks.map(\.text), ["STEP kick vcpu=0"])
         XCTAssertEqual(marks.map(\.line), [trace.lines[0].number])
         XCTAssertEqual(marks.map(\.task), [7])

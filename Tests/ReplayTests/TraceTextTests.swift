@@ -149,6 +149,25 @@ final class TraceTextTests: XCTestCase {
         XCTAssertEqual(file.text.split(separator: "\n").filter { $0.contains(": flush: ") }.count, 3)
     }
 
+    /// An event of each kind with flags, of which one is neither false nor true.
+    private var oddFlags: [[UInt8]] {
+        let places: [(tdpmmu_trace_id, Int?)] = [
+            (TDPMMU_TRACE_GET_PAGE, MemoryLayout<tdpmmu_trace_page>.offset(of: \.created)),
+            (TDPMMU_TRACE_SET_SPTE, MemoryLayout<tdpmmu_trace_set_spte>.offset(of: \.x)),
+            (TDPMMU_TRACE_SMM_TRANSITION, MemoryLayout<tdpmmu_trace_smm_transition>.offset(of: \.entering)),
+            (TDPMMU_TRACE_MAP, MemoryLayout<tdpmmu_trace_map>.offset(of: \.nxwa)),
+            (TDPMMU_TRACE_ZAP_ROOT, MemoryLayout<tdpmmu_trace_root>.offset(of: \.shared)),
+            (TDPMMU_TRACE_SPLIT, MemoryLayout<tdpmmu_trace_range>.offset(of: \.shared)),
+            (TDPMMU_TRACE_CLEAR_DIRTY_PT_MASKED, MemoryLayout<tdpmmu_trace_gfn>.offset(of: \.wrprot)),
+            (TDPMMU_TRACE_MARK, MemoryLayout<tdpmmu_trace_text>.offset(of: \.continues)),
+        ]
+        return places.map { id, place in
+            var bytes = bytes(event(id))
+            bytes[24 + place!] = 6
+            return bytes
+        }
+    }
+
     func testBadFiles() {
         let one = bytes(event(TDPMMU_TRACE_FLUSH))
         let bad: [([UInt8], String)] = [
@@ -156,7 +175,7 @@ final class TraceTextTests: XCTestCase {
             (one, "no recording of trace events"), (header(size: 96) + one, "events of another version of the library"),
             (header() + one.dropLast(), "the last event is cut short"),
             (header() + [UInt8](repeating: 0xff, count: 88), "this is no event"),
-        ]
+        ] + oddFlags.map { (header() + $0, "this is no event") }
         for (bytes, problem) in bad {
             do {
                 _ = try EventFile(file: "X", bytes: bytes)

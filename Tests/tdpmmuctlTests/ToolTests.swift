@@ -163,6 +163,10 @@ final class ToolTests: ToolTestCase {
         XCTAssertEqual(cut.errors, "tdpmmuctl: \(copy): cannot be written: File too large\n")
         XCTAssertEqual(try read(copy), "old")
         XCTAssertEqual(filesInFolder, ["copy.txt"], "nothing half is left")
+        // The same, by a signal that ends the tool.
+        let killed = try execute(["/bin/bash", "-c", "(ulimit -f 64; exec \"$0\" \"$@\" 2>&1)", tool, "replay", "--guest", "--record", copy, trace])
+        XCTAssertEqual(killed.status, 128 + SIGXFSZ)
+        XCTAssertEqual(filesInFolder, ["copy.txt"])
         // Its dumps have no place.
         try FileManager.default.createDirectory(atPath: "\(folder)/copy.npt.txt", withIntermediateDirectories: false)
         let noDumps = try run("replay", "--guest", "--record", copy, trace)

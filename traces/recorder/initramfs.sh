@@ -15,7 +15,7 @@ trap 'rm -rf "$root"' EXIT
 mkdir "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/modules" "$root/out"
 cp "$(command -v busybox)" "$root/bin/busybox"
 ${CC:-cc} -O1 -Wall -Wextra -static -o "$root/recorder" "$here/recorder.c" -lpthread
-cp "$here/kprobes.txt" "$here/init" "$root/"
+cp "$here/../../Sources/HostRecorder/kprobes.txt" "$here/init" "$root/"
 
 # A module behind those that it needs.
 add() {

@@ -4,13 +4,13 @@ import Glibc
 import LibraryClient
 
 /// Makes the operations of one list, one after another, and says of each what came of it.
-final class Performer {
+package final class Performer {
     let vm: TestVM?
     private let setupError: Int32
     /// What operations in the middle of the one that is being made have come to.
     private var inBetween: [String] = []
 
-    init(_ setup: Setup) {
+    package init(_ setup: Setup) {
         vm = TestVM(setup)
         setupError = vm == nil ? errno : 0
         vm?.hasYielded = { [unowned self] in comeInBetween() }
@@ -19,7 +19,7 @@ final class Performer {
     var setupResult: String { vm == nil ? "error \(setupError)" : "made" }
 
     /// What it returned, as text.
-    func perform(_ operation: Operation) -> String {
+    package func perform(_ operation: Operation) -> String {
         guard let vm else { return "no VM" }
         if let count = operation.afterYields {
             vm.yielding.waiting.append((count, operation))
@@ -34,7 +34,7 @@ final class Performer {
     }
 
     /// The end of the VM.
-    func finish() -> String {
+    package func finish() -> String {
         guard let vm else { return "no VM" }
         while vm.invalidations.last != nil { endInvalidation(vm) }
         for index in vm.vcpus.indices {

@@ -10,7 +10,7 @@ package struct Difference: Equatable {
     package var got: String
 
     package var description: String {
-        "\(file):\(line): \(what)\n  expected  \(expected)\n  got       \(got)"
+        "\(FileBytes.displayName(file)):\(line): \(what)\n  expected  \(expected)\n  got       \(got)"
     }
 }
 

@@ -20,7 +20,7 @@ final class Verdict {
     }
 
     private static func displayName(_ file: String) -> String {
-        var name = file[...]
+        var name = FileBytes.displayName(file)[...]
         if let slash = name.lastIndex(of: "/") { name = name[name.index(after: slash)...] }
         if name.hasSuffix(".gz") { name = name.dropLast(3) }
         if name.hasSuffix(".txt") { name = name.dropLast(4) }

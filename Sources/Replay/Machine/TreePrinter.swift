@@ -9,15 +9,7 @@ package struct TreePrinter {
 
     /// All roots that vCPUs use, each once.
     package func text(_ machine: Machine) -> String {
-        var users: [(address: UInt64, vcpus: [Int])] = []
-        for vcpu in machine.vcpuIDs {
-            guard let address = machine.rootAddress(vcpu: vcpu) else { continue }
-            if let index = users.firstIndex(where: { $0.address == address }) {
-                users[index].vcpus.append(vcpu)
-            } else {
-                users.append((address, [vcpu]))
-            }
-        }
+        let users = machine.rootsInUse
         guard !users.isEmpty else { return "no vCPU has a root\n" }
         return users.map { tree(machine, $0.address, $0.vcpus) }.joined(separator: "\n")
     }
@@ -89,8 +81,8 @@ extension TreePrinter {
         case .table:
             return "table"
         case .leaf:
-            return padded("\(size(row.first.level)) leaf\(times)", 14) + "  "
-                + padded(bits(spte, machine.layout), 8) + "  " + pfns(row)
+            return padded("\(Paging.sizeName(level: row.first.level)) leaf\(times)", 14) + "  "
+                + padded(machine.layout.letters(spte), 8) + "  " + pfns(row)
         case .nonpresent:
             guard machine.layout.isMMIO(spte) else { return "nonpresent \(hex(spte))" }
             return padded("MMIO\(times)", 14) + "  generation \(hex(machine.generation(ofMMIO: spte)))"
@@ -106,27 +98,6 @@ extension TreePrinter {
         return "pfn \(hex(first)), \(row.count > 2 ? "…, " : "")\(hex(last))"
     }
 
-    private func bits(_ spte: UInt64, _ layout: SPTELayout) -> String {
-        let letters: [(String, Bool)] = [
-            ("R", layout.isReadable(spte)), ("W", spte & SPTEBits.writable != 0),
-            ("X", layout.isExecutable(spte)), (" ", true),
-            layout.accessed == 0 ? ("T", layout.isAccessTracked(spte)) : ("A", spte & layout.accessed != 0), ("D", spte & layout.dirty != 0),
-            ("H", spte & layout.hostWritable != 0), ("M", spte & layout.mmuWritable != 0),
-        ]
-        return letters.map { $0.1 ? $0.0 : "-" }.joined() + memoryType(spte, layout)
-    }
-
-    /// Of EPT: " WB", " UC+" where the guest's PAT has a say.
-    private func memoryType(_ spte: UInt64, _ layout: SPTELayout) -> String {
-        guard let (type, ignoresPAT) = layout.memoryType(spte) else { return "" }
-        let names = [0: "UC", 1: "WC", 4: "WT", 5: "WP", 6: "WB"]
-        return " " + (names[type] ?? "?\(type)") + (ignoresPAT ? "" : "+")
-    }
-
-    private func size(_ level: Int) -> String {
-        ["4K", "2M", "1G", "512G", "256T"][max(0, min(level - 1, 4))]
-    }
-
     private func padded(_ text: String, _ width: Int) -> String {
         text + String(repeating: " ", count: max(0, width - text.count))
     }
@@ -135,7 +106,7 @@ extension TreePrinter {
         let tables = 1 + entries.filter { $0.kind == .table }.count
         let leaves = [1, 2, 3].compactMap { level -> String? in
             let count = entries.filter { $0.kind == .leaf && $0.level == level }.count
-            return count > 0 ? "\(count) \(count == 1 ? "leaf" : "leaves") of \(size(level))" : nil
+            return count > 0 ? "\(count) \(count == 1 ? "leaf" : "leaves") of \(Paging.sizeName(level: level))" : nil
         }
         let mmio = entries.filter { layout.isMMIO($0.spte) }.count
         let parts = ["\(tables) \(tables == 1 ? "table" : "tables")"] + leaves + (mmio > 0 ? ["\(mmio) MMIO"] : [])

@@ -8,45 +8,26 @@ package struct EventFile {
     private var lines = EventLines()
 
     package var text: String { lines.text }
+    package var events: [FtraceText.Event] { lines.events }
 
     package init(file: String) throws(BadInput) {
         try self.init(file: file, bytes: try FileBytes.read(file))
     }
 
     package init(file: String, bytes: [UInt8]) throws(BadInput) {
-        let problem = bytes.withUnsafeBytes { take($0) }
-        if let problem { throw BadInput(file: file, line: 0, problem: problem) }
+        var reader = EventReader(), lines = EventLines()
+        let problem = bytes.withUnsafeBytes { bytes in reader.take(bytes) { lines.add($0) } }
+        if let problem = problem ?? reader.problemAtEnd { throw BadInput(file: file, line: 0, problem: problem) }
+        (self.lines, lost) = (lines, reader.lost)
     }
 
-    /// What is wrong, or nil.
-    private mutating func take(_ bytes: UnsafeRawBufferPointer) -> String? {
-        let eventSize = MemoryLayout<tdpmmu_trace_event>.size
-        var position = 0
-        guard Self.header(bytes, at: 0) != nil else { return "no recording of trace events" }
-        while position < bytes.count {
-            if let header = Self.header(bytes, at: position) {
-                guard header.event_size == UInt32(eventSize), header.header_size == UInt32(Self.headerSize) else {
-                    return "events of another version of the library"
-                }
-                lost += header.lost
-                position += Self.headerSize
-            } else {
-                guard bytes.count - position >= eventSize else { return "the last event is cut short" }
-                let event = bytes.loadUnaligned(fromByteOffset: position, as: tdpmmu_trace_event.self)
-                guard UInt32(event.id) < TDPMMU_TRACE_COUNT.rawValue, event.kvm != 0 else { return "this is no event" }
-                lines.add(event)
-                position += eventSize
-            }
-        }
-        return nil
-    }
+    package static func isOne(_ file: String) -> Bool { FileBytes.begins(file, with: EventReader.magic) }
 
-    private static var headerSize: Int { MemoryLayout<tdpmmu_trace_file>.size }
-
-    private static func header(_ bytes: UnsafeRawBufferPointer, at position: Int) -> tdpmmu_trace_file? {
-        guard bytes.count - position >= headerSize,
-            bytes[position..<position + 8].elementsEqual(TDPMMU_TRACE_MAGIC.utf8)
-        else { return nil }
-        return bytes.loadUnaligned(fromByteOffset: position, as: tdpmmu_trace_file.self)
+    /// A trace's text, which such a file is printed as.
+    static func traceText(_ file: String) throws(BadInput) -> [UInt8] {
+        guard isOne(file) else { return try FileBytes.read(file) }
+        let events = try EventFile(file: file)
+        guard events.lost == 0 else { throw BadInput(file: file, line: 0, problem: "\(events.lost) events were overwritten") }
+        return Array(events.text.utf8)
     }
 }

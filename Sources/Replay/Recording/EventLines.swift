@@ -8,6 +8,7 @@ struct EventLines {
     /// By thread: a mark that goes on.
     private var unfinished: [Int32: String] = [:]
 
+    var events: [FtraceText.Event] { ftrace.events }
     var lines: [String] { ftrace.lines }
     var text: String { ftrace.text }
 

@@ -16,7 +16,7 @@ package final class Recording {
     private static var ringSize: Int { 1 << 22 }
 
     package init(of file: String) throws(BadInput) {
-        marks = try Mark.all(in: file)
+        marks = Mark.all(in: try EventFile.traceText(file))
         _ = tdpmmu_trace_ring_size(Self.ringSize)
     }
 
