@@ -76,13 +76,14 @@ def run(*command, cwd=TOP, env=None, seconds=SECONDS, what=None):
 def reason(output):
     """The line that says most; all of it is kept where it is more than that."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    # Of make's own words, and of those who called it, the last say only where it stopped.
-    told = [line for line in lines if not re.match(r"make(\[\d+\])?: |dh_\w+: |dpkg-buildpackage: |rm -f debian/", line)] or lines
+    # Make, and who called it, say only where it stopped.
+    told = [line for line in lines if not re.match(r"make(\[\d+\])?: |dpkg-buildpackage: |CMake Error at ", line)] or lines
+    errors = [line for line in told if re.search(r"\b[Ee]rror: |\bfatal: |FAILED|No such file|cannot ", line)]
     if len(told) < 2:
         return "".join(told)
     with open(LOG, "w") as file:
         file.write(output)
-    return "%s  (%s)" % (told[-1], os.path.relpath(LOG, TOP))
+    return "%s  (%s)" % (errors[0] if errors else told[-1], os.path.relpath(LOG, TOP))
 
 
 def make(*arguments, **more):
