@@ -227,7 +227,8 @@ def constants_of_headers(folder):
     program = '#include "%s"\n#include <stdio.h>\nint main(void)\n{\n    const char *at;\n' % header()
     # A type of the kernel's is ours only where its header has not got it.
     sizes = {"sizeof(%s)" % one for one in types} | {name for name in known if name.startswith("sizeof(")}
-    for name in those_that_are(INTEGER, names) + those_that_are(INTEGER, sorted(sizes)):
+    typed = re.findall(r"\bstatic const \w+ (\w+) =", symbols.own_text())
+    for name in those_that_are(INTEGER, names) + sorted(typed) + those_that_are(INTEGER, sorted(sizes)):
         program += '    printf("%s\\t%%lld\\n", (long long)(%s));\n' % (name, name)
     for name in those_that_are(STRING, names):
         program += '    for (printf("%s\\t\\""), at = %s; *at; at++)\n' % (name, name)
@@ -363,6 +364,7 @@ BREAKS = [
     ("rcu.h", RCU, "extern " + RCU, None, False),
     ("types.h", "RET_PF_SPURIOUS = 6", "RET_PF_SPURIOUS = 7", (BROKEN, "RET_PF_SPURIOUS"), False),
     ("types.h", "RET_PF_SPURIOUS = 6,", "RET_PF_SPURIOUS = 6, RET_PF_MORE = 7,", (ADDED, "RET_PF_MORE"), False),
+    ("constants.h", "TDPMMU_SPTE_LARGE = 0x80", "TDPMMU_SPTE_LARGE = 0x8", (BROKEN, "TDPMMU_SPTE_LARGE"), False),
     ("types.h", "#define PG_LEVEL_2M 2", "#define PG_LEVEL_2M 20", (BROKEN, "PG_LEVEL_2M"), False),
 ]
 
