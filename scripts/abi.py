@@ -36,9 +36,9 @@ def header():
     return os.path.join(symbols.INCLUDE, "tdpmmu.h")
 
 
-def compiler(*arguments, text=None):
+def compiler(*arguments, text=None, folder=None):
     done = subprocess.run(os.environ.get("CC", "cc").split() + ["-I", symbols.INCLUDE, *arguments],
-                          capture_output=True, text=True, input=text)
+                          capture_output=True, text=True, input=text, cwd=folder)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -80,13 +80,14 @@ def with_body(statement, names):
 def stub(folder):
     text = preprocessed("-P", text='#include "%s"\n' % header())
     names = symbols.declared()
-    source, script, library = (os.path.join(folder, name) for name in ("stub.i", "stub.map", SONAME))
-    with open(source, "w") as file:
+    script, library = os.path.join(folder, "stub.map"), os.path.join(folder, SONAME)
+    with open(os.path.join(folder, "stub.i"), "w") as file:
         file.write("\n".join(with_body(statement, names) for statement in statements(text)))
     with open(script, "w") as file:
         file.write(symbols.version_script(names))
     status, _, err = compiler("-x", "cpp-output", "-std=gnu11", "-w", "-O0", "-gdwarf-4", "-fPIC", "-shared",
-                              "-nostdlib", "-Wl,--version-script=" + script, "-Wl,-soname," + SONAME, source, "-o", library)
+                              "-nostdlib", "-Wl,--version-script=" + script, "-Wl,-soname," + SONAME, "stub.i", "-o", library,
+                              folder=folder)
     if status:
         sys.exit("abi: no stub can be compiled of the headers:\n" + err)
     return library
