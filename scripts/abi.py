@@ -36,9 +36,9 @@ def header():
     return os.path.join(symbols.INCLUDE, "tdpmmu.h")
 
 
-def compiler(*arguments, text=None):
+def compiler(*arguments, text=None, folder=None):
     done = subprocess.run(os.environ.get("CC", "cc").split() + ["-I", symbols.INCLUDE, *arguments],
-                          capture_output=True, text=True, input=text)
+                          capture_output=True, text=True, input=text, cwd=folder)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -80,13 +80,14 @@ def with_body(statement, names):
 def stub(folder):
     text = preprocessed("-P", text='#include "%s"\n' % header())
     names = symbols.declared()
-    source, script, library = (os.path.join(folder, name) for name in ("stub.i", "stub.map", SONAME))
-    with open(source, "w") as file:
+    script, library = os.path.join(folder, "stub.map"), os.path.join(folder, SONAME)
+    with open(os.path.join(folder, "stub.i"), "w") as file:
         file.write("\n".join(with_body(statement, names) for statement in statements(text)))
     with open(script, "w") as file:
         file.write(symbols.version_script(names))
     status, _, err = compiler("-x", "cpp-output", "-std=gnu11", "-w", "-O0", "-gdwarf-4", "-fPIC", "-shared",
-                              "-nostdlib", "-Wl,--version-script=" + script, "-Wl,-soname," + SONAME, source, "-o", library)
+                              "-nostdlib", "-Wl,--version-script=" + script, "-Wl,-soname," + SONAME, "stub.i", "-o", library,
+                              folder=folder)
     if status:
         sys.exit("abi: no stub can be compiled of the headers:\n" + err)
     return library
@@ -227,7 +228,8 @@ def constants_of_headers(folder):
     program = '#include "%s"\n#include <stdio.h>\nint main(void)\n{\n    const char *at;\n' % header()
     # A type of the kernel's is ours only where its header has not got it.
     sizes = {"sizeof(%s)" % one for one in types} | {name for name in known if name.startswith("sizeof(")}
-    for name in those_that_are(INTEGER, names) + those_that_are(INTEGER, sorted(sizes)):
+    typed = re.findall(r"\bstatic const \w+ (\w+) =", symbols.own_text())
+    for name in those_that_are(INTEGER, names) + sorted(typed) + those_that_are(INTEGER, sorted(sizes)):
         program += '    printf("%s\\t%%lld\\n", (long long)(%s));\n' % (name, name)
     for name in those_that_are(STRING, names):
         program += '    for (printf("%s\\t\\""), at = %s; *at; at++)\n' % (name, name)
@@ -363,6 +365,7 @@ BREAKS = [
     ("rcu.h", RCU, "extern " + RCU, None, False),
     ("types.h", "RET_PF_SPURIOUS = 6", "RET_PF_SPURIOUS = 7", (BROKEN, "RET_PF_SPURIOUS"), False),
     ("types.h", "RET_PF_SPURIOUS = 6,", "RET_PF_SPURIOUS = 6, RET_PF_MORE = 7,", (ADDED, "RET_PF_MORE"), False),
+    ("constants.h", "TDPMMU_SPTE_LARGE = 0x80", "TDPMMU_SPTE_LARGE = 0x8", (BROKEN, "TDPMMU_SPTE_LARGE"), False),
     ("types.h", "#define PG_LEVEL_2M 2", "#define PG_LEVEL_2M 20", (BROKEN, "PG_LEVEL_2M"), False),
 ]
 

@@ -22,6 +22,7 @@ import symbols
 TOP = symbols.TOP
 SONAME = "libtdpmmu.so.1"
 SECONDS = 1500
+LOG = os.path.join(TOP, "build", "check-package.log")
 NOBODY = 65534
 EXAMPLE = """#include <stdio.h>
 #include <tdpmmu.h>
@@ -68,11 +69,21 @@ def run(*command, cwd=TOP, env=None, seconds=SECONDS, what=None):
     except subprocess.TimeoutExpired:
         raise No("%s did not end in %d s" % (what or " ".join(command[:3]), seconds))
     if done.returncode:
-        lines = [line for line in done.stdout.splitlines() if line.strip()]
-        # Of make's own words, the last say only where it stopped.
-        told = [line for line in lines if not re.match(r"make(\[\d+\])?: ", line)] or lines
-        raise No("%s: %s" % (what or " ".join(command[:4]), told[-1].strip() if told else "exit status %d" % done.returncode))
+        raise No("%s: %s" % (what or " ".join(command[:4]), reason(done.stdout) or "exit status %d" % done.returncode))
     return done.stdout
+
+
+def reason(output):
+    """The line that says most; all of it is kept where it is more than that."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    # Make, and who called it, say only where it stopped.
+    told = [line for line in lines if not re.match(r"make(\[\d+\])?: |dpkg-buildpackage: |CMake Error at ", line)] or lines
+    errors = [line for line in told if re.search(r"\b[Ee]rror: |\bfatal: |FAILED|No such file|cannot ", line)]
+    if len(told) < 2:
+        return "".join(told)
+    with open(LOG, "w") as file:
+        file.write(output)
+    return "%s  (%s)" % (errors[0] if errors else told[-1], os.path.relpath(LOG, TOP))
 
 
 def make(*arguments, **more):

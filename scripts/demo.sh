@@ -33,6 +33,11 @@ anon=$(trace 612-01_anon4k)
 high=$(trace 612-11_longmode_high_gpa)
 five=$(trace 612la57-01_anon4k)
 library=$(readlink -f build/libtdpmmu.so)
+picture=build/demo.html
+
+draw() { # FILE TRACE: not there at all, or whole
+    "$ctl" tables --format html "$2" >"$1.new" && mv "$1.new" "$1" && echo "$PWD/$1"
+}
 
 part "Traces of Linux 6.12 hosts, four of AMD machines and two of Intel ones, replayed through ${library##*/}:" \
     "$ctl" replay "$anon" "$huge" "$high" "$five" "$intel" "$aging"
@@ -40,3 +45,5 @@ part "The page tables at the end of $huge:" \
     "$ctl" dump "$huge"
 part "Those of an Intel machine that executes through no huge page, at a dump of $intel:" \
     "$ctl" dump --at 2 "$intel"
+part "The first of these as a picture, for a browser:" \
+    draw "$picture" "$huge"
