@@ -73,7 +73,7 @@ endif
 ifneq ($(word 2,$(O)),)
 $(error O=$(O): make knows no targets with blanks in them; name another folder)
 endif
-elsewhere := all lib static tools install install-lib install-tool uninstall clean help check-library check-symbols
+elsewhere := all lib static tools man docs tool-pages install install-lib install-tool uninstall clean help check-library check-symbols
 ifneq ($(O),)
 ifneq ($(filter-out $(elsewhere),$(MAKECMDGOALS)),)
 $(error with O= there are: $(elsewhere).  Tests are made in build/, without O=)

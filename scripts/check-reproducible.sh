@@ -65,6 +65,11 @@ umask 077
 # shellcheck disable=SC2086
 build "$second" -u HOME -u USER TZ=Asia/Tokyo $offline $unprivileged make all O="$out" TOOL="$tool"
 verdict $? 'make O=DIR, as a user without HOME, the sources read-only, without a network'
+# shellcheck disable=SC2086
+build "$second" -u HOME $offline $unprivileged make install O="$out" TOOL="$tool" DESTDIR="$out/root" PREFIX=/opt/tdp &&
+    cmp "$out/root/opt/tdp/lib/libtdpmmu.a" "$out/libtdpmmu.a" >"$tmp/log" 2>&1
+verdict $? 'make install O=DIR'
+
 [ -n "$offline" ] || echo 'reproducible: not tried: a build without a network (unshare -n is refused here)'
 [ -n "$unprivileged" ] || echo 'reproducible: not tried: a build by another user (this is not root)'
 : >"$tmp/log"
