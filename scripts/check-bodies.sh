@@ -14,18 +14,8 @@ failed=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# NAME ARGUMENT...: a comparison that must find nothing.
-same() {
-    name=$1
-    shift
-    if "$tool" compare "$@" >"$log" 2>&1; then
-        passed=$((passed + 1))
-    else
-        echo "bodies: FAILED with $?: $name: tdpmmuctl compare $*" >&2
-        tail -n 60 "$log" >&2
-        failed=$((failed + 1))
-    fi
-}
+suite=bodies
+. scripts/same.sh
 
 half=$(((count + 1) / 2))
 compare() { # LIBRARY

@@ -31,18 +31,8 @@ case $? in
     ;;
 esac
 
-# NAME ARGUMENT...: a comparison that must find nothing.
-same() {
-    name=$1
-    shift
-    if "$tool" compare "$@" >"$log" 2>&1; then
-        passed=$((passed + 1))
-    else
-        echo "lists: FAILED with $?: $name: tdpmmuctl compare $*" >&2
-        tail -n 60 "$log" >&2
-        failed=$((failed + 1))
-    fi
-}
+suite=lists
+. scripts/same.sh
 
 for list in tests-lists/*.ops; do
     same "$list" --list "$list"
