@@ -253,7 +253,7 @@ always:
 TOOL_PAGES := $(B)/man/man1/tdpmmuctl.1
 
 tool-pages: $(TOOL_PAGES)
-all: tool-pages
+all: $(if $(filter yes,$(TOOL)),tool-pages)
 
 $(TOOL_PAGES): scripts/tool_man.py $(B)/tdpmmuctl
 	@python3 scripts/tool_man.py $(B)/tdpmmuctl $(B)
