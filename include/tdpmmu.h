@@ -34,6 +34,7 @@
 #include "tdpmmu/tdp_iter.h"
 #include "tdpmmu/tdp_mmu.h"
 #include "tdpmmu/primitives.h"
+#include "tdpmmu/walk.h"
 #include "tdpmmu/dirty_log.h"
 #include "tdpmmu/huge_pages.h"
 #include "tdpmmu/notifier.h"

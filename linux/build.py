@@ -37,7 +37,7 @@ SYSTEM = {"linux/types.h", "asm/types.h", "linux/stddef.h", "linux/const.h", "li
 # Exported names that are the project's on both sides; all others must be Linux's.
 OURS_HEADERS = re.compile(r"(s?rcu.*|lock|list|urcu_flavor|rig_fail|rig_explore)\.h")
 # Lists of the kernel's sort are the kernel's own, and so are its names.
-LISTS = re.compile(r"(rcu)?list.*\.h|urcu_flavor\.h|kernel\.h")
+LISTS = re.compile(r"(rcu)?list.*\.h|urcu_flavor\.h|kernel\.h|walk\.h")
 OURS = {"tdpmmu_set_warn_handler", "tdpmmu_version", "tdpmmu_trace_name", "tdpmmu_trace_ring_size",
         "tdpmmu_trace_read", "tdpmmu_trace_write"}
 GLUE = ["kvm_main", "x86", "mmu", "memory", "masks", "hooks", "events", "told", "face_vm",

@@ -312,7 +312,7 @@ static void nothing(struct rcu_head *unused)
     BAD((LOCKED_W(ret = tdpmmu_set_spte(a->kvm, NULL, SHADOW_NONPRESENT_VALUE, TDPMMU_SET_ALONE)), ret == -EINVAL)) \
     BAD((LOCKED_W(ret = tdpmmu_set_spte(b->kvm, entry_a(), SHADOW_NONPRESENT_VALUE, TDPMMU_SET_ALONE)), ret == -EINVAL)) \
     BAD((LOCKED_W(ret = tdpmmu_set_spte(a->kvm, &never_begun, SHADOW_NONPRESENT_VALUE, TDPMMU_SET_ALONE)), ret == -EINVAL)) \
-    BAD((LOCKED_W(ret = tdpmmu_set_spte(a->kvm, entry_a(), SHADOW_NONPRESENT_VALUE, (enum tdpmmu_set)4)), ret == -EINVAL)) \
+    BAD((LOCKED_W(ret = tdpmmu_set_spte(a->kvm, entry_a(), SHADOW_NONPRESENT_VALUE, (enum tdpmmu_set)5)), ret == -EINVAL)) \
     BAD((LOCKED_W(ret = tdpmmu_set_spte(a->kvm, entry_a(), SHADOW_NONPRESENT_VALUE, (enum tdpmmu_set)-1)), ret == -EINVAL)) \
     BAD((LOCKED_W(ret = tdpmmu_set_spte(a->kvm, entry_a(), UINT64_MAX, TDPMMU_SET_ALONE)), ret == -EINVAL)) \
     BAD((LOCKED_W(flag = tdpmmu_iter_yield(NULL, entry_a(), true, false)), !flag)) \
