@@ -111,14 +111,14 @@ extension VM {
     /// May a pass have all below an invalid root to itself?  Under mmu_lock.
     private func beginAlone() -> Bool {
         if mayBeRebuilding { return false }
-        // Sequentially consistent, both: pairs with mayCallersChange(), so that of the two one sees the other.
+        // Sequentially consistent, both: pairs with isSomebodyAlone, so that of the two one sees the other.
         memory.pointee.tables.alone.wrappingAdd(1, ordering: .sequentiallyConsistent)
         if memory.pointee.tables.callersChange.load(ordering: .sequentiallyConsistent) == 0 { return true }
         endAlone()
         return false
     }
 
-    /// Release: pairs with the load in mayCallersChange().
+    /// Release: pairs with the load in isSomebodyAlone.
     private func endAlone() { memory.pointee.tables.alone.wrappingSubtract(1, ordering: .releasing) }
 
     /// What a walk under a root owes.  The CPUs were made to leave an invalid root (VCPURequests.swift).
