@@ -33,7 +33,7 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 COPY = os.path.join(TOP, "build", "mutants")
-COPIED = ["Makefile", "Package.swift", "tdpmmu.map", "Sources", "include", "scripts", "tests-c", "Tests", "examples", "fuzz"]
+COPIED = ["Makefile", "Package.swift", "tdpmmu.map", "Sources", "include", "scripts", "tests-c", "Tests", "examples", "fuzz", "gdb"]
 LIST = os.path.join(TOP, "tests-c", "mutants.txt")
 LIMIT_SECONDS = 100  # tests that wait for an event give up themselves, after 60
 
