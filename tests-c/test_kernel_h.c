@@ -883,15 +883,19 @@ static void a_split_maps_nothing_else(void **state)
 static void a_table_that_is_forgotten_is_told(void **state)
 {
     struct world *w = machine_world(&machines[0]);
+    struct kvm_mmu_page *sp = tdpmmu_alloc_sp(w->kvm);
 
     (void)state;
-    assert_non_null(tdpmmu_alloc_sp(w->kvm));
+    assert_non_null(sp);
     assert_int_equal(warnings(w), 0);
     kvm_mmu_uninit_tdp_mmu(w->kvm);
     assert_int_equal(warnings(w), 1);
     assert_int_equal(w->last_warning.kind, TDPMMU_WARN_LEAK);
     tdpmmu_destroy_vm(w->kvm);
     free(w);
+    world_forget(&process_world);
+    tdpmmu_free_sp(sp);
+    assert_int_equal(atomic_load(&process_world.warnings), 1);
     tdpmmu_set_warn_handler(NULL, NULL);
     world_forget(&process_world);
     /* It is not the next VM's that comes to be where this one was. */
