@@ -223,6 +223,9 @@ refused() { # WORD OF THE ONE LINE, ARGUMENTS OF MAKE
 refused 'PREFIX= and not prefix=' install prefix="$tmp/no"
 refused 'DESTDIR= and not destdir=' install destdir="$tmp/no"
 refused 'nothing here asks for DESDIR' install DESDIR="$tmp/no"
+for name in VERSION B Q BUILD SONAME; do
+    refused "nothing here asks for $name:" dist "$name=$tmp/no"
+done
 refused "PREFIX has to be a whole path" install PREFIX=no
 refused "PREFIX has to be a whole path" install PREFIX=
 refused 'PREFIX has a " in it' install-lib PREFIX="$tmp/no\""
@@ -241,6 +244,10 @@ refused 'nothing was installed' install-lib PREFIX="$tmp/taken"
 left=$(find "$tmp/taken" "$tmp/no" 2>/dev/null | tr '\n' ' ')
 [ "$left" = "$tmp/taken $tmp/taken/lib $tmp/taken/lib/libtdpmmu.a " ]
 verdict $? "half of it was installed: $left"
+
+SOURCE_DATE_EPOCH=abc python3 scripts/tool_man.py build/tdpmmuctl "$tmp/no" >"$tmp/log" 2>&1
+[ $? -ne 0 ] && [ "$(wc -l <"$tmp/log")" -eq 1 ] && grep -q SOURCE_DATE_EPOCH "$tmp/log"
+verdict $? 'SOURCE_DATE_EPOCH=abc: not one line'
 
 if ! command -v cmake >/dev/null; then
     echo 'install: the CMake package was not tried: there is no cmake here'
