@@ -35,8 +35,8 @@ LDFLAGS ?=
 SWIFTFLAGS ?=
 HARDENING_CFLAGS ?= -fstack-protector-strong -D_FORTIFY_SOURCE=3 -fcf-protection=return
 ARGUMENT_PARSER ?= $(wildcard swift-argument-parser)
-# Taken from the environment, too, where they are given: AR= NM= STRIP= OBJCOPY=
-# Helpers of packagers give these always; nothing here asks for them: VERBOSE= INSTALL= CXX= CXXFLAGS= LD= RANLIB= PKG_CONFIG= AM_UPDATE_INFO_DIR=
+# Taken from the environment, too, where they are given: CC= AR= NM= STRIP= OBJCOPY= SOURCE_DATE_EPOCH=
+# Helpers of packagers give these always; nothing here asks for them: SHELL= VERBOSE= INSTALL= CXX= CXXFLAGS= LD= RANLIB= PKG_CONFIG= AM_UPDATE_INFO_DIR=
 export V SWIFTFLAGS HARDENING_CFLAGS CPPFLAGS CFLAGS LDFLAGS
 
 SECONDS_TORTURE ?= 10
@@ -55,7 +55,8 @@ export SWIFT
 # ---- what was mistyped ----------------------------------------------------
 
 given := $(foreach name,$(filter-out MAKE%,$(.VARIABLES)),$(if $(findstring command,$(origin $(name))),$(name)))
-known = $(if $(shell grep -E '(^|[^A-Z_])$(1) *[?:]?=|[$$].$(1)[^A-Z_]' Makefile | head -n 1),$(1))
+# Known is what has a default here (?=), and what a comment or the help names with its =; not what is worked out below.
+known = $(if $(shell grep -E '^$(1) [?]=|^(. |.@echo )(.*[^A-Z_])?$(1)=' Makefile | head -n 1),$(1))
 capitals = $(shell printf %s '$(1)' | tr a-z A-Z)
 unknown := $(strip $(foreach name,$(given),$(if $(shell printf %s '$(name)' | grep -x '[A-Z_]*'),\
 	$(if $(call known,$(name)),,$(name)),$(name))))
@@ -342,6 +343,7 @@ check-linux: linux all
 	@python3 linux/bad_input.py .build-embedded/release/libtdpmmu-objects.a
 	@status=0; python3 linux/check.py || status=1; sh scripts/check-lists.sh $(LISTS) || status=1; exit $$status
 
+# Each of linux/bugs.txt; BUGS="NAME ...": these alone.
 check-linux-bugs: lib
 	@sh scripts/need.sh check
 	@python3 linux/bugs.py .build-embedded/release/libtdpmmu-objects.a $(BUGS)
@@ -619,7 +621,16 @@ dist:
 check-reproducible:
 	@sh scripts/check-reproducible.sh
 
-# O= may be a folder that has other things, too.
+# O= may be a folder that has other things, too, and a man/ or html/ of somebody's: of these goes what bears our mark.
 clean:
-	rm -rf $(if $(O),$(addprefix $(B)/,swift-library swift-tool installed libtdpmmu.* tdpmmuctl),\
-		$(B) .build .build-embedded .build-rig .build-tsan .build-asan .build-fuzz .build-fuzz-tools)
+ifneq ($(O),)
+	rm -rf $(addprefix $(B)/,swift-library swift-tool installed libtdpmmu.* tdpmmuctl)
+	@if grep -qs 'scripts/tool_man.py' $(TOOL_PAGES); then \
+		rm -f $(TOOL_PAGES) $(addprefix $(B)/completions/,tdpmmuctl.bash _tdpmmuctl tdpmmuctl.fish); fi
+	@if grep -qs 'scripts/htmldocs.py' $(HTML)/index.js; then rm -f $(addprefix $(HTML)/,index.js search.js style.css); fi
+	@if [ -d $(MAN) ] || [ -d $(HTML) ]; then PYTHONPATH=scripts python3 -B -c \
+		'import man, htmldocs; man.forget_old("$(MAN)"); htmldocs.forget_old("$(HTML)")'; fi
+	@rmdir $(MAN)/man1 $(MAN)/man3 $(MAN)/man7 $(MAN) $(HTML) $(B)/completions $(B) 2> /dev/null || :
+else
+	rm -rf $(B) .build $(addprefix .build,-embedded -rig -tsan -asan -fuzz -fuzz-address -fuzz-tools -fuzz-tools-address)
+endif

@@ -76,11 +76,18 @@ statically() {
     verdict $? 'libtdpmmu.a has other names than tdpmmu.map'
 }
 
+files() { find "$root$prefix" ! -type d | sort; }
+
 # WHERE ROOT PREFIX LIBDIR [BINDIR]: the tool finds its library, and a C program all it needs.
 usable() {
     where=$1 root=$2 prefix=$3 libdir=$4 bindir=${5:-}
-    mkdir -p "$root$prefix/include"
+    mkdir -p "$root$prefix/include" "$root$prefix/share/man/man1" "$root$prefix/share/man/man3"
     echo mine >"$root$prefix/include/mine.h"
+    # Pages that are nobody's but the user's, though they speak of the library.
+    echo '.\" about libtdpmmu.so' >"$root$prefix/share/man/man1/mine.1"
+    echo '.\" about tdpmmu_create_vm' >"$root$prefix/share/man/man3/mine.3"
+    echo '.so man3/mine.3' >"$root$prefix/share/man/man3/mine_too.3"
+    before=$(files)
     mk install
     verdict $? 'make install'
 
@@ -108,12 +115,14 @@ usable() {
     verdict $? "an installed file names the build directory: $(grep -rlF "$top" "$root$prefix" "$root$libdir")"
 }
 
-gone() {
-    mk uninstall
+gone() { # ARGUMENTS OF MAKE
+    mk uninstall "$@"
     verdict $? 'make uninstall'
     left=$(cd "$tmp" && find . -name '*tdpmmu*' ! -type d)
-    [ -z "$left" ] && [ -f "$root$prefix/include/mine.h" ] && [ ! -e "$root$prefix/share/doc/libtdpmmu" ]
+    [ -z "$left" ] && [ ! -e "$root$prefix/share/doc/libtdpmmu" ]
     verdict $? "after uninstall there is: $left"
+    [ "$(files)" = "$before" ]
+    verdict $? "files before the install and after uninstall differ: $(files | wc -l), $(echo "$before" | wc -l)"
 }
 
 # ---- what a user does -----------------------------------------------------------
@@ -153,10 +162,14 @@ usable 'paths with blanks' "$tmp/a root" '/opt/my tdp' '/opt/my tdp/my lib'
 by_cmake "$root$prefix/my lib/cmake/tdpmmu"
 gone
 usable 'slashes at the end' "$tmp/slashes" /opt/tdp/ /opt/tdp/lib64//
+mk uninstall TOOL=no
+[ -f "$root/opt/tdp/bin/tdpmmuctl" ] && [ -f "$root/opt/tdp/share/man/man1/tdpmmuctl.1" ] && [ ! -e "$root/opt/tdp/lib64/libtdpmmu.a" ]
+verdict $? 'make uninstall TOOL=no took something of the tool, or left the library'
 gone
 deep=/srv/$(printf 'a-very-long-name-of-a-folder/%.0s' $(seq 20))lib
 usable 'a library far from its prefix' "$tmp/far" /opt/tdp "$deep"
-gone
+where='a build that is gone'
+gone O="$tmp/never-built"
 mkdir -p "$tmp/elsewhere/deep/down"
 ln -s "$tmp/elsewhere/deep/down" "$tmp/bin-link"
 usable 'no root, and programs behind a link' '' "$tmp/direct" "$tmp/direct/lib" "$tmp/bin-link"
@@ -210,8 +223,12 @@ refused() { # WORD OF THE ONE LINE, ARGUMENTS OF MAKE
 refused 'PREFIX= and not prefix=' install prefix="$tmp/no"
 refused 'DESTDIR= and not destdir=' install destdir="$tmp/no"
 refused 'nothing here asks for DESDIR' install DESDIR="$tmp/no"
+for name in VERSION B Q BUILD SONAME; do
+    refused "nothing here asks for $name:" dist "$name=$tmp/no"
+done
 refused "PREFIX has to be a whole path" install PREFIX=no
 refused "PREFIX has to be a whole path" install PREFIX=
+refused 'PREFIX has a " in it' install-lib PREFIX="$tmp/no\""
 refused "LIBDIR has to be a whole path" install PREFIX="$tmp/no" LIBDIR=lib
 refused "DESTDIR: nobody reads the ~" install DESTDIR='~/no'
 refused "it has a ':' or a '\$'" install PREFIX="$tmp/no" LIBDIR="$tmp/no/a:b"
@@ -227,6 +244,10 @@ refused 'nothing was installed' install-lib PREFIX="$tmp/taken"
 left=$(find "$tmp/taken" "$tmp/no" 2>/dev/null | tr '\n' ' ')
 [ "$left" = "$tmp/taken $tmp/taken/lib $tmp/taken/lib/libtdpmmu.a " ]
 verdict $? "half of it was installed: $left"
+
+! SOURCE_DATE_EPOCH=abc python3 scripts/tool_man.py build/tdpmmuctl "$tmp/no" >"$tmp/log" 2>&1 &&
+    [ "$(wc -l <"$tmp/log")" -eq 1 ] && grep -q SOURCE_DATE_EPOCH "$tmp/log"
+verdict $? 'SOURCE_DATE_EPOCH=abc: not one line'
 
 if ! command -v cmake >/dev/null; then
     echo 'install: the CMake package was not tried: there is no cmake here'

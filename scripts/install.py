@@ -32,6 +32,8 @@ def folder(name):
         stop("%s has to be a whole path that begins with /, not '%s'" % (name, path))
     if "\n" in path:
         stop("%s has an end of line in it" % name)
+    if '"' in path:
+        stop('%s has a " in it, which the files for pkg-config and CMake cannot name' % name)
     # Two slashes at the beginning are one here.
     return os.path.normpath("/" + path.lstrip("/"))
 
@@ -272,8 +274,37 @@ class Placing:
                 os.rmdir(path)
 
 
+def manifest(part):
+    """Where stands what was installed, so that a tree that is not built takes it back, too."""
+    return os.path.join(folder("DOCDIR"), "installed-" + part)
+
+
+def listed(part):
+    """What the manifest names, without DESTDIR; None where there is no manifest."""
+    try:
+        with open(staged(manifest(part)), errors="surrogateescape") as file:
+            lines = file.read().split("\n")
+    except OSError:
+        return None
+    return [os.path.normpath("/" + line.lstrip("/")) for line in lines if line.startswith("/")]
+
+
+def is_file(path):
+    return os.path.islink(path) or os.path.lexists(path) and not os.path.isdir(path)
+
+
+def manifest_of(part):
+    """(path, mode, what makes the bytes).  What an earlier install has put, and this one does not, stays named."""
+    def text():
+        before = [path for path in listed(part) or [] if is_file(staged(path))]
+        now = [path for path, _, _ in contents([part])] + [path for path, _ in links([part])] + [manifest(part)]
+        return "".join(path + "\n" for path in sorted({*before, *now})).encode(errors="surrogateescape")
+    return manifest(part), 0o644, text
+
+
 def install(parts):
-    files = [(staged(path), mode, make()) for path, mode, make in contents(parts)]
+    wanted = contents(parts) + [manifest_of(part) for part in parts]
+    files = [(staged(path), mode, make()) for path, mode, make in wanted]
     placing = Placing()
     try:
         for path, mode, content in files:
@@ -297,22 +328,40 @@ def older_libraries():
             if re.fullmatch(re.escape(SONAME) + r"\.\d+\.\d+", os.path.basename(path))]
 
 
-def pages_from_before():
-    """Man pages of ours that this build has not made."""
-    for path in glob.glob(glob.escape(staged(folder("MANDIR"))) + "/man[137]/*.[137]"):
-        if os.path.isfile(path) and b"tdpmmu" in read(path)[:4000]:
+def own_pages():
+    """Man pages of the library's that this build has not made: by the line that they begin with."""
+    from man import MARK  # Reads much that the rest has no use for.
+
+    def begins(path):
+        try:
+            with open(path, errors="replace") as file:
+                return file.read(300)
+        except OSError:
+            return ""
+
+    top = staged(folder("MANDIR"))
+    for path in glob.glob(glob.escape(top) + "/man[37]/*.[37]"):
+        text = begins(path)
+        link = re.fullmatch(r"\.so (man3/[^/\n]+\.3)\n", text)
+        if (begins(os.path.join(top, link[1])) if link else text).startswith(MARK):
             yield path
 
 
 def uninstall(parts):
-    paths = [staged(path) for path, _, _ in contents(parts)] + [staged(path) for path, _ in links(parts)]
-    own = []
+    """What was installed, by the manifest; where there is none, what this tree would install."""
+    paths = []
+    for part in parts:
+        names = listed(part)
+        if names is None:
+            names = [path for path, _, _ in contents([part])] + [path for path, _ in links([part])]
+        paths += [staged(path) for path in names + [manifest(part)]]
+    own = [folder("DOCDIR")]
     if "lib" in parts:
-        paths += older_libraries() + list(pages_from_before())
-        own = [folder("INCLUDEDIR") + "/tdpmmu", folder("CMAKEDIR"), folder("DOCDIR")]
+        paths += older_libraries() + list(own_pages())
+        own += [folder("INCLUDEDIR") + "/tdpmmu", folder("CMAKEDIR")]
     try:
         for path in paths:
-            if os.path.lexists(path):
+            if is_file(path):
                 os.unlink(path)
         for top in own:
             for path, _, _ in os.walk(staged(top), topdown=False):

@@ -146,7 +146,9 @@ def page(description):
 
 def date():
     """Of the version, not of the day: two builds give one page."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch and not re.fullmatch(r"[0-9]{1,11}", epoch):
+        sys.exit("tool_man.py: SOURCE_DATE_EPOCH is no number of seconds since 1970: " + epoch)
     if not epoch:
         done = subprocess.run(["git", "log", "-1", "--format=%ct", "--", "Sources/tdpmmuctl"], cwd=TOP, capture_output=True, text=True)
         epoch = done.stdout.strip()
