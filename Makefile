@@ -541,10 +541,12 @@ abi:
 .PHONY: check-gdb fuzz-lib fuzz-targets fuzz-asked fuzz-clang check-fuzz-targets
 
 # gdb loads it with the library: gdb/tdpmmu.py, and where this library has what.  docs/GDB.md.
+# The link is for people, who would have to write out the version.
 lib: $(LIBRARY)-gdb.py
 
 $(LIBRARY)-gdb.py: gdb/tdpmmu.py gdb/layout.py $(LIBRARY)
 	@python3 gdb/layout.py $(LIBRARY)
+	@ln -sf $(@F) $(B)/$(SONAME)-gdb.py
 
 check-gdb: lib
 	@python3 scripts/check-gdb.py
