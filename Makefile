@@ -326,7 +326,7 @@ $(B)/fuzz_api: tests-c/fuzz_api.c $(HEADERS) | $(LIBRARY) $(B)/libtdpmmu.so
 	$(CC) -o $@ $(FUZZ_BUILD) -Wl,-rpath,'$$ORIGIN'
 
 fuzz: lib $(B)/fuzz_api
-	@$(B)/fuzz_api $(SECONDS_FUZZ)
+	@$(B)/fuzz_api "$(SECONDS_FUZZ)"
 
 check-fuzz: lib $(B)/fuzz_api
 	@$(B)/fuzz_api 20
@@ -340,7 +340,7 @@ linux: lib
 check-linux: linux all
 	@sh scripts/need.sh check
 	@python3 linux/bad_input.py .build-embedded/release/libtdpmmu-objects.a
-	@status=0; python3 linux/check.py || status=1; sh scripts/check-lists.sh $(LISTS) || status=1; exit $$status
+	@status=0; python3 linux/check.py || status=1; sh scripts/check-lists.sh "$(LISTS)" || status=1; exit $$status
 
 check-linux-bugs: lib
 	@sh scripts/need.sh check
@@ -348,7 +348,7 @@ check-linux-bugs: lib
 
 # Linux's own operations on this library's tables, by tdpmmu/kernel.h.  make check has 300 lists.
 check-kernel-bodies: all
-	@sh scripts/check-bodies.sh $(BODY_LISTS)
+	@sh scripts/check-bodies.sh "$(BODY_LISTS)"
 
 # Documentation ----------------------------------------------------------------
 
@@ -438,7 +438,7 @@ check-traces: all
 
 # Beside Linux's own code, if `make linux` can get it: LISTS=10000 takes some minutes.
 check-lists: all
-	@sh scripts/check-lists.sh $(LISTS)
+	@sh scripts/check-lists.sh "$(LISTS)"
 
 check-readme: lib
 	@python3 scripts/doc_examples.py
