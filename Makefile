@@ -327,7 +327,7 @@ $(B)/fuzz_api: tests-c/fuzz_api.c $(HEADERS) | $(LIBRARY) $(B)/libtdpmmu.so
 	$(CC) -o $@ $(FUZZ_BUILD) -Wl,-rpath,'$$ORIGIN'
 
 fuzz: lib $(B)/fuzz_api
-	@$(B)/fuzz_api $(SECONDS_FUZZ)
+	@$(B)/fuzz_api "$(SECONDS_FUZZ)"
 
 check-fuzz: lib $(B)/fuzz_api
 	@$(B)/fuzz_api 20
@@ -341,7 +341,7 @@ linux: lib
 check-linux: linux all
 	@sh scripts/need.sh check
 	@python3 linux/bad_input.py .build-embedded/release/libtdpmmu-objects.a
-	@status=0; python3 linux/check.py || status=1; sh scripts/check-lists.sh $(LISTS) || status=1; exit $$status
+	@status=0; python3 linux/check.py || status=1; sh scripts/check-lists.sh "$(LISTS)" || status=1; exit $$status
 
 # Each of linux/bugs.txt; BUGS="NAME ...": these alone.
 check-linux-bugs: lib
@@ -350,7 +350,7 @@ check-linux-bugs: lib
 
 # Linux's own operations on this library's tables, by tdpmmu/kernel.h.  make check has 300 lists.
 check-kernel-bodies: all
-	@sh scripts/check-bodies.sh $(BODY_LISTS)
+	@sh scripts/check-bodies.sh "$(BODY_LISTS)"
 
 # Documentation ----------------------------------------------------------------
 
@@ -440,7 +440,7 @@ check-traces: all
 
 # Beside Linux's own code, if `make linux` can get it: LISTS=10000 takes some minutes.
 check-lists: all
-	@sh scripts/check-lists.sh $(LISTS)
+	@sh scripts/check-lists.sh "$(LISTS)"
 
 check-readme: lib
 	@python3 scripts/doc_examples.py
@@ -543,10 +543,12 @@ abi:
 .PHONY: check-gdb fuzz-lib fuzz-targets fuzz-asked fuzz-clang check-fuzz-targets
 
 # gdb loads it with the library: gdb/tdpmmu.py, and where this library has what.  docs/GDB.md.
+# The link is for people, who would have to write out the version.
 lib: $(LIBRARY)-gdb.py
 
 $(LIBRARY)-gdb.py: gdb/tdpmmu.py gdb/layout.py $(LIBRARY)
 	@python3 gdb/layout.py $(LIBRARY)
+	@ln -sf $(@F) $(B)/$(SONAME)-gdb.py
 
 check-gdb: lib
 	@python3 scripts/check-gdb.py

@@ -6,6 +6,7 @@ the library's edges, and find a flush that the rig forgets.  Then every seed of 
 check.py LIBRARY FOLDER"""
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -61,11 +62,30 @@ def own_target(checks, folder, library, forgets):
         checks.see(covered and int(covered[-1]) > 800, "no more edges than a program alone has", output)
 
 
+def refusals(checks, folder):
+    """What cannot be made is refused in one line that names what is wrong, with nothing made."""
+    out, copy, build = os.path.join(folder, "out"), os.path.join(folder, "build.sh"), os.path.join(TOP, ".clusterfuzzlite", "build.sh")
+    shutil.copy(build, copy)
+    for wrong, command in [
+            ("SECONDS_FUZZ", ["python3", "fuzz/run.py", out, "x"]), ("SECONDS_FUZZ", ["python3", "fuzz/run.py", out, "-1"]),
+            ("target apo", ["python3", "fuzz/run.py", out, "1", "apo"]),
+            ("usage: ", ["sh", "fuzz/library.sh", out, "more"]), ("usage: ", ["sh", "fuzz/library.sh"]),
+            ("SANITIZE ", ["SANITIZE=adress", "sh", "fuzz/library.sh", out]),
+            ("ENGINE ", ["ENGINE=alf", "sh", "fuzz/targets.sh", out, out]), ("usage: ", ["sh", "fuzz/targets.sh", out]),
+            ("OUT", ["sh", build]), ("SANITIZER ", ["OUT=" + out, "SANITIZER=adress", "sh", build]),
+            ("SRC ", ["OUT=" + out, "sh", copy]), ("SRC ", ["OUT=" + out, "SRC=" + folder, "sh", build])]:
+        status, output = run("env", "-C", TOP, *["--unset=" + name for name in ("OUT", "SRC", "SANITIZE", "SANITIZER", "ENGINE")], *command)
+        checks.see(status == 2 and wrong in output and output.count("\n") == 1 and os.listdir(folder) == ["build.sh"],
+                   "%s ends with %s" % (" ".join(command), status), output)
+    os.unlink(copy)
+
+
 def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     checks, (library, folder) = Checks(), sys.argv[1:]
     with tempfile.TemporaryDirectory(prefix="tdpmmu-fuzz-") as scratch:
+        refusals(checks, scratch)
         for forgets in False, True:
             own_target(checks, scratch, library, forgets)
         for target in TARGETS:

@@ -6,6 +6,8 @@
 # SANITIZE=address in the environment: for a program with that sanitizer, too.
 # A program that is linked with it brings what takes the counts: clang -fsanitize=fuzzer, or fuzz/afl.c.
 set -eu
+usage='library.sh OUT'
+. fuzz/asked.sh
 out=$1
 toolchain=$(sh scripts/toolchain.sh)
 scratch=.build-fuzz${SANITIZE:+-$SANITIZE}

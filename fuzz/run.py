@@ -40,18 +40,24 @@ def run(folder, target, seconds):
     return False, "\n".join(tail) + ("\n    to see it: %s %s" % (program, artifact.group(1)) if artifact else "")
 
 
+def refuse(text):
+    print("fuzz: " + text, file=sys.stderr)
+    return 2
+
+
 def main():
-    if len(sys.argv) < 3 or not re.fullmatch(r"[1-9]\d{0,6}", sys.argv[2]):
-        sys.exit("fuzz: SECONDS_FUZZ is a count of seconds from 1 on, and not %s" % (sys.argv[2] if len(sys.argv) > 2 else "nothing"))
+    seconds = sys.argv[2] if len(sys.argv) > 2 else ""
+    if not re.fullmatch(r"[1-9][0-9]{0,6}", seconds):
+        return refuse("SECONDS_FUZZ is a count of seconds from 1 to 9999999, and not '%s'" % seconds)
     targets = sys.argv[3:] or list(TARGETS)
     unknown = [target for target in targets if target not in TARGETS]
     if unknown:
-        sys.exit("fuzz: there is no target %s; there are %s" % (" ".join(unknown), " ".join(TARGETS)))
+        return refuse("there is no target %s; there are %s" % (" ".join(unknown), " ".join(TARGETS)))
     if sys.argv[1] == "asked":
         return 0
     failed = 0
     for target in targets:
-        good, text = run(sys.argv[1], target, int(sys.argv[2]))
+        good, text = run(sys.argv[1], target, int(seconds))
         print("fuzz: %-10s %s%s" % (target, "" if good else "FAILED\n", text), flush=True)
         failed += not good
     print("fuzz-clang: %d passed, %d failed" % (len(targets) - failed, failed))

@@ -5,6 +5,8 @@
 # LIBRARY is what fuzz/library.sh made.  ENGINE in the environment: libfuzzer (without it), or afl: fuzz/afl.c in place of
 # libFuzzer, for afl-fuzz.  SANITIZE=address: with that, as the library was made.  ZLIB_FOLDER: where -lz is looked for first.
 set -eu
+usage='targets.sh LIBRARY FOLDER'
+. fuzz/asked.sh
 library=$1
 folder=$2
 toolchain=$(sh scripts/toolchain.sh)
@@ -29,10 +31,6 @@ afl)
     $compile -c fuzz/afl.c -o "$folder/afl.o"
     c_engine="$folder/afl.o ${AFL_RUNTIME:-/usr/lib/afl/afl-compiler-rt.o}"
     swift_engine=$c_engine
-    ;;
-*)
-    echo "targets.sh: ENGINE is libfuzzer or afl, and not $ENGINE" >&2
-    exit 1
     ;;
 esac
 # The linker must keep counters and their table together, and so drop neither.

@@ -419,9 +419,12 @@ def evaluate(text):
         raise gdb.GdbError("%s: %s" % (text, error))
 
 
+NUMBERS = gdb.TYPE_CODE_INT, gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_ENUM
+
+
 def whole_number(text):
     value = evaluate(text)
-    if value.type.strip_typedefs().code not in (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_ENUM):
+    if value.type.strip_typedefs().code not in NUMBERS:
         raise gdb.GdbError("%s is no number" % text)
     return int(value) & (1 << 64) - 1
 
@@ -539,15 +542,26 @@ At LEVEL (1: 4K, 2: 2M, ...), or by what the bits look like."""
             print(("%s: " % name if len(kinds) > 1 else "") + describe(spte, masks, level))
 
 
+def lasting(text):
+    """A text that lies in gdb: only what a convenience variable holds does printf take without memory of the program."""
+    data = text.encode() + b"\0"
+    gdb.set_convenience_variable("_tdpmmu_text", gdb.Value(data, gdb.lookup_type("char").array(len(data) - 1)))
+    return gdb.convenience_variable("_tdpmmu_text")
+
+
 class SPTEFunction(gdb.Function):
     """$tdpmmu_spte(VALUE): what an entry says, as a text; read as the VMs of this program do, or as all kinds."""
 
     def __init__(self):
         super().__init__("tdpmmu_spte")
 
-    def invoke(self, value):
-        spte = int(value) & (1 << 64) - 1
-        return "; ".join("%s: %s" % (name, describe(spte, masks)) for name, masks in masks_for([]))
+    def invoke(self, *values):
+        if len(values) != 1:
+            raise gdb.GdbError("$tdpmmu_spte(VALUE)")
+        if values[0].type.strip_typedefs().code not in NUMBERS:
+            raise gdb.GdbError("$tdpmmu_spte(VALUE): that is no number")
+        spte = int(values[0]) & (1 << 64) - 1
+        return lasting("; ".join("%s: %s" % (name, describe(spte, masks)) for name, masks in masks_for([])))
 
 
 # What structs say ------------------------------------------------------------

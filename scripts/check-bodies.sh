@@ -11,11 +11,11 @@ tool=build/tdpmmuctl
 objects=.build-embedded/release/libtdpmmu-objects.a
 passed=0
 failed=0
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-
 suite=bodies
 . scripts/same.sh
+a_count BODY_LISTS "$count"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 
 half=$(((count + 1) / 2))
 compare() { # LIBRARY

@@ -28,6 +28,12 @@ PRINTED = [
     ("print heads[0]", r"queued, to be called: a_callback"),
     ("print heads[1]", r"not queued, function a_callback"),
     ("print $tdpmmu_spte(0x8000000000000000)", r"= \"ept: nothing; ept-noad: nothing; npt: nothing\"$"),
+    # The NUL that ends it, without which printf goes on behind it; and a core file has no process for printf to put it in.
+    ("print $tdpmmu_spte(0x8000000000000000)[45]", r"= 0 '\\000'$"),
+    ('printf "%s|\\n", $tdpmmu_spte(0x80000000000005a0)', r"\A(?:; )?(?:(?:ept|ept-noad|npt): frozen: [^;|]+(?:; )?){3}\|\n\Z"),
+    ('printf "%s|\\n", $tdpmmu_spte(0x8000000000000000)', r"\Aept: nothing; ept-noad: nothing; npt: nothing\|\n\Z"),
+    ("print $tdpmmu_spte(iter->old_spte)", r"= \"ept: 4K leaf, RWX AD?-?HM WB, pfn 0x100801; "),
+    ('printf "%s|\\n", $tdpmmu_spte(iter->old_spte)', r"\Aept: 4K leaf, RWX AD?-?HM WB, pfn 0x100801; .*[0-9a-z]\|\n\Z"),
     ("tdpmmu-spte 0x80000000000005a0", r"frozen"),
     ("tdpmmu-spte 0x8600000000201877 ept", r"^4K leaf, RWX --HM WB, pfn 0x201$"),
     ("tdpmmu-spte 0x86000000002019f7 ept 2", r"^2M leaf, RWX A-HM WB, pfn 0x201$"),
@@ -48,6 +54,9 @@ BAD = [
     ("tdpmmu-spte", r"tdpmmu-spte VALUE"),
     ("tdpmmu-spte 1 amd", r"amd: No symbol"),
     ("tdpmmu-spte 1 ept 9", r"LEVEL is 1 to 5"),
+    ("print $tdpmmu_spte()", r"\AREFUSED \$tdpmmu_spte\(VALUE\)\n\Z"),
+    ("print $tdpmmu_spte(1, 2)", r"\AREFUSED \$tdpmmu_spte\(VALUE\)\n\Z"),
+    ("print $tdpmmu_spte(*root)", r"\AREFUSED \$tdpmmu_spte\(VALUE\): that is no number\n\Z"),
 ]
 # Memory that was written over, in the living program alone: it is named and not followed, and no list is endless.
 BROKEN = [
@@ -211,6 +220,9 @@ def main():
                                 stdin=subprocess.DEVNULL, text=True, errors="replace").stdout
         checks.see("kvm_mmu_load" in loaded and "VMMemory" in loaded and not re.search(r"DWO|debug_names|complaint", loaded),
                    "gdb complains of the debug information", loaded)
+        sourced = subprocess.run(["gdb", "-nx", "-batch", "-ex", "source build/libtdpmmu.so.1-gdb.py", "-ex", 'printf "%s|\\n", $tdpmmu_spte(0)'],
+                                 cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True).stdout
+        checks.see(sourced == "ept: nothing; ept-noad: nothing; npt: nothing|\n", "the script by hand, as docs/GDB.md has it", sourced)
         vms, roots = told(first)
         if "ptrace" in first and not vms:
             print("gdb: skipped: gdb may start no program here: %s" % first.strip().splitlines()[-1])

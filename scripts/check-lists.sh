@@ -11,6 +11,9 @@ tool=build/tdpmmuctl
 linux=build/linux/libtdpmmu.so.1
 passed=0
 failed=0
+suite=lists
+. scripts/same.sh
+a_count LISTS "$count"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
@@ -30,9 +33,6 @@ case $? in
     failed=1
     ;;
 esac
-
-suite=lists
-. scripts/same.sh
 
 for list in tests-lists/*.ops; do
     same "$list" --list "$list"

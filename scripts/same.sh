@@ -13,3 +13,13 @@ same() {
         failed=$((failed + 1))
     fi
 }
+
+# NAME VALUE: a count of random lists; of any other value one line says what it takes, and the script ends.
+a_count() {
+    case $2 in
+    '' | 0* | *[!0-9]* | ??????????*)
+        echo "$suite: $1 is a count of lists from 1 to 999999999, and not '$2'" >&2
+        exit 2
+        ;;
+    esac
+}

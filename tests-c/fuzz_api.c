@@ -1122,27 +1122,45 @@ static bool survives(uint64_t seed, const char *program)
     return false;
 }
 
+static bool is_number(const char *text, uint64_t least, uint64_t most, uint64_t *n)
+{
+    char *end;
+
+    errno = 0;
+    *n = strtoull(text, &end, 10);
+    return *text >= '0' && *text <= '9' && !*end && !errno && *n >= least && *n <= most;
+}
+
+static int refuse(const char *what, const char *text)
+{
+    fprintf(stderr, "fuzz: %s, and not '%s'\n", what, text);
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     unsigned long passed = 0, failed = 0;
     struct rlimit no_core = { 0, 0 };
-    uint64_t seed;
+    uint64_t seconds, seed = (uint64_t)time(NULL) * 1000003;
     double end;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
+    if (argc < 2 || argc > 3)
+        return fputs("fuzz_api SECONDS [FIRST] | fuzz_api replay NUMBER\n", stderr), 2;
+    if (argc == 3 && !is_number(argv[2], 0, UINT64_MAX, &seed))
+        return refuse("the number of an input is whole, from 0 on", argv[2]);
     if (argc == 3 && strcmp(argv[1], "replay") == 0) {
         verbose = true;
         alarm(60);
-        run_input(generated, generate(strtoull(argv[2], NULL, 0)));
+        run_input(generated, generate(seed));
         puts("survived");
         return 0;
     }
-    if (argc < 2)
-        return fputs("fuzz_api SECONDS [FIRST] | fuzz_api replay NUMBER\n", stderr), 2;
-    seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL) * 1000003;
+    if (!is_number(argv[1], 1, 9999999, &seconds))
+        return refuse("SECONDS_FUZZ is a count of seconds from 1 to 9999999", argv[1]);
     printf("fuzz: first input %llu\n", (unsigned long long)seed);
     setrlimit(RLIMIT_CORE, &no_core);
-    for (end = now() + strtod(argv[1], NULL); now() < end && failed < 10; seed++)
+    for (end = now() + (double)seconds; now() < end && failed < 10; seed++)
         if (survives(seed, argv[0]))
             passed++;
         else
