@@ -188,7 +188,7 @@ def function_page(page, overview, pages, units):
             lines += [".It Fa " + argument(name), *text.sentence(unit[:1].upper() + unit[1:] + ".")]
         lines += [".El"]
         if {"start", "end"} <= {name for name, _ in measured}:
-            lines += ["A range is", ".Bq Fa start , Fa end ,", "the end exclusive."]
+            lines += ["A range is", ".Fa [ start , end ) ,", "the end exclusive."]
     lines += [".Ss Locks and RCU", *[line for sentence in page.what_is_held() for line in text.sentence(sentence)]]
     if page.returned():
         lines += [".Sh RETURN VALUES", *[line for sentence in page.returned() for line in text.sentence(sentence)]]
