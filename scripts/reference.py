@@ -51,6 +51,12 @@ ORDINARY = {"on", "start", "end", "what", "list", "entry", "function", "text", "
             "object", "address", "root", "result", "how", "cap", "lost"}
 
 
+def closed(text):
+    """Is no bracket open at the text's end?  A range may be [start, end)."""
+    text = re.sub(r"\[[^][()]*[])]", "", text)
+    return text.count("(") <= text.count(")") and "[" not in text
+
+
 class Page:
     def __init__(self, header, functions):
         self.header, self.functions = header, functions
@@ -109,11 +115,13 @@ class Page:
         """A few words for the line NAME: the description's begin."""
         first = next((s for kind, said in self.description if kind != "code" for s in said), None)
         first = first or (self.returns and self.returns[0]) or ""
-        words = re.sub(r"^Returns? ", "", re.split(r"(?<=[\w)\]*])[.?:;]\s", first + " ")[0].strip(" ."))
+        first += " "
+        ends = [m.start() for m in re.finditer(r"(?<=[\w)\]*])[.?:;]\s", first) if closed(first[:m.start()])]
+        words = re.sub(r"^Returns? ", "", first[:ends[0] if ends else None].strip(" ."))
         if len(words) > 76:
             words = re.sub(r" \([^()]*\)", "", words)
         if len(words) > 76:
-            cuts = [m.start() for m in re.finditer(", ", words[:77]) if words[:m.start()].count("[") <= words[:m.start()].count(")") + words[:m.start()].count("]")]
+            cuts = [m.start() for m in re.finditer(", ", words[:77]) if closed(words[:m.start()])]
             words = words[:cuts[-1]] if cuts else words
         return words[:1].lower() + words[1:] if not re.match(r"[A-Z]{2}|[A-Z]\w*_", words) else words
 
