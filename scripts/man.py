@@ -171,6 +171,13 @@ def prototype(function):
     return lines + [".Fc"]
 
 
+def diagnostics(page):
+    if page.follows_ioctl():
+        return wrapped("A pointer or a lock that breaks the contract changes nothing and gives a warning; "
+                       "bad values are answered by the errno alone, as by the ioctl;")
+    return ["What breaks the contract changes nothing and gives a warning;"]
+
+
 def function_page(page, overview, pages, units):
     text = Text(pages, page)
     lines = head(page.names[0], 3, page.names, page.summary()) + library() + [".Sh SYNOPSIS", ".In " + page.header.program_includes]
@@ -193,7 +200,7 @@ def function_page(page, overview, pages, units):
     if page.returned():
         lines += [".Sh RETURN VALUES", *[line for sentence in page.returned() for line in text.sentence(sentence)]]
     if page.parameters():
-        lines += [".Sh DIAGNOSTICS", "What breaks the contract changes nothing and gives a warning;", "see", ".Xr tdpmmu 7 ."]
+        lines += [".Sh DIAGNOSTICS", *diagnostics(page), "see", ".Xr tdpmmu 7 ."]
     if page.errors():
         lines += [".Sh ERRORS", ".Bl -tag -width Er"]
         for code, reasons in page.errors():

@@ -60,7 +60,8 @@ def closed(text):
 class Page:
     def __init__(self, header, functions):
         self.header, self.functions = header, functions
-        self.comment, self.notes = functions[0].comment, functions[0].notes
+        self.comment = functions[0].comment
+        self.notes = [note for note in functions[0].notes if self._concerns(note)]
         self.description, self.returns, self.follows, self.held = [], [], [], []
         self.contract = None
         self._sort_sentences()
@@ -83,6 +84,11 @@ class Page:
 
     def parameter_names(self):
         return {name for _, name, _ in self.parameters()}
+
+    def _concerns(self, note):
+        """A note about a parameter is for functions that have it."""
+        parameter = re.match(r"([a-z]\w*): ", note.lines[0])
+        return not parameter or parameter[1] in self.parameter_names()
 
     def _sort_sentences(self):
         place = self.description
@@ -175,6 +181,10 @@ class Page:
         if len(parts) > 1 and not parts[-1].startswith(("or ", "else ")):
             text = ", ".join(part % lock if "%s" in part else part for part in parts[:-1]) + " and " + parts[-1]
         return ["%s%s." % (text, "; " + SET_UP if set_up else "")] + self.held[1:]
+
+    def follows_ioctl(self):
+        """Then bad values are answered by the errno alone."""
+        return any(re.search(r"\bioctl\b", sentence) for sentence in self.follows)
 
     def followed(self):
         """Sentences about the kernel's function."""
