@@ -227,7 +227,7 @@ class Overview:
 
     @staticmethod
     def _is_private(found):
-        return (found.comment is not None and found.comment.is_private or found.name.endswith("_")
+        return (found.comment is not None and found.comment.is_private or re.search(r"_$|^TDPMMU_\w+_\d$", found.name)
                 or found.name in ("TDPMMU_RCU_INLINE", "TDPMMU_OWN_LIST", "TDPMMU_BEGIN_DECLS", "TDPMMU_END_DECLS"))
 
     @property
@@ -238,6 +238,21 @@ class Overview:
         first = headers.sentences(" ".join(self.header.about.lines))[0].rstrip(".")
         words = re.sub(r"^libtdpmmu: ", "", first)
         return words[:1].lower() + words[1:] if not re.match(r"[A-Z]{2}|KVM", words) else words
+
+
+# Of libraries that are installed beside this one: manpages-dev has queue(3) under this name.
+TAKEN = {"LIST_HEAD"}
+
+
+def overview_of_names(overviews, exported):
+    """{macro or inline with a comment: its header}; of two headers with the name that which tdpmmu.h includes."""
+    found = {}
+    for overview in sorted(overviews, key=lambda o: o.header.program_includes != "tdpmmu.h"):
+        for comment, members, _ in overview.others:
+            for member in members if comment is not None else ():
+                if member.name not in exported and member.name not in TAKEN:
+                    found.setdefault(member.name, overview)
+    return found
 
 
 def under_headings(things, heading_of):
