@@ -111,8 +111,18 @@ usable() {
     verdict $? 'tdpmmuctl --help'
     cmp -s "$tool" build/installed/tdpmmuctl
     verdict $? 'tdpmmuctl was changed after it was linked'
+    guides_lead_somewhere
     ! grep -rqF "$top" "$root$prefix" "$root$libdir"
     verdict $? "an installed file names the build directory: $(grep -rlF "$top" "$root$prefix" "$root$libdir")"
+}
+
+# Each link of an installed guide leads to what is installed, or to the network.
+guides_lead_somewhere() {
+    grep -noE '\]\([^()#[:space:]]+' -r "$root$prefix/share/doc/libtdpmmu" --include='*.md' | grep -v ':\](https\?:' | while IFS=: read -r file line target; do
+        [ -e "$(dirname "$file")/${target#??}" ] || echo "$file:$line: ${target#??}"
+    done >"$tmp/dead"
+    [ -f "$root$prefix/share/doc/libtdpmmu/README.md" ] && [ ! -s "$tmp/dead" ]
+    verdict $? "links that lead nowhere: $(cat "$tmp/dead")"
 }
 
 gone() { # ARGUMENTS OF MAKE

@@ -4,6 +4,7 @@
 does it ask, what does it say, and how does it end?"""
 import os
 import pty
+import re
 import select
 import shutil
 import subprocess
@@ -124,7 +125,22 @@ def case(what, machine, kinds, status, said, called, answer=None, lines=None, **
         print("need: FAILED: %s: %s\n%s" % (what, "; ".join(wrong), got[1]), file=sys.stderr)
 
 
+def readme_names_what_the_build_needs():
+    """What zlib1g-dev depends on comes with it."""
+    global passed, failed
+    with open(NEED) as file:
+        kinds = re.search(r"^need_lib\(\).*?^need_check\(\)", file.read(), re.M | re.S)[0]
+    with open(os.path.join(TOP, "README.md")) as file:
+        said = re.search(r"^On Debian or Ubuntu.*?:\n\n", file.read(), re.M | re.S)[0]
+    wanted = set(re.findall(r"\bwant (\S+)", kinds)) - {"libc6-dev", "linux-libc-dev"}
+    lacking = sorted(name for name in wanted if not re.search(r"(?<![\w-])%s(?![\w-])" % re.escape(name), said))
+    passed, failed = passed + (bool(wanted) and not lacking), failed + (not wanted or bool(lacking))
+    if lacking or not wanted:
+        print("need: FAILED: README.md names not what make demo needs: " + ", ".join(lacking), file=sys.stderr)
+
+
 def main():
+    readme_names_what_the_build_needs()
     no_zlib = {"headers": ["zlib.h"]}
     no_cmocka = {"headers": ["cmocka.h"]}
     wishes = {"commands": ["spin"], "headers": ["urcu/rculfhash.h"]}

@@ -63,6 +63,8 @@ def problems_of(page, units):
         yield "says not what it returns"
     if not 4 <= len(page.summary()) <= LIMIT_SUMMARY:
         yield 'begins with no short line: "%s"' % page.summary()
+    if not reference.closed(page.summary()):
+        yield 'begins with a line that is cut inside brackets: "%s"' % page.summary()
     for kind, name, _ in page.parameters():
         if needs_words(kind, name, units) and not is_named(name, text):
             yield "says nothing of %s %s" % (kind, name)

@@ -276,7 +276,11 @@ class Site:
                  "<p>Press <kbd>/</kbd> to search names, headers and guides.</p>"]
         if self.guides:
             lines += ["<h2>Guides</h2>", '<ul class="cards">']
-            about = {entry[1]: entry for entry in self.index}
+            about = {}
+            for entry in self.index:  # A guide may have its first words below a heading: #... is of the same page.
+                entry = [entry[0], entry[1].partition("#")[0], entry[2], entry[3]]
+                about.setdefault(entry[1], entry)
+                about[entry[1]][3] = about[entry[1]][3] or entry[3]
             lines += ['<li><a href="%s">%s</a><span>%s</span></li>' % (file, html.escape(about[file][0]), html.escape(beginning(about[file][3])))
                       for file in self.guides.values()] + ["</ul>"]
         self.put("index.html", "libtdpmmu", lines + ["<h2>Headers</h2>", *self.header_list()])
@@ -395,6 +399,8 @@ def check(folder):
     for name in sorted(symbols.declared() - symbols.VARIABLES):
         if not any(name in found for file, found in anchors.items() if file.endswith(".h.html")):
             problems.append("%s() has no place" % name)
+    for empty in re.findall(r'<li><a href="([^"]*)">[^\n]*<span></span></li>', text.get("index.html", "")):
+        problems.append("index.html: the card of %s has no text" % empty)
     for path in guides() if markdown else ():
         if guides()[path] not in text:
             problems.append("%s has no page" % path)

@@ -174,6 +174,28 @@ def copies(pattern, place, mode=0o644):
             yield os.path.join(place, os.path.relpath(path, top)), mode, lambda path=path: read(path)
 
 
+GUIDES = [("*.md", ""), ("LICENSE", ""), ("docs/*.md", "docs"), ("examples/*", "examples")]
+
+
+def guides():
+    """README.md and what it leads to, as far as that is installed: other links are their texts alone."""
+    docs = folder("DOCDIR")
+    found = [entry for pattern, place in GUIDES for entry in copies(pattern, os.path.join(docs, place))]
+    there = {os.path.relpath(path, docs) for path, _, _ in found}
+    there |= {os.path.dirname(path) or "." for path in there}
+    for path, mode, content in found:
+        name = os.path.relpath(path, docs)
+        yield path, mode, (lambda name=name: with_links_to(there, name)) if name.endswith(".md") else content
+
+
+def with_links_to(there, name):
+    def link(match):
+        target = os.path.normpath(os.path.join(os.path.dirname(name), match[2].partition("#")[0] or os.path.basename(name)))
+        return match[0] if ":" in match[2] or target in there else match[1]
+    pieces = re.split(r"(^```.*?^```)", read(name).decode(), flags=re.M | re.S)
+    return "".join(piece if at % 2 else re.sub(r"\[([^][]+)\]\(([^()\s]+)\)", link, piece) for at, piece in enumerate(pieces)).encode()
+
+
 def library_files():
     """(path, mode, what makes the bytes) of each."""
     libdir, include = folder("LIBDIR"), folder("INCLUDEDIR")
@@ -187,12 +209,8 @@ def library_files():
     yield from copies("include/tdpmmu/*.h", os.path.join(include, "tdpmmu"))
     for section in ["3", "7"]:
         yield from copies(built("man/man%s/*.%s" % (section, section)), os.path.join(folder("MANDIR"), "man" + section))
-    docs = folder("DOCDIR")
-    for pattern in ["*.md", "LICENSE"]:
-        yield from copies(pattern, docs)
-    yield from copies("docs/*.md", os.path.join(docs, "docs"))
-    yield from copies("examples/*", os.path.join(docs, "examples"))
-    yield from copies(built("html/**"), os.path.join(docs, "html"))
+    yield from guides()
+    yield from copies(built("html/**"), os.path.join(folder("DOCDIR"), "html"))
     # gdb looks for it by the name of the file that the links lead to.
     for path in glob.glob(built(real_name() + "-gdb.py")):
         place = folder("DATADIR") + "/gdb/auto-load" + libdir

@@ -3,8 +3,10 @@
 """Write man pages from the headers' comments (reference.py), or look at those that are there.
 
 man.py FOLDER           write FOLDER/man3, a page for what each comment is about and a link for each
-                        further name, FOLDER/man7, one for each header, and copy man/*.1 to FOLDER/man1
-man.py --check FOLDER   has every exported function a page, is none empty, has mandoc nothing to say?
+                        further name, and for macros and inlines one to their header's page; FOLDER/man7,
+                        a page for each header; and copy man/*.1 to FOLDER/man1
+man.py --check FOLDER   has every exported function a page, and every name that the guides' programs use, is none
+                        empty, has mandoc nothing to say?
 
 The same headers give the same bytes: the date on the pages is SOURCE_DATE_EPOCH's, else DATE."""
 import datetime
@@ -171,6 +173,13 @@ def prototype(function):
     return lines + [".Fc"]
 
 
+def diagnostics(page):
+    if page.follows_ioctl():
+        return wrapped("A pointer or a lock that breaks the contract changes nothing and gives a warning; "
+                       "bad values are answered by the errno alone, as by the ioctl;")
+    return ["What breaks the contract changes nothing and gives a warning;"]
+
+
 def function_page(page, overview, pages, units):
     text = Text(pages, page)
     lines = head(page.names[0], 3, page.names, page.summary()) + library() + [".Sh SYNOPSIS", ".In " + page.header.program_includes]
@@ -188,12 +197,12 @@ def function_page(page, overview, pages, units):
             lines += [".It Fa " + argument(name), *text.sentence(unit[:1].upper() + unit[1:] + ".")]
         lines += [".El"]
         if {"start", "end"} <= {name for name, _ in measured}:
-            lines += ["A range is", ".Bq Fa start , Fa end ,", "the end exclusive."]
+            lines += ["A range is", ".Fa [ start , end ) ,", "the end exclusive."]
     lines += [".Ss Locks and RCU", *[line for sentence in page.what_is_held() for line in text.sentence(sentence)]]
     if page.returned():
         lines += [".Sh RETURN VALUES", *[line for sentence in page.returned() for line in text.sentence(sentence)]]
     if page.parameters():
-        lines += [".Sh DIAGNOSTICS", "What breaks the contract changes nothing and gives a warning;", "see", ".Xr tdpmmu 7 ."]
+        lines += [".Sh DIAGNOSTICS", *diagnostics(page), "see", ".Xr tdpmmu 7 ."]
     if page.errors():
         lines += [".Sh ERRORS", ".Bl -tag -width Er"]
         for code, reasons in page.errors():
@@ -265,6 +274,8 @@ def write(folder):
             put(folder, 3, name, [".so man3/%s.3" % page.names[0]])
     for overview in overviews:
         put(folder, 7, overview.title, overview_page(overview, overviews, pages))
+    for name, overview in reference.overview_of_names(overviews, pages).items():
+        put(folder, 3, name, [".so man7/%s.7" % overview.title])
     for path in sorted(glob.glob(os.path.join(TOP, "man", "*.1"))):
         shutil.copyfile(path, os.path.join(folder, "man1", os.path.basename(path)))
 
@@ -273,7 +284,7 @@ def forget_old(folder):
     """Pages of names that are gone.  Nothing is removed that this program has not written."""
     for path in glob.glob(os.path.join(folder, "man[37]", "*.[37]")):
         with open(path, errors="replace") as file:
-            if file.read(300).startswith((MARK, ".so man3/")):
+            if file.read(300).startswith((MARK, ".so man3/", ".so man7/")):
                 os.remove(path)
 
 
@@ -309,8 +320,18 @@ def lint(folder):
     return [line for line in (done.stdout + done.stderr).splitlines() if line and not others.search(line)]
 
 
+def used_by_guides():
+    """Functions, macros and inlines of the headers that programs in README.md and the tutorial use."""
+    programs = ""
+    for path in ("README.md", "docs/TUTORIAL.md"):
+        with open(os.path.join(TOP, path)) as file:
+            programs += "".join(re.findall(r"```c\n(.*?)```", file.read(), re.S))
+    declared = {d.name for h in headers.all_headers() for d in h.declarations if d.kind in ("function", "macro")}
+    return declared & set(re.findall(r"\w+", headers.without_comments(programs)))
+
+
 def check(folder):
-    names = symbols.declared() - symbols.VARIABLES
+    names = symbols.declared() - symbols.VARIABLES | used_by_guides()
     problems, passed = [], 0
     for section, wanted in ((3, names), (7, {"tdpmmu"} | {"tdpmmu_" + h.name for h in headers.all_headers() if h.name != "tdpmmu"})):
         for name in sorted(wanted):

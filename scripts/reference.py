@@ -51,10 +51,17 @@ ORDINARY = {"on", "start", "end", "what", "list", "entry", "function", "text", "
             "object", "address", "root", "result", "how", "cap", "lost"}
 
 
+def closed(text):
+    """Is no bracket open at the text's end?  A range may be [start, end)."""
+    text = re.sub(r"\[[^][()]*[])]", "", text)
+    return text.count("(") <= text.count(")") and "[" not in text
+
+
 class Page:
     def __init__(self, header, functions):
         self.header, self.functions = header, functions
-        self.comment, self.notes = functions[0].comment, functions[0].notes
+        self.comment = functions[0].comment
+        self.notes = [note for note in functions[0].notes if self._concerns(note)]
         self.description, self.returns, self.follows, self.held = [], [], [], []
         self.contract = None
         self._sort_sentences()
@@ -77,6 +84,11 @@ class Page:
 
     def parameter_names(self):
         return {name for _, name, _ in self.parameters()}
+
+    def _concerns(self, note):
+        """A note about a parameter is for functions that have it."""
+        parameter = re.match(r"([a-z]\w*): ", note.lines[0])
+        return not parameter or parameter[1] in self.parameter_names()
 
     def _sort_sentences(self):
         place = self.description
@@ -109,11 +121,13 @@ class Page:
         """A few words for the line NAME: the description's begin."""
         first = next((s for kind, said in self.description if kind != "code" for s in said), None)
         first = first or (self.returns and self.returns[0]) or ""
-        words = re.sub(r"^Returns? ", "", re.split(r"(?<=[\w)\]*])[.?:;]\s", first + " ")[0].strip(" ."))
+        first += " "
+        ends = [m.start() for m in re.finditer(r"(?<=[\w)\]*])[.?:;]\s", first) if closed(first[:m.start()])]
+        words = re.sub(r"^Returns? ", "", first[:ends[0] if ends else None].strip(" ."))
         if len(words) > 76:
             words = re.sub(r" \([^()]*\)", "", words)
         if len(words) > 76:
-            cuts = [m.start() for m in re.finditer(", ", words[:77]) if words[:m.start()].count("[") <= words[:m.start()].count(")") + words[:m.start()].count("]")]
+            cuts = [m.start() for m in re.finditer(", ", words[:77]) if closed(words[:m.start()])]
             words = words[:cuts[-1]] if cuts else words
         return words[:1].lower() + words[1:] if not re.match(r"[A-Z]{2}|[A-Z]\w*_", words) else words
 
@@ -168,6 +182,10 @@ class Page:
             text = ", ".join(part % lock if "%s" in part else part for part in parts[:-1]) + " and " + parts[-1]
         return ["%s%s." % (text, "; " + SET_UP if set_up else "")] + self.held[1:]
 
+    def follows_ioctl(self):
+        """Then bad values are answered by the errno alone."""
+        return any(re.search(r"\bioctl\b", sentence) for sentence in self.follows)
+
     def followed(self):
         """Sentences about the kernel's function."""
         if self.follows:
@@ -209,7 +227,7 @@ class Overview:
 
     @staticmethod
     def _is_private(found):
-        return (found.comment is not None and found.comment.is_private or found.name.endswith("_")
+        return (found.comment is not None and found.comment.is_private or re.search(r"_$|^TDPMMU_\w+_\d$", found.name)
                 or found.name in ("TDPMMU_RCU_INLINE", "TDPMMU_OWN_LIST", "TDPMMU_BEGIN_DECLS", "TDPMMU_END_DECLS"))
 
     @property
@@ -220,6 +238,21 @@ class Overview:
         first = headers.sentences(" ".join(self.header.about.lines))[0].rstrip(".")
         words = re.sub(r"^libtdpmmu: ", "", first)
         return words[:1].lower() + words[1:] if not re.match(r"[A-Z]{2}|KVM", words) else words
+
+
+# Of libraries that are installed beside this one: manpages-dev has queue(3) under this name.
+TAKEN = {"LIST_HEAD"}
+
+
+def overview_of_names(overviews, exported):
+    """{macro or inline with a comment: its header}; of two headers with the name that which tdpmmu.h includes."""
+    found = {}
+    for overview in sorted(overviews, key=lambda o: o.header.program_includes != "tdpmmu.h"):
+        for comment, members, _ in overview.others:
+            for member in members if comment is not None else ():
+                if member.name not in exported and member.name not in TAKEN:
+                    found.setdefault(member.name, overview)
+    return found
 
 
 def under_headings(things, heading_of):

@@ -59,7 +59,7 @@ bool kvm_tdp_mmu_write_protect_gfn(struct kvm *kvm, const struct kvm_memory_slot
  *
  * 0, -ENXIO (the VM has dirty rings), -EINVAL (NULL, bad id or address space), -ENOENT (no
  * such slot, or it is not logged).
- * No lock, not in RCU, not in kvm->srcu.  Follows KVM_GET_DIRTY_LOG.
+ * No lock, not in RCU, not in kvm->srcu.  Follows the ioctl KVM_GET_DIRTY_LOG.
  */
 int kvm_vm_ioctl_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
 
@@ -76,7 +76,7 @@ int kvm_vm_ioctl_get_dirty_log(struct kvm *kvm, struct kvm_dirty_log *log);
  *
  * 0, -ENXIO (the VM has dirty rings), -EINVAL (NULL, bad id or address space, or not the slot's pages), -ENOENT (no
  * such slot, or it is not logged).
- * No lock, not in RCU, not in kvm->srcu.  Follows KVM_CLEAR_DIRTY_LOG.
+ * No lock, not in RCU, not in kvm->srcu.  Follows the ioctl KVM_CLEAR_DIRTY_LOG.
  */
 int kvm_vm_ioctl_clear_dirty_log(struct kvm *kvm, struct kvm_clear_dirty_log *log);
 
@@ -95,7 +95,7 @@ struct kvm_dirty_gfn *tdpmmu_vcpu_dirty_ring(struct kvm_vcpu *vcpu, uint32_t *en
  * when written.  One flush of everything if there were any.  Where the CPUs log (PML), they are asked to leave the
  * guest first (vcpu_request).  vCPUs may fault, come and go meanwhile.  Returns how many entries were freed,
  * or -EINVAL (the VM has no rings).  No lock, not in RCU, not in kvm->srcu.  Follows
- * KVM_RESET_DIRTY_RINGS.
+ * the ioctl KVM_RESET_DIRTY_RINGS.
  */
 int kvm_vm_ioctl_reset_dirty_pages(struct kvm *kvm);
 

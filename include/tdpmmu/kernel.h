@@ -139,7 +139,7 @@ typedef int8_t s8;
 #define KVM_MMU_WARN_ON(condition) ((void)sizeof((long)(condition)))
 #endif
 
-/* Picks the 2nd, 3rd, ... of names by the number of arguments that came before them. */
+/* Private: picks the 2nd, 3rd, ... of names by the number of arguments that came before them. */
 #define TDPMMU_PICK_9(a1, a2, a3, a4, a5, a6, a7, a8, name, ...) name
 
 /* ---- locks -------------------------------------------------------------------------------------- */
@@ -240,7 +240,7 @@ static inline bool tdpmmu_spte_is_volatile(const struct tdpmmu_facts *facts, uin
     return !(spte & facts->accessed) || (is_writable_pte(spte) && !(spte & facts->dirty));
 }
 
-/* What restores the rights of a tracked leaf, all but W. */
+/* Private: what restores the rights of a tracked leaf, all but W. */
 static inline uint64_t tdpmmu_spte_restored(const struct tdpmmu_facts *facts, uint64_t spte)
 {
     uint64_t saved = (spte >> SHADOW_ACC_TRACK_SAVED_BITS_SHIFT) & SHADOW_ACC_TRACK_SAVED_BITS_MASK;
@@ -249,7 +249,7 @@ static inline uint64_t tdpmmu_spte_restored(const struct tdpmmu_facts *facts, ui
     return spte | saved;
 }
 
-/* So that the next access shows. */
+/* Private: so that the next access shows. */
 static inline uint64_t tdpmmu_spte_tracked(const struct tdpmmu_facts *facts, uint64_t spte)
 {
     if (spte_ad_enabled(spte))
@@ -260,7 +260,7 @@ static inline uint64_t tdpmmu_spte_tracked(const struct tdpmmu_facts *facts, uin
     return spte & ~facts->access_track;
 }
 
-/* May be executed (or not), now or, of a tracked leaf, once it is restored. */
+/* Private: may be executed (or not), now or, of a tracked leaf, once it is restored. */
 static inline uint64_t tdpmmu_spte_with_execute(const struct tdpmmu_facts *facts, uint64_t spte, bool on)
 {
     bool is_tracked = tdpmmu_spte_is_tracked(facts, spte);
@@ -469,7 +469,7 @@ static inline struct kvm_mmu_page *tdp_mmu_next_root(struct kvm *kvm, struct kvm
     return root;
 }
 
-/* The same without references: under Lock W, and no yield. */
+/* Private: the same without references: under Lock W, and no yield. */
 static inline struct kvm_mmu_page *tdpmmu_root_after(struct kvm *kvm, struct kvm_mmu_page *prev)
 {
     /* Acquire: as in tdp_mmu_next_root(). */
@@ -504,7 +504,7 @@ static inline struct kvm_mmu_page *tdpmmu_root_after(struct kvm *kvm, struct kvm
 #define for_each_valid_tdp_mmu_root(kvm_, root_, as_id_) __for_each_tdp_mmu_root(kvm_, root_, as_id_, true)
 
 /* ---- changes ----------------------------------------------------------------------------------------------------------- */
-/* An iterator that stands on an entry, for who has only its address. */
+/* Private: an iterator that stands on an entry, for who has only its address. */
 static inline struct kvm *tdpmmu_iter_at(struct tdp_iter *iter, tdp_ptep_t sptep, uint64_t old_spte, int level)
 {
     struct kvm_mmu_page *sp = sptep_to_sp(sptep);
@@ -539,7 +539,7 @@ static inline void tdp_mmu_iter_set_spte(struct kvm *kvm, struct tdp_iter *iter,
     (void)tdpmmu_set_spte(kvm, iter, new_spte, TDPMMU_SET_ALONE);
 }
 
-/* Under Lock W.  Returns what was there. */
+/* Private: under Lock W.  Returns what was there. */
 static inline uint64_t tdpmmu_set_spte_at(struct kvm *kvm, int as_id, tdp_ptep_t sptep, uint64_t old_spte,
                                           uint64_t new_spte, gfn_t gfn, int level)
 {
@@ -671,7 +671,7 @@ struct tdpmmu_vcpu_view {
     } arch;
 };
 
-/* As the vCPU stands now; its root is there as long as RCU, mmu_lock or the thread that drives the vCPU keeps it. */
+/* Private: as the vCPU stands now; its root is there as long as RCU, mmu_lock or the thread that drives the vCPU keeps it. */
 static inline void tdpmmu_view_vcpu(struct kvm_vcpu *vcpu, struct tdpmmu_vcpu_view *view)
 {
     struct kvm_mmu_page *root = tdpmmu_vcpu_root(vcpu);

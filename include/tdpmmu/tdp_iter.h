@@ -134,11 +134,11 @@ void tdp_iter_start(struct tdp_iter *iter, uint64_t *root_pt, int root_level, in
 void tdp_iter_next(struct tdp_iter *iter);
 
 #if TDPMMU_RCU_INLINE
-/* The exported function by another name, for the inline to call. */
+/* Private: the exported function by another name, for the inline to call. */
 extern void tdpmmu_iter_next_exported(struct tdp_iter *iter) __asm__("tdp_iter_next");
 
 /*
- * An SPTE, read once.  As the compiler sees it, an atomic builtin may change all that is in memory, and each step would
+ * Private: an SPTE, read once.  As the compiler sees it, an atomic builtin may change all that is in memory, and each step would
  * store the iterator and load it again; a volatile read leaves what is known of it in registers.  What is found by the
  * value, a table's entries, depends on it, and so pairs with the release of a change, as for all reading of SPTEs.  What is
  * not found by it the compiler may read before: who wants that ordered puts a fence behind the step.
@@ -148,7 +148,7 @@ extern inline __attribute__((gnu_inline, always_inline)) uint64_t tdpmmu_iter_re
     return *(const volatile uint64_t *)sptep;
 }
 
-/* Is there no way down from above the lowest level: none is wanted, or no table stands here, at a second look. */
+/* Private: is there no way down from above the lowest level: none is wanted, or no table stands here, at a second look. */
 extern inline __attribute__((gnu_inline, always_inline)) bool tdpmmu_iter_is_at_bottom(const struct tdp_iter *iter)
 {
     uint64_t spte;

@@ -147,7 +147,7 @@ struct kvm_pre_fault_memory {
  * 0 if anything was, else -EINVAL (NULL, unaligned, empty, wraps, flags
  * set), -ENOENT (no memory there), -EFAULT (the host cannot map it), -EHWPOISON (the host page is poisoned), -ENOMEM,
  * -EAGAIN (an invalidation of the range does not end); without a warning but for NULL.
- * No lock, not in RCU; TDP MMU set up.  Follows KVM_PRE_FAULT_MEMORY.
+ * No lock, not in RCU; TDP MMU set up.  Follows the ioctl KVM_PRE_FAULT_MEMORY.
  */
 int kvm_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory *range);
 

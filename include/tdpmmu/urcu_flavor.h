@@ -76,7 +76,7 @@ static inline void tdpmmu_urcu_run_deferred(void *object)
     copy.function(copy.argument);
 }
 
-/* Run function(argument) after a grace period; without memory, now, after waiting for it. */
+/* Private: run function(argument) after a grace period; without memory, now, after waiting for it. */
 static inline void tdpmmu_urcu_defer(void (*function)(void *argument), void *argument)
 {
     struct tdpmmu_urcu_deferred *deferred =
@@ -111,7 +111,7 @@ static inline struct tdpmmu_urcu_fork *tdpmmu_urcu_fork_state(void)
     return &state;
 }
 
-/* The mutex is held from here to one of the other two. */
+/* Private: the mutex is held from here to one of the other two. */
 static inline void tdpmmu_urcu_before_fork(void)
 {
     struct tdpmmu_urcu_fork *state = tdpmmu_urcu_fork_state();

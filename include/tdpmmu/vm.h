@@ -235,7 +235,7 @@ void tdpmmu_destroy_vm(struct kvm *kvm);
 /*
  * Make a vCPU with the number vcpu_id (0 to 4095).  One thread at a time may drive a vCPU.
  * Returns NULL with errno EINVAL (no such number can be), EEXIST (there is one of this number), ENOMEM.
- * No lock.  Follows KVM_CREATE_VCPU.
+ * No lock.  Follows the ioctl KVM_CREATE_VCPU.
  */
 struct kvm_vcpu *tdpmmu_create_vcpu(struct kvm *kvm, int vcpu_id);
 
@@ -266,7 +266,7 @@ int tdpmmu_vcpu_set_as_id(struct kvm_vcpu *vcpu, int as_id);
  *
  * 0, -EINVAL (NULL, unaligned, wraps, bad id or flags, resize, read-only flag changed,
  * nothing to delete, beyond MAXPHYADDR or, under roots of four levels, beyond 48 bits), -EEXIST (overlaps another slot), -ENOMEM.
- * No lock, not in RCU, not in kvm->srcu.  Follows __kvm_set_memory_region().
+ * No lock, not in RCU, not in kvm->srcu.  Follows __kvm_set_memory_region(), by the ioctl KVM_SET_USER_MEMORY_REGION.
  */
 int kvm_set_memory_region(struct kvm *kvm, const struct kvm_userspace_memory_region *region);
 

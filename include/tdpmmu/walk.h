@@ -33,7 +33,7 @@ enum tdpmmu_walk_flags {
  */
 typedef int (*tdpmmu_visit_fn)(struct kvm *kvm, struct tdp_iter *iter, enum tdpmmu_walk_flags when, void *arg);
 
-/* One visit; 1: the entry was read again, and is to be looked at as what it is now. */
+/* Private: one visit; 1: the entry was read again, and is to be looked at as what it is now. */
 static inline int tdpmmu_walk_visit(struct kvm *kvm, struct tdp_iter *iter, enum tdpmmu_walk_flags when, unsigned int flags,
                                     tdpmmu_visit_fn visit, void *arg, bool *flush)
 {
@@ -58,7 +58,7 @@ static inline bool tdpmmu_walk_is_table(const struct tdp_iter *iter)
     return is_shadow_present_pte(iter->old_spte) && !is_last_spte(iter->old_spte, iter->level);
 }
 
-/* From an entry up to a level: the tables that are left, each from the entry that leads to it. */
+/* Private: from an entry up to a level: the tables that are left, each from the entry that leads to it. */
 static inline int tdpmmu_walk_leave(struct kvm *kvm, struct tdp_iter place, int level, unsigned int flags,
                                     tdpmmu_visit_fn visit, void *arg, bool *flush)
 {
