@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # What tdpmmuctl writes for other programs, given to those: completions to the shells, the man page to mandoc, the
 # script that records a host to sh and shellcheck, pictures to graphviz and an XML parser; and what each command does
-# where its output cannot be written.  What is not installed here is said.
+# where its output cannot be written, or a file not read.  What is not installed here is said.
 # Usage: check-tool.sh TOOL FOLDER   (FOLDER: with completions/ and man/)
 set -u
 tool=$1
@@ -103,6 +103,26 @@ for beside in '' '--beside 1'; do
     verdict $? "text $beside is wider than 80 columns"
     has dot "pictures for graphviz $beside" && passes "graphviz does not take dot $beside" dot -Tsvg -o "$tmp/dot.svg" "$tmp/picture.dot"
 done
+
+# ---- files that cannot be read, as JSON
+
+unreadable() { # COMMAND...
+    "$tool" "$@" --json >"$tmp/out.json" 2>"$tmp/log"
+    [ $? -eq 2 ] && [ "$(wc -l <"$tmp/log")" -eq 1 ] && [ "$(wc -l <"$tmp/out.json")" -eq 1 ] \
+        && python3 -c 'import json, sys; [bad] = json.load(open(sys.argv[1]))["unreadable"]; assert bad["file"] == sys.argv[2]' \
+            "$tmp/out.json" "$tmp/none" 2>>"$tmp/log"
+    verdict $? "tdpmmuctl $* --json does not say what cannot be read"
+}
+unreadable replay "$tmp/none"
+unreadable replay $trace --library "$tmp/none"
+unreadable dump "$tmp/none"
+unreadable tables "$tmp/none"
+unreadable trace "$tmp/none"
+unreadable watch "$tmp/none"
+unreadable watch --once "$tmp/none"
+unreadable compare --list "$tmp/none"
+unreadable compare --with "$tmp/none"
+unreadable explore --merge "$tmp/none"
 
 # ---- output that cannot be written
 

@@ -4,7 +4,7 @@ import KernelTrace
 import LibraryClient
 import OperationLists
 
-struct CompareCommand: ParsableCommand {
+struct CompareCommand: JSONPrinting {
     static let configuration = CommandConfiguration(
         commandName: "compare",
         abstract: "Perform lists of operations with two libraries and compare all that comes of them.",
@@ -85,6 +85,8 @@ struct CompareCommand: ParsableCommand {
         _ = try options()
         _ = try judge()
     }
+
+    var printsJSON: Bool { jsonOption.json }
 
     func run() throws {
         let comparison = Comparison(comparer: try comparer(), save: save, goesOn: all, isJSON: jsonOption.json)

@@ -3,7 +3,7 @@ import ArgumentParser
 import KernelTrace
 
 /// The results of a campaign's jobs as one.
-struct ExploreCommand: ParsableCommand {
+struct ExploreCommand: JSONPrinting {
     static let configuration = CommandConfiguration(
         commandName: "explore", abstract: "Put together what the jobs of an exploration found.",
         discussion: """
@@ -24,6 +24,8 @@ struct ExploreCommand: ParsableCommand {
         if !merge { throw ValidationError("explore takes --merge: scenarios are explored by the program that has them") }
         if files.isEmpty { throw ValidationError("no results") }
     }
+
+    var printsJSON: Bool { jsonOption.json }
 
     func run() throws {
         var results: [ShardResult] = []

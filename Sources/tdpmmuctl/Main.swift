@@ -19,11 +19,12 @@ struct TDPMMUCtl: ParsableCommand {
 
     static func main() {
         Output.noteSignals()
+        var command: (any ParsableCommand)?
         do {
-            var command = try parseAsRoot()
-            try command.run()
+            command = try parseAsRoot()
+            try command?.run()
         } catch {
-            end(error)
+            end(error, of: command)
         }
     }
 
@@ -35,10 +36,14 @@ struct TDPMMUCtl: ParsableCommand {
         return "\(problem)\(problem.hasSuffix(".") ? "" : ".") See \(help)"
     }
 
-    private static func end(_ error: any Error) -> Never {
+    /// command: nil, if its arguments were not understood.
+    private static func end(_ error: any Error, of command: (any ParsableCommand)? = nil) -> Never {
         switch error {
         case let problem as BadInput:
             printError("tdpmmuctl: \(problem)")
+            if let command = command as? any JSONPrinting, command.printsJSON {
+                do { try Output.print(command.json(of: problem)) } catch { end(error) }
+            }
             exit(withError: ExitCode(2))
         case let failure as WriteFailure:
             printError("tdpmmuctl: \(failure)")

@@ -4,7 +4,7 @@ import KernelTrace
 import LibraryClient
 import Replay
 
-struct ReplayCommand: ParsableCommand {
+struct ReplayCommand: JSONPrinting {
     static let configuration = CommandConfiguration(
         commandName: "replay",
         abstract: "Perform what a trace records and compare everything with the kernel.",
@@ -70,6 +70,11 @@ struct ReplayCommand: ParsableCommand {
         if dumpsOption.dumps != nil, files.count != 1 { throw ValidationError("--dumps takes one FILE") }
         if show < 0 { throw ValidationError("--show takes a count") }
     }
+
+    var printsJSON: Bool { jsonOption.json }
+
+    /// Of all files, or of the library, before any is replayed.
+    func json(of problem: BadInput) -> JSON { ReplayOutcome(bad: [problem]).json(library: library) }
 
     func run() throws {
         if preloaded {

@@ -4,7 +4,7 @@ import KernelTrace
 import Replay
 import TablePicture
 
-struct TablesCommand: ParsableCommand {
+struct TablesCommand: JSONPrinting {
     static let configuration = CommandConfiguration(
         commandName: "tables",
         abstract: "Draw a VM's tables as a picture: levels, leaf sizes, rights, holes.",
@@ -64,6 +64,9 @@ struct TablesCommand: ParsableCommand {
         if point.atEnd, beside != nil { throw ValidationError("--at-end and --beside exclude each other") }
         if output == FileBytes.standardInput { throw ValidationError("-o takes a file, and - is none") }
     }
+
+    /// To a file only what is whole is written.
+    var printsJSON: Bool { output == nil && (jsonOption.json || format == .json) }
 
     func run() throws {
         try refuseToOverwriteInput()

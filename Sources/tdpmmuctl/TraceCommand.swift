@@ -2,7 +2,7 @@
 import ArgumentParser
 import Replay
 
-struct TraceCommand: ParsableCommand {
+struct TraceCommand: JSONPrinting {
     static let configuration = CommandConfiguration(
         commandName: "trace",
         abstract: "Print events that a program recorded with tdpmmu_trace_write(), as ftrace does.",
@@ -18,6 +18,8 @@ struct TraceCommand: ParsableCommand {
 
     @OptionGroup
     var jsonOption: JSONOption
+
+    var printsJSON: Bool { jsonOption.json }
 
     func run() throws {
         if jsonOption.json { return try Output.print(.array(files.map { try json($0, EventFile(file: $0)) })) }
