@@ -95,7 +95,7 @@ struct ReplayCommand: JSONPrinting {
         case .exited(ToolProcess.loaderFailed): throw library.refused()
         case .exited(let status): return ExitCode(status)
         case .killed:
-            printError("tdpmmuctl: \(library.path): the replay \(end)")
+            printError("tdpmmuctl: \(FileBytes.displayName(library.path)): the replay \(end)")
             return ExitCode(1)
         }
     }
@@ -127,7 +127,7 @@ struct ReplayCommand: JSONPrinting {
 
     private func printTable(_ outcome: ReplayOutcome) throws {
         guard !outcome.reports.isEmpty else { return }
-        if let library { try Output.print("with \(library), \(LoadedLibrary.version)") }
+        if let library { try Output.print("with \(FileBytes.displayName(library)), \(LoadedLibrary.version)") }
         try Output.print(ReportTable.text(outcome.reports))
         for report in outcome.reports { try Self.printDifferences(report) }
     }
@@ -146,11 +146,11 @@ struct ReplayCommand: JSONPrinting {
     private func replay(_ file: String) throws(BadInput) -> Replayer {
         let progress = Progress()
         defer { progress.clear() }
-        progress.show("\(file): reading")
+        progress.show("\(FileBytes.displayName(file)): reading")
         let replayer = try Replayer(file: file, dumpFile: dumpsOption.dumps, mode: guest ? .guest : .calls, options: machine.facts)
         replayer.report.kept = show
         if record != nil { replayer.recording = try Recording(of: file) }
-        replayer.onProgress = { progress.show("\(file): \(Int($0 * 100)) %") }
+        replayer.onProgress = { progress.show("\(FileBytes.displayName(file)): \(Int($0 * 100)) %") }
         try replayer.run()
         return replayer
     }

@@ -70,6 +70,7 @@ struct TablesCommand: JSONPrinting {
 
     func run() throws {
         try refuseToOverwriteInput()
+        try refuseWhatDumpFilesHaveNot()
         var sources = [try TableSource(files[0], point, at: point.dump, machine.facts)]
         if files.count == 2 {
             sources.append(try TableSource(files[1], point, at: beside ?? point.dump, machine.facts))
@@ -80,6 +81,12 @@ struct TablesCommand: JSONPrinting {
                                                                gfns: gfns?.gfns, full: full)
         if let output { try NewFile(output, text).put() } else { try Output.print(text, terminator: "") }
         for source in sources { try source.replay?.tellDifferences() }
+    }
+
+    /// They are read as they are: nothing stands beside them, and nothing is replayed.
+    private func refuseWhatDumpFilesHaveNot() throws {
+        guard point.dumpsOption.dumps != nil || point.atEnd, files.allSatisfy(TableSource.isDumpFile) else { return }
+        throw ValidationError("\(point.atEnd ? "--at-end" : "--dumps") takes a trace, and \(FileBytes.displayName(files[0])) is a dump file")
     }
 
     private func refuseToOverwriteInput() throws {
@@ -110,8 +117,10 @@ struct TableSource {
     /// nil: they were recorded.
     let replay: StoppedReplay?
 
+    static func isDumpFile(_ file: String) -> Bool { FileBytes.begins(file, with: "DUMP ") }
+
     init(_ file: String, _ point: PointOptions, at id: Int?, _ options: MachineFacts) throws(BadInput) {
-        if FileBytes.begins(file, with: "DUMP ") {
+        if Self.isDumpFile(file) {
             (snapshot, replay) = (try Self.recorded(file, at: id, options), nil)
         } else {
             let replay = try point.machine(file, at: id, options: options)

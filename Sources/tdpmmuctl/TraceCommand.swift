@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import ArgumentParser
+import KernelTrace
 import Replay
 
 struct TraceCommand: JSONPrinting {
@@ -26,7 +27,7 @@ struct TraceCommand: JSONPrinting {
         for file in files {
             let recording = try EventFile(file: file)
             try Output.print(recording.text, terminator: "")
-            if recording.lost > 0 { printError("tdpmmuctl: \(file): \(recording.lost) events were overwritten") }
+            if recording.lost > 0 { printError("tdpmmuctl: \(FileBytes.displayName(file)): \(recording.lost) events were overwritten") }
         }
     }
 
