@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # What tdpmmuctl writes for other programs, given to those: completions to the shells, the man page to mandoc, the
 # script that records a host to sh and shellcheck, pictures to graphviz and an XML parser; and what each command does
-# where its output cannot be written.  What is not installed here is said.
+# where its output cannot be written, a file cannot be read, or it is called wrongly.  What is not installed here is said.
 # Usage: check-tool.sh TOOL FOLDER   (FOLDER: with completions/ and man/)
 set -u
 tool=$1
@@ -104,12 +104,71 @@ for beside in '' '--beside 1'; do
     has dot "pictures for graphviz $beside" && passes "graphviz does not take dot $beside" dot -Tsvg -o "$tmp/dot.svg" "$tmp/picture.dot"
 done
 
+# ---- files that cannot be read, as JSON
+
+unreadable() { # COMMAND...
+    "$tool" "$@" --json >"$tmp/out.json" 2>"$tmp/log"
+    [ $? -eq 2 ] && [ "$(wc -l <"$tmp/log")" -eq 1 ] && [ "$(wc -l <"$tmp/out.json")" -eq 1 ] \
+        && python3 -c 'import json, sys; [bad] = json.load(open(sys.argv[1]))["unreadable"]; assert bad["file"] == sys.argv[2]' \
+            "$tmp/out.json" "$tmp/none" 2>>"$tmp/log"
+    verdict $? "tdpmmuctl $* --json does not say what cannot be read"
+}
+unreadable replay "$tmp/none"
+unreadable replay $trace --library "$tmp/none"
+unreadable dump "$tmp/none"
+unreadable tables "$tmp/none"
+unreadable trace "$tmp/none"
+unreadable watch "$tmp/none"
+unreadable watch --once "$tmp/none"
+unreadable compare --list "$tmp/none"
+unreadable compare --with "$tmp/none"
+unreadable explore --merge "$tmp/none"
+
+# ---- wrong usage: one line, which names the command's help
+
+refused() { # WORDS-OF-THE-MESSAGE COMMAND...
+    words=$1
+    shift
+    "$tool" "$@" >"$tmp/out" 2>"$tmp/log"
+    [ $? -eq 64 ] && [ ! -s "$tmp/out" ] && [ "$(wc -l <"$tmp/log")" -eq 1 ] && grep -qF -e "$words" "$tmp/log"
+    verdict $? "tdpmmuctl $* is not refused by '$words'"
+}
+dumps=traces/612-03a_dirtylog_plain.npt.txt.gz
+printf 'init npt\nzapall\n' >"$tmp/list.ops"
+refused '--dumps takes a trace' tables --dumps "$tmp/none" $dumps
+refused '--at-end takes a trace' tables --at-end $dumps
+for option in --lists --seed --steps --yield; do refused "$option is for random lists" compare --list "$tmp/list.ops" "$option" 3; done
+refused '--vendor is for random lists' compare --list "$tmp/list.ops" --vendor npt
+refused '--init is for random lists' compare --list "$tmp/list.ops" --init nx=1
+refused '--without is for random lists' compare --list "$tmp/list.ops" --without smm
+refused 'no command "tabels"' help tabels
+refused 'no command "rplay"' rplay x
+refused 'no command "a\nb"' "$(printf 'a\nb')"
+cp $trace "$tmp/copy.txt.gz"
+refused 'See tdpmmuctl tables --help' tables -o "$tmp/copy.txt.gz" "$tmp/copy.txt.gz"
+refused 'See tdpmmuctl replay --help' replay --guest --record "$tmp/copy.txt.gz" "$tmp/copy.txt.gz"
+
+# ---- names: a line's end in one, and one that is wider than the terminal
+
+broken=$(printf '%s/a\nb' "$tmp")
+for command in replay dump tables trace watch 'compare --list' 'explore --merge'; do
+    # shellcheck disable=SC2086
+    "$tool" $command "$broken" >"$tmp/out" 2>"$tmp/log"
+    [ $? -eq 2 ] && [ "$(wc -l <"$tmp/log")" -eq 1 ] && grep -qF '/a\nb: No such file' "$tmp/log"
+    verdict $? "tdpmmuctl $command, of a name with a line's end in it"
+done
+long=$tmp/$(printf '%0100d' 0)
+mkdir "$long"
+cp $trace "$long/X.txt.gz"
+cp $dumps "$long/X.npt.txt.gz"
+python3 scripts/progress_width.py 60 "$tool" replay "$long/X.txt.gz" >"$tmp/log" 2>&1
+verdict $? 'progress is wider than the terminal'
+
 # ---- output that cannot be written
 
 result=$tmp/result
 printf '%s\n' 'tdpmmu-explore 1' 'scenario s' 'threads 2' 'mode all' 'limit 0' 'shard 1/1' 'shared 3' 'schedules 5' 'left 1' \
     'seconds 0.5' 'failed 0' end >"$result"
-printf 'init npt\nzapall\n' >"$tmp/list.ops"
 full() {
     "$tool" "$@" >/dev/full 2>"$tmp/log"
     [ $? -eq 1 ] && [ "$(wc -l <"$tmp/log")" -eq 1 ]

@@ -11,7 +11,20 @@ package enum FileBytes {
     package static let standardInput = "-"
 
     /// What a user is told.
-    package static func displayName(_ path: String) -> String { path == standardInput ? "standard input" : path }
+    package static func displayName(_ path: String) -> String { path == standardInput ? "standard input" : escaped(path) }
+
+    /// A file's name may have any character, and stays on the line where it is told.
+    package static func escaped(_ text: String) -> String {
+        text.unicodeScalars.reduce(into: "") { out, scalar in
+            switch scalar {
+            case "\n": out += "\\n"
+            case "\r": out += "\\r"
+            case "\t": out += "\\t"
+            case _ where scalar.value < 0x20 || scalar.value == 0x7f: out += "\\x" + (scalar.value < 16 ? "0" : "") + String(scalar.value, radix: 16)
+            default: out.unicodeScalars.append(scalar)
+            }
+        }
+    }
 
     package static func exists(_ path: String) -> Bool {
         access(path, F_OK) == 0

@@ -8,7 +8,7 @@ package struct WriteFailure: Error, Equatable, CustomStringConvertible {
 
     package init(file: String, problem: String) { (self.file, self.problem) = (file, problem) }
 
-    package var description: String { "\(file): \(problem)" }
+    package var description: String { "\(FileBytes.escaped(file)): \(problem)" }
 
     fileprivate static func now(_ file: String) -> WriteFailure {
         WriteFailure(file: file, problem: "cannot be written: \(String(cString: strerror(errno)))")

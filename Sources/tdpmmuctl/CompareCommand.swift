@@ -4,7 +4,7 @@ import KernelTrace
 import LibraryClient
 import OperationLists
 
-struct CompareCommand: ParsableCommand {
+struct CompareCommand: JSONPrinting {
     static let configuration = CommandConfiguration(
         commandName: "compare",
         abstract: "Perform lists of operations with two libraries and compare all that comes of them.",
@@ -35,14 +35,14 @@ struct CompareCommand: ParsableCommand {
             help: ArgumentHelp("Perform these lists, and none that is random; - is standard input.", valueName: "file"), completion: .file())
     var files: [String] = []
 
-    @Option(help: ArgumentHelp("How many random lists.", valueName: "count"))
-    var lists = 1000
+    @Option(help: ArgumentHelp("How many random lists. (default: 1000)", valueName: "count"))
+    var lists: Int?
 
-    @Option(help: ArgumentHelp("Another seed, other lists.", valueName: "number"))
-    var seed: UInt64 = 1
+    @Option(help: ArgumentHelp("Another seed, other lists. (default: 1)", valueName: "number"))
+    var seed: UInt64?
 
-    @Option(help: ArgumentHelp("Steps of a random list, of one operation or some.", valueName: "count"))
-    var steps = 100
+    @Option(help: ArgumentHelp("Steps of a random list, of one operation or some. (default: 100)", valueName: "count"))
+    var steps: Int?
 
     @Option(help: ArgumentHelp("Random lists of these vendors: npt, ept, ept-noad, with commas between. (default: all)", valueName: "names"))
     var vendor: String?
@@ -80,17 +80,29 @@ struct CompareCommand: ParsableCommand {
 
     func validate() throws {
         if files.isEmpty, other == nil { throw ValidationError("--with, or --list, is missing") }
-        if lists < 1 || steps < 1 || patience < 1 { throw ValidationError("--lists, --steps and --patience take a count from 1 on") }
+        if lists ?? 1 < 1 || steps ?? 1 < 1 || patience < 1 { throw ValidationError("--lists, --steps and --patience take a count from 1 on") }
+        if !files.isEmpty, let option = randomOption { throw ValidationError("\(option) is for random lists, and with --list there are none") }
         if save == FileBytes.standardInput { throw ValidationError("--save takes a file, and - is none") }
         _ = try options()
         _ = try judge()
     }
 
+    var printsJSON: Bool { jsonOption.json }
+
     func run() throws {
         let comparison = Comparison(comparer: try comparer(), save: save, goesOn: all, isJSON: jsonOption.json)
         let isDifferent = files.isEmpty
-            ? try comparison.runRandom(Generator(try options()), count: lists, seed: seed) : try comparison.run(files)
+            ? try comparison.runRandom(Generator(try options()), count: lists ?? 1000, seed: seed ?? 1) : try comparison.run(files)
         if isDifferent { throw ExitCode(1) }
+    }
+
+    /// One that was given, of those that say what random lists are like.
+    private var randomOption: String? {
+        let options: [(name: String, value: Any?)] = [
+            ("--lists", lists), ("--seed", seed), ("--steps", steps), ("--vendor", vendor), ("--init", setup), ("--yield", yield),
+            ("--without", without),
+        ]
+        return options.first { $0.value != nil }?.name
     }
 
     private func comparer() throws -> Comparer {
@@ -113,7 +125,7 @@ struct CompareCommand: ParsableCommand {
 
     private func options() throws -> GeneratorOptions {
         var options = GeneratorOptions()
-        options.steps = steps
+        options.steps = steps ?? 100
         options.yield = yield
         if let vendor {
             options.vendors = try vendor.split(separator: ",").map { name in

@@ -3,7 +3,7 @@ import ArgumentParser
 import KernelTrace
 import Replay
 
-struct DumpCommand: ParsableCommand {
+struct DumpCommand: JSONPrinting {
     static let configuration = CommandConfiguration(
         commandName: "dump",
         abstract: "Replay a trace up to a dump marker and print the VM's tables as a tree.",
@@ -32,6 +32,8 @@ struct DumpCommand: ParsableCommand {
 
     @OptionGroup(title: "Options of the recorded machine")
     var machine: MachineOptions
+
+    var printsJSON: Bool { jsonOption.json }
 
     func run() throws {
         let replay = try point.machine(file, options: machine.facts)

@@ -3,7 +3,7 @@ import ArgumentParser
 import KernelTrace
 
 /// The results of a campaign's jobs as one.
-struct ExploreCommand: ParsableCommand {
+struct ExploreCommand: JSONPrinting {
     static let configuration = CommandConfiguration(
         commandName: "explore", abstract: "Put together what the jobs of an exploration found.",
         discussion: """
@@ -24,6 +24,8 @@ struct ExploreCommand: ParsableCommand {
         if !merge { throw ValidationError("explore takes --merge: scenarios are explored by the program that has them") }
         if files.isEmpty { throw ValidationError("no results") }
     }
+
+    var printsJSON: Bool { jsonOption.json }
 
     func run() throws {
         var results: [ShardResult] = []
@@ -57,10 +59,10 @@ struct ExploreCommand: ParsableCommand {
         for result in results {
             // What threads share is found by the way, and each job must have come to the same.
             for name in ShardResult.common where result.value(name) != first.value(name) {
-                found.append("\(result.path): \(name) is \(result.value(name)), in \(first.path) \(first.value(name))")
+                found.append("\(result.name): \(name) is \(result.value(name)), in \(first.name) \(first.value(name))")
             }
             if result.shards != first.shards {
-                found.append("\(result.path): one of \(result.shards) shards, \(first.path) of \(first.shards)")
+                found.append("\(result.name): one of \(result.shards) shards, \(first.name) of \(first.shards)")
             }
         }
         guard found.isEmpty else { return found }
@@ -68,7 +70,7 @@ struct ExploreCommand: ParsableCommand {
         for shard in 1...first.shards {
             let files = byShard[shard] ?? []
             if files.isEmpty { found.append("shard \(shard)/\(first.shards) is missing") }
-            if files.count > 1 { found.append("shard \(shard)/\(first.shards) is there \(files.count) times: \(files.map(\.path).joined(separator: ", "))") }
+            if files.count > 1 { found.append("shard \(shard)/\(first.shards) is there \(files.count) times: \(files.map(\.name).joined(separator: ", "))") }
         }
         return found
     }

@@ -7,9 +7,22 @@ final class Progress {
     private var last = ""
 
     func show(_ text: String) {
+        let text = Self.end(of: text, columns: Self.width)
         guard isTerminal, text != last else { return }
         last = text
         write("\r\u{1b}[K\(text)")
+    }
+
+    /// Columns that the terminal has.
+    private static var width: Int {
+        var size = winsize()
+        return ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0 ? Int(size.ws_col) : 80
+    }
+
+    /// What does not fit would wrap, and stay.  Names stand first, what changes last; the last column stays free, as
+    /// some terminals wrap behind it.
+    private static func end(of text: String, columns: Int) -> String {
+        text.count < columns ? text : "..." + text.suffix(max(0, columns - 4))
     }
 
     func clear() {

@@ -4,7 +4,7 @@ import KernelTrace
 import LibraryClient
 import Replay
 
-struct ReplayCommand: ParsableCommand {
+struct ReplayCommand: JSONPrinting {
     static let configuration = CommandConfiguration(
         commandName: "replay",
         abstract: "Perform what a trace records and compare everything with the kernel.",
@@ -71,6 +71,11 @@ struct ReplayCommand: ParsableCommand {
         if show < 0 { throw ValidationError("--show takes a count") }
     }
 
+    var printsJSON: Bool { jsonOption.json }
+
+    /// Of all files, or of the library, before any is replayed.
+    func json(of problem: BadInput) -> JSON { ReplayOutcome(bad: [problem]).json(library: library) }
+
     func run() throws {
         if preloaded {
             try LoadedLibrary.requirePreloaded()
@@ -90,7 +95,7 @@ struct ReplayCommand: ParsableCommand {
         case .exited(ToolProcess.loaderFailed): throw library.refused()
         case .exited(let status): return ExitCode(status)
         case .killed:
-            printError("tdpmmuctl: \(library.path): the replay \(end)")
+            printError("tdpmmuctl: \(FileBytes.displayName(library.path)): the replay \(end)")
             return ExitCode(1)
         }
     }
@@ -122,7 +127,7 @@ struct ReplayCommand: ParsableCommand {
 
     private func printTable(_ outcome: ReplayOutcome) throws {
         guard !outcome.reports.isEmpty else { return }
-        if let library { try Output.print("with \(library), \(LoadedLibrary.version)") }
+        if let library { try Output.print("with \(FileBytes.displayName(library)), \(LoadedLibrary.version)") }
         try Output.print(ReportTable.text(outcome.reports))
         for report in outcome.reports { try Self.printDifferences(report) }
     }
@@ -141,11 +146,11 @@ struct ReplayCommand: ParsableCommand {
     private func replay(_ file: String) throws(BadInput) -> Replayer {
         let progress = Progress()
         defer { progress.clear() }
-        progress.show("\(file): reading")
+        progress.show("\(FileBytes.displayName(file)): reading")
         let replayer = try Replayer(file: file, dumpFile: dumpsOption.dumps, mode: guest ? .guest : .calls, options: machine.facts)
         replayer.report.kept = show
         if record != nil { replayer.recording = try Recording(of: file) }
-        replayer.onProgress = { progress.show("\(file): \(Int($0 * 100)) %") }
+        replayer.onProgress = { progress.show("\(FileBytes.displayName(file)): \(Int($0 * 100)) %") }
         try replayer.run()
         return replayer
     }

@@ -18,10 +18,7 @@ struct ReplayOutcome {
 
     func json(library: String?) -> JSON {
         let (files, total) = ReportTable.json(reports)
-        let unreadable = bad.map { bad -> JSON in
-            ["file": .string(bad.file), "line": .number(bad.line), "problem": .string(bad.problem)]
-        }
         return ["library": library.map(JSON.string).orNull, "version": .string(LoadedLibrary.version), "files": files,
-                "total": total, "unreadable": .array(unreadable), "unwritten": unwritten.map { .string("\($0)") }.orNull]
+                "total": total, "unreadable": .array(bad.map(\.json)), "unwritten": unwritten.map { .string("\($0)") }.orNull]
     }
 }

@@ -3,7 +3,8 @@ import KernelTrace
 
 /// What one job of a campaign wrote: `--result` of tdpmmu_explore_main().
 struct ShardResult {
-    let path: String
+    /// As a user is told.
+    let name: String
     private let fields: [String: String]
     let shard: Int, shards: Int, schedules: UInt64
 
@@ -28,7 +29,7 @@ struct ShardResult {
         guard numbers.count == 2, numbers[0] >= 1, numbers[0] <= numbers[1], let schedules = UInt64(fields["schedules"]!) else {
             throw BadInput(file: path, line: 0, problem: "shard or schedules are no numbers")
         }
-        (self.path, self.fields, shard, shards, self.schedules) = (path, fields, numbers[0], numbers[1], schedules)
+        (name, self.fields, shard, shards, self.schedules) = (FileBytes.displayName(path), fields, numbers[0], numbers[1], schedules)
     }
 
     func value(_ name: String) -> String { fields[name] ?? "" }

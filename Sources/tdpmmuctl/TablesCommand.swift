@@ -4,7 +4,7 @@ import KernelTrace
 import Replay
 import TablePicture
 
-struct TablesCommand: ParsableCommand {
+struct TablesCommand: JSONPrinting {
     static let configuration = CommandConfiguration(
         commandName: "tables",
         abstract: "Draw a VM's tables as a picture: levels, leaf sizes, rights, holes.",
@@ -65,8 +65,12 @@ struct TablesCommand: ParsableCommand {
         if output == FileBytes.standardInput { throw ValidationError("-o takes a file, and - is none") }
     }
 
+    /// To a file only what is whole is written.
+    var printsJSON: Bool { output == nil && (jsonOption.json || format == .json) }
+
     func run() throws {
         try refuseToOverwriteInput()
+        try refuseWhatDumpFilesHaveNot()
         var sources = [try TableSource(files[0], point, at: point.dump, machine.facts)]
         if files.count == 2 {
             sources.append(try TableSource(files[1], point, at: beside ?? point.dump, machine.facts))
@@ -77,6 +81,12 @@ struct TablesCommand: ParsableCommand {
                                                                gfns: gfns?.gfns, full: full)
         if let output { try NewFile(output, text).put() } else { try Output.print(text, terminator: "") }
         for source in sources { try source.replay?.tellDifferences() }
+    }
+
+    /// They are read as they are: nothing stands beside them, and nothing is replayed.
+    private func refuseWhatDumpFilesHaveNot() throws {
+        guard point.dumpsOption.dumps != nil || point.atEnd, files.allSatisfy(TableSource.isDumpFile) else { return }
+        throw ValidationError("\(point.atEnd ? "--at-end" : "--dumps") takes a trace, and \(FileBytes.displayName(files[0])) is a dump file")
     }
 
     private func refuseToOverwriteInput() throws {
@@ -107,8 +117,10 @@ struct TableSource {
     /// nil: they were recorded.
     let replay: StoppedReplay?
 
+    static func isDumpFile(_ file: String) -> Bool { FileBytes.begins(file, with: "DUMP ") }
+
     init(_ file: String, _ point: PointOptions, at id: Int?, _ options: MachineFacts) throws(BadInput) {
-        if FileBytes.begins(file, with: "DUMP ") {
+        if Self.isDumpFile(file) {
             (snapshot, replay) = (try Self.recorded(file, at: id, options), nil)
         } else {
             let replay = try point.machine(file, at: id, options: options)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 import ArgumentParser
+import KernelTrace
 import Replay
 
-struct TraceCommand: ParsableCommand {
+struct TraceCommand: JSONPrinting {
     static let configuration = CommandConfiguration(
         commandName: "trace",
         abstract: "Print events that a program recorded with tdpmmu_trace_write(), as ftrace does.",
@@ -19,12 +20,14 @@ struct TraceCommand: ParsableCommand {
     @OptionGroup
     var jsonOption: JSONOption
 
+    var printsJSON: Bool { jsonOption.json }
+
     func run() throws {
         if jsonOption.json { return try Output.print(.array(files.map { try json($0, EventFile(file: $0)) })) }
         for file in files {
             let recording = try EventFile(file: file)
             try Output.print(recording.text, terminator: "")
-            if recording.lost > 0 { printError("tdpmmuctl: \(file): \(recording.lost) events were overwritten") }
+            if recording.lost > 0 { printError("tdpmmuctl: \(FileBytes.displayName(file)): \(recording.lost) events were overwritten") }
         }
     }
 

@@ -3,7 +3,7 @@ import ArgumentParser
 import KernelTrace
 import Replay
 
-struct WatchCommand: ParsableCommand {
+struct WatchCommand: JSONPrinting {
     static let configuration = CommandConfiguration(
         commandName: "watch",
         abstract: "Count the events of a recording that still grows: kinds, and how many a second.",
@@ -30,6 +30,8 @@ struct WatchCommand: ParsableCommand {
     func validate() throws {
         if !(0.1...3600).contains(interval) { throw ValidationError("--interval takes 0.1 to 3600") }
     }
+
+    var printsJSON: Bool { jsonOption.json }
 
     func run() throws {
         if once { return try countOnce() }
