@@ -2,9 +2,6 @@
 import CTDPMMU
 import Synchronization
 
-/// Fills up what would share a cache line with the next field.  MMUTests measures.
-typealias Reserved<let words: Int> = InlineArray<words, UInt>
-
 /// The one allocation of a VM, aligned to a cache line.  struct kvm, which C points to, lies so
 /// that its mmu_lock ends the first line and its SRCU domain begins the second: faults read what
 /// writers of the lock do not write.  Each part begins on a line of its own: what is mostly read,
